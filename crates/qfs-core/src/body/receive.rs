@@ -1,0 +1,149 @@
+//! Stream → stage.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tokio::task::JoinHandle;
+
+use super::{Assembly, BodyChunks, ReceiveError};
+use crate::store::StoreError;
+use crate::stream::{Chunk, ChunkSource};
+
+/// Bytes that the pumps of one client hold in all: of each, one batch being gathered and [`WRITES`] being written.
+pub const FLUSH_BUDGET_BYTES: usize = 16 << 20;
+
+/// Batches of a pump that are being written at once: while one is hashed, the next is already copied to its file.
+const WRITES: usize = 2;
+
+/// Bytes that each of `streams` pumps gathers before it writes. Larger writes cost less for each byte; beyond 512 KiB nothing
+/// more is gained.
+#[must_use]
+pub fn flush_bytes(streams: usize) -> usize {
+    (FLUSH_BUDGET_BYTES / (1 + WRITES) / streams.max(1)).clamp(64 << 10, 512 << 10)
+}
+
+/// Takes the whole of a small body into memory, in order.
+///
+/// # Errors
+/// [`ReceiveError`] as [`BodyChunks::poll_next`].
+pub async fn collect<C: ChunkSource>(
+    body: &mut BodyChunks<C>,
+    mut received: impl FnMut(u64),
+) -> Result<Vec<bytes::Bytes>, ReceiveError> {
+    let mut pieces = Vec::new();
+    while let Some(piece) = poll_fn(|cx| body.poll_next(cx)).await? {
+        received(piece.bytes.len() as u64);
+        pieces.push(piece);
+    }
+    pieces.sort_unstable_by_key(|piece| piece.offset);
+    Ok(pieces.into_iter().map(|piece| piece.bytes).collect())
+}
+
+/// Takes a body, whose first byte is byte `start` of the file, into `assembly`: gathers what arrives while earlier batches are
+/// being written, and stops reading when `flush` bytes wait, so that flow control holds the sender.
+///
+/// Whatever arrived before an error is written.
+///
+/// # Errors
+/// [`ReceiveError::Store`] when writing fails, otherwise as [`BodyChunks::poll_next`].
+pub async fn pump<C: ChunkSource>(
+    body: &mut BodyChunks<C>,
+    assembly: &Arc<Assembly>,
+    start: u64,
+    flush: usize,
+    mut received: impl FnMut(u64),
+) -> Result<(), ReceiveError> {
+    let mut pump = Pump { assembly, start, flush, gathered: Vec::new(), waiting: 0, writing: VecDeque::new() };
+    let result = poll_fn(|cx| pump.poll_gather(cx, body, &mut received)).await;
+    let flushed = pump.finish().await;
+    result?;
+    Ok(flushed?)
+}
+
+struct Pump<'a> {
+    assembly: &'a Arc<Assembly>,
+    start: u64,
+    flush: usize,
+    gathered: Vec<Chunk>,
+    waiting: usize,
+    /// Oldest first; at most [`WRITES`].
+    writing: VecDeque<JoinHandle<Result<(), StoreError>>>,
+}
+
+impl Pump<'_> {
+    /// Gathers and writes until the body has ended.
+    fn poll_gather<C: ChunkSource>(
+        &mut self,
+        cx: &mut Context<'_>,
+        body: &mut BodyChunks<C>,
+        received: &mut impl FnMut(u64),
+    ) -> Poll<Result<(), ReceiveError>> {
+        loop {
+            if let Poll::Ready(result) = self.poll_written(cx) {
+                result?;
+                if self.waiting >= self.flush {
+                    self.write();
+                    // Registers for the end of the write just begun.
+                    continue;
+                }
+            } else if self.waiting >= self.flush {
+                return Poll::Pending;
+            }
+            match body.poll_next(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(None)) => return Poll::Ready(Ok(())),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Ready(Ok(Some(mut chunk))) => {
+                    let length = chunk.bytes.len();
+                    received(length as u64);
+                    self.waiting += length;
+                    chunk.offset += self.start;
+                    self.gathered.push(chunk);
+                }
+            }
+        }
+    }
+
+    /// Ready when another write may begin.
+    fn poll_written(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), StoreError>> {
+        while let Some(oldest) = self.writing.front_mut() {
+            match Pin::new(oldest).poll(cx) {
+                Poll::Ready(joined) => {
+                    self.writing.pop_front();
+                    if let Err(error) = flatten(joined) {
+                        return Poll::Ready(Err(error));
+                    }
+                }
+                Poll::Pending if self.writing.len() < WRITES => break,
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn write(&mut self) {
+        let pieces = std::mem::take(&mut self.gathered);
+        self.waiting = 0;
+        let assembly = Arc::clone(self.assembly);
+        self.writing.push_back(tokio::task::spawn_blocking(move || assembly.write(pieces)));
+    }
+
+    /// Waits until everything gathered is written; the first error is told when no write is under way any more.
+    async fn finish(mut self) -> Result<(), StoreError> {
+        if !self.gathered.is_empty() {
+            self.write();
+        }
+        let mut result = Ok(());
+        for writing in self.writing {
+            result = result.and(flatten(writing.await));
+        }
+        result
+    }
+}
+
+fn flatten(joined: Result<Result<(), StoreError>, tokio::task::JoinError>) -> Result<(), StoreError> {
+    joined.unwrap_or_else(|e| Err(StoreError::Io(std::io::Error::other(e))))
+}

@@ -1,0 +1,103 @@
+//! What is known of a file without reading it.
+
+use std::fmt;
+use std::str::FromStr;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::Digest;
+
+/// One row of a listing (PROTOCOL §4.1).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EntryMeta {
+    /// Size in bytes.
+    pub size: u64,
+    /// Modification time, to the nanosecond where the file system keeps it.
+    pub modified: Timestamp,
+    /// SHA-256 of the content, when the server already knows it.
+    #[serde(default)]
+    pub sha256: Option<Digest>,
+}
+
+/// Names one version of a file's content; another content has another tag (PROTOCOL §2.4).
+///
+/// Opaque to clients, who only compare it and name partial files by it: hence 1 to 64 characters of `A-Z a-z 0-9 _ -`.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct ETag(Box<str>);
+
+/// Why a text is no [`ETag`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not an etag: expected 1 to 64 letters, digits, _ or -")]
+pub struct ParseETagError;
+
+impl ETag {
+    /// Longest tag, in bytes.
+    pub const MAX_BYTES: usize = 64;
+
+    /// The tag as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for ETag {
+    type Err = ParseETagError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let legal = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
+        if (1..=Self::MAX_BYTES).contains(&text.len()) && text.bytes().all(legal) {
+            Ok(Self(text.into()))
+        } else {
+            Err(ParseETagError)
+        }
+    }
+}
+
+impl fmt::Display for ETag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for ETag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ETag({})", self.0)
+    }
+}
+
+impl Serialize for ETag {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for ETag {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_etag_can_stand_in_a_file_name() {
+        assert!("0aZ_-".parse::<ETag>().is_ok());
+        assert!("x".repeat(64).parse::<ETag>().is_ok());
+        for text in ["", "a/b", "..", "a b", "é", &"x".repeat(65)] {
+            assert_eq!(text.parse::<ETag>(), Err(ParseETagError), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_row_reads_back_to_the_nanosecond() {
+        let json = r#"{"size":5,"modified":"2026-11-23T08:09:24.123456789Z","sha256":null}"#;
+        let row: EntryMeta = serde_json::from_str(json).unwrap();
+        assert_eq!(row.modified.as_nanosecond() % 1_000_000_000, 123_456_789);
+        assert_eq!(serde_json::to_string(&row).unwrap(), json);
+    }
+}

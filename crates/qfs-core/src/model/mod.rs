@@ -1,0 +1,17 @@
+//! Values that are valid once they exist. Imports no other qfs module.
+
+mod digest;
+mod escape;
+mod fingerprint;
+mod meta;
+mod path;
+mod range;
+mod ticket;
+
+pub use digest::{Digest, Hasher, ParseDigestError};
+pub use escape::escape_untrusted;
+pub use fingerprint::{Fingerprint, ParseFingerprintError};
+pub use meta::{ETag, EntryMeta, ParseETagError};
+pub use path::{MAX_COMPONENT_BYTES, MAX_PATH_BYTES, PathError, RemotePath};
+pub use range::{ByteRange, RangeError};
+pub use ticket::{DEFAULT_PORT, ParseTicketError, Ticket};

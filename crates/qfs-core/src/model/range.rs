@@ -1,0 +1,52 @@
+//! A part of a file.
+
+use std::ops::Range;
+
+use serde::{Deserialize, Serialize};
+
+/// Bytes `start..end` of a file, half open; without `end`, to its end (PROTOCOL §4.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ByteRange {
+    /// Offset of the first byte.
+    pub start: u64,
+    /// Offset behind the last byte.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end: Option<u64>,
+}
+
+/// Why a [`ByteRange`] does not fit a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the range does not lie inside the file of {size} bytes")]
+pub struct RangeError {
+    /// The file's size in bytes.
+    pub size: u64,
+}
+
+impl ByteRange {
+    /// The offsets this range names in a file of `size` bytes.
+    ///
+    /// # Errors
+    /// [`RangeError`] when it is reversed or reaches beyond `size`: a range is exact, never clipped, so that the body
+    /// always has the length that was asked for.
+    pub fn within(self, size: u64) -> Result<Range<u64>, RangeError> {
+        let end = self.end.unwrap_or(size);
+        if self.start <= end && end <= size { Ok(self.start..end) } else { Err(RangeError { size }) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_ranges_inside_the_file_fit() {
+        let range = |start, end| ByteRange { start, end };
+        assert_eq!(range(0, None).within(7), Ok(0..7));
+        assert_eq!(range(7, None).within(7), Ok(7..7));
+        assert_eq!(range(2, Some(2)).within(7), Ok(2..2));
+        assert_eq!(range(8, None).within(7), Err(RangeError { size: 7 }));
+        assert_eq!(range(3, Some(2)).within(7), Err(RangeError { size: 7 }));
+        assert_eq!(range(0, Some(8)).within(7), Err(RangeError { size: 7 }));
+        assert_eq!(range(0, Some(u64::MAX)).within(u64::MAX), Ok(0..u64::MAX));
+    }
+}

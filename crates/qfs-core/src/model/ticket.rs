@@ -1,0 +1,139 @@
+//! One line that says where a server is and which key it has.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::Fingerprint;
+
+/// The port used when none is named.
+pub const DEFAULT_PORT: u16 = 8000;
+
+/// `qfs://HOST:PORT[#sha256:HEX]`: all a client needs to reach and recognise a server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ticket {
+    /// IPv4 or IPv6 address, or host name; an IPv6 address without its brackets.
+    pub host: String,
+    /// UDP port.
+    pub port: u16,
+    /// The key the server must have.
+    pub fingerprint: Option<Fingerprint>,
+}
+
+/// Why a text is no [`Ticket`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ParseTicketError {
+    /// Does not start with `qfs://`.
+    #[error("a ticket starts with qfs://")]
+    Scheme,
+    /// The host is missing or holds a character that no address or host name has.
+    #[error("the host is missing or malformed")]
+    Host,
+    /// The port is not a number from 1 to 65535.
+    #[error("the port is not a number from 1 to 65535")]
+    Port,
+    /// What follows `#` is not a fingerprint.
+    #[error("what follows # is not sha256: and 64 hexadecimal digits")]
+    Fingerprint,
+}
+
+impl FromStr for Ticket {
+    type Err = ParseTicketError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let rest = text.strip_prefix("qfs://").ok_or(ParseTicketError::Scheme)?;
+        let (authority, fingerprint) = match rest.split_once('#') {
+            Some((authority, pin)) => (authority, Some(pin.parse().map_err(|_| ParseTicketError::Fingerprint)?)),
+            None => (rest, None),
+        };
+        let authority = authority.strip_suffix('/').unwrap_or(authority);
+        let (host, port) = split_authority(authority)?;
+        let port = match port {
+            None => DEFAULT_PORT,
+            Some(digits) if digits.bytes().all(|b| b.is_ascii_digit()) => match digits.parse() {
+                Ok(port) if port != 0 => port,
+                _ => return Err(ParseTicketError::Port),
+            },
+            Some(_) => return Err(ParseTicketError::Port),
+        };
+        Ok(Self { host: host.to_owned(), port, fingerprint })
+    }
+}
+
+/// Splits `HOST[:PORT]`, where an IPv6 address stands in brackets.
+fn split_authority(authority: &str) -> Result<(&str, Option<&str>), ParseTicketError> {
+    if let Some(rest) = authority.strip_prefix('[') {
+        let (host, rest) = rest.split_once(']').ok_or(ParseTicketError::Host)?;
+        if host.parse::<std::net::Ipv6Addr>().is_err() {
+            return Err(ParseTicketError::Host);
+        }
+        return match rest {
+            "" => Ok((host, None)),
+            _ => Ok((host, Some(rest.strip_prefix(':').ok_or(ParseTicketError::Host)?))),
+        };
+    }
+    let (host, port) = match authority.split_once(':') {
+        Some((host, port)) => (host, Some(port)),
+        None => (authority, None),
+    };
+    let legal = |b: u8| b.is_ascii_alphanumeric() || b == b'.' || b == b'-' || b == b'_';
+    if host.is_empty() || host.len() > 253 || !host.bytes().all(legal) {
+        return Err(ParseTicketError::Host);
+    }
+    Ok((host, port))
+}
+
+impl fmt::Display for Ticket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "qfs://[{}]:{}", self.host, self.port)?;
+        } else {
+            write!(f, "qfs://{}:{}", self.host, self.port)?;
+        }
+        match self.fingerprint {
+            Some(fingerprint) => write!(f, "#{fingerprint}"),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tickets_read_back() {
+        let pin = Fingerprint::of_public_key(b"k");
+        for text in [
+            "qfs://127.0.0.1:8000".to_owned(),
+            format!("qfs://[::1]:9#{pin}"),
+            format!("qfs://data.example.org:65535#{pin}"),
+        ] {
+            assert_eq!(text.parse::<Ticket>().map(|t| t.to_string()), Ok(text));
+        }
+        assert_eq!("qfs://host/".parse::<Ticket>().map(|t| t.port), Ok(DEFAULT_PORT));
+        assert_eq!("qfs://[::1]".parse::<Ticket>().map(|t| t.host), Ok("::1".to_owned()));
+    }
+
+    #[test]
+    fn malformed_tickets_say_what_is_wrong() {
+        for (text, error) in [
+            ("127.0.0.1:8000", ParseTicketError::Scheme),
+            ("QFS://h:1", ParseTicketError::Scheme),
+            ("qfs://", ParseTicketError::Host),
+            ("qfs://:8000", ParseTicketError::Host),
+            ("qfs://a b:1", ParseTicketError::Host),
+            ("qfs://user@h:1", ParseTicketError::Host),
+            ("qfs://[::1", ParseTicketError::Host),
+            ("qfs://[x]:1", ParseTicketError::Host),
+            ("qfs://h:0", ParseTicketError::Port),
+            ("qfs://h:+1", ParseTicketError::Port),
+            ("qfs://h:65536", ParseTicketError::Port),
+            ("qfs://h:", ParseTicketError::Port),
+            ("qfs://h:1#", ParseTicketError::Fingerprint),
+            ("qfs://h:1#sha256:00", ParseTicketError::Fingerprint),
+        ] {
+            assert_eq!(text.parse::<Ticket>(), Err(error), "{text}");
+        }
+    }
+}

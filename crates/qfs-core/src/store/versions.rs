@@ -1,0 +1,421 @@
+//! Open versions, shared: however many clients fetch a file, it is read and hashed once.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+
+use bytes::Bytes;
+
+use super::{DigestCache, Object, ObjectMeta, Store, StoreError, Visit};
+use crate::model::{Digest, ETag, RemotePath};
+
+/// Bytes read at once, and the unit that is shared. Large enough that a read costs little beside its copying, small enough
+/// that two of them for each of a thousand readers fit in memory.
+pub const BLOCK_BYTES: u64 = 256 << 10;
+
+/// Blocks kept of a version while more than one reader has it open: readers that run within 2 MiB of each other share
+/// their reads.
+const RECENT_BLOCKS: usize = 8;
+
+/// Blocks that may wait, read but not yet hashed, because an earlier one is still being read.
+const PENDING_BLOCKS: u64 = 8;
+
+/// A store whose open versions are shared and whose digests are remembered.
+pub struct Versions<S> {
+    store: S,
+    digests: Arc<DigestCache>,
+    open: Mutex<HashMap<ETag, Weak<Shared>>>,
+}
+
+impl<S: Store> Versions<S> {
+    /// Shares the versions of `store`; `digests` may be filled from an earlier run.
+    pub fn new(store: S, digests: Arc<DigestCache>) -> Self {
+        Self { store, digests, open: Mutex::default() }
+    }
+
+    /// The digests remembered.
+    #[must_use]
+    pub fn digests(&self) -> &Arc<DigestCache> {
+        &self.digests
+    }
+
+    /// Opens `path`. Blocks.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn open(&self, path: &RemotePath) -> Result<Version, StoreError> {
+        let object = self.store.open(path)?;
+        let meta = object.meta();
+        // A file of one block is read in one go: there is nothing to share, and small files are many.
+        if meta.size <= BLOCK_BYTES {
+            return Ok(Version::new(Arc::new(Shared::new(object, &self.digests))));
+        }
+        let mut open = lock(&self.open);
+        if let Some(shared) = open.get(&meta.etag).and_then(Weak::upgrade) {
+            return Ok(Version::new(shared));
+        }
+        // Swept when it has doubled, so that forgotten entries never outnumber live ones for long.
+        if open.len() == open.capacity() {
+            open.retain(|_, shared| shared.strong_count() > 0);
+        }
+        let etag = meta.etag.clone();
+        let shared = Arc::new(Shared::new(object, &self.digests));
+        open.insert(etag, Arc::downgrade(&shared));
+        Ok(Version::new(shared))
+    }
+
+    /// Visits every published file with its digest where that is known. Blocks.
+    ///
+    /// # Errors
+    /// As [`Store::list`].
+    pub fn list(
+        &self,
+        visit: &mut dyn FnMut(RemotePath, ObjectMeta, Option<Digest>) -> std::ops::ControlFlow<()>,
+    ) -> Result<(), StoreError> {
+        let visit: &mut Visit<'_> = &mut |path, meta| {
+            let digest = self.digests.recall(&meta.etag);
+            visit(path, meta, digest)
+        };
+        self.store.list(visit)
+    }
+}
+
+/// One reader's hold on an open version.
+pub struct Version {
+    shared: Arc<Shared>,
+}
+
+impl Version {
+    fn new(shared: Arc<Shared>) -> Self {
+        shared.readers.fetch_add(1, Ordering::Relaxed);
+        Self { shared }
+    }
+
+    /// The version's metadata.
+    #[must_use]
+    pub fn meta(&self) -> &ObjectMeta {
+        self.shared.object.meta()
+    }
+
+    /// The digest of the whole, if somebody has hashed it already.
+    #[must_use]
+    pub fn known_digest(&self) -> Option<Digest> {
+        self.shared.digest.get().copied()
+    }
+
+    /// Block number `index`, [`BLOCK_BYTES`] long or up to the end. Blocks.
+    ///
+    /// # Errors
+    /// As [`Object::read_at`].
+    pub fn block(&self, index: u64) -> Result<Bytes, StoreError> {
+        self.shared.block(index)
+    }
+
+    /// The digest of the whole, hashing what nobody has hashed yet. Blocks for as long as that takes.
+    ///
+    /// # Errors
+    /// As [`Object::read_at`] and [`Object::ensure_unchanged`].
+    pub fn digest(&self) -> Result<Digest, StoreError> {
+        self.shared.compute_digest()
+    }
+
+    /// As [`Object::ensure_unchanged`]. Blocks.
+    ///
+    /// # Errors
+    /// [`StoreError::Changed`].
+    pub fn ensure_unchanged(&self) -> Result<(), StoreError> {
+        self.shared.object.ensure_unchanged()
+    }
+}
+
+impl Drop for Version {
+    fn drop(&mut self) {
+        if self.shared.readers.fetch_sub(1, Ordering::Relaxed) == 2 {
+            lock(&self.shared.blocks).recent.clear();
+        }
+    }
+}
+
+/// What the readers of a version share.
+struct Shared {
+    object: Arc<dyn Object>,
+    digests: Arc<DigestCache>,
+    readers: AtomicUsize,
+    blocks: Mutex<Blocks>,
+    block_arrived: Condvar,
+    hashing: Mutex<Hashing>,
+    hash_advanced: Condvar,
+    digest: OnceLock<Digest>,
+}
+
+#[derive(Default)]
+struct Blocks {
+    /// Newest last.
+    recent: VecDeque<(u64, Bytes)>,
+    /// Being read by some thread.
+    loading: Vec<u64>,
+}
+
+#[derive(Default)]
+struct Hashing {
+    /// The first block not yet hashed.
+    next: u64,
+    /// None while a thread is hashing.
+    idle: Option<crate::model::Hasher>,
+    pending: BTreeMap<u64, Bytes>,
+}
+
+impl Shared {
+    fn new(object: Arc<dyn Object>, digests: &Arc<DigestCache>) -> Self {
+        let digest = OnceLock::new();
+        if let Some(known) = digests.recall(&object.meta().etag) {
+            let _ = digest.set(known);
+        }
+        Self {
+            object,
+            digests: Arc::clone(digests),
+            readers: AtomicUsize::new(0),
+            blocks: Mutex::default(),
+            block_arrived: Condvar::new(),
+            hashing: Mutex::new(Hashing { idle: Some(crate::model::Hasher::new()), ..Hashing::default() }),
+            hash_advanced: Condvar::new(),
+            digest,
+        }
+    }
+
+    fn block_count(&self) -> u64 {
+        self.object.meta().size.div_ceil(BLOCK_BYTES)
+    }
+
+    fn block(&self, index: u64) -> Result<Bytes, StoreError> {
+        let mut blocks = lock(&self.blocks);
+        loop {
+            if let Some((_, bytes)) = blocks.recent.iter().find(|(i, _)| *i == index) {
+                return Ok(bytes.clone());
+            }
+            if !blocks.loading.contains(&index) {
+                break;
+            }
+            blocks = self.block_arrived.wait(blocks).unwrap_or_else(PoisonError::into_inner);
+        }
+        blocks.loading.push(index);
+        drop(blocks);
+
+        let offset = index * BLOCK_BYTES;
+        let length = BLOCK_BYTES.min(self.object.meta().size.saturating_sub(offset));
+        let read =
+            usize::try_from(length).map_err(|_| StoreError::Changed).and_then(|l| self.object.read_at(offset, l));
+
+        let mut blocks = lock(&self.blocks);
+        blocks.loading.retain(|i| *i != index);
+        if let Ok(bytes) = &read
+            && self.readers.load(Ordering::Relaxed) > 1
+        {
+            if blocks.recent.len() == RECENT_BLOCKS {
+                blocks.recent.pop_front();
+            }
+            blocks.recent.push_back((index, bytes.clone()));
+        }
+        drop(blocks);
+        // Whoever waited finds it among the recent ones, or reads it itself.
+        self.block_arrived.notify_all();
+        let bytes = read?;
+        self.hash(index, &bytes)?;
+        Ok(bytes)
+    }
+
+    /// Hashes `bytes` if it is their turn, and whatever waited behind them.
+    fn hash(&self, index: u64, bytes: &Bytes) -> Result<(), StoreError> {
+        if self.digest.get().is_some() {
+            return Ok(());
+        }
+        let mut hashing = lock(&self.hashing);
+        if index > hashing.next || hashing.idle.is_none() {
+            if index >= hashing.next && index - hashing.next < PENDING_BLOCKS {
+                hashing.pending.insert(index, bytes.clone());
+            }
+            return Ok(());
+        }
+        if index < hashing.next {
+            return Ok(());
+        }
+        let Some(mut hasher) = hashing.idle.take() else { return Ok(()) };
+        let mut bytes = bytes.clone();
+        loop {
+            drop(hashing);
+            hasher.update(&bytes);
+            hashing = lock(&self.hashing);
+            hashing.next += 1;
+            let next = hashing.next;
+            match hashing.pending.remove(&next) {
+                Some(waiting) => bytes = waiting,
+                None => break,
+            }
+        }
+        // A second copy of a block that was being hashed may have been left here.
+        let next = hashing.next;
+        hashing.pending.retain(|index, _| *index > next);
+        let complete = next == self.block_count();
+        hashing.idle = Some(hasher.clone());
+        drop(hashing);
+        let result = if complete { self.settle(hasher) } else { Ok(()) };
+        self.hash_advanced.notify_all();
+        result
+    }
+
+    /// Remembers the digest, if what was hashed is one version from beginning to end.
+    fn settle(&self, hasher: crate::model::Hasher) -> Result<(), StoreError> {
+        self.object.ensure_unchanged()?;
+        let digest = hasher.finish();
+        let _ = self.digest.set(digest);
+        if !self.object.meta().unsettled {
+            self.digests.remember(&self.object.meta().etag, digest);
+        }
+        Ok(())
+    }
+
+    fn compute_digest(&self) -> Result<Digest, StoreError> {
+        loop {
+            if let Some(digest) = self.digest.get() {
+                return Ok(*digest);
+            }
+            let mut hashing = lock(&self.hashing);
+            while hashing.idle.is_none() {
+                hashing = self.hash_advanced.wait(hashing).unwrap_or_else(PoisonError::into_inner);
+            }
+            let next = hashing.next;
+            if next == self.block_count() {
+                let hasher = hashing.idle.clone().unwrap_or_default();
+                drop(hashing);
+                self.settle(hasher)?;
+                continue;
+            }
+            drop(hashing);
+            // A block among the recent ones was hashed by whoever read it, unless it came too early: offer it again.
+            let bytes = self.block(next)?;
+            self.hash(next, &bytes)?;
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::AtomicU64;
+
+    struct Counted {
+        content: Vec<u8>,
+        meta: ObjectMeta,
+        reads: AtomicU64,
+        changed: std::sync::atomic::AtomicBool,
+    }
+
+    impl Object for Counted {
+        fn meta(&self) -> &ObjectMeta {
+            &self.meta
+        }
+
+        fn read_at(&self, offset: u64, length: usize) -> Result<Bytes, StoreError> {
+            self.reads.fetch_add(1, Ordering::Relaxed);
+            let start = usize::try_from(offset).unwrap();
+            Ok(Bytes::copy_from_slice(&self.content[start..start + length]))
+        }
+
+        fn ensure_unchanged(&self) -> Result<(), StoreError> {
+            if self.changed.load(Ordering::Relaxed) { Err(StoreError::Changed) } else { Ok(()) }
+        }
+    }
+
+    /// Holds one object under every name.
+    struct One(Arc<Counted>);
+
+    impl Store for One {
+        fn open(&self, _: &RemotePath) -> Result<Arc<dyn Object>, StoreError> {
+            Ok(self.0.clone())
+        }
+
+        fn list(&self, _: &mut Visit<'_>) -> Result<(), StoreError> {
+            Ok(())
+        }
+    }
+
+    fn versions(blocks: u64) -> (Versions<One>, Arc<Counted>, RemotePath) {
+        let content: Vec<u8> = (0..blocks * BLOCK_BYTES - 5).map(|i| (i % 251) as u8).collect();
+        let meta = ObjectMeta {
+            size: content.len() as u64,
+            modified: jiff::Timestamp::UNIX_EPOCH,
+            etag: "v1".parse().unwrap(),
+            unsettled: false,
+        };
+        let object = Arc::new(Counted { content, meta, reads: AtomicU64::new(0), changed: false.into() });
+        let versions = Versions::new(One(Arc::clone(&object)), Arc::default());
+        (versions, object, RemotePath::parse("x").unwrap())
+    }
+
+    #[test]
+    fn readers_side_by_side_share_one_read_and_one_hash() {
+        let (versions, object, path) = versions(20);
+        let readers: Vec<_> = (0..10).map(|_| versions.open(&path).unwrap()).collect();
+        for index in 0..20 {
+            std::thread::scope(|scope| {
+                for reader in &readers {
+                    scope.spawn(move || reader.block(index).unwrap());
+                }
+            });
+        }
+        assert_eq!(object.reads.load(Ordering::Relaxed), 20);
+        assert_eq!(readers[9].known_digest(), Some(Digest::of(&object.content)));
+    }
+
+    #[test]
+    fn a_digest_asked_for_early_is_finished_by_whoever_needs_it() {
+        let (versions, object, path) = versions(12);
+        let reader = versions.open(&path).unwrap();
+        reader.block(0).unwrap();
+        reader.block(5).unwrap();
+        reader.block(1).unwrap();
+        assert_eq!(reader.known_digest(), None);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| assert_eq!(reader.digest().unwrap(), Digest::of(&object.content)));
+            }
+        });
+    }
+
+    #[test]
+    fn a_remembered_digest_needs_no_pass() {
+        let (versions, object, path) = versions(3);
+        let digest = versions.open(&path).unwrap().digest().unwrap();
+        let reads = object.reads.load(Ordering::Relaxed);
+        assert_eq!(versions.open(&path).unwrap().digest().unwrap(), digest);
+        assert_eq!(object.reads.load(Ordering::Relaxed), reads);
+    }
+
+    #[test]
+    fn a_change_leaves_no_digest() {
+        let (versions, object, path) = versions(3);
+        let reader = versions.open(&path).unwrap();
+        object.changed.store(true, Ordering::Relaxed);
+        assert!(matches!(reader.digest(), Err(StoreError::Changed)));
+        assert_eq!(reader.known_digest(), None);
+        assert_eq!(versions.digests().recall(&object.meta.etag), None);
+    }
+
+    #[test]
+    fn a_lone_reader_keeps_no_blocks() {
+        let (versions, object, path) = versions(4);
+        let reader = versions.open(&path).unwrap();
+        reader.block(3).unwrap();
+        assert!(lock(&reader.shared.blocks).recent.is_empty());
+        let second = versions.open(&path).unwrap();
+        reader.block(3).unwrap();
+        second.block(3).unwrap();
+        assert_eq!(object.reads.load(Ordering::Relaxed), 2);
+        drop(second);
+        assert!(lock(&reader.shared.blocks).recent.is_empty());
+    }
+}

@@ -1,0 +1,180 @@
+//! One connection.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use quinn::{ConnectionError, VarInt};
+use rustls::pki_types::CertificateDer;
+
+use super::identity::fingerprint_of;
+use super::streams::{QuicRequestReader, QuicSink, QuicSource};
+use super::tuning::{INITIAL_SEND_WINDOW, MAX_RECEIVE_WINDOW, MAX_SEND_WINDOW};
+use crate::model::Fingerprint;
+use crate::stream::Lost;
+use crate::wire::StatusCode;
+
+/// An established connection; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Connection {
+    inner: quinn::Connection,
+    send_window: Arc<SendWindow>,
+    receive_window: Arc<Mutex<ReceiveWindow>>,
+}
+
+/// What quinn knows of a path.
+#[derive(Debug, Clone)]
+pub struct PathReport {
+    /// Smoothed round-trip time.
+    pub rtt: Duration,
+    /// Congestion window in bytes.
+    pub congestion_window: u64,
+    /// Largest UDP payload in use, in bytes.
+    pub payload: u16,
+    /// Everything counted.
+    pub stats: quinn::ConnectionStats,
+}
+
+impl Connection {
+    /// `receive_window` is what the transport configuration granted the peer, in bytes.
+    pub(super) fn new(inner: quinn::Connection, receive_window: u64) -> Self {
+        let window = ReceiveWindow { bytes: receive_window, taken: 0, since: Instant::now() };
+        let send_window =
+            Arc::new(SendWindow { bytes: AtomicU64::new(INITIAL_SEND_WINDOW), unchecked: AtomicU64::new(0) });
+        Self { inner, send_window, receive_window: Arc::new(Mutex::new(window)) }
+    }
+
+    /// Opens a stream for one command, waiting while the peer's limit is reached.
+    ///
+    /// # Errors
+    /// [`Lost`] when the connection is gone.
+    pub async fn open_stream(&self) -> Result<(QuicSink, QuicSource), Lost> {
+        let (send, receive) = self.inner.open_bi().await.map_err(|e| lost(&e))?;
+        Ok((QuicSink::new(send, self.clone()), QuicSource::new(receive, self.clone())))
+    }
+
+    /// The next stream that the peer opens.
+    ///
+    /// # Errors
+    /// [`Lost`] when the connection is gone.
+    pub async fn accept_stream(&self) -> Result<(QuicSink, QuicRequestReader), Lost> {
+        let (send, receive) = self.inner.accept_bi().await.map_err(|e| lost(&e))?;
+        Ok((QuicSink::new(send, self.clone()), QuicRequestReader::new(receive)))
+    }
+
+    /// Closes the connection; every stream fails.
+    pub fn close(&self, code: StatusCode) {
+        self.inner.close(VarInt::from_u32(code.0), b"");
+    }
+
+    /// Resolves when the connection is gone, with the reason.
+    pub async fn closed(&self) -> Lost {
+        lost(&self.inner.closed().await)
+    }
+
+    /// Why the connection is gone, or None while it is not.
+    #[must_use]
+    pub fn close_reason(&self) -> Option<Lost> {
+        self.inner.close_reason().map(|e| lost(&e))
+    }
+
+    /// Where the peer is now.
+    #[must_use]
+    pub fn remote_address(&self) -> SocketAddr {
+        self.inner.remote_address()
+    }
+
+    /// A number that no other connection of this process has.
+    #[must_use]
+    pub fn id(&self) -> usize {
+        self.inner.stable_id()
+    }
+
+    /// The key that the peer proved to hold; None on the server, where clients show none.
+    #[must_use]
+    pub fn peer_fingerprint(&self) -> Option<Fingerprint> {
+        let identity = self.inner.peer_identity()?;
+        let chain = identity.downcast::<Vec<CertificateDer<'static>>>().ok()?;
+        fingerprint_of(chain.first()?).ok()
+    }
+
+    /// What is known of the path.
+    #[must_use]
+    pub fn path_report(&self) -> PathReport {
+        let stats = self.inner.stats();
+        PathReport { rtt: stats.path.rtt, congestion_window: stats.path.cwnd, payload: stats.path.current_mtu, stats }
+    }
+
+    /// The congestion controller's state.
+    #[must_use]
+    pub fn congestion_state(&self) -> Box<dyn quinn::congestion::Controller> {
+        self.inner.congestion_state()
+    }
+
+    /// Counts `bytes` as sent and, every [`WINDOW_CHECK_BYTES`], lets the send window follow the congestion window: a fixed one
+    /// caps a long link or wastes memory on a slow reader.
+    pub(super) fn note_sent(&self, bytes: usize) {
+        let unchecked = self.send_window.unchecked.fetch_add(bytes as u64, Ordering::Relaxed) + bytes as u64;
+        if unchecked < WINDOW_CHECK_BYTES {
+            return;
+        }
+        self.send_window.unchecked.store(0, Ordering::Relaxed);
+        let wanted = (self.inner.stats().path.cwnd.saturating_mul(2)).clamp(INITIAL_SEND_WINDOW, MAX_SEND_WINDOW);
+        let current = self.send_window.bytes.load(Ordering::Relaxed);
+        // In steps of a quarter, so that quinn is not told at every look.
+        if wanted > current + current / 4 || wanted < current / 2 {
+            self.send_window.bytes.store(wanted, Ordering::Relaxed);
+            self.inner.set_send_window(wanted);
+        }
+    }
+
+    /// Counts `bytes` as taken by the application. When half a window is taken in a round trip, the window is what holds the sender,
+    /// and doubles; a slow disk takes less and leaves it small, so that little accumulates before the disk.
+    pub(super) fn note_taken(&self, bytes: usize) {
+        let mut window = self.receive_window.lock().unwrap_or_else(PoisonError::into_inner);
+        window.taken += bytes as u64;
+        if window.taken < window.bytes / 2 {
+            return;
+        }
+        if window.since.elapsed() <= self.inner.rtt() && window.bytes < MAX_RECEIVE_WINDOW {
+            window.bytes *= 2;
+            if let Ok(bytes) = VarInt::from_u64(window.bytes) {
+                self.inner.set_receive_window(bytes);
+            }
+        }
+        window.taken = 0;
+        window.since = Instant::now();
+    }
+}
+
+/// How much the peer may send ahead.
+#[derive(Debug)]
+struct ReceiveWindow {
+    /// The window in force.
+    bytes: u64,
+    /// Taken by the application since `since`.
+    taken: u64,
+    since: Instant,
+}
+
+/// Bytes sent on a connection between two looks at its congestion window.
+const WINDOW_CHECK_BYTES: u64 = 256 << 10;
+
+#[derive(Debug)]
+struct SendWindow {
+    /// The window in force.
+    bytes: AtomicU64,
+    /// Sent since the last look.
+    unchecked: AtomicU64,
+}
+
+pub(super) fn lost(error: &ConnectionError) -> Lost {
+    match error {
+        ConnectionError::TimedOut => Lost::TimedOut,
+        ConnectionError::Reset => Lost::Restarted,
+        ConnectionError::LocallyClosed => Lost::ClosedHere,
+        ConnectionError::ApplicationClosed(close) => Lost::Closed(StatusCode::from_quic(close.error_code.into_inner())),
+        other => Lost::Transport(other.to_string()),
+    }
+}

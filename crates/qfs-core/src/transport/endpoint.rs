@@ -1,0 +1,347 @@
+//! Sockets and end points.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::time::Duration;
+
+use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
+use quinn::{ConnectionError, Endpoint, EndpointConfig, Incoming, TokioRuntime, VarInt};
+use quinn_proto::HashedConnectionIdGenerator;
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::connection::{Connection, lost};
+use super::identity::Identity;
+use super::tls::{self, Trust};
+use super::tuning::{ClientTuning, MAX_RECEIVED_PAYLOAD, REQUEST_WINDOW, SOCKET_BUFFER_BYTES, ServerTuning, path_mtu};
+use crate::model::Fingerprint;
+use crate::stream::Lost;
+use crate::wire::StatusCode;
+
+/// Why an end point cannot be made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TransportError {
+    /// The socket cannot be bound.
+    #[error("cannot listen on {address}: {source}")]
+    Bind {
+        /// The address asked for.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// TLS refuses the configuration.
+    #[error("cannot set up TLS: {0}")]
+    Tls(#[from] rustls::Error),
+    /// The end point's driver cannot run.
+    #[error("cannot start: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// Why a connection was not made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// Nothing answered in time.
+    #[error("no answer")]
+    NoAnswer,
+    /// The host answers that nothing listens on this port.
+    #[error("nothing listens there")]
+    Refused,
+    /// The server holds another key than the pinned one.
+    #[error("the server's key is {presented}, expected {expected}")]
+    WrongKey {
+        /// The pin.
+        expected: Fingerprint,
+        /// What the server presented.
+        presented: Fingerprint,
+    },
+    /// The server does not prove that it holds the key of its certificate, or breaks TLS otherwise.
+    #[error("the handshake failed: {0}")]
+    Handshake(String),
+    /// Something answers that does not speak this protocol.
+    #[error("the other side does not speak qfs/1")]
+    OtherProtocol,
+    /// The server turns connections away.
+    #[error("the server refuses connections: {0}")]
+    Turned(StatusCode),
+    /// The connection ended while it was made.
+    #[error(transparent)]
+    Lost(#[from] Lost),
+    /// This end cannot even try.
+    #[error(transparent)]
+    Local(#[from] TransportError),
+}
+
+/// What the kernel granted of [`SOCKET_BUFFER_BYTES`], in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SocketBuffers {
+    /// Wanted for each direction.
+    pub wanted: usize,
+    /// Send buffer.
+    pub send: usize,
+    /// Receive buffer.
+    pub receive: usize,
+}
+
+impl SocketBuffers {
+    /// Whether a larger `net.core.rmem_max` and `net.core.wmem_max` would help.
+    #[must_use]
+    pub fn are_short(&self) -> bool {
+        self.send < self.wanted || self.receive < self.wanted
+    }
+}
+
+/// Accepts connections on one UDP port.
+#[derive(Debug)]
+pub struct Listener {
+    endpoint: Endpoint,
+    template: quinn::ServerConfig,
+    tuning: ServerTuning,
+    buffers: SocketBuffers,
+}
+
+impl Listener {
+    /// Binds `address` (port 0: any free one) inside a tokio runtime.
+    ///
+    /// # Errors
+    /// [`TransportError::Bind`] when the port is taken or not allowed.
+    pub fn bind(address: SocketAddr, identity: &Identity, tuning: ServerTuning) -> Result<Self, TransportError> {
+        let (socket, buffers) = bind_socket(address).map_err(|source| TransportError::Bind { address, source })?;
+        let crypto = QuicServerConfig::try_from(tls::server_config(identity)?)
+            .map_err(|e| rustls::Error::General(e.to_string()))?;
+        let mut template = quinn::ServerConfig::with_crypto(Arc::new(crypto));
+        template
+            .transport_config(tuning.transport(None))
+            // Half-open handshakes held before admission decides; each buffers at most a few packets.
+            .max_incoming(MAX_INCOMING)
+            .incoming_buffer_size(INCOMING_BUFFER_BYTES)
+            .incoming_buffer_size_total(INCOMING_BUFFER_BYTES * MAX_INCOMING as u64 / 16);
+        let mut config = EndpointConfig::new(Arc::new(reset_key(identity)));
+        let id_key = connection_id_key(identity);
+        config.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(id_key)));
+        accept_large_payloads(&mut config);
+        let endpoint = Endpoint::new(config, Some(template.clone()), socket, Arc::new(TokioRuntime))?;
+        Ok(Self { endpoint, template, tuning, buffers })
+    }
+
+    /// The address really bound.
+    ///
+    /// # Errors
+    /// When the socket is gone.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.endpoint.local_addr()
+    }
+
+    /// What the kernel granted for socket buffers.
+    #[must_use]
+    pub fn buffers(&self) -> SocketBuffers {
+        self.buffers
+    }
+
+    /// The next client that wants in; None when the socket died or [`Self::close`] was called.
+    pub async fn accept(&self) -> Option<Incoming> {
+        self.endpoint.accept().await
+    }
+
+    /// Completes the handshake of `incoming`, with packets as large as the path to it carries.
+    ///
+    /// # Errors
+    /// [`Lost`] when the client gave up or broke the protocol.
+    pub async fn handshake(&self, incoming: Incoming) -> Result<Connection, Lost> {
+        let mut config = self.template.clone();
+        config.transport_config(self.tuning.transport(path_mtu(incoming.remote_address().ip())));
+        let connecting = incoming.accept_with(Arc::new(config)).map_err(|e| lost(&e))?;
+        Ok(Connection::new(connecting.await.map_err(|e| lost(&e))?, REQUEST_WINDOW.into()))
+    }
+
+    /// Connections under way, closing ones included.
+    #[must_use]
+    pub fn open_connections(&self) -> usize {
+        self.endpoint.open_connections()
+    }
+
+    /// Turns away new connections; existing ones go on.
+    pub fn stop_accepting(&self) {
+        self.endpoint.set_server_config(None);
+    }
+
+    /// Closes every connection with `code` and waits until the peers were told.
+    pub async fn close(&self, code: StatusCode) {
+        self.endpoint.close(VarInt::from_u32(code.0), b"");
+        // A peer that is gone never confirms; do not sit out its closing period.
+        let _ = tokio::time::timeout(Duration::from_millis(500), self.endpoint.wait_idle()).await;
+    }
+}
+
+/// Most handshakes held before they are accepted, refused or sent a Retry.
+const MAX_INCOMING: usize = 4096;
+
+/// Most bytes buffered of one such handshake. A ClientHello is about 300; worst case in all: 4096 × 16 KiB / 16 = 4 MiB.
+const INCOMING_BUFFER_BYTES: u64 = 16 << 10;
+
+/// Makes connections from one UDP socket.
+#[derive(Debug)]
+pub struct ClientEndpoint {
+    endpoint: Endpoint,
+    buffers: SocketBuffers,
+}
+
+impl ClientEndpoint {
+    /// Binds a free port that can reach `peer`, inside a tokio runtime.
+    ///
+    /// # Errors
+    /// [`TransportError`] when the system has no socket for it.
+    pub fn bind(peer: IpAddr) -> Result<Self, TransportError> {
+        let any: IpAddr = if peer.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+        let address = SocketAddr::new(any, 0);
+        let (socket, buffers) = bind_socket(address).map_err(|source| TransportError::Bind { address, source })?;
+        let mut config = EndpointConfig::default();
+        accept_large_payloads(&mut config);
+        let endpoint = Endpoint::new(config, None, socket, Arc::new(TokioRuntime))?;
+        Ok(Self { endpoint, buffers })
+    }
+
+    /// What the kernel granted for socket buffers.
+    #[must_use]
+    pub fn buffers(&self) -> SocketBuffers {
+        self.buffers
+    }
+
+    /// Connects to `peer`, or gives up after `patience`. `server_name` is what was asked for, host name or address.
+    ///
+    /// # Errors
+    /// [`ConnectError`] tells the cases apart that a person would want told apart.
+    pub async fn connect(
+        &self,
+        peer: SocketAddr,
+        server_name: &str,
+        trust: Trust,
+        tuning: &ClientTuning,
+        patience: Duration,
+    ) -> Result<Connection, ConnectError> {
+        let (crypto, presented) = tls::client_config(trust).map_err(TransportError::from)?;
+        let crypto = QuicClientConfig::try_from(crypto).map_err(|e| ConnectError::Handshake(e.to_string()))?;
+        let mut config = quinn::ClientConfig::new(Arc::new(crypto));
+        config.transport_config(tuning.transport(path_mtu(peer.ip())));
+        let connecting = self
+            .endpoint
+            .connect_with(config, peer, server_name)
+            .map_err(|e| ConnectError::Handshake(e.to_string()))?;
+        let result = tokio::select! {
+            result = connecting => result,
+            () = refused(peer) => return Err(ConnectError::Refused),
+            () = tokio::time::sleep(patience) => return Err(ConnectError::NoAnswer),
+        };
+        match (result, trust, presented.fingerprint()) {
+            (Ok(connection), _, _) => Ok(Connection::new(connection, tuning.receive_window)),
+            (Err(_), Trust::Pinned(expected), Some(presented)) if presented != expected => {
+                Err(ConnectError::WrongKey { expected, presented })
+            }
+            (Err(error), _, _) => Err(classify(&error)),
+        }
+    }
+
+    /// Moves the end point to a new local socket, as after a change of network.
+    ///
+    /// # Errors
+    /// When no socket can be had.
+    pub fn rebind(&self, peer: IpAddr) -> io::Result<()> {
+        let any: IpAddr = if peer.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+        let (socket, _) = bind_socket(SocketAddr::new(any, 0))?;
+        self.endpoint.rebind(socket)
+    }
+
+    /// Lets the driver send what is queued, such as a CONNECTION_CLOSE, without sitting out the closing period.
+    pub async fn flush(&self) {
+        for _ in 0..FLUSH_TURNS {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+/// Turns of the scheduler in which the drivers of a connection and its end point pass on and send a last packet.
+const FLUSH_TURNS: usize = 8;
+
+fn classify(error: &ConnectionError) -> ConnectError {
+    /// TLS alert no_application_protocol (RFC 7301 §3.2) as a QUIC error (RFC 9001 §4.8).
+    const NO_APPLICATION_PROTOCOL: u64 = 0x100 + 120;
+    let code = match error {
+        ConnectionError::TransportError(e) => Some(u64::from(e.code)),
+        ConnectionError::ConnectionClosed(close) => Some(u64::from(close.error_code)),
+        _ => None,
+    };
+    match error {
+        _ if code == Some(NO_APPLICATION_PROTOCOL) => ConnectError::OtherProtocol,
+        ConnectionError::VersionMismatch => ConnectError::OtherProtocol,
+        ConnectionError::TimedOut => ConnectError::NoAnswer,
+        ConnectionError::ConnectionClosed(close)
+            if close.error_code == quinn::TransportErrorCode::CONNECTION_REFUSED =>
+        {
+            ConnectError::Turned(StatusCode::BUSY)
+        }
+        ConnectionError::ApplicationClosed(close) => {
+            ConnectError::Turned(StatusCode::from_quic(close.error_code.into_inner()))
+        }
+        _ if code.is_some_and(|c| (0x100..0x200).contains(&c)) => ConnectError::Handshake(error.to_string()),
+        _ => ConnectError::Lost(lost(error)),
+    }
+}
+
+/// Resolves when the host says that nothing listens at `peer` (an ICMP message that a connected socket is told of, and
+/// QUIC's unconnected one is not); never otherwise.
+async fn refused(peer: SocketAddr) {
+    let probe = async {
+        let any: IpAddr = if peer.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+        let socket = tokio::net::UdpSocket::bind((any, 0)).await?;
+        socket.connect(peer).await?;
+        // One byte is no QUIC packet: a server drops it without a trace.
+        socket.send(&[0]).await?;
+        socket.recv(&mut [0; 1]).await
+    };
+    match probe.await {
+        Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => {}
+        _ => std::future::pending().await,
+    }
+}
+
+/// The stateless reset key (RFC 9000 §10.3), derived from the identity so that it survives a restart without a file of its
+/// own: clients of the former process notice at once that it is gone.
+fn reset_key(identity: &Identity) -> ring::hmac::Key {
+    ring::hmac::Key::new(ring::hmac::HMAC_SHA256, derived(identity, b"qfs stateless reset v1").as_ref())
+}
+
+/// The key by which a server recognises its own connection IDs, which must survive a restart like the reset key: quinn
+/// resets no connection whose ID it does not recognise.
+fn connection_id_key(identity: &Identity) -> u64 {
+    let derived = derived(identity, b"qfs connection ids v1");
+    derived.as_ref().iter().take(8).fold(0, |key, byte| key << 8 | u64::from(*byte))
+}
+
+fn derived(identity: &Identity, label: &[u8]) -> ring::hmac::Tag {
+    ring::hmac::sign(&ring::hmac::Key::new(ring::hmac::HMAC_SHA256, identity.key.secret_der()), label)
+}
+
+fn accept_large_payloads(config: &mut EndpointConfig) {
+    // Fails only below 1200.
+    let _ = config.max_udp_payload_size(MAX_RECEIVED_PAYLOAD);
+}
+
+fn bind_socket(address: SocketAddr) -> io::Result<(UdpSocket, SocketBuffers)> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    if address.is_ipv6() {
+        // An address of one family is one address; a host name may have both.
+        socket.set_only_v6(!address.ip().is_unspecified())?;
+    }
+    // The kernel clips both to its limits without an error; what it granted is read back.
+    socket.set_send_buffer_size(SOCKET_BUFFER_BYTES)?;
+    socket.set_recv_buffer_size(SOCKET_BUFFER_BYTES)?;
+    socket.bind(&address.into())?;
+    // Linux reports twice the usable size (socket(7)).
+    let buffers = SocketBuffers {
+        wanted: SOCKET_BUFFER_BYTES,
+        send: socket.send_buffer_size()? / 2,
+        receive: socket.recv_buffer_size()? / 2,
+    };
+    Ok((socket.into(), buffers))
+}

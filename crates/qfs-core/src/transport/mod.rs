@@ -1,0 +1,20 @@
+//! QUIC as qfs uses it: end points, identities and pins, streams, and every quinn number with its reason.
+//!
+//! Knows nothing of messages or stores. Above it, only connection handling on either side sees these types; the pump and
+//! the handlers work on the traits of [`crate::stream`].
+
+pub mod congestion;
+mod connection;
+mod endpoint;
+mod identity;
+mod streams;
+mod tls;
+mod tuning;
+
+pub use connection::{Connection, PathReport};
+pub use endpoint::{ClientEndpoint, ConnectError, Listener, SocketBuffers, TransportError};
+pub use identity::{Identity, IdentityError, IdentityPem};
+pub use quinn::{Connecting, Incoming};
+pub use streams::{QuicRequestReader, QuicSink, QuicSource};
+pub use tls::Trust;
+pub use tuning::{ClientTuning, IDLE_TIMEOUT, ServerTuning};

@@ -1,0 +1,16 @@
+//! Every bound of the wire, in one place. Each is checked before memory is allocated for what it bounds.
+
+/// The application protocol negotiated in the TLS handshake (PROTOCOL §1.2).
+pub const ALPN: &[u8] = b"qfs/1";
+
+/// Bytes of the length that precedes every control message (PROTOCOL §2.1).
+pub const FRAME_PREFIX_BYTES: usize = 4;
+
+/// Longest control message, in bytes, its prefix not counted (PROTOCOL §2.1).
+pub const MAX_FRAME_BYTES: usize = 64 * 1024;
+
+/// Longest error message carried, in bytes; a longer one is cut (PROTOCOL §3.2).
+pub const MAX_MESSAGE_BYTES: usize = 1024;
+
+/// Most rows of a listing that a client accepts: an endless listing ends here (PROTOCOL §4.1).
+pub const MAX_LIST_ENTRIES: u64 = 10_000_000;

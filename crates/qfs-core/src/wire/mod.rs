@@ -1,0 +1,18 @@
+//! The messages of qfs version 1 and their bytes: everything `docs/PROTOCOL.md` fixes, and no I/O.
+//!
+//! A stream carries one command. The client sends one [`Request`] frame and finishes its side. The server answers
+//! `get_files_list` with a head and [`ListPage`]s, `download` with a [`DownloadHead`], the body's raw bytes and a
+//! [`Trailer`]. A head may be a [`RemoteError`] instead; an error behind the head resets the stream with its
+//! [`StatusCode`].
+
+mod codec;
+mod limits;
+mod request;
+mod response;
+mod status;
+
+pub use codec::{DecodeError, EncodeError, decode_error, encode, frame};
+pub use limits::{ALPN, FRAME_PREFIX_BYTES, MAX_FRAME_BYTES, MAX_LIST_ENTRIES, MAX_MESSAGE_BYTES};
+pub use request::{DownloadRequest, ListRequest, Request};
+pub use response::{DownloadHead, ListEnd, ListHead, ListPage, PageBuilder, Trailer, decode_response};
+pub use status::{RemoteError, StatusCode};

@@ -1,0 +1,171 @@
+//! What a client asks.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use serde::{Deserialize, Deserializer, Serialize};
+
+use super::codec::{DecodeError, EncodeError, decode, encode};
+use crate::model::{ByteRange, ETag};
+
+/// One command (PROTOCOL §4). A stream carries exactly one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Request {
+    /// `get_files_list` (PROTOCOL §4.1).
+    GetFilesList(ListRequest),
+    /// `download` (PROTOCOL §4.2).
+    Download(DownloadRequest),
+}
+
+/// Parameters of `get_files_list`: none in version 1.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListRequest {}
+
+/// Parameters of `download`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DownloadRequest {
+    /// The name as listed. Kept as text here: a name that breaks the rules is `not_found`, not a malformed request.
+    pub filename: String,
+    /// The part wanted; absent, the whole file.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "range_object")]
+    pub range: Option<ByteRange>,
+    /// Only this version; any other is answered `changed`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub if_match: Option<ETag>,
+    /// Streams with a higher number are sent before those with a lower one.
+    #[serde(default, skip_serializing_if = "is_zero", deserialize_with = "null_is_absent")]
+    pub priority: i32,
+}
+
+fn is_zero(n: &i32) -> bool {
+    *n == 0
+}
+
+fn null_is_absent<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i32, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+/// A range from an object only: serde would also read `[0,1]`.
+fn range_object<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ByteRange>, D::Error> {
+    match Option::<serde_json::Map<String, serde_json::Value>>::deserialize(deserializer)? {
+        Some(map) => serde_json::from_value(map.into()).map(Some).map_err(serde::de::Error::custom),
+        None => Ok(None),
+    }
+}
+
+const GET_FILES_LIST: &str = "get_files_list";
+const DOWNLOAD: &str = "download";
+
+#[derive(Deserialize)]
+struct Envelope<'a> {
+    #[serde(borrow)]
+    command: Cow<'a, str>,
+}
+
+#[derive(Serialize)]
+struct Tagged<'a, T> {
+    command: &'static str,
+    #[serde(flatten)]
+    parameters: &'a T,
+}
+
+impl Request {
+    /// The command's name on the wire.
+    #[must_use]
+    pub fn command(&self) -> &'static str {
+        match self {
+            Self::GetFilesList(_) => GET_FILES_LIST,
+            Self::Download(_) => DOWNLOAD,
+        }
+    }
+
+    /// The request's frame.
+    ///
+    /// # Errors
+    /// [`EncodeError`] when a name makes it longer than a frame may be.
+    pub fn encode(&self) -> Result<Bytes, EncodeError> {
+        let command = self.command();
+        match self {
+            Self::GetFilesList(parameters) => encode(&Tagged { command, parameters }),
+            Self::Download(parameters) => encode(&Tagged { command, parameters }),
+        }
+    }
+
+    /// Reads the payload of a request's frame; unknown fields are ignored.
+    ///
+    /// # Errors
+    /// [`DecodeError::UnknownCommand`] for a well-formed request this version does not know,
+    /// [`DecodeError::Malformed`] for anything else.
+    pub fn decode(payload: &[u8]) -> Result<Self, DecodeError> {
+        let envelope: Envelope<'_> = decode(payload)?;
+        match &*envelope.command {
+            GET_FILES_LIST => Ok(Self::GetFilesList(decode(payload)?)),
+            DOWNLOAD => Ok(Self::Download(decode(payload)?)),
+            other => Err(DecodeError::UnknownCommand(other.chars().take(64).collect())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn golden(request: &Request, json: &str) {
+        let bytes = request.encode().unwrap();
+        assert_eq!(bytes[..4], u32::try_from(json.len()).unwrap().to_be_bytes());
+        assert_eq!(std::str::from_utf8(&bytes[4..]).unwrap(), json);
+        assert_eq!(Request::decode(json.as_bytes()).unwrap(), *request);
+    }
+
+    // The byte examples of PROTOCOL §4.
+    #[test]
+    fn golden_requests() {
+        golden(&Request::GetFilesList(ListRequest {}), r#"{"command":"get_files_list"}"#);
+        golden(
+            &Request::Download(DownloadRequest { filename: "sub/a b".into(), ..DownloadRequest::default() }),
+            r#"{"command":"download","filename":"sub/a b"}"#,
+        );
+        golden(
+            &Request::Download(DownloadRequest {
+                filename: "x".into(),
+                range: Some(ByteRange { start: 10, end: Some(20) }),
+                if_match: Some("v1".parse().unwrap()),
+                priority: -3,
+            }),
+            r#"{"command":"download","filename":"x","range":{"start":10,"end":20},"if_match":"v1","priority":-3}"#,
+        );
+    }
+
+    #[test]
+    fn unknown_fields_are_ignored_and_unknown_commands_named() {
+        assert!(Request::decode(br#"{"later":[],"command":"get_files_list"}"#).is_ok());
+        let nulls = br#"{"command":"download","filename":"a","range":null,"if_match":null,"priority":null}"#;
+        assert!(Request::decode(nulls).is_ok());
+        let error = Request::decode(br#"{"command":"delete_everything"}"#).unwrap_err();
+        assert!(matches!(error, DecodeError::UnknownCommand(name) if name == "delete_everything"));
+    }
+
+    #[test]
+    fn malformed_requests_are_refused() {
+        for text in [
+            "",
+            "{}",
+            "[]",
+            "null",
+            "\"download\"",
+            "{\"command\":1}",
+            "{\"command\":\"download\"}",
+            r#"{"command":"download","filename":7}"#,
+            r#"{"command":"download","filename":"a","range":{"start":-1}}"#,
+            r#"{"command":"download","filename":"a","if_match":"../x"}"#,
+            r#"{"command":"get_files_list"} x"#,
+            r#"["download"]"#,
+            r#"{"command":"download","filename":"a","range":[0,1]}"#,
+        ] {
+            assert!(matches!(Request::decode(text.as_bytes()), Err(DecodeError::Malformed(_))), "{text}");
+        }
+        let deep = "[".repeat(60_000);
+        assert!(Request::decode(deep.as_bytes()).is_err());
+    }
+}

@@ -1,0 +1,333 @@
+//! What a server answers.
+
+use std::fmt;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use jiff::Timestamp;
+use serde::de::{DeserializeOwned, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::codec::{DecodeError, EncodeError, decode, decode_error};
+use super::{FRAME_PREFIX_BYTES, MAX_FRAME_BYTES, RemoteError, StatusCode};
+use crate::model::{ByteRange, Digest, ETag, EntryMeta, RemotePath};
+
+/// Head of a listing (PROTOCOL §4.1).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListHead {
+    /// [`StatusCode::OK`].
+    pub code: StatusCode,
+}
+
+/// A page of a listing: the dictionary name → metadata, and on the last page the end (PROTOCOL §4.1).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListPage {
+    /// Rows in ascending byte order of their names, also across pages.
+    #[serde(serialize_with = "write_rows", deserialize_with = "read_rows")]
+    pub files: Vec<(RemotePath, EntryMeta)>,
+    /// Present on the last page only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end: Option<ListEnd>,
+}
+
+/// Says that a listing is whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListEnd {
+    /// Rows on all pages.
+    pub count: u64,
+}
+
+/// Head of a download (PROTOCOL §4.2); the body's bytes follow.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DownloadHead {
+    /// [`StatusCode::OK`].
+    pub code: StatusCode,
+    /// Size of the whole file in bytes.
+    pub size: u64,
+    /// Modification time of the file.
+    pub modified: Timestamp,
+    /// The version served.
+    pub etag: ETag,
+    /// The part that follows; `end` is always present.
+    pub range: ByteRange,
+    /// SHA-256 of the whole file, when already known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<Digest>,
+}
+
+/// Ends a download: without it the body is not valid (PROTOCOL §4.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trailer {
+    /// [`StatusCode::OK`].
+    pub code: StatusCode,
+    /// SHA-256 of the whole file in the version served, whatever range was asked.
+    pub sha256: Digest,
+}
+
+#[derive(Deserialize)]
+struct Code {
+    code: StatusCode,
+}
+
+/// Reads the payload of a head or trailer: the message, or the error that stands in its place.
+///
+/// # Errors
+/// [`DecodeError::Malformed`] when it is neither.
+pub fn decode_response<T: DeserializeOwned>(payload: &[u8]) -> Result<Result<T, RemoteError>, DecodeError> {
+    // Successes are the hot case, and every success message has a code: read it once, and again only on failure.
+    match decode::<Code>(payload)?.code {
+        StatusCode::OK => Ok(Ok(decode(payload)?)),
+        _ => Ok(Err(decode_error(payload)?)),
+    }
+}
+
+impl ListPage {
+    /// Reads a page's payload and checks that its names ascend, the first behind `after`.
+    ///
+    /// # Errors
+    /// [`DecodeError::Malformed`] for other JSON, an illegal name, or a page that brings nothing, [`DecodeError::Unordered`] for wrong order.
+    pub fn decode(payload: &[u8], after: Option<&RemotePath>) -> Result<Self, DecodeError> {
+        let page: Self = decode(payload)?;
+        if page.files.is_empty() && page.end.is_none() {
+            return Err(DecodeError::Malformed("a page without rows that is not the last".to_owned()));
+        }
+        let mut previous = after;
+        for (name, _) in &page.files {
+            if previous.is_some_and(|p| p >= name) {
+                return Err(DecodeError::Unordered);
+            }
+            previous = Some(name);
+        }
+        Ok(page)
+    }
+}
+
+fn write_rows<S: Serializer>(rows: &[(RemotePath, EntryMeta)], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(rows.iter().map(|(name, meta)| (name, meta)))
+}
+
+fn read_rows<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<(RemotePath, EntryMeta)>, D::Error> {
+    struct Rows;
+    impl<'de> Visitor<'de> for Rows {
+        type Value = Vec<(RemotePath, EntryMeta)>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a dictionary of file names")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            // The frame is bounded, so the rows are; nothing is reserved on the peer's word.
+            let mut rows = Vec::new();
+            while let Some(row) = map.next_entry()? {
+                rows.push(row);
+            }
+            Ok(rows)
+        }
+    }
+    deserializer.deserialize_map(Rows)
+}
+
+/// Packs rows into the frames of a listing, each as full as fits.
+#[derive(Debug)]
+pub struct PageBuilder {
+    buffer: BytesMut,
+    row: Vec<u8>,
+    count: u64,
+}
+
+const PAGE_OPEN: &[u8] = b"{\"files\":{";
+/// Room for `},"end":{"count":18446744073709551615}}`.
+const PAGE_CLOSE_BYTES: usize = 48;
+
+impl Default for PageBuilder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl PageBuilder {
+    /// A listing without rows so far.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { buffer: BytesMut::new(), row: Vec::new(), count: 0 }
+    }
+
+    /// Adds a row; returns a finished frame when the row did not fit the page begun before it.
+    ///
+    /// # Errors
+    /// [`EncodeError`] when the row alone exceeds a frame, which no valid name does.
+    pub fn push(&mut self, name: &RemotePath, meta: &EntryMeta) -> Result<Option<Bytes>, EncodeError> {
+        self.row.clear();
+        let written = serde_json::to_writer(&mut self.row, name).and_then(|()| {
+            self.row.push(b':');
+            serde_json::to_writer(&mut self.row, meta)
+        });
+        let room = MAX_FRAME_BYTES - PAGE_OPEN.len() - PAGE_CLOSE_BYTES;
+        if written.is_err() || self.row.len() > room {
+            return Err(EncodeError(self.row.len()));
+        }
+        let used = self.buffer.len().saturating_sub(FRAME_PREFIX_BYTES + PAGE_OPEN.len());
+        let full = if used + 1 + self.row.len() > room { Some(self.close(b"}}")?) } else { None };
+        if self.buffer.is_empty() {
+            self.open();
+        } else {
+            self.buffer.put_u8(b',');
+        }
+        self.buffer.put_slice(&self.row);
+        self.count += 1;
+        Ok(full)
+    }
+
+    /// The page begun, as it is, so that its rows need not wait for more; None when it has no rows.
+    ///
+    /// # Errors
+    /// [`EncodeError`] cannot happen for pages built by [`Self::push`].
+    pub fn take_page(&mut self) -> Result<Option<Bytes>, EncodeError> {
+        if self.buffer.is_empty() { Ok(None) } else { self.close(b"}}").map(Some) }
+    }
+
+    /// The last frame.
+    ///
+    /// # Errors
+    /// [`EncodeError`] cannot happen for pages built by [`Self::push`].
+    pub fn finish(mut self) -> Result<Bytes, EncodeError> {
+        if self.buffer.is_empty() {
+            self.open();
+        }
+        let tail = format!("}},\"end\":{{\"count\":{}}}}}", self.count);
+        self.close(tail.as_bytes())
+    }
+
+    fn open(&mut self) {
+        self.buffer.reserve(MAX_FRAME_BYTES / 4);
+        self.buffer.put_u32(0);
+        self.buffer.put_slice(PAGE_OPEN);
+    }
+
+    fn close(&mut self, tail: &[u8]) -> Result<Bytes, EncodeError> {
+        self.buffer.put_slice(tail);
+        let length = self.buffer.len() - FRAME_PREFIX_BYTES;
+        let prefix = u32::try_from(length).map_err(|_| EncodeError(length))?;
+        self.buffer[..FRAME_PREFIX_BYTES].copy_from_slice(&prefix.to_be_bytes());
+        Ok(self.buffer.split().freeze())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::encode;
+    use super::*;
+
+    fn meta(size: u64) -> EntryMeta {
+        EntryMeta { size, modified: "2026-11-23T08:00:00Z".parse().unwrap(), sha256: None }
+    }
+
+    fn path(name: &str) -> RemotePath {
+        RemotePath::parse(name).unwrap()
+    }
+
+    // The byte examples of PROTOCOL §4.
+    #[test]
+    fn golden_answers() {
+        let head = DownloadHead {
+            code: StatusCode::OK,
+            size: 3,
+            modified: "2026-11-23T08:00:00.5Z".parse().unwrap(),
+            etag: "0a1b".parse().unwrap(),
+            range: ByteRange { start: 0, end: Some(3) },
+            sha256: None,
+        };
+        let json =
+            r#"{"code":0,"size":3,"modified":"2026-11-23T08:00:00.5Z","etag":"0a1b","range":{"start":0,"end":3}}"#;
+        assert_eq!(&encode(&head).unwrap()[4..], json.as_bytes());
+        assert_eq!(decode_response::<DownloadHead>(json.as_bytes()).unwrap().unwrap(), head);
+
+        let trailer = Trailer { code: StatusCode::OK, sha256: Digest::of(b"abc") };
+        let json = format!(r#"{{"code":0,"sha256":"{}"}}"#, Digest::of(b"abc"));
+        assert_eq!(&encode(&trailer).unwrap()[..], [&[0, 0, 0, 86][..], json.as_bytes()].concat());
+        assert_eq!(decode_response::<Trailer>(json.as_bytes()).unwrap().unwrap(), trailer);
+
+        let error = RemoteError::new(StatusCode::NOT_FOUND, "no such file");
+        let json = r#"{"code":3,"message":"no such file"}"#;
+        assert_eq!(&encode(&error).unwrap()[4..], json.as_bytes());
+        assert_eq!(decode_response::<DownloadHead>(json.as_bytes()).unwrap(), Err(error));
+
+        assert_eq!(&encode(&ListHead { code: StatusCode::OK }).unwrap()[..], b"\0\0\0\x0a{\"code\":0}");
+    }
+
+    #[test]
+    fn golden_page() {
+        let mut pages = PageBuilder::new();
+        assert_eq!(pages.push(&path("a"), &meta(1)).unwrap(), None);
+        assert_eq!(pages.push(&path("sub/b"), &meta(2)).unwrap(), None);
+        let frame = pages.finish().unwrap();
+        let json = concat!(
+            r#"{"files":{"a":{"size":1,"modified":"2026-11-23T08:00:00Z","sha256":null},"#,
+            r#""sub/b":{"size":2,"modified":"2026-11-23T08:00:00Z","sha256":null}},"end":{"count":2}}"#
+        );
+        assert_eq!(&frame[4..], json.as_bytes());
+        let page =
+            ListPage { files: vec![(path("a"), meta(1)), (path("sub/b"), meta(2))], end: Some(ListEnd { count: 2 }) };
+        assert_eq!(ListPage::decode(json.as_bytes(), None).unwrap(), page);
+        assert_eq!(encode(&page).unwrap(), frame, "the builder writes what serde would");
+    }
+
+    #[test]
+    fn a_page_may_leave_early() {
+        let mut pages = PageBuilder::new();
+        assert_eq!(pages.take_page().unwrap(), None);
+        pages.push(&path("a"), &meta(1)).unwrap();
+        let early = pages.take_page().unwrap().unwrap();
+        assert_eq!(pages.take_page().unwrap(), None);
+        pages.push(&path("b"), &meta(2)).unwrap();
+        let last = pages.finish().unwrap();
+        let first = ListPage::decode(&early[4..], None).unwrap();
+        assert_eq!((first.files.len(), first.end), (1, None));
+        let last = ListPage::decode(&last[4..], Some(&path("a"))).unwrap();
+        assert_eq!((last.files.len(), last.end), (1, Some(ListEnd { count: 2 })));
+    }
+
+    #[test]
+    fn an_empty_listing_is_one_page() {
+        assert_eq!(&PageBuilder::new().finish().unwrap()[4..], br#"{"files":{},"end":{"count":0}}"#);
+    }
+
+    #[test]
+    fn long_listings_are_paged_within_the_frame_limit() {
+        let mut pages = PageBuilder::new();
+        let mut frames = Vec::new();
+        let names: Vec<_> = (0..3000).map(|i| path(&format!("{i:06}{}", "\u{1}".repeat(200)))).collect();
+        for name in &names {
+            frames.extend(pages.push(name, &meta(u64::MAX)).unwrap());
+        }
+        frames.push(pages.finish().unwrap());
+        let mut seen = Vec::new();
+        for frame in &frames {
+            assert!(frame.len() <= FRAME_PREFIX_BYTES + MAX_FRAME_BYTES);
+            assert_eq!(frame[..4], u32::try_from(frame.len() - 4).unwrap().to_be_bytes());
+            let page = ListPage::decode(&frame[4..], seen.last()).unwrap();
+            seen.extend(page.files.into_iter().map(|(name, _)| name));
+        }
+        assert_eq!(seen, names);
+        assert!(frames.len() > 2 && frames[0].len() > MAX_FRAME_BYTES / 2, "pages are filled");
+    }
+
+    #[test]
+    fn the_longest_name_fits() {
+        let component = "\u{1}".repeat(255);
+        let name = path(&vec![&*component; 16].join("/"));
+        assert!(PageBuilder::new().push(&name, &meta(1)).is_ok());
+    }
+
+    #[test]
+    fn disorder_duplicates_and_illegal_names_are_refused() {
+        let row = r#"{"size":1,"modified":"2026-11-23T08:00:00Z"}"#;
+        let page = |a: &str, b: &str| format!(r#"{{"files":{{"{a}":{row},"{b}":{row}}}}}"#);
+        assert!(ListPage::decode(page("a", "b").as_bytes(), None).is_ok());
+        assert!(matches!(ListPage::decode(page("b", "a").as_bytes(), None), Err(DecodeError::Unordered)));
+        assert!(matches!(ListPage::decode(page("a", "a").as_bytes(), None), Err(DecodeError::Unordered)));
+        assert!(matches!(ListPage::decode(page("a", "b").as_bytes(), Some(&path("a"))), Err(DecodeError::Unordered)));
+        assert!(matches!(ListPage::decode(br#"{"files":{}}"#, None), Err(DecodeError::Malformed(_))));
+        assert!(matches!(ListPage::decode(br#"[{},{"count":3}]"#, None), Err(DecodeError::Malformed(_))));
+        assert!(matches!(ListPage::decode(page("../a", "b").as_bytes(), None), Err(DecodeError::Malformed(_))));
+    }
+}
