@@ -1,0 +1,122 @@
+//! What the program says: the lines on stdout that scripts read, and notices for people on stderr.
+
+use std::io::{self, Write};
+use std::net::{IpAddr, SocketAddr};
+
+use qfs_core::model::{Fingerprint, Ticket};
+use qfs_server::{Drained, Server};
+
+use super::args::Args;
+use super::failure::Failure;
+
+/// Prints the lines of the contract, flushed; false when nobody reads them any more.
+pub(crate) fn lines<S: qfs_core::store::Store>(args: &Args, server: &Server<S>) -> Result<bool, Failure> {
+    let address = server.local_addr();
+    let fingerprint = server.fingerprint();
+    let mut text = format!("listening on {address}\nserving {}\nfingerprint {fingerprint}\n", args.root.display());
+    for ip in reachable_at(address.ip()) {
+        text.push_str(&format!("ticket {}\n", ticket(ip, address.port(), fingerprint)));
+    }
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(Failure::output(error)),
+    }
+}
+
+fn ticket(ip: IpAddr, port: u16, fingerprint: Fingerprint) -> Ticket {
+    Ticket { host: ip.to_string(), port, fingerprint: Some(fingerprint) }
+}
+
+/// The address itself, or for a wildcard every address of this machine that it covers.
+fn reachable_at(bound: IpAddr) -> Vec<IpAddr> {
+    if !bound.is_unspecified() {
+        return vec![bound];
+    }
+    let mut addresses: Vec<_> = match if_addrs::get_if_addrs() {
+        Ok(interfaces) => interfaces.into_iter().map(|interface| interface.ip()).collect(),
+        Err(error) => {
+            tracing::warn!(%error, "the addresses of this machine cannot be listed");
+            Vec::new()
+        }
+    };
+    // A link-local address means nothing without the interface's name, which a ticket has no place for.
+    addresses.retain(|ip| match ip {
+        IpAddr::V4(_) => true,
+        IpAddr::V6(v6) => bound.is_ipv6() && !v6.is_unicast_link_local(),
+    });
+    // Those that others can use first, IPv4 before IPv6.
+    addresses.sort_by_key(|ip| (ip.is_loopback(), ip.is_ipv6(), *ip));
+    addresses.dedup();
+    addresses
+}
+
+/// Prints what a person should know, unless asked not to.
+#[expect(clippy::print_stderr, reason = "the command line's own output")]
+pub(crate) fn notices<S: qfs_core::store::Store>(args: &Args, server: &Server<S>) {
+    if args.quiet {
+        return;
+    }
+    if let Some(text) = audience(server.local_addr()) {
+        eprintln!("note: {text}");
+    }
+    let buffers = server.buffers();
+    if buffers.are_short() {
+        let wanted = buffers.wanted;
+        eprintln!(
+            "note: the kernel granted {} KiB of socket buffer for sending and {} for receiving, {} are better; \
+             as root: sysctl -w net.core.wmem_max={wanted} net.core.rmem_max={wanted}",
+            buffers.send >> 10,
+            buffers.receive >> 10,
+            wanted >> 10
+        );
+    }
+}
+
+/// Who can read, when it is not only this machine.
+fn audience(address: SocketAddr) -> Option<String> {
+    let ip = address.ip().to_canonical();
+    if ip.is_loopback() {
+        return None;
+    }
+    let place = if ip.is_unspecified() { "any address of this machine".to_owned() } else { ip.to_string() };
+    Some(format!(
+        "everybody who can reach UDP port {} at {place} can list and read everything in the published directory; there is \
+         no password",
+        address.port()
+    ))
+}
+
+/// Says what shutting down cut off.
+#[expect(clippy::print_stderr, reason = "the command line's own output")]
+pub(crate) fn drained(args: &Args, drained: Drained) {
+    if drained.cut > 0 && !args.quiet {
+        eprintln!("note: {} connections still had transfers under way and were cut off", drained.cut);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tickets_name_addresses_others_can_use() {
+        assert_eq!(reachable_at([192, 0, 2, 7].into()), [IpAddr::from([192, 0, 2, 7])]);
+        let any_v4 = reachable_at([0, 0, 0, 0].into());
+        assert!(any_v4.contains(&IpAddr::from([127, 0, 0, 1])));
+        assert!(any_v4.iter().all(|ip| ip.is_ipv4()));
+        let any_v6 = reachable_at(IpAddr::from([0u16; 8]));
+        assert!(any_v4.iter().all(|ip| any_v6.contains(ip)));
+        assert!(any_v6.iter().all(|ip| !matches!(ip, IpAddr::V6(v6) if v6.is_unicast_link_local())));
+    }
+
+    #[test]
+    fn strangers_are_announced() {
+        let said = |address: &str| audience(address.parse().unwrap());
+        assert_eq!(said("127.0.0.1:1"), None);
+        assert_eq!(said("[::1]:1"), None);
+        assert!(said("0.0.0.0:8000").unwrap().contains("any address"));
+        assert!(said("192.0.2.1:8000").unwrap().contains("192.0.2.1"));
+    }
+}

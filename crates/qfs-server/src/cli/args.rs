@@ -1,0 +1,166 @@
+//! The flags.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::{FalseyValueParser, PossibleValuesParser};
+use clap::{ArgAction, Parser};
+use qfs_core::model::DEFAULT_PORT;
+use qfs_core::transport::congestion::Congestion;
+
+const AFTER_HELP: &str = "\
+The first signal (SIGTERM, SIGINT) lets running transfers finish and exits 0; a second one ends at once with 130.
+Exit code 2: it did not start. Exit code 1: it failed while serving. RUST_LOG is honoured.
+
+Example, a directory for everybody who reaches this machine:
+  qfs-server --ip 0.0.0.0 --root /srv/data
+and on another machine, with the ticket it prints:
+  qfs-client --server qfs://192.0.2.7:8000#sha256:... get --all";
+
+/// Hands out a directory of files over QUIC.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100, after_help = AFTER_HELP)]
+pub(crate) struct Args {
+    /// Address to listen on, IPv4 or IPv6; 0.0.0.0 or :: for all of this machine's
+    #[arg(long, env = "QFS_IP", value_name = "ADDR", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
+    pub(crate) ip: IpAddr,
+    /// UDP port; 0 for any free one
+    #[arg(long, env = "QFS_PORT", value_name = "N", default_value_t = DEFAULT_PORT)]
+    pub(crate) port: u16,
+    /// The published directory
+    #[arg(long, env = "QFS_ROOT", value_name = "DIR", default_value = "server_databases")]
+    pub(crate) root: PathBuf,
+    /// The identity: server.key and server.crt, made on the first start
+    #[arg(long, env = "QFS_CERTS", value_name = "DIR", default_value = "certs")]
+    pub(crate) certs: PathBuf,
+    /// Time for running transfers to finish when told to stop (30, 30s, 500ms, 2m)
+    #[arg(long, env = "QFS_DRAIN_TIMEOUT", value_name = "TIME", default_value = "30s", value_parser = duration)]
+    pub(crate) drain_timeout: Duration,
+    /// A client that takes nothing for this long loses its transfer
+    #[arg(long, env = "QFS_STALL_TIMEOUT", value_name = "TIME", default_value = "30s", value_parser = duration)]
+    pub(crate) stall_timeout: Duration,
+    /// Connections in all
+    #[arg(long, env = "QFS_MAX_CONNECTIONS", value_name = "N", default_value = "4096", value_parser = count)]
+    pub(crate) max_connections: usize,
+    /// Connections from one address (of IPv6: one /64); loopback is exempt
+    #[arg(long, env = "QFS_MAX_CONNECTIONS_PER_IP", value_name = "N", default_value = "1024", value_parser = count)]
+    pub(crate) max_connections_per_ip: usize,
+    /// Memory for file contents on their way, for all clients together (64M, 1G)
+    #[arg(long, env = "QFS_BUFFER_MEMORY", value_name = "SIZE", default_value = "256M", value_parser = memory)]
+    pub(crate) buffer_memory: usize,
+    /// Where digests are remembered between runs [default: qfs in the user's cache directory]
+    #[arg(long, env = "QFS_CACHE_DIR", value_name = "DIR")]
+    pub(crate) cache_dir: Option<PathBuf>,
+    /// Congestion controller
+    #[arg(long, env = "QFS_CONGESTION", value_name = "NAME", default_value = "auto",
+          value_parser = PossibleValuesParser::new(Congestion::ALL.map(Congestion::name)))]
+    congestion: String,
+    /// Largest UDP payload, bytes, 1200 to 6500 [default: as the path carries]
+    #[arg(long, env = "QFS_MTU", value_name = "N", value_parser = clap::value_parser!(u16).range(1200..=6500))]
+    pub(crate) mtu: Option<u16>,
+    /// Say nothing but errors
+    #[arg(short, long, env = "QFS_QUIET", conflicts_with = "verbose", value_parser = FalseyValueParser::new())]
+    pub(crate) quiet: bool,
+    /// Log connections and commands; twice: more
+    #[arg(short, long, env = "QFS_VERBOSE", action = ArgAction::Count)]
+    pub(crate) verbose: u8,
+}
+
+impl Args {
+    /// The congestion controller asked for.
+    pub(crate) fn congestion(&self) -> Congestion {
+        // Only names of controllers get here.
+        self.congestion.parse().unwrap_or_default()
+    }
+}
+
+/// A time as people write it: seconds, or a number with `ms`, `s` or `m`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text.bytes().take_while(|b| b.is_ascii_digit() || *b == b'.').count();
+    let (number, unit) = text.split_at(digits);
+    let seconds = match unit {
+        "" | "s" => 1.0,
+        "ms" => 0.001,
+        "m" => 60.0,
+        _ => return Err("expected a time such as 30, 30s, 500ms or 2m".to_owned()),
+    };
+    match number.parse::<f64>().map(|n| Duration::try_from_secs_f64(n * seconds)) {
+        Ok(Ok(duration)) if duration <= MAX_TIME => Ok(duration),
+        Ok(_) => Err("at most a day".to_owned()),
+        Err(_) => Err("expected a time such as 30, 30s, 500ms or 2m".to_owned()),
+    }
+}
+
+const MAX_TIME: Duration = Duration::from_secs(24 * 3600);
+
+/// A size in bytes, or with `K`, `M` or `G` in powers of 1024; at least 1M.
+fn memory(text: &str) -> Result<usize, String> {
+    let (number, shift) = match text.as_bytes().last() {
+        Some(b'K' | b'k') => (&text[..text.len() - 1], 10),
+        Some(b'M' | b'm') => (&text[..text.len() - 1], 20),
+        Some(b'G' | b'g') => (&text[..text.len() - 1], 30),
+        _ => (text, 0),
+    };
+    let bytes = number.parse::<usize>().ok().and_then(|n| n.checked_mul(1 << shift));
+    match bytes {
+        Some(bytes) if bytes >= 1 << 20 => Ok(bytes),
+        _ => Err("expected a size such as 64M or 1G, at least 1M".to_owned()),
+    }
+}
+
+/// A limit: 0 would mean that nothing works, and never means unlimited.
+fn count(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(n @ 1..=1_000_000) => Ok(n),
+        _ => Err("expected a number from 1 to 1000000".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Args, clap::Error> {
+        Args::try_parse_from(line.split_whitespace())
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        use clap::CommandFactory;
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn times_as_people_write_them() {
+        let drain = |text: &str| parse(&format!("qfs-server --drain-timeout {text}")).map(|args| args.drain_timeout);
+        for (text, millis) in
+            [("30", 30_000), ("30s", 30_000), ("500ms", 500), ("1.5s", 1500), ("2m", 120_000), ("0", 0)]
+        {
+            assert_eq!(drain(text).ok(), Some(Duration::from_millis(millis)), "{text}");
+        }
+        for text in ["", "s", "30h", "1e3", "-1", "∞", "25000m", "1..2"] {
+            assert!(drain(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes_as_people_write_them() {
+        let memory = |text: &str| parse(&format!("qfs-server --buffer-memory {text}")).map(|args| args.buffer_memory);
+        for (text, bytes) in [("64M", 64 << 20), ("1g", 1 << 30), ("2048k", 2 << 20), ("1048576", 1 << 20)] {
+            assert_eq!(memory(text).ok(), Some(bytes), "{text}");
+        }
+        for text in ["0", "M", "1K", "1.5G", "-1", "99999999999999G", "64MB"] {
+            assert!(memory(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for bad in ["--ip host", "--port 65536", "--congestion reno", "--mtu 1199", "--max-connections 0", "-q -v", "x"]
+        {
+            assert!(parse(&format!("qfs-server {bad}")).is_err(), "{bad}");
+        }
+        assert_eq!(parse("qfs-server --congestion bbr").map(|args| args.congestion()).ok(), Some(Congestion::Bbr));
+    }
+}

@@ -1,0 +1,113 @@
+//! From flags to a bound server, or a clear refusal.
+
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use qfs_core::store::local::LocalStore;
+use qfs_core::transport::{ServerTuning, TransportError};
+use qfs_server::{Deadlines, DigestFile, IdentityDir, Limits, Server, ServerConfig};
+use rustix::process::{Resource, getrlimit, setrlimit};
+use tracing::warn;
+
+use super::args::Args;
+use super::failure::Failure;
+
+/// Binds the server that `args` describe.
+pub(crate) async fn start(args: &Args) -> Result<Server<LocalStore>, Failure> {
+    raise_file_limit();
+    let root = published_directory(&args.root)?;
+    let identity_dir = IdentityDir::new(&args.certs);
+    let identity = identity_dir
+        .load_or_create()
+        .map_err(|e| Failure::refused(format!("cannot use the identity in {}: {e}", args.certs.display()), e.hint()))?;
+    refuse_published_key(&root, &identity_dir)?;
+    let store = LocalStore::open_root(&root)
+        .map_err(|e| Failure::refused(format!("cannot publish {}: {e}", args.root.display()), ROOT_HINT))?;
+    let config = ServerConfig {
+        tuning: ServerTuning { congestion: args.congestion(), max_payload: args.mtu, ..ServerTuning::default() },
+        limits: Limits {
+            connections: args.max_connections,
+            connections_per_ip: args.max_connections_per_ip,
+            buffer_bytes: args.buffer_memory,
+            ..Limits::default()
+        },
+        deadlines: Deadlines { drain: args.drain_timeout, stall: args.stall_timeout, ..Deadlines::default() },
+        digest_file: digest_file(args, &root),
+        ..ServerConfig::new(SocketAddr::new(args.ip, args.port))
+    };
+    Server::bind(config, &identity, store).map_err(|e| {
+        let hint = match &e {
+            TransportError::Bind { source, .. } => bind_hint(source),
+            _ => "run with -vv for more",
+        };
+        Failure::refused(e.to_string(), hint)
+    })
+}
+
+const ROOT_HINT: &str = "make it, or name another with --root DIR";
+
+/// The canonical path of the root.
+fn published_directory(root: &Path) -> Result<PathBuf, Failure> {
+    let refused = |why: &str| Failure::refused(format!("cannot publish {}: {why}", root.display()), ROOT_HINT);
+    let canonical = fs::canonicalize(root).map_err(|e| match e.kind() {
+        io::ErrorKind::NotFound => refused("no such directory"),
+        _ => refused(&e.to_string()),
+    })?;
+    if canonical.is_dir() { Ok(canonical) } else { Err(refused("not a directory")) }
+}
+
+/// Whoever has the key can pose as this server; it must not lie among the files for everybody.
+fn refuse_published_key(root: &Path, identity: &IdentityDir) -> Result<(), Failure> {
+    let key = identity.key_path();
+    match fs::canonicalize(&key) {
+        Ok(canonical) if !canonical.starts_with(root) => Ok(()),
+        Ok(_) => Err(Failure::refused(
+            format!("cannot publish {}: the server's private key is in it: {}", root.display(), key.display()),
+            "name another directory for the identity with --certs DIR",
+        )),
+        Err(e) => Err(Failure::refused(format!("cannot find {}: {e}", key.display()), "see --certs")),
+    }
+}
+
+fn bind_hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            "another program has this port: choose another with --port N, or 0 for any free one"
+        }
+        io::ErrorKind::AddrNotAvailable => "this machine does not have that address: choose another with --ip ADDR",
+        io::ErrorKind::PermissionDenied => "ports below 1024 need privileges: choose another with --port N",
+        _ => "choose another address with --ip and --port",
+    }
+}
+
+/// Where digests are remembered; None, with a warning, when there is no good place.
+fn digest_file(args: &Args, root: &Path) -> Option<DigestFile> {
+    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let directory = args
+        .cache_dir
+        .clone()
+        .or_else(|| absolute("XDG_CACHE_HOME").map(|cache| cache.join("qfs")))
+        .or_else(|| absolute("HOME").map(|home| home.join(".cache/qfs")));
+    let Some(directory) = directory else {
+        warn!("no cache directory: digests are not remembered between runs; see --cache-dir");
+        return None;
+    };
+    // What does not exist yet is as canonical as its parent.
+    let canonical = fs::canonicalize(&directory).unwrap_or_else(|_| directory.clone());
+    if canonical.starts_with(root) {
+        warn!("the cache directory is published: digests are not remembered between runs; see --cache-dir");
+        return None;
+    }
+    Some(DigestFile::new(&directory, root))
+}
+
+/// Every open file is a descriptor, and the default limit of 1024 is for programs that use select(2).
+fn raise_file_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        warn!(%error, "the limit of open files cannot be raised");
+    }
+}

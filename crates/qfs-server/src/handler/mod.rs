@@ -1,0 +1,9 @@
+//! The commands, a file each. They work on the small traits of `qfs_core::stream` and never see QUIC.
+
+mod download;
+mod list;
+mod reply;
+
+pub(crate) use download::download;
+pub(crate) use list::list;
+pub(crate) use reply::Reply;
