@@ -1,0 +1,409 @@
+//! What can be said on the command line. Every flag has a variable `QFS_<FLAG>`; a flag beats its variable.
+//!
+//! Owns the definitions alone; what they mean together is settled in [`super::settings`].
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::{FalseyValueParser, PossibleValuesParser, TypedValueParser as _};
+use clap::{ArgAction, Parser, Subcommand, ValueEnum};
+use qfs_client::config::{DEFAULT_PARALLEL, MAX_CONNECTIONS, MAX_PARALLEL, ServerAddress};
+use qfs_client::known_servers::parse_address;
+use qfs_core::model::{DEFAULT_PORT, Fingerprint, Ticket};
+use qfs_core::transport::congestion::Congestion;
+
+const EXAMPLES: &str = "\
+Examples:
+  qfs-client                                    the interactive menu
+  qfs-client list                               what the server at 127.0.0.1:8000 has
+  qfs-client get report.pdf 'photos/*.jpg'      fetch files to client_env
+  qfs-client --server qfs://data.example.org:8000#sha256:HEX get --all --parallel
+
+Exit codes:
+    0  all done
+    1  several files failed, for different reasons
+    2  usage
+    3  cannot connect, or the connection was lost and retries ran out
+    4  the server's identity is not trusted
+    5  the server refused: not found, denied
+    6  integrity: digest mismatch, or the file changed while being read
+    7  local files: cannot write, disk full, exists
+  130  interrupted
+
+Every flag has a variable: QFS_PORT for --port, QFS_SAVE_DIR for --save-dir; a flag beats it.
+A download that was cut off is continued by running the same command again.";
+
+const LIST_EXAMPLES: &str = "\
+Examples:
+  qfs-client list
+  qfs-client list photos '*.csv'          what lies below photos, and the tables at the top
+  qfs-client list --json | jq 'keys[]'    one JSON object: name -> size, modified, sha256";
+
+const GET_EXAMPLES: &str = "\
+Examples:
+  qfs-client get a.txt 'logs/**/*.gz'
+  qfs-client get --all --parallel --save-dir mirror
+  qfs-client get a b > sums && (cd client_env && sha256sum -c ../sums)";
+
+const TRUST_EXAMPLES: &str = "\
+Examples:
+  qfs-client trust list
+  qfs-client trust add data.example.org:8000 sha256:HEX
+  qfs-client trust add qfs://data.example.org:8000#sha256:HEX
+  qfs-client trust replace data.example.org:8000 sha256:HEX
+  qfs-client trust remove data.example.org:8000";
+
+/// Fetches files from a qfs server, each of them verified by SHA-256.
+#[derive(Debug, Parser)]
+#[command(name = "qfs-client", version, after_help = EXAMPLES, max_term_width = 120)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub(crate) options: Options,
+    /// What to do; without it, the interactive menu
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+/// What all commands understand, before and after the command.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Common options")]
+pub(crate) struct Options {
+    /// Address or host name of the server
+    #[arg(long, global = true, value_name = "ADDR", env = "QFS_IP", hide_env_values = true, default_value = "127.0.0.1",
+        value_parser = parse_host)]
+    pub(crate) ip: String,
+
+    /// UDP port of the server
+    #[arg(long, global = true, value_name = "N", env = "QFS_PORT", hide_env_values = true, default_value_t = DEFAULT_PORT,
+        value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) port: u16,
+
+    /// A ticket, qfs://HOST:PORT[#sha256:HEX], instead of --ip and --port
+    #[arg(long, global = true, value_name = "TICKET", env = "QFS_SERVER", hide_env_values = true)]
+    pub(crate) server: Option<Ticket>,
+
+    /// The key that the server must have
+    #[arg(long, global = true, value_name = "sha256:HEX", env = "QFS_FINGERPRINT", hide_env_values = true)]
+    pub(crate) fingerprint: Option<Fingerprint>,
+
+    /// Trust a server that is not known yet, and record its key; a changed key is refused all the same
+    #[arg(long, global = true, env = "QFS_ACCEPT_NEW", hide_env_values = true, value_parser = FalseyValueParser::new(),
+        action = ArgAction::SetTrue)]
+    pub(crate) accept_new: bool,
+
+    /// Where files are put; made if missing
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        env = "QFS_SAVE_DIR",
+        hide_env_values = true,
+        default_value = "client_env"
+    )]
+    pub(crate) save_dir: PathBuf,
+
+    /// Fetch N files at once, each on its own stream, instead of one after another [N when bare: 64]
+    #[arg(long, global = true, value_name = "N", env = "QFS_PARALLEL", hide_env_values = true, num_args = 0..=1,
+        require_equals = true, default_missing_value = BARE_PARALLEL, value_parser = parse_parallel)]
+    pub(crate) parallel: Option<NonZeroUsize>,
+
+    /// Use N connections: files take turns, and large ones are fetched in stripes over all of them
+    #[arg(long, global = true, value_name = "N", env = "QFS_CONNECTIONS", hide_env_values = true,
+        value_parser = parse_connections)]
+    pub(crate) connections: Option<NonZeroUsize>,
+
+    /// Replace existing files whose content differs
+    #[arg(long, global = true, env = "QFS_OVERWRITE", hide_env_values = true, value_parser = FalseyValueParser::new(),
+        action = ArgAction::SetTrue)]
+    pub(crate) overwrite: bool,
+
+    /// Compare existing files by SHA-256 even where size and modification time agree
+    #[arg(long, global = true, env = "QFS_CHECKSUM", hide_env_values = true, value_parser = FalseyValueParser::new(),
+        action = ArgAction::SetTrue)]
+    pub(crate) checksum: bool,
+
+    /// When files count as done: `none`, safe against a killed process; `full`, on stable storage
+    #[arg(
+        long,
+        global = true,
+        value_name = "WHEN",
+        env = "QFS_FSYNC",
+        hide_env_values = true,
+        default_value = "none",
+        hide_possible_values = true
+    )]
+    pub(crate) fsync: Fsync,
+
+    /// Machine output on stdout, nothing else there
+    #[arg(long, global = true, env = "QFS_JSON", hide_env_values = true, value_parser = FalseyValueParser::new(),
+        action = ArgAction::SetTrue)]
+    pub(crate) json: bool,
+
+    /// How long a lost connection is sought again without a byte of progress
+    #[arg(long, global = true, value_name = "TIME", env = "QFS_RETRY_TIMEOUT", hide_env_values = true,
+        default_value = "60s", value_parser = parse_duration)]
+    pub(crate) retry_timeout: Duration,
+
+    /// How long the first connection may take
+    #[arg(long, global = true, value_name = "TIME", env = "QFS_CONNECT_TIMEOUT", hide_env_values = true,
+        default_value = "4500ms", value_parser = parse_timeout)]
+    pub(crate) connect_timeout: Duration,
+
+    /// Congestion controller for what the client sends
+    #[arg(long, global = true, value_name = "NAME", env = "QFS_CONGESTION", hide_env_values = true,
+        default_value = "auto", value_parser = congestion_parser())]
+    pub(crate) congestion: Congestion,
+
+    /// Largest UDP payload in bytes, 1200 to 6500 [default: what the path carries]
+    #[arg(long, global = true, value_name = "N", env = "QFS_MTU", hide_env_values = true,
+        value_parser = clap::value_parser!(u16).range(1200..=6500))]
+    pub(crate) mtu: Option<u16>,
+
+    /// Say nothing but results and errors
+    #[arg(short, long, global = true, env = "QFS_QUIET", hide_env_values = true, value_parser = FalseyValueParser::new(),
+        action = ArgAction::SetTrue)]
+    pub(crate) quiet: bool,
+
+    /// Say more, on stderr (repeatable; RUST_LOG is honoured)
+    #[arg(short, long, global = true, env = "QFS_VERBOSE", hide_env_values = true, action = ArgAction::Count)]
+    pub(crate) verbose: u8,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// List the server's files: size in bytes, modification time (UTC), name
+    #[command(after_help = LIST_EXAMPLES)]
+    List(ListArgs),
+    /// Fetch files; prints a line for each as sha256sum does
+    #[command(after_help = GET_EXAMPLES)]
+    Get(GetArgs),
+    /// Show or change the store of known servers
+    #[command(subcommand, after_help = TRUST_EXAMPLES, arg_required_else_help = false)]
+    Trust(TrustCommand),
+}
+
+/// `list`
+#[derive(Debug, clap::Args)]
+pub(crate) struct ListArgs {
+    /// Names, directories or glob patterns (`*` and `?` stop at a slash, `**` does not); without any, everything
+    #[arg(value_name = "PATTERN")]
+    pub(crate) patterns: Vec<String>,
+}
+
+/// `get`
+#[derive(Debug, clap::Args)]
+pub(crate) struct GetArgs {
+    /// Names or glob patterns (`*` and `?` stop at a slash, `**` does not)
+    #[arg(value_name = "NAME", required_unless_present = "all")]
+    pub(crate) names: Vec<String>,
+
+    /// Every file that the server lists
+    #[arg(long, env = "QFS_ALL", hide_env_values = true, value_parser = FalseyValueParser::new(), action = ArgAction::SetTrue)]
+    pub(crate) all: bool,
+}
+
+/// `trust`
+#[derive(Debug, Subcommand)]
+pub(crate) enum TrustCommand {
+    /// Print the known servers, one a line: HOST:PORT sha256:HEX
+    #[command(long_flag = "list")]
+    List,
+    /// Make a server known
+    #[command(long_flag = "add", after_help = TRUST_EXAMPLES)]
+    Add(ServerKey),
+    /// Give a known server another key
+    #[command(long_flag = "replace", after_help = TRUST_EXAMPLES)]
+    Replace(ServerKey),
+    /// Forget a server
+    #[command(long_flag = "remove", after_help = TRUST_EXAMPLES)]
+    Remove {
+        /// HOST:PORT or a ticket
+        #[arg(value_name = "SERVER", value_parser = parse_server)]
+        server: Ticket,
+    },
+}
+
+/// A server with its key.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ServerKey {
+    /// HOST:PORT or a ticket
+    #[arg(value_name = "SERVER", value_parser = parse_server)]
+    pub(crate) server: Ticket,
+
+    /// Its key; without it, the server is asked, and on a terminal you are
+    #[arg(value_name = "sha256:HEX")]
+    pub(crate) key: Option<Fingerprint>,
+}
+
+/// When a file counts as done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Fsync {
+    /// When it stands under its name.
+    None,
+    /// When it is on stable storage too.
+    Full,
+}
+
+/// [`DEFAULT_PARALLEL`] as clap wants it.
+const BARE_PARALLEL: &str = "64";
+const _: () = assert!(DEFAULT_PARALLEL.get() == 64);
+
+fn parse_parallel(text: &str) -> Result<NonZeroUsize, String> {
+    parse_count(text, MAX_PARALLEL)
+}
+
+fn parse_connections(text: &str) -> Result<NonZeroUsize, String> {
+    parse_count(text, MAX_CONNECTIONS)
+}
+
+fn parse_count(text: &str, most: usize) -> Result<NonZeroUsize, String> {
+    text.parse()
+        .ok()
+        .filter(|n: &NonZeroUsize| n.get() <= most)
+        .ok_or_else(|| format!("expected a number from 1 to {most}"))
+}
+
+/// A host as a ticket has it; IPv6 with or without its brackets.
+fn parse_host(text: &str) -> Result<String, String> {
+    let bracketed = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let bare = bracketed.filter(|inner| inner.contains(':')).unwrap_or(text);
+    let server = ServerAddress { host: bare.to_owned(), port: DEFAULT_PORT };
+    parse_address(&server.to_string())
+        .map(|address| address.host)
+        .map_err(|_| "expected an IPv4 or IPv6 address or a host name; the port goes into --port".to_owned())
+}
+
+/// A ticket, or `HOST[:PORT]`, which is one without its `qfs://`.
+fn parse_server(text: &str) -> Result<Ticket, String> {
+    let ticket: Result<Ticket, _> =
+        if text.starts_with("qfs://") { text.parse() } else { format!("qfs://{text}").parse() };
+    ticket.map_err(|e| e.to_string())
+}
+
+/// `60`, `60s`, `1m`, `1h` or `500ms`.
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let milliseconds = match &text[digits.len()..] {
+        "ms" => 1,
+        "" | "s" => 1000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return Err("expected a time such as 60, 60s, 500ms, 1m or 1h".to_owned()),
+    };
+    digits
+        .parse::<u32>()
+        .ok()
+        .filter(|_| digits.bytes().all(|b| b.is_ascii_digit()))
+        .map(|n| Duration::from_millis(u64::from(n) * milliseconds))
+        .ok_or_else(|| "expected a time such as 60, 60s, 500ms, 1m or 1h".to_owned())
+}
+
+/// A time that is not zero: zero never means unlimited, and is no time to connect in.
+fn parse_timeout(text: &str) -> Result<Duration, String> {
+    match parse_duration(text)? {
+        Duration::ZERO => Err("the time must not be zero".to_owned()),
+        duration => Ok(duration),
+    }
+}
+
+fn congestion_parser() -> impl clap::builder::TypedValueParser<Value = Congestion> {
+    PossibleValuesParser::new(Congestion::ALL.map(Congestion::name)).try_map(|name| name.parse::<Congestion>())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    fn parse(args: &[&str]) -> Result<Args, clap::Error> {
+        Args::try_parse_from(["qfs-client"].iter().chain(args))
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn every_flag_has_its_variable() {
+        fn check(command: &clap::Command) {
+            for arg in command.get_arguments() {
+                let Some(long) = arg.get_long().filter(|long| !["help", "version"].contains(long)) else { continue };
+                let expected = format!("QFS_{}", long.to_uppercase().replace('-', "_"));
+                assert_eq!(arg.get_env().and_then(|name| name.to_str()), Some(expected.as_str()));
+            }
+            command.get_subcommands().for_each(check);
+        }
+        check(&Args::command());
+    }
+
+    #[test]
+    fn every_command_shows_an_example() {
+        let mut command = Args::command();
+        for name in ["list", "get", "trust"] {
+            let help = command.find_subcommand_mut(name).unwrap().render_long_help().to_string();
+            assert!(help.contains(&format!("Examples:\n  qfs-client {name}")), "{help}");
+        }
+        assert!(command.render_long_help().to_string().contains("Examples:\n  qfs-client "));
+    }
+
+    #[test]
+    fn options_stand_before_and_after_the_command() {
+        for args in [["--port", "9", "list", "x"], ["list", "--port", "9", "x"], ["list", "x", "--port", "9"]] {
+            let args = parse(&args).unwrap();
+            assert_eq!(args.options.port, 9);
+            assert!(matches!(args.command, Some(Command::List(list)) if list.patterns == ["x"]));
+        }
+    }
+
+    #[test]
+    fn parallel_takes_its_number_after_an_equals_sign_only() {
+        let parallel = |args: &[&str]| parse(args).map(|args| args.options.parallel.map(NonZeroUsize::get));
+        assert_eq!(parallel(&["get", "a"]).unwrap(), None);
+        assert_eq!(parallel(&["get", "--parallel", "8"]).unwrap(), Some(64));
+        assert_eq!(parallel(&["--parallel=8", "get", "a"]).unwrap(), Some(8));
+        assert_eq!(parallel(&["get", "a", "--parallel=512"]).unwrap(), Some(512));
+        for bad in ["--parallel=0", "--parallel=513", "--parallel=x", "--parallel="] {
+            assert!(parallel(&["get", "a", bad]).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn times() {
+        for (text, milliseconds) in
+            [("60", 60_000), ("60s", 60_000), ("1m", 60_000), ("500ms", 500), ("1h", 3_600_000), ("0", 0)]
+        {
+            assert_eq!(parse_duration(text), Ok(Duration::from_millis(milliseconds)), "{text}");
+        }
+        for text in ["", "s", "-1", "+1", "1.5", "1d", "1 s", "é", "99999999999"] {
+            assert!(parse_duration(text).is_err(), "{text}");
+        }
+        assert!(parse_timeout("0s").is_err());
+    }
+
+    #[test]
+    fn hosts() {
+        for (text, host) in [("::1", "::1"), ("[::1]", "::1"), ("127.0.0.1", "127.0.0.1"), ("LocalHost", "localhost")] {
+            assert_eq!(parse_host(text).as_deref(), Ok(host));
+        }
+        for text in ["", "h:1", "a b", "qfs://h", "[h]", "-h/", "fe80::1%eth0"] {
+            assert!(parse_host(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn trust_takes_both_spellings() {
+        let pin = Fingerprint::of_public_key(b"k").to_string();
+        for args in [["trust", "replace", "h:1", &pin], ["trust", "--replace", "h:1", &pin]] {
+            let Some(Command::Trust(TrustCommand::Replace(key))) = parse(&args).unwrap().command else { panic!() };
+            assert_eq!((key.server.port, key.key.map(|k| k.to_string())), (1, Some(pin.clone())));
+        }
+        assert!(parse(&["trust"]).is_err());
+        assert!(parse(&["trust", "--list"]).is_ok());
+        assert!(parse(&["trust", "add", "qfs://h:1"]).is_ok());
+        assert!(parse(&["trust", "add", "h:x"]).is_err());
+    }
+}

@@ -1,0 +1,90 @@
+//! `get`: a line for each file as it ends, the total at the end.
+
+use std::sync::Arc;
+
+use qfs_client::error::FailureClass;
+use qfs_client::outcome::RunOutcome;
+use qfs_client::scheduler;
+use qfs_client::selection::Selection;
+use qfs_core::store::local::LocalStore;
+
+use super::list::parse;
+use crate::cli::args::GetArgs;
+use crate::cli::connection::Context;
+use crate::cli::exit::Exit;
+use crate::cli::report::human::{FileLine, FileLines};
+use crate::cli::report::json::{self, Run};
+use crate::cli::report::{Problem, human, problem};
+
+/// Fetches what is asked for. A reader of stdout that goes away (`| head`) does not end the downloads: the files are what was
+/// asked for, and the exit code says how they ended.
+pub(crate) async fn run(context: &Context, args: &GetArgs) -> Result<Exit, Problem> {
+    let selection = if args.all { Selection::all() } else { parse(&args.names)? };
+    let settings = &context.settings;
+    let print = |run: Run<'_>| {
+        // A closed stdout is remembered by the screen.
+        let _ = context.screen.result(&format!("{}\n", json::text(&run)));
+    };
+    match download(context, selection).await {
+        Ok(outcome) => {
+            if settings.json {
+                print(Run::new(&outcome, &settings.save_dir));
+            }
+            Ok(Exit::of_run(&outcome))
+        }
+        Err(problem) => {
+            if settings.json {
+                print(Run::stillborn(&args.names, &problem, &settings.save_dir));
+            }
+            Err(problem)
+        }
+    }
+}
+
+/// Fetches a selection and tells of it, except in JSON.
+pub(crate) async fn download(context: &Context, selection: Selection) -> Result<RunOutcome, Problem> {
+    let session = context.session().await?;
+    let (settings, screen, progress) = (&context.settings, &context.screen, &context.progress);
+    let directory = settings.save_dir.clone();
+    let opened = tokio::task::spawn_blocking(move || LocalStore::create_root(&directory)).await;
+    let what = || format!("cannot use {} to save files", settings.save_dir.display());
+    let store = match opened {
+        Ok(Ok(store)) => Arc::new(store),
+        Ok(Err(error)) => return Err(Problem::local(what(), error).hint("choose another place with --save-dir")),
+        Err(error) => return Err(Problem::local(what(), error)),
+    };
+    let mut lines = FileLines::default();
+    let mut done = |outcome: &qfs_client::outcome::FileOutcome| {
+        progress.ended(outcome);
+        match lines.line(outcome, screen.out_is_terminal()) {
+            FileLine::Problem(problem) => screen.problem(&problem),
+            FileLine::Checksum(line) if !settings.json => {
+                let _ = screen.result(&line);
+            }
+            FileLine::Checksum(_) | FileLine::Nothing => {}
+        }
+    };
+    let drawing = progress.begin(screen.may_draw() && !settings.json);
+    let fetched =
+        scheduler::fetch(&session, store, selection, settings.fetch, Arc::clone(progress) as _, &mut done).await;
+    drop(drawing);
+    let outcome = match fetched {
+        Ok(outcome) => outcome,
+        Err(failure) => {
+            drop_if_lost(context, failure.class());
+            return Err(problem::of_run(&format!("cannot download from {}", settings.connect.server), &failure));
+        }
+    };
+    outcome.failures().for_each(|(_, failure)| drop_if_lost(context, failure.class()));
+    if let Some(problem) = human::failures(&outcome) {
+        screen.problem(&problem);
+    }
+    screen.summary(&human::total(&outcome));
+    Ok(outcome)
+}
+
+fn drop_if_lost(context: &Context, class: FailureClass) {
+    if matches!(class, FailureClass::Connection | FailureClass::Trust) {
+        context.drop_session();
+    }
+}

@@ -1,0 +1,293 @@
+//! Progress on a terminal: a bar for each running file, one for the whole.
+//!
+//! The network thread only counts ([`Tally`]); a thread of its own looks at the counts ten times a second and draws, so that a
+//! slow terminal never slows a download.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use qfs_client::outcome::{FileOutcome, Status};
+use qfs_core::model::escape_untrusted;
+use qfs_core::observe::{Event, FileId, Observer};
+
+use super::screen::Screen;
+
+/// Wait between two drawings.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Most drawings a second that reach the terminal.
+const DRAWINGS: u8 = 20;
+
+/// Most running files that have a bar; the others are counted in the bar of the whole.
+const MAX_BARS: usize = 8;
+
+/// Counts what happens, and draws it while a run is shown.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    screen: Arc<Screen>,
+    tally: Arc<Mutex<Tally>>,
+}
+
+/// What has happened in the run so far.
+#[derive(Debug, Default)]
+struct Tally {
+    files: usize,
+    /// Bytes of the files whose size is known beforehand.
+    planned: u64,
+    /// Bytes of those that turned out not to be needed.
+    spared: u64,
+    /// Bytes that the files started so far still lacked when they started.
+    lacking: u64,
+    received: u64,
+    ended: usize,
+    running: BTreeMap<FileId, Running>,
+}
+
+/// A file under way.
+#[derive(Debug, Clone)]
+struct Running {
+    name: String,
+    /// Bytes to be had, what was here already not counted.
+    lacking: u64,
+    received: u64,
+}
+
+impl Progress {
+    pub(crate) fn new(screen: Arc<Screen>) -> Arc<Self> {
+        Arc::new(Self { screen, tally: Arc::default() })
+    }
+
+    /// Starts a run at zero; it is drawn, if `visible`, until the guard is dropped.
+    pub(crate) fn begin(&self, visible: bool) -> Drawing {
+        *self.tally() = Tally::default();
+        let thread = if visible { Artist::hire(&self.screen, &self.tally) } else { None };
+        Drawing { thread }
+    }
+
+    /// A file ended: what it did not need after all is no longer expected.
+    pub(crate) fn ended(&self, outcome: &FileOutcome) {
+        if matches!(outcome.status, Status::Unchanged | Status::Failed(_)) {
+            let spared = outcome.size.unwrap_or_default().saturating_sub(outcome.received);
+            self.tally().spared += spared;
+        }
+    }
+
+    fn tally(&self) -> MutexGuard<'_, Tally> {
+        lock(&self.tally)
+    }
+}
+
+impl Observer for Progress {
+    fn event(&self, event: Event<'_>) {
+        match event {
+            Event::Planned { files, bytes } => {
+                let mut tally = self.tally();
+                (tally.files, tally.planned) = (files, bytes);
+            }
+            Event::Started { file, name, size, resumed_from } => {
+                let lacking = size.saturating_sub(resumed_from);
+                let running = Running { name: escape_untrusted(name.as_str()), lacking, received: 0 };
+                let mut tally = self.tally();
+                // A file that starts anew because it changed is counted once.
+                if let Some(former) = tally.running.insert(file, running) {
+                    tally.lacking = tally.lacking.saturating_sub(former.lacking);
+                    tally.received = tally.received.saturating_sub(former.received);
+                } else {
+                    tally.spared += resumed_from;
+                }
+                tally.lacking += lacking;
+            }
+            Event::Received { file, bytes } => {
+                let mut tally = self.tally();
+                tally.received += bytes;
+                if let Some(running) = tally.running.get_mut(&file) {
+                    running.received += bytes;
+                }
+            }
+            Event::Committed { file, .. } | Event::Unchanged { file } | Event::Failed { file } => {
+                let mut tally = self.tally();
+                tally.ended += 1;
+                tally.running.remove(&file);
+            }
+            Event::Reconnecting { attempt, wait, reason } => {
+                let mut text = format!("connection lost ({reason}); connecting again");
+                if attempt > 1 {
+                    let _ = write!(text, ", attempt {attempt} in {:.1} s", wait.as_secs_f64());
+                }
+                self.screen.notice(&text);
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Tally {
+    /// Bytes of the whole run, as far as they are known.
+    fn expected(&self) -> u64 {
+        self.planned.saturating_sub(self.spared).max(self.lacking).max(self.received)
+    }
+}
+
+/// Draws until it is dropped; then the bars are gone and every text that waited is out.
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct Drawing {
+    thread: Option<(mpsc::Sender<()>, JoinHandle<()>)>,
+}
+
+impl Drop for Drawing {
+    fn drop(&mut self) {
+        if let Some((stop, thread)) = self.thread.take() {
+            drop(stop);
+            // A panic there has been reported; the download does not depend on it.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The thread that draws.
+struct Artist {
+    screen: Arc<Screen>,
+    tally: Arc<Mutex<Tally>>,
+    canvas: MultiProgress,
+    whole: ProgressBar,
+    files: Vec<ProgressBar>,
+    file_style: ProgressStyle,
+}
+
+impl Artist {
+    fn hire(screen: &Arc<Screen>, tally: &Arc<Mutex<Tally>>) -> Option<(mpsc::Sender<()>, JoinHandle<()>)> {
+        let (stop, stopped) = mpsc::channel::<()>();
+        let (screen, tally) = (Arc::clone(screen), Arc::clone(tally));
+        let work = move || {
+            let mut artist = Self::new(screen, tally);
+            while stopped.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
+                artist.draw();
+            }
+            artist.leave();
+        };
+        // Without a thread there is no progress to see, which is no reason to fail.
+        let thread = std::thread::Builder::new().name("progress".to_owned()).spawn(work).ok()?;
+        Some((stop, thread))
+    }
+
+    fn new(screen: Arc<Screen>, tally: Arc<Mutex<Tally>>) -> Self {
+        let canvas = MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(DRAWINGS));
+        let colour = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        let bar =
+            |width: u8, tint: &str| if colour { format!("{{bar:{width}.{tint}}}") } else { format!("{{bar:{width}}}") };
+        let whole =
+            format!("{{prefix}} [{}] {{bytes}}/{{total_bytes}}, {{bytes_per_sec}}, {{eta}} left", bar(24, "green"));
+        let file = format!("  {{wide_msg}} [{}] {{bytes}}/{{total_bytes}}", bar(16, "cyan"));
+        let whole = ProgressBar::no_length().with_style(style(&whole));
+        Self { whole: canvas.add(whole), file_style: style(&file), files: Vec::new(), screen, tally, canvas }
+    }
+
+    fn draw(&mut self) {
+        let (running, prefix, received, expected) = {
+            let tally = lock(&self.tally);
+            if tally.files == 0 {
+                return;
+            }
+            let running: Vec<_> = tally.running.values().take(MAX_BARS).cloned().collect();
+            let more = tally.running.len() - running.len();
+            let mut prefix = format!("{}/{} files", tally.ended, tally.files);
+            if more > 0 {
+                let _ = write!(prefix, ", {more} more running");
+            }
+            (running, prefix, tally.received, tally.expected())
+        };
+        self.screen.show_bars(self.canvas.clone());
+        self.show_files(&running);
+        self.whole.set_length(expected);
+        self.whole.set_prefix(prefix);
+        self.whole.set_position(received);
+        self.screen.flush();
+    }
+
+    fn show_files(&mut self, running: &[Running]) {
+        while self.files.len() > running.len() {
+            if let Some(bar) = self.files.pop() {
+                bar.finish_and_clear();
+                self.canvas.remove(&bar);
+            }
+        }
+        while self.files.len() < running.len() {
+            let bar = ProgressBar::no_length().with_style(self.file_style.clone());
+            self.files.push(self.canvas.insert_before(&self.whole, bar));
+        }
+        for (bar, file) in self.files.iter().zip(running) {
+            bar.set_length(file.lacking);
+            bar.set_message(file.name.clone());
+            bar.set_position(file.received);
+        }
+    }
+
+    fn leave(&mut self) {
+        self.show_files(&[]);
+        self.whole.finish_and_clear();
+        self.screen.hide_bars();
+    }
+}
+
+/// The templates are fixed; one that indicatif cannot read would only lose its form.
+fn style(template: &str) -> ProgressStyle {
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    style.progress_chars("=> ")
+}
+
+fn lock(tally: &Mutex<Tally>) -> MutexGuard<'_, Tally> {
+    tally.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use qfs_core::model::{Digest, RemotePath};
+
+    use super::*;
+
+    fn progress() -> Arc<Progress> {
+        Progress::new(Screen::new(true, false))
+    }
+
+    #[test]
+    fn only_what_is_missing_counts() {
+        let progress = progress();
+        let name = RemotePath::parse("a").unwrap();
+        let _drawing = progress.begin(false);
+        progress.event(Event::Planned { files: 3, bytes: 300 });
+        progress.event(Event::Started { file: FileId(0), name: &name, size: 100, resumed_from: 40 });
+        progress.event(Event::Received { file: FileId(0), bytes: 60 });
+        assert_eq!(progress.tally().running[&FileId(0)].received, 60);
+        progress.event(Event::Committed { file: FileId(0), sha256: Digest::of(b"") });
+        let unchanged = FileOutcome {
+            name: "b".to_owned(),
+            size: Some(100),
+            sha256: None,
+            status: Status::Unchanged,
+            received: 0,
+            elapsed: Duration::ZERO,
+        };
+        progress.ended(&unchanged);
+        let tally = progress.tally();
+        assert_eq!((tally.expected(), tally.received, tally.ended, tally.running.len()), (160, 60, 1, 0));
+    }
+
+    #[test]
+    fn sizes_that_come_late_and_files_that_start_anew() {
+        let progress = progress();
+        let name = RemotePath::parse("a\x1b").unwrap();
+        progress.event(Event::Planned { files: 1, bytes: 0 });
+        progress.event(Event::Started { file: FileId(0), name: &name, size: 100, resumed_from: 0 });
+        progress.event(Event::Received { file: FileId(0), bytes: 70 });
+        progress.event(Event::Started { file: FileId(0), name: &name, size: 80, resumed_from: 0 });
+        let tally = progress.tally();
+        assert_eq!((tally.expected(), tally.received), (80, 0));
+        assert_eq!(tally.running[&FileId(0)].name, "a\\u{1b}");
+    }
+}

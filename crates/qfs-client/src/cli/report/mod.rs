@@ -1,0 +1,7 @@
+//! What a person or a program is told: texts and JSON, made from the library's outcomes. Writes nothing itself.
+
+pub(crate) mod human;
+pub(crate) mod json;
+pub(crate) mod problem;
+
+pub(crate) use problem::Problem;

@@ -1,0 +1,73 @@
+//! What a run is asked to do.
+
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use qfs_core::model::Fingerprint;
+use qfs_core::transport::ClientTuning;
+
+/// Where a server is.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ServerAddress {
+    /// IPv4 or IPv6 address (without brackets), or host name.
+    pub host: String,
+    /// UDP port.
+    pub port: u16,
+}
+
+impl fmt::Display for ServerAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+/// How to connect, and how long to try.
+#[derive(Debug, Clone)]
+pub struct ConnectConfig {
+    /// Where.
+    pub server: ServerAddress,
+    /// The key the server must have; nothing else counts then.
+    pub pin: Option<Fingerprint>,
+    /// Transport numbers.
+    pub tuning: ClientTuning,
+    /// How long the first connection may take.
+    pub patience: Duration,
+    /// How long a lost connection is sought again without a byte of progress.
+    pub retry_timeout: Duration,
+}
+
+/// Default of [`ConnectConfig::patience`]: a person is told within 5 s that nobody answers.
+pub const DEFAULT_PATIENCE: Duration = Duration::from_millis(4500);
+
+/// Default of [`ConnectConfig::retry_timeout`].
+pub const DEFAULT_RETRY_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Files under way at once with a bare `--parallel`: enough to hide the round trip of small files, few enough to keep
+/// memory small (see `qfs_core::body::FLUSH_BUDGET_BYTES`).
+pub const DEFAULT_PARALLEL: NonZeroUsize = NonZeroUsize::new(64).expect("64 is not zero");
+
+/// Most files under way at once: the server allows 512 streams on a connection.
+pub const MAX_PARALLEL: usize = 512;
+
+/// Most connections of one client: each has its own socket, windows and keys.
+pub const MAX_CONNECTIONS: usize = 16;
+
+/// How files are fetched.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct FetchConfig {
+    /// Files at once; None: one after another in the order named.
+    pub parallel: Option<NonZeroUsize>,
+    /// Connections, over which files take turns and large ones are striped; None: one.
+    pub connections: Option<NonZeroUsize>,
+    /// Whether existing files with other content are replaced.
+    pub overwrite: bool,
+    /// Whether existing files are compared by content even where size and time agree.
+    pub checksum: bool,
+    /// Whether a file counts only once it is on stable storage.
+    pub durable: bool,
+}

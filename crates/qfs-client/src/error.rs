@@ -1,0 +1,267 @@
+//! What can go wrong, in the terms a person would use.
+
+use qfs_core::body::ReceiveError;
+use qfs_core::framing::FrameError;
+use qfs_core::model::{Digest, Fingerprint, PathError};
+use qfs_core::store::StoreError;
+use qfs_core::stream::{Lost, StreamError};
+use qfs_core::transport::ConnectError;
+use qfs_core::wire::{DecodeError, RemoteError, StatusCode};
+
+use crate::config::ServerAddress;
+use crate::trust::TrustError;
+
+/// Why a file, or a listing, was not had.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum Failure {
+    /// The connection is gone and retries ran out.
+    #[error("connection lost: {0}")]
+    ConnectionLost(String),
+    /// The server's key is not trusted; can happen when reconnecting.
+    #[error("{0}")]
+    Untrusted(String),
+    /// The server refused.
+    #[error("{0}")]
+    Refused(RemoteError),
+    /// The name cannot exist on a server.
+    #[error("no such file: {0}")]
+    InvalidName(PathError),
+    /// A pattern matched nothing in the listing.
+    #[error("no file matches")]
+    NoMatch,
+    /// What arrived is not what the server says the file is.
+    #[error("digest mismatch: got {got}, the server says {expected}")]
+    DigestMismatch {
+        /// Of the bytes received.
+        got: Digest,
+        /// In the trailer.
+        expected: Digest,
+    },
+    /// The file kept changing while it was read.
+    #[error("the file changed while it was being read")]
+    Changed,
+    /// The server breaks the protocol.
+    #[error("the server's answer is not valid: {0}")]
+    Protocol(String),
+    /// A file with other content is there.
+    #[error("the file exists with other content")]
+    Exists,
+    /// The disk is full, or would be.
+    #[error("{0}")]
+    NoSpace(String),
+    /// The local file system refused.
+    #[error("{0}")]
+    Local(String),
+    /// The run was interrupted before this was finished.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+/// The kinds of failure that exit codes tell apart (CLI.md, "Exit codes").
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FailureClass {
+    /// Cannot connect, or the connection was lost.
+    Connection,
+    /// The server's identity is not trusted.
+    Trust,
+    /// The server refused.
+    Refused,
+    /// Wrong or changing content.
+    Integrity,
+    /// Local files.
+    Local,
+    /// Interrupted.
+    Interrupted,
+}
+
+impl Failure {
+    /// Its kind.
+    #[must_use]
+    pub fn class(&self) -> FailureClass {
+        match self {
+            Self::ConnectionLost(_) => FailureClass::Connection,
+            Self::Untrusted(_) => FailureClass::Trust,
+            Self::Refused(error) if error.code == StatusCode::CHANGED => FailureClass::Integrity,
+            Self::Refused(_) | Self::InvalidName(_) | Self::NoMatch => FailureClass::Refused,
+            Self::DigestMismatch { .. } | Self::Changed | Self::Protocol(_) => FailureClass::Integrity,
+            Self::Exists | Self::NoSpace(_) | Self::Local(_) => FailureClass::Local,
+            Self::Interrupted => FailureClass::Interrupted,
+        }
+    }
+
+    /// The word for it in machine output.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::ConnectionLost(_) => "connection_lost",
+            Self::Untrusted(_) => "untrusted",
+            Self::Refused(error) => error.code.name().unwrap_or("refused"),
+            Self::InvalidName(_) | Self::NoMatch => "not_found",
+            Self::DigestMismatch { .. } => "digest_mismatch",
+            Self::Changed => "changed",
+            Self::Protocol(_) => "protocol",
+            Self::Exists => "exists",
+            Self::NoSpace(_) => "no_space",
+            Self::Local(_) => "local",
+            Self::Interrupted => "interrupted",
+        }
+    }
+}
+
+/// Why one attempt at an exchange ended, before it is decided whether to try again.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AttemptError {
+    /// The connection is gone.
+    #[error(transparent)]
+    Lost(#[from] Lost),
+    /// The server refused, in a head or by resetting the stream.
+    #[error(transparent)]
+    Remote(#[from] RemoteError),
+    /// The server breaks the protocol.
+    #[error("{0}")]
+    Protocol(String),
+    /// The local store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Retries inside the attempt ran out.
+    #[error("{0}")]
+    Final(Failure),
+    /// What an earlier run left on disk had gone bad. It is discarded, so a further attempt fetches all of it.
+    #[error("what an earlier run left is damaged")]
+    Stale,
+    /// The bytes are not what the trailer says.
+    #[error("digest mismatch")]
+    DigestMismatch {
+        /// Of the bytes received.
+        got: Digest,
+        /// In the trailer.
+        expected: Digest,
+    },
+}
+
+impl AttemptError {
+    /// Whether a further attempt may end better.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Lost(_) | Self::Stale => true,
+            Self::Remote(error) => error.code.is_transient(),
+            Self::Protocol(_) | Self::DigestMismatch { .. } | Self::Final(_) => false,
+            Self::Store(error) => matches!(error, StoreError::Busy),
+        }
+    }
+
+    /// What is reported when no further attempt is made.
+    #[must_use]
+    pub fn into_failure(self) -> Failure {
+        match self {
+            Self::Lost(lost) => Failure::ConnectionLost(lost.to_string()),
+            Self::Remote(error) if error.code == StatusCode::CHANGED => Failure::Changed,
+            Self::Remote(error) => Failure::Refused(error),
+            Self::Protocol(why) => Failure::Protocol(why),
+            Self::Final(failure) => failure,
+            Self::Stale => Failure::Protocol(self.to_string()),
+            Self::Store(error) => store_failure(&error),
+            Self::DigestMismatch { got, expected } => Failure::DigestMismatch { got, expected },
+        }
+    }
+}
+
+/// What a failure of the local store is reported as.
+#[must_use]
+pub fn store_failure(error: &StoreError) -> Failure {
+    match error {
+        StoreError::Exists => Failure::Exists,
+        StoreError::NoSpace { .. } => Failure::NoSpace(error.to_string()),
+        other => Failure::Local(other.to_string()),
+    }
+}
+
+impl From<StreamError> for AttemptError {
+    fn from(error: StreamError) -> Self {
+        match error {
+            StreamError::Lost(lost) => Self::Lost(lost),
+            // The connection is about to be closed, or the server gave up this stream: either way the code says why.
+            StreamError::Reset(code) | StreamError::Stopped(code) => Self::Remote(RemoteError::new(code, "")),
+            other => Self::Protocol(other.to_string()),
+        }
+    }
+}
+
+impl From<ReceiveError> for AttemptError {
+    fn from(error: ReceiveError) -> Self {
+        match error {
+            ReceiveError::Stream(error) => error.into(),
+            ReceiveError::Store(error) => Self::Store(error),
+            other => Self::Protocol(other.to_string()),
+        }
+    }
+}
+
+impl From<FrameError> for AttemptError {
+    fn from(error: FrameError) -> Self {
+        Self::Protocol(error.to_string())
+    }
+}
+
+impl From<DecodeError> for AttemptError {
+    fn from(error: DecodeError) -> Self {
+        Self::Protocol(error.to_string())
+    }
+}
+
+/// Why there is no session.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SessionError {
+    /// The host name means nothing.
+    #[error("cannot resolve {host}: {reason}")]
+    Resolve {
+        /// The name.
+        host: String,
+        /// What the resolver said.
+        reason: String,
+    },
+    /// No connection to any of the host's addresses.
+    #[error("cannot connect to {server}: {source}")]
+    Connect {
+        /// Where.
+        server: ServerAddress,
+        /// Why the last attempt failed.
+        source: ConnectError,
+    },
+    /// Connected, and the key is not the one expected.
+    #[error("the key of {server} is not the expected one")]
+    WrongKey {
+        /// Where.
+        server: ServerAddress,
+        /// The pin, or what the store of known servers has.
+        expected: Fingerprint,
+        /// What the server showed.
+        presented: Fingerprint,
+        /// Whether the expectation came from the store of known servers, and not from a ticket or flag.
+        from_store: bool,
+    },
+    /// Connected, and the key is not trusted.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+}
+
+impl SessionError {
+    /// Its kind.
+    #[must_use]
+    pub fn class(&self) -> FailureClass {
+        match self {
+            Self::Resolve { .. } | Self::Connect { .. } => FailureClass::Connection,
+            Self::WrongKey { .. } | Self::Trust(_) => FailureClass::Trust,
+        }
+    }
+
+    /// Whether trying again may help.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        self.class() == FailureClass::Connection
+    }
+}

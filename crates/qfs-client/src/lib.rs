@@ -1,0 +1,29 @@
+//! The qfs client as a library: connect, list, fetch. Prints nothing, exits never; `main.rs` and `cli/` do that.
+//!
+//! | module | owns |
+//! |---|---|
+//! | [`config`] | what a run is asked to do |
+//! | [`session`] | the connection, and making it anew when it is lost |
+//! | [`trust`] | whether the key a server shows is believed |
+//! | [`exchange`] | one stream: a request and its answer |
+//! | [`plan`] | what to do about one file, from what is known on both sides; pure |
+//! | [`scheduler`] | which files are under way at once |
+//! | [`download`] | one file: fetch, verify, commit, and again what is missing |
+//! | [`outcome`], [`error`] | how it ended |
+
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that panics has failed, which is its job"))]
+
+pub mod config;
+pub mod download;
+pub mod error;
+pub mod exchange;
+pub mod known_servers;
+pub mod outcome;
+mod patience;
+pub mod plan;
+pub mod scheduler;
+pub mod selection;
+pub mod session;
+mod stripes;
+mod tries;
+pub mod trust;

@@ -1,0 +1,351 @@
+//! The connection, and making it anew when it is lost.
+
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use qfs_core::model::Fingerprint;
+use qfs_core::observe::{Event, Observer};
+use qfs_core::stream::Lost;
+use qfs_core::transport::{ClientEndpoint, ConnectError, Connection, PathReport, SocketBuffers, Trust};
+use qfs_core::wire::StatusCode;
+use tokio::task::JoinSet;
+
+use crate::config::ConnectConfig;
+use crate::error::{Failure, FailureClass, SessionError};
+use crate::trust::TrustStore;
+
+/// Wait before the first attempt to reconnect; doubles up to [`LONGEST_WAIT`].
+const FIRST_WAIT: Duration = Duration::from_millis(50);
+
+/// Longest wait between two attempts to reconnect.
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
+
+/// Longest single attempt to reconnect. A server that is back answers within a round trip; waiting long for an answer to a
+/// packet sent into a dead network only delays the next attempt.
+const RECONNECT_PATIENCE: Duration = Duration::from_secs(4);
+
+/// Wait before the next address of a host is tried beside the one before (RFC 8305 §5).
+const ADDRESS_STAGGER: Duration = Duration::from_millis(250);
+
+/// Most addresses of a host that are tried.
+const MAX_ADDRESSES: usize = 16;
+
+/// A connection to one server, kept alive across losses; cheap to clone.
+#[derive(Clone)]
+pub struct Session {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    config: ConnectConfig,
+    observer: Arc<dyn Observer>,
+    fingerprint: Fingerprint,
+    live: Mutex<Live>,
+    /// Held by whoever reconnects; the others wait for it.
+    reconnecting: tokio::sync::Mutex<()>,
+    progress: Mutex<Instant>,
+    /// The progress behind which a reconnect was granted although the time was up; there is one for each.
+    granted: Mutex<Option<Instant>>,
+}
+
+#[derive(Clone)]
+struct Live {
+    link: Link,
+    /// Which connection this is, counted from 0.
+    generation: u64,
+}
+
+/// A connection with the socket below it.
+#[derive(Clone)]
+struct Link {
+    endpoint: Arc<ClientEndpoint>,
+    connection: Connection,
+}
+
+/// A connection to use, and to name when it turns out to be lost.
+#[derive(Clone)]
+pub struct Lease {
+    /// The connection.
+    pub connection: Connection,
+    generation: u64,
+}
+
+impl Session {
+    /// Connects, and makes sure that the server's key is trusted, before anything is asked.
+    ///
+    /// # Errors
+    /// [`SessionError`].
+    pub async fn connect(
+        config: ConnectConfig,
+        trust: Arc<dyn TrustStore>,
+        observer: Arc<dyn Observer>,
+    ) -> Result<Self, SessionError> {
+        let (pin, from_store) = match config.pin {
+            Some(pin) => (Some(pin), false),
+            None => (trust.lookup(&config.server)?, true),
+        };
+        let wanted = pin.map_or(Trust::AnyKey, Trust::Pinned);
+        let link = connect(&config, wanted, config.patience).await.map_err(|e| with_origin(e, from_store))?;
+        let presented = link.connection.peer_fingerprint().ok_or_else(|| SessionError::Connect {
+            server: config.server.clone(),
+            source: ConnectError::Handshake("the server shows no key".to_owned()),
+        })?;
+        if pin.is_none() {
+            let peer = link.connection.remote_address().ip();
+            let server = config.server.clone();
+            // May ask a person: not on the thread that keeps the connection alive.
+            let decision = tokio::task::spawn_blocking(move || trust.approve(&server, peer, presented)).await;
+            let refused = match decision {
+                Ok(Ok(())) => None,
+                Ok(Err(error)) => Some(error),
+                Err(e) => Some(crate::trust::TrustError::Store(e.to_string())),
+            };
+            if let Some(error) = refused {
+                link.connection.close(StatusCode::CANCELLED);
+                link.endpoint.flush().await;
+                return Err(error.into());
+            }
+        }
+        Ok(Self::over(link, config, observer, presented))
+    }
+
+    /// This session and further ones to the same server, `connections` in all. They must show the key this one has.
+    ///
+    /// # Errors
+    /// [`Failure`] when one of them cannot be made.
+    pub async fn widen(&self, connections: Option<NonZeroUsize>) -> Result<Vec<Self>, Failure> {
+        let mut sessions = vec![self.clone()];
+        while sessions.len() < connections.map_or(1, NonZeroUsize::get) {
+            let config = self.inner.config.clone();
+            let link = connect(&config, Trust::Pinned(self.inner.fingerprint), config.patience).await;
+            let link = link.map_err(|error| match error.class() {
+                FailureClass::Trust => Failure::Untrusted(error.to_string()),
+                _ => Failure::ConnectionLost(error.to_string()),
+            })?;
+            sessions.push(Self::over(link, config, Arc::clone(&self.inner.observer), self.inner.fingerprint));
+        }
+        Ok(sessions)
+    }
+
+    fn over(link: Link, config: ConnectConfig, observer: Arc<dyn Observer>, fingerprint: Fingerprint) -> Self {
+        let inner = Inner {
+            config,
+            observer,
+            fingerprint,
+            live: Mutex::new(Live { link, generation: 0 }),
+            reconnecting: tokio::sync::Mutex::default(),
+            progress: Mutex::new(Instant::now()),
+            granted: Mutex::default(),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// The server's key.
+    #[must_use]
+    pub fn fingerprint(&self) -> Fingerprint {
+        self.inner.fingerprint
+    }
+
+    /// Where the server is now.
+    #[must_use]
+    pub fn peer(&self) -> SocketAddr {
+        self.inner.live().link.connection.remote_address()
+    }
+
+    /// What is known of the path.
+    #[must_use]
+    pub fn path_report(&self) -> PathReport {
+        self.inner.live().link.connection.path_report()
+    }
+
+    /// What the kernel granted for socket buffers.
+    #[must_use]
+    pub fn socket_buffers(&self) -> SocketBuffers {
+        self.inner.live().link.endpoint.buffers()
+    }
+
+    /// The connection in use.
+    #[must_use]
+    pub fn lease(&self) -> Lease {
+        let live = self.inner.live();
+        Lease { connection: live.link.connection, generation: live.generation }
+    }
+
+    /// A connection after `lost` failed: another one if somebody has made it already, else a new one, tried again and again
+    /// until nothing has made progress for the retry time-out.
+    ///
+    /// # Errors
+    /// [`Failure::ConnectionLost`] when the time is up, [`Failure::Untrusted`] when the server came back with another key.
+    pub async fn renew(&self, lost: &Lease, why: &Lost) -> Result<Lease, Failure> {
+        let _turn = self.inner.reconnecting.lock().await;
+        let current = self.lease();
+        if current.generation != lost.generation {
+            return Ok(current);
+        }
+        let mut reason = why.to_string();
+        let mut wait = FIRST_WAIT;
+        for attempt in 1.. {
+            let left = self.time_left();
+            // Noticing the loss may have taken longer than the whole time-out: one attempt is owed all the same, but a server
+            // that lets everybody in and serves nobody gets no second one.
+            if left.is_zero() && (attempt > 1 || !self.grant_one()) {
+                break;
+            }
+            self.inner.observer.event(Event::Reconnecting { attempt, wait, reason: &reason });
+            tokio::time::sleep(wait.min(left)).await;
+            wait = (wait * 2).min(LONGEST_WAIT);
+            let left = if attempt > 1 { self.time_left().max(FIRST_WAIT) } else { RECONNECT_PATIENCE };
+            let patience = RECONNECT_PATIENCE.min(left);
+            match connect(&self.inner.config, Trust::Pinned(self.inner.fingerprint), patience).await {
+                Ok(link) => return Ok(self.install(link, lost.generation + 1)),
+                Err(error) if error.class() == FailureClass::Trust => {
+                    return Err(Failure::Untrusted(error.to_string()));
+                }
+                Err(error) => reason = error.to_string(),
+            }
+        }
+        Err(Failure::ConnectionLost(reason))
+    }
+
+    fn install(&self, link: Link, generation: u64) -> Lease {
+        let connection = link.connection.clone();
+        *lock(&self.inner.live) = Live { link, generation };
+        Lease { connection, generation }
+    }
+
+    /// Whether this is the first attempt beyond the time-out since the last progress.
+    fn grant_one(&self) -> bool {
+        let progress = Some(*lock(&self.inner.progress));
+        std::mem::replace(&mut *lock(&self.inner.granted), progress) != progress
+    }
+
+    /// Something arrived that will not have to be fetched again: the retry time-out starts anew.
+    pub fn note_progress(&self) {
+        *lock(&self.inner.progress) = Instant::now();
+    }
+
+    /// How long ago something last arrived.
+    pub(crate) fn silent_for(&self) -> Duration {
+        lock(&self.inner.progress).elapsed()
+    }
+
+    /// The retry time-out.
+    pub(crate) fn retry_timeout(&self) -> Duration {
+        self.inner.config.retry_timeout
+    }
+
+    /// What is left of the retry time-out.
+    #[must_use]
+    pub fn time_left(&self) -> Duration {
+        self.inner.config.retry_timeout.saturating_sub(lock(&self.inner.progress).elapsed())
+    }
+
+    /// Ends the connection and tells the server, without sitting out the closing period (RFC 9000 §10.2).
+    pub async fn close(self) {
+        let link = self.inner.live().link;
+        link.connection.close(StatusCode::OK);
+        link.endpoint.flush().await;
+    }
+
+    pub(crate) fn observer(&self) -> &Arc<dyn Observer> {
+        &self.inner.observer
+    }
+}
+
+impl Inner {
+    fn live(&self) -> Live {
+        lock(&self.live).clone()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn with_origin(error: SessionError, from_the_store: bool) -> SessionError {
+    match error {
+        SessionError::WrongKey { server, expected, presented, .. } => {
+            SessionError::WrongKey { server, expected, presented, from_store: from_the_store }
+        }
+        other => other,
+    }
+}
+
+/// Connects to whichever of the host's addresses answers first, starting one after another (RFC 8305).
+async fn connect(config: &ConnectConfig, trust: Trust, patience: Duration) -> Result<Link, SessionError> {
+    let deadline = tokio::time::Instant::now() + patience;
+    let addresses = resolve(config, deadline).await?;
+    let mut attempts = JoinSet::new();
+    let mut addresses = addresses.into_iter().peekable();
+    let mut last = ConnectError::NoAnswer;
+    loop {
+        if let Some(address) = addresses.next() {
+            let (host, tuning) = (config.server.host.clone(), config.tuning.clone());
+            let patience = deadline.saturating_duration_since(tokio::time::Instant::now());
+            attempts.spawn(async move { connect_one(address, &host, trust, tuning, patience).await });
+        }
+        let stagger = async {
+            match addresses.peek() {
+                Some(_) => tokio::time::sleep(ADDRESS_STAGGER).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            joined = attempts.join_next() => match joined {
+                Some(Ok(Ok(link))) => return Ok(link),
+                Some(Ok(Err(error))) => last = error,
+                Some(Err(e)) => last = ConnectError::Handshake(e.to_string()),
+                None if addresses.peek().is_none() => return Err(classify(config, last)),
+                None => {}
+            },
+            () = stagger => {}
+        }
+    }
+}
+
+async fn connect_one(
+    address: SocketAddr,
+    host: &str,
+    trust: Trust,
+    tuning: qfs_core::transport::ClientTuning,
+    patience: Duration,
+) -> Result<Link, ConnectError> {
+    let endpoint = Arc::new(ClientEndpoint::bind(address.ip())?);
+    let connection = endpoint.connect(address, host, trust, &tuning, patience).await?;
+    Ok(Link { endpoint, connection })
+}
+
+fn classify(config: &ConnectConfig, error: ConnectError) -> SessionError {
+    let server = config.server.clone();
+    match error {
+        ConnectError::WrongKey { expected, presented } => {
+            SessionError::WrongKey { server, expected, presented, from_store: false }
+        }
+        source => SessionError::Connect { server, source },
+    }
+}
+
+/// The host's addresses, families taking turns (RFC 8305 §4).
+async fn resolve(config: &ConnectConfig, deadline: tokio::time::Instant) -> Result<Vec<SocketAddr>, SessionError> {
+    let host = config.server.host.as_str();
+    let failed = |reason: String| SessionError::Resolve { host: host.to_owned(), reason };
+    if let Ok(address) = host.parse::<IpAddr>() {
+        return Ok(vec![SocketAddr::new(address, config.server.port)]);
+    }
+    let found = tokio::time::timeout_at(deadline, tokio::net::lookup_host((host, config.server.port)))
+        .await
+        .map_err(|_| failed("no answer from the resolver".to_owned()))?
+        .map_err(|e| failed(e.to_string()))?;
+    let (six, four): (Vec<_>, Vec<_>) = found.take(MAX_ADDRESSES).partition(SocketAddr::is_ipv6);
+    let (mut six, mut four) = (six.into_iter(), four.into_iter());
+    let mut turns = Vec::new();
+    loop {
+        match (six.next(), four.next()) {
+            (None, None) => break,
+            (a, b) => turns.extend(a.into_iter().chain(b)),
+        }
+    }
+    if turns.is_empty() { Err(failed("the name has no address".to_owned())) } else { Ok(turns) }
+}

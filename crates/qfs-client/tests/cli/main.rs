@@ -1,0 +1,16 @@
+//! The real program through its command line: every line of the contract's client part, a module for each of its sections.
+
+#![allow(clippy::disallowed_methods, reason = "tests make and read the files that the programs exchange")]
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed, which is its job")]
+
+mod common;
+mod exit_codes;
+mod fake;
+mod get;
+mod list;
+mod menu;
+mod pty;
+mod resume;
+mod support;
+mod terminal;
+mod trust;

@@ -1,0 +1,109 @@
+//! CLI.md: a download that was cut off is continued by running the same command again; interrupts; connections that are lost.
+
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use qfs_testkit::udp_proxy::UdpProxy;
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::support::{Lab, far_link, finish, noise, run, slow_link, sums, wait_until};
+
+/// Two seconds on the slow link.
+const LARGE: usize = 10 << 20;
+
+fn through(lab: &Lab, proxy: &UdpProxy, args: &[&str]) -> Command {
+    let mut command = lab.bare();
+    command.env("QFS_PORT", proxy.addr().port().to_string()).args(args);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// Starts a download and waits until about a fifth of it has come through.
+fn halfway(lab: &Lab, proxy: &UdpProxy, args: &[&str]) -> Child {
+    let before = proxy.stats().to_client.forwarded_bytes;
+    let child = through(lab, proxy, args).spawn().unwrap();
+    wait_until("a part of the file", || proxy.stats().to_client.forwarded_bytes - before > LARGE as u64 / 3);
+    child
+}
+
+#[test]
+fn an_interrupted_download_is_continued_by_the_same_command() {
+    let content = noise(LARGE);
+    let lab = Lab::new(&[("large", &content)]);
+    let proxy = slow_link(lab.server().address());
+    for signal in [Signal::INT, Signal::TERM] {
+        let child = halfway(&lab, &proxy, &["get", "large", "--overwrite"]);
+        let told = Instant::now();
+        kill_process(Pid::from_child(&child), signal).unwrap();
+        let done = finish(child).ends_with(130);
+        assert!(told.elapsed() < Duration::from_secs(2), "it took {:?}", told.elapsed());
+        assert_eq!(done.out, "");
+        let done = done.complains("interrupted", "run the same command again to continue");
+        assert!(!lab.home().join("client_env/large").exists(), "{done:?}");
+
+        let done = run(&mut through(&lab, &proxy, &["get", "large", "--json"])).ends_with(0);
+        let value = done.json();
+        assert_eq!(value["files"][0]["status"], "resumed", "{done:?}");
+        assert!(value["bytes"].as_u64().unwrap() < LARGE as u64, "{done:?}");
+        assert_eq!(lab.saved("large"), content);
+        std::fs::remove_dir_all(lab.home().join("client_env")).unwrap();
+    }
+}
+
+#[test]
+fn who_comes_second_to_the_same_content_has_it_all_the_same() {
+    let content = noise(LARGE);
+    let lab = Lab::new(&[("large", &content)]);
+    let proxy = slow_link(lab.server().address());
+    let child = halfway(&lab, &proxy, &["get", "large", "--json"]);
+    lab.put("large", &content);
+    let done = finish(child).ends_with(0);
+    assert_eq!(done.json()["files"][0]["status"], "unchanged", "{done:?}");
+    assert_eq!(std::fs::read_dir(lab.home().join("client_env")).unwrap().count(), 1, "a partial file is left");
+
+    std::fs::remove_dir_all(lab.home().join("client_env")).unwrap();
+    let child = halfway(&lab, &proxy, &["get", "large"]);
+    lab.put("large", b"something else");
+    finish(child).ends_with(7);
+    assert_eq!(lab.saved("large"), b"something else");
+}
+
+#[test]
+fn a_killed_download_is_continued_too() {
+    let content = noise(LARGE);
+    let lab = Lab::new(&[("large", &content)]);
+    let proxy = slow_link(lab.server().address());
+    let mut child = halfway(&lab, &proxy, &["get", "large"]);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(!lab.home().join("client_env/large").exists());
+    assert_eq!(run(&mut through(&lab, &proxy, &["get", "large"])).ends_with(0).out, sums(&[("large", &content)]));
+    assert_eq!(lab.saved("large"), content);
+}
+
+#[test]
+fn a_lost_connection_is_made_anew_and_told_of() {
+    let content = noise(LARGE);
+    let mut lab = Lab::new(&[("large", &content)]);
+    let address = lab.server().address();
+    let proxy = slow_link(address);
+    let child = halfway(&lab, &proxy, &["get", "large", "--retry-timeout", "30s"]);
+    lab.stop_server();
+    lab.start_server("127.0.0.1", address.port());
+    let done = finish(child).ends_with(0);
+    assert!(done.err.contains("connection lost") && done.err.contains("connecting again"), "{done:?}");
+    assert_eq!(lab.saved("large"), content);
+}
+
+#[test]
+fn retries_run_out_with_exit_code_3() {
+    // Far away rather than narrow: nothing is dropped, so that the server's farewell is heard.
+    let mut lab = Lab::new(&[("large", &noise(3 * LARGE)), ("small", b"x")]);
+    let proxy = far_link(lab.server().address());
+    let child = halfway(&lab, &proxy, &["get", "large", "small", "--retry-timeout", "1s"]);
+    lab.terminate_server();
+    let begun = Instant::now();
+    let done = finish(child).ends_with(3);
+    assert!(done.err.contains("error: large: ") && done.err.contains("hint: run the same command again"), "{done:?}");
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+}
