@@ -1,0 +1,76 @@
+//! The command line: arguments in, text and exit codes out. The only place that prints.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "printing is this module's job")]
+#![allow(clippy::disallowed_methods, reason = "writes its reports where the caller says, by path")]
+
+mod args;
+mod crowd;
+mod suite;
+
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, FromArgMatches as _};
+use qfs_bench::BenchError;
+use qfs_bench::process::{ProcessError, Supervisor};
+use qfs_bench::report::escape;
+
+use args::{Args, Command, Common};
+
+/// Parses the arguments, does what they say, and turns what came of it into an exit code.
+pub(crate) fn main() -> ExitCode {
+    let matches = Args::command().get_matches();
+    let args = match Args::from_arg_matches(&matches) {
+        Ok(args) => args.with_split_variables(&matches),
+        Err(error) => error.exit(),
+    };
+    start_log(&args.common);
+    let supervisor = Supervisor::default();
+    if let Err(error) = supervisor.stop_on_signals() {
+        return fail(&BenchError::Process(ProcessError::Watch(error)));
+    }
+    let done = match &args.command {
+        None => crowd::run(&args.crowd, &args.common, &supervisor),
+        Some(Command::Run(run)) => suite::run(run, &args.common, &supervisor),
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(error) => fail(&error),
+    }
+}
+
+fn fail(error: &BenchError) -> ExitCode {
+    eprintln!("error: {}", escape(&error.to_string()));
+    if let Some(hint) = error.hint() {
+        eprintln!("hint: {hint}");
+    }
+    ExitCode::from(error.exit_code())
+}
+
+/// Says something that is no result, unless `-q` was given.
+fn notice(common: &Common, text: &str) {
+    if !common.quiet {
+        eprintln!("{text}");
+    }
+}
+
+/// Writes a result. A reader that has gone away (`| head`) is no failure.
+fn result(text: &str) -> Result<(), BenchError> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(BenchError::Process(ProcessError::Watch(error))),
+        _ => Ok(()),
+    }
+}
+
+fn start_log(common: &Common) {
+    let level = match (common.quiet, common.verbose) {
+        (true, _) => "error",
+        (false, 0) => "warn",
+        (false, 1) => "qfs_bench=debug,warn",
+        (false, _) => "trace",
+    };
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| level.into());
+    let colour = std::env::var_os("NO_COLOR").is_none() && io::IsTerminal::is_terminal(&io::stderr());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(colour).init();
+}

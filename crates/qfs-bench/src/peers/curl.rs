@@ -1,0 +1,87 @@
+//! curl from nginx: one file over HTTP/1.1, many in parallel over HTTP/2.
+
+use super::nginx::Nginx;
+use super::place::AtClient;
+use super::{Job, Peer, PeerError, Place, Started};
+use crate::process::{Daemon, Invocation};
+use crate::scenario::{Scenario, Task};
+
+#[derive(Debug)]
+struct Curl {
+    nginx: Nginx,
+    client: AtClient,
+    checked: bool,
+    tcp: String,
+}
+
+pub(super) fn can(scenario: &Scenario) -> bool {
+    match scenario.task {
+        Task::Fetch => true,
+        Task::Resume => scenario.shape.files == 1,
+        Task::Again | Task::List => false,
+    }
+}
+
+/// With the digest made afterwards: the nearest to what qfs does that curl can do.
+pub(super) fn can_check(scenario: &Scenario) -> bool {
+    scenario.task == Task::Fetch && scenario.processes == 1 && scenario.link.is_none()
+}
+
+pub(super) fn start(place: &Place<'_>) -> Started {
+    Ok(Box::new(Curl::start(place, false)?))
+}
+
+pub(super) fn start_checked(place: &Place<'_>) -> Started {
+    place.program("sha256sum")?;
+    Ok(Box::new(Curl::start(place, true)?))
+}
+
+pub(super) fn start_bbr(place: &Place<'_>) -> Started {
+    let place = Place { home: place.home.clone(), tcp: "bbr", ..*place };
+    Ok(Box::new(Curl::start(&place, false)?))
+}
+
+impl Curl {
+    fn start(place: &Place<'_>, checked: bool) -> Result<Self, PeerError> {
+        let program = place.program("curl")?;
+        let nginx = Nginx::start(place)?;
+        // Nothing of the user's own configuration: -q has to come first.
+        let flags = ["-q", "--silent", "--show-error", "--fail", "--cacert"];
+        let curl = Invocation::new(program).args(flags).arg(&nginx.certificate);
+        let curl = if place.data.shape.files == 1 {
+            let name = place.data.shape.name(0);
+            curl.args(["--http1.1", "--output", &name, &format!("{}/{name}", nginx.url)])
+        } else {
+            let list: String = place
+                .data
+                .names()
+                .map(|name| format!("url = \"{}/{name}\"\noutput = \"{name}\"\n", nginx.url))
+                .collect();
+            curl.args(["--http2", "--parallel", "--create-dirs", "--config"]).arg(place.write("curl.list", &list)?)
+        };
+        let curl = if checked { then_sha256sum(curl) } else { curl };
+        Ok(Self { client: place.at_client(curl), nginx, checked, tcp: place.tcp_note() })
+    }
+}
+
+/// Runs `command`, then makes the digest of every file below the directory it ran in.
+fn then_sha256sum(command: Invocation) -> Invocation {
+    const SCRIPT: &str = "\"$@\" && find . -type f -exec sha256sum {} +";
+    command.wrapped(&["sh", "-c", SCRIPT, "sh"])
+}
+
+impl Peer for Curl {
+    fn about(&self) -> String {
+        let more = if self.checked { ", then sha256sum" } else { ", no checksum" };
+        format!("curl from nginx over HTTPS{more}{}", self.tcp)
+    }
+
+    fn command(&self, job: &Job<'_>) -> Invocation {
+        let more: &[&str] = if job.task == Task::Resume { &["--continue-at", "-"] } else { &[] };
+        self.client.with(job.dest, more)
+    }
+
+    fn daemon(&self) -> Option<&Daemon> {
+        Some(&self.nginx.daemon)
+    }
+}

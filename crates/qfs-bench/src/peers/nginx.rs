@@ -1,0 +1,70 @@
+//! nginx over HTTPS: the server behind curl, aria2c and rclone.
+
+use std::path::PathBuf;
+
+use super::{PeerError, Place};
+use crate::process::{Daemon, Invocation};
+
+/// A running nginx with a certificate made for it.
+#[derive(Debug)]
+pub(super) struct Nginx {
+    /// The process.
+    pub(super) daemon: Daemon,
+    /// The certificate clients have to trust.
+    pub(super) certificate: PathBuf,
+    /// `https://HOST:PORT`.
+    pub(super) url: String,
+}
+
+impl Nginx {
+    /// Starts one that serves the data set.
+    pub(super) fn start(place: &Place<'_>) -> Result<Self, PeerError> {
+        let program = place.program("nginx")?;
+        let port = place.port()?;
+        let address = format!("{}:{port}", place.ends.server_ip);
+        let made = rcgen::generate_simple_self_signed(vec![place.ends.server_ip.clone()]);
+        let made = made.map_err(|error| PeerError::Setup(error.to_string()))?;
+        let certificate = place.write("cert.pem", &made.cert.pem())?;
+        place.write("key.pem", &made.signing_key.serialize_pem())?;
+        let conf = place.write("nginx.conf", &configuration(place, &address))?;
+        let log = place.home.join("error.log");
+        let invocation = Invocation::new(program).arg("-e").arg(&log).arg("-p").arg(&place.home).arg("-c").arg(conf);
+        let daemon = place.serve(invocation, port)?;
+        Ok(Self { daemon, certificate, url: format!("https://{address}") })
+    }
+}
+
+/// As the manual recommends for static files: sendfile, one worker a core, keep-alive without a practical end.
+fn configuration(place: &Place<'_>, address: &str) -> String {
+    let user = if Place::is_root() { "user root;\n" } else { "" };
+    let home = place.home.display();
+    let root = place.data.root.display();
+    let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+        .iter()
+        .map(|kind| format!("  {kind}_temp_path \"{home}/{kind}\";\n"))
+        .collect();
+    format!(
+        "{user}daemon off;
+worker_processes auto;
+pid \"{home}/nginx.pid\";
+error_log \"{home}/error.log\";
+events {{ worker_connections 4096; }}
+http {{
+{temporary}  access_log off;
+  default_type application/octet-stream;
+  sendfile on;
+  tcp_nopush on;
+  keepalive_requests 1000000;
+  open_file_cache max=20000;
+  ssl_certificate \"{home}/cert.pem\";
+  ssl_certificate_key \"{home}/key.pem\";
+  ssl_protocols TLSv1.3;
+  server {{
+    listen {address} ssl http2;
+    root \"{root}\";
+    autoindex on;
+  }}
+}}
+"
+    )
+}

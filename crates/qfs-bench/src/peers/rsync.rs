@@ -1,0 +1,65 @@
+//! rsync from its own daemon, unencrypted; the flags shared with rsync over ssh.
+
+use std::path::Path;
+
+use super::place::AtClient;
+use super::{Job, Peer, Place, Started};
+use crate::process::{Daemon, Invocation};
+use crate::scenario::{Scenario, Task};
+
+#[derive(Debug)]
+struct Rsync {
+    daemon: Daemon,
+    client: AtClient,
+    source: String,
+    tcp: String,
+}
+
+pub(super) fn can(_: &Scenario) -> bool {
+    true
+}
+
+pub(super) fn start(place: &Place<'_>) -> Started {
+    let program = place.program("rsync")?;
+    let port = place.port()?;
+    let ids = if Place::is_root() { "uid = 0\ngid = 0\n" } else { "" };
+    let conf = format!(
+        "use chroot = no\nreverse lookup = no\nmax connections = 0\n{ids}[data]\npath = {}\nread only = yes\n",
+        place.data.root.display()
+    );
+    let conf = place.write("rsyncd.conf", &conf)?;
+    let server = Invocation::new(&program)
+        .args(["--daemon", "--no-detach", "--address", &place.ends.server_ip, "--port", &port.to_string(), "--config"])
+        .arg(conf)
+        .arg(format!("--log-file={}", place.home.join("log").display()));
+    let daemon = place.serve(server, port)?;
+    let source = format!("rsync://{}:{port}/data/", place.ends.server_ip);
+    Ok(Box::new(Rsync { daemon, client: place.at_client(Invocation::new(program)), source, tcp: place.tcp_note() }))
+}
+
+impl Peer for Rsync {
+    fn about(&self) -> String {
+        format!("rsync from its daemon, not encrypted{}", self.tcp)
+    }
+
+    fn command(&self, job: &Job<'_>) -> Invocation {
+        complete(&self.client, job, &self.source)
+    }
+
+    fn daemon(&self) -> Option<&Daemon> {
+        Some(&self.daemon)
+    }
+}
+
+/// The rest of rsync's command line, whatever carries it.
+pub(super) fn complete(client: &AtClient, job: &Job<'_>, source: &str) -> Invocation {
+    let flags: &[&str] = match job.task {
+        Task::Fetch | Task::Again => &["-a"],
+        // In place is the only way a killed rsync leaves something to go on from.
+        Task::Resume => &["-a", "--inplace"],
+        Task::List => &["-r", "--list-only"],
+    };
+    let dest: Option<&Path> = (job.task != Task::List).then_some(Path::new("."));
+    let words = flags.iter().map(Path::new).chain([Path::new(source)]).chain(dest);
+    client.with(job.dest, words)
+}

@@ -1,0 +1,18 @@
+//! Results as text, JSON and HTML. Makes strings; prints nothing and measures nothing.
+
+pub mod crowd;
+pub mod html;
+mod svg;
+pub mod text;
+mod units;
+
+pub use units::{escape, link_rate, mib, rate, seconds, size};
+
+/// `value` as one indented JSON object and a newline.
+#[must_use]
+pub fn json<T: serde::Serialize>(value: &T) -> String {
+    // Cannot fail: the reports hold no map with keys that are not text.
+    let mut text = serde_json::to_string_pretty(value).unwrap_or_default();
+    text.push('\n');
+    text
+}

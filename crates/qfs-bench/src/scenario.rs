@@ -1,0 +1,209 @@
+//! The kinds of work people give such programs, as data.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::BenchError;
+use crate::dataset::Shape;
+
+/// One kind of work.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Scenario {
+    /// How it is called on the command line and in reports.
+    pub name: &'static str,
+    /// One sentence for a reader of the report.
+    pub about: String,
+    /// What a run does.
+    pub task: Task,
+    /// What it does it with.
+    pub shape: Shape,
+    /// Processes at once.
+    pub processes: usize,
+    /// The link between the ends; `None` is loopback.
+    pub link: Option<Link>,
+    /// Longest time of one run.
+    pub limit: Duration,
+}
+
+/// What a run does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Task {
+    /// Fetches the data set into an empty directory.
+    Fetch,
+    /// Fetches it again where it already is, with nothing changed.
+    Again,
+    /// Fetches it where half of an earlier fetch was cut off.
+    Resume,
+    /// Lists it.
+    List,
+}
+
+/// An emulated long-distance link, the same in both directions.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Link {
+    /// Rate, Mbit/s.
+    pub rate: f64,
+    /// One-way delay, milliseconds.
+    pub delay: f64,
+    /// Packets lost at random, percent.
+    pub loss: f64,
+    /// Queue before the bottleneck, kilobytes.
+    pub queue: f64,
+}
+
+/// How much work a scenario is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scale {
+    /// A minute or two in all: whether everything works.
+    Quick,
+    /// The figures of the documentation.
+    Full,
+}
+
+const MB: u64 = 1_000_000;
+const MIB: u64 = 1 << 20;
+
+/// The links of the documentation: name, link, megabytes fetched.
+const LINKS: [(&str, Link, u64); 4] = [
+    ("wan-clean", Link { rate: 200.0, delay: 50.0, loss: 0.0, queue: 2500.0 }, 100),
+    ("wan-lossy", Link { rate: 200.0, delay: 50.0, loss: 1.0, queue: 2500.0 }, 100),
+    ("wan-shallow", Link { rate: 200.0, delay: 50.0, loss: 1.0, queue: 250.0 }, 100),
+    ("wan-long", Link { rate: 500.0, delay: 100.0, loss: 0.1, queue: 12500.0 }, 1000),
+];
+
+impl Scenario {
+    /// All there are, in the order they run.
+    #[must_use]
+    pub fn all(scale: Scale) -> Vec<Self> {
+        let full = scale == Scale::Full;
+        let big = Shape { files: 1, file_bytes: if full { 1024 * MIB } else { 64 * MIB }, directories: 0 };
+        let many = if full { (10_000, 100) } else { (1_000, 10) };
+        let small = Shape { files: many.0, file_bytes: 4096, directories: many.1 };
+        let (crowd, crowd_bytes) = if full { (20, 100 * MB) } else { (5, 10 * MB) };
+        let (one, shared) = (1024, Shape { files: 1, file_bytes: crowd_bytes, directories: 0 });
+        let tiny = Shape { files: 1, file_bytes: one, directories: 0 };
+        let plain = |name, about: String, task, shape| Self {
+            name,
+            about,
+            task,
+            shape,
+            processes: 1,
+            link: None,
+            limit: Duration::from_secs(300),
+        };
+        let (big_text, many_text) = (
+            format!("One file of {} MiB", big.file_bytes / MIB),
+            format!("{} files of 4 KiB in {} directories", many.0, many.1),
+        );
+        let mut all = vec![
+            plain("bulk", format!("{big_text}, into an empty directory."), Task::Fetch, big),
+            plain("small", format!("{many_text}, into an empty directory."), Task::Fetch, small),
+            plain("again", format!("{many_text}, fetched again with nothing changed."), Task::Again, small),
+            Self {
+                processes: crowd,
+                ..plain(
+                    "swarm",
+                    format!("{crowd} processes at once, one file of {} MB.", crowd_bytes / MB),
+                    Task::Fetch,
+                    shared,
+                )
+            },
+            plain(
+                "resume",
+                format!("{big_text}, the rest of it after the first attempt was killed half-way."),
+                Task::Resume,
+                big,
+            ),
+            plain("list", format!("The listing of {many_text}."), Task::List, small),
+            plain(
+                "latency",
+                "One file of 1 KiB: what a call costs before any byte moves.".to_owned(),
+                Task::Fetch,
+                tiny,
+            ),
+        ];
+        all.extend(LINKS.map(|(name, link, megabytes)| Self {
+            link: Some(link),
+            limit: Duration::from_secs(if full { 240 } else { 60 }),
+            ..plain(
+                name,
+                about_link(link, if full { megabytes } else { megabytes / 10 }),
+                Task::Fetch,
+                Shape { files: 1, file_bytes: if full { megabytes } else { megabytes / 10 } * MB, directories: 0 },
+            )
+        }));
+        all
+    }
+
+    /// Those called `names`; with none, all on loopback. `wan` means all with a link, `all` everything.
+    ///
+    /// # Errors
+    /// [`BenchError::Unknown`] for a name that none has.
+    pub fn select(names: &[String], scale: Scale) -> Result<Vec<Self>, BenchError> {
+        let all = Self::all(scale);
+        if let Some(unknown) = names.iter().find(|name| !all.iter().any(|scenario| scenario.is_called(name))) {
+            let known: Vec<&str> = all.iter().map(|s| s.name).chain(["wan", "all"]).collect();
+            return Err(BenchError::Unknown { kind: "scenario", name: unknown.clone(), known: known.join(", ") });
+        }
+        let wanted = |scenario: &Self| match names {
+            [] => scenario.link.is_none(),
+            names => names.iter().any(|name| scenario.is_called(name)),
+        };
+        Ok(all.into_iter().filter(wanted).collect())
+    }
+
+    fn is_called(&self, name: &str) -> bool {
+        name == self.name || name == "all" || (name == "wan" && self.link.is_some())
+    }
+
+    /// Bytes a run moves; 0 where time, not rate, is the figure.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        match self.task {
+            Task::Fetch if self.shape.bytes() >= MB => self.shape.bytes() * self.processes as u64,
+            Task::Fetch | Task::Again | Task::Resume | Task::List => 0,
+        }
+    }
+}
+
+fn about_link(link: Link, megabytes: u64) -> String {
+    format!(
+        "One file of {megabytes} MB over an emulated link: {} Mbit/s, {} ms round trip, {} % loss each way, a queue of {} KB.",
+        link.rate,
+        2.0 * link.delay,
+        link.loss,
+        link.queue
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(selected: &[&str]) -> Vec<&'static str> {
+        let selected: Vec<String> = selected.iter().map(|&name| name.to_owned()).collect();
+        Scenario::select(&selected, Scale::Quick).unwrap().iter().map(|scenario| scenario.name).collect()
+    }
+
+    #[test]
+    fn scenarios_are_chosen_by_name() {
+        assert_eq!(names(&[]), ["bulk", "small", "again", "swarm", "resume", "list", "latency"]);
+        assert_eq!(names(&["latency", "bulk"]), ["bulk", "latency"]);
+        assert_eq!(names(&["wan"]), ["wan-clean", "wan-lossy", "wan-shallow", "wan-long"]);
+        assert_eq!(names(&["all"]).len(), 11);
+        assert!(matches!(Scenario::select(&["bulky".into()], Scale::Quick), Err(BenchError::Unknown { .. })));
+    }
+
+    #[test]
+    fn the_full_scale_is_that_of_the_documentation() {
+        let all = Scenario::all(Scale::Full);
+        let shape = |name: &str| {
+            all.iter().find(|scenario| scenario.name == name).map(|s| (s.shape.files, s.shape.bytes(), s.processes))
+        };
+        assert_eq!(shape("bulk"), Some((1, 1 << 30, 1)));
+        assert_eq!(shape("small"), Some((10_000, 40_960_000, 1)));
+        assert_eq!(shape("swarm"), Some((1, 100_000_000, 20)));
+        assert_eq!(shape("wan-long"), Some((1, 1_000_000_000, 1)));
+    }
+}

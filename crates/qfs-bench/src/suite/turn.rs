@@ -1,0 +1,207 @@
+//! One contender's run: its commands, its destination, what it used, and whether it did what it had to.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::{Bench, Turn};
+use crate::BenchError;
+use crate::dataset::DataSet;
+use crate::peers::Job;
+use crate::process::{Daemon, Invocation, tree_usage};
+use crate::results::Sample;
+use crate::runner::{Batch, Exit, Finished, Limit};
+use crate::scenario::{Scenario, Task};
+use crate::verify::{count_tree, disk_usage};
+
+/// How often a server's memory is looked at while it serves: sessions that have ended cannot be asked.
+const MEMORY_PERIOD: Duration = Duration::from_millis(50);
+/// How often cutting off a fetch is tried.
+const MAX_CUTS: u32 = 6;
+/// How long a server may go on working after its clients have ended; what it does then is counted to them.
+const SETTLE_LIMIT: Duration = Duration::from_millis(500);
+
+impl Bench<'_> {
+    /// One run that does not count; says why the contender cannot go on, if so.
+    pub(super) fn warm_up(
+        &self,
+        scenario: &Scenario,
+        data: &DataSet,
+        turn: &mut Turn,
+    ) -> Result<Option<String>, BenchError> {
+        // `again` needs something to find again; to an empty place, `resume` is a whole fetch and tells its time.
+        let task = if scenario.task == Task::Again { Task::Fetch } else { scenario.task };
+        let dests = make_dests(&turn.copies, scenario.processes)?;
+        let batch = self.go(scenario, task, data, turn, &dests)?;
+        turn.whole = batch.elapsed;
+        turn.command = turn.peer.command(&Job { task: scenario.task, data, dest: Path::new("WORK") }).to_string();
+        let cut_off = batch.processes.iter().any(|process| process.exit == Exit::TimedOut);
+        let mut wrong = if cut_off { None } else { batch.processes.iter().find_map(Finished::failure) };
+        if !cut_off && task != Task::List {
+            for dest in &dests {
+                if wrong.is_some() {
+                    break;
+                }
+                wrong = self.difference(data, dest)?;
+            }
+        }
+        if scenario.task != Task::Again {
+            remove(&turn.copies)?;
+        }
+        Ok(wrong)
+    }
+
+    /// One run that counts.
+    pub(super) fn sample(&self, scenario: &Scenario, data: &DataSet, turn: &Turn) -> Result<Sample, BenchError> {
+        let dests = match scenario.task {
+            Task::Again => vec![turn.copies.join("1")],
+            _ => make_dests(&turn.copies, scenario.processes)?,
+        };
+        let kept_bytes = match scenario.task {
+            Task::Resume => match self.cut_off(data, turn, &dests[0])? {
+                None => return Ok(Sample::failed("it was too fast to be cut off".to_owned())),
+                kept => kept,
+            },
+            _ => None,
+        };
+        let before = turn.peer.daemon().map(settled_cpu);
+        if let Some(daemon) = turn.peer.daemon() {
+            daemon.forget_peaks();
+        }
+        let (batch, server_peak) =
+            watch_memory(turn.peer.daemon(), || self.go(scenario, scenario.task, data, turn, &dests))?;
+        let after = turn.peer.daemon().map(settled_cpu);
+        let cut_off = batch.processes.iter().any(|process| process.exit == Exit::TimedOut);
+        let sample = Sample {
+            seconds: batch.elapsed.as_secs_f64(),
+            cut_off,
+            client_cpu_seconds: batch.processes.iter().map(|p| p.cpu.as_secs_f64()).sum(),
+            server_cpu_seconds: before.zip(after).map(|(before, after)| after.saturating_sub(before).as_secs_f64()),
+            client_peak_bytes: batch.processes.iter().map(|process| process.peak_rss).max().unwrap_or_default(),
+            server_peak_bytes: server_peak,
+            memory_floor_bytes: batch.memory_floor,
+            kept_bytes,
+            error: if cut_off { None } else { self.wrong(scenario, data, &batch, &dests)? },
+        };
+        if scenario.task != Task::Again {
+            remove(&turn.copies)?;
+        }
+        Ok(sample)
+    }
+
+    /// Kills a fetch half-way and says how many bytes are on disk; `None` when it would not be caught.
+    fn cut_off(&self, data: &DataSet, turn: &Turn, dest: &Path) -> Result<Option<u64>, BenchError> {
+        let mut after = turn.whole / 2;
+        for _ in 0..MAX_CUTS {
+            let job = Job { task: Task::Resume, data, dest };
+            let batch = self.runner.run(&[turn.peer.command(&job)], Limit::KilledAfter(after))?;
+            let caught = batch.processes.iter().all(|process| process.exit == Exit::TimedOut);
+            if caught {
+                return disk_usage(dest).map(Some).map_err(BenchError::local("read", dest));
+            }
+            // The warm-up was slower than this run: try again from nothing, and sooner.
+            after = batch.elapsed.min(after) / 2;
+            remove(dest)?;
+            fs::create_dir_all(dest).map_err(BenchError::local("create", dest))?;
+        }
+        Ok(None)
+    }
+
+    fn go(
+        &self,
+        scenario: &Scenario,
+        task: Task,
+        data: &DataSet,
+        turn: &Turn,
+        dests: &[PathBuf],
+    ) -> Result<Batch, BenchError> {
+        let commands: Vec<Invocation> = dests.iter().map(|dest| turn.peer.command(&Job { task, data, dest })).collect();
+        tracing::debug!(command = %commands[0], processes = commands.len(), "run");
+        Ok(self.runner.run(&commands, Limit::Within(scenario.limit))?)
+    }
+
+    /// What is wrong with a run; `None` when it did what it had to.
+    fn wrong(
+        &self,
+        scenario: &Scenario,
+        data: &DataSet,
+        batch: &Batch,
+        dests: &[PathBuf],
+    ) -> Result<Option<String>, BenchError> {
+        if let Some(failure) = batch.processes.iter().find_map(Finished::failure) {
+            return Ok(Some(failure));
+        }
+        if scenario.task == Task::List {
+            let last = data.shape.name(data.shape.files - 1);
+            let listed = batch.processes.iter().all(|p| String::from_utf8_lossy(&p.stdout).contains(&last));
+            return Ok((!listed).then(|| format!("{last} is not listed")));
+        }
+        for dest in dests {
+            let wrong = if scenario.task == Task::Resume {
+                self.difference(data, dest)?
+            } else {
+                let expected = (u64::from(data.shape.files), data.shape.bytes());
+                let found = count_tree(dest).map_err(BenchError::local("read", dest))?;
+                (found != expected).then(|| format!("{} files of {} bytes in all", found.0, found.1))
+            };
+            if wrong.is_some() {
+                return Ok(wrong);
+            }
+        }
+        Ok(None)
+    }
+
+    fn difference(&self, data: &DataSet, dest: &Path) -> Result<Option<String>, BenchError> {
+        data.difference(dest, &|| self.supervisor.stopped()).map_err(BenchError::local("read", dest))
+    }
+}
+
+fn make_dests(copies: &Path, processes: usize) -> Result<Vec<PathBuf>, BenchError> {
+    let dests: Vec<PathBuf> = (1..=processes).map(|n| copies.join(n.to_string())).collect();
+    for dest in &dests {
+        fs::create_dir_all(dest).map_err(BenchError::local("create", dest))?;
+    }
+    Ok(dests)
+}
+
+fn remove(copies: &Path) -> Result<(), BenchError> {
+    fs::remove_dir_all(copies).map_err(BenchError::local("remove", copies))
+}
+
+/// The server's CPU time once it has stopped changing.
+fn settled_cpu(daemon: &Daemon) -> Duration {
+    const PAUSE: Duration = Duration::from_millis(25);
+    let mut cpu = daemon.usage().cpu;
+    for _ in 0..SETTLE_LIMIT.as_millis() / PAUSE.as_millis() {
+        std::thread::sleep(PAUSE);
+        let now = daemon.usage().cpu;
+        if now == cpu {
+            break;
+        }
+        cpu = now;
+    }
+    cpu
+}
+
+/// Does `work` and says what the server's processes held together at their peak meanwhile.
+fn watch_memory<T>(
+    daemon: Option<&Daemon>,
+    work: impl FnOnce() -> Result<T, BenchError>,
+) -> Result<(T, Option<u64>), BenchError> {
+    let Some(id) = daemon.map(Daemon::id) else { return Ok((work()?, None)) };
+    let (peak, done) = (AtomicU64::new(0), AtomicBool::new(false));
+    let result = std::thread::scope(|scope| {
+        let watcher = scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                std::thread::park_timeout(MEMORY_PERIOD);
+                peak.fetch_max(tree_usage(id).peak_rss, Ordering::Relaxed);
+            }
+        });
+        let result = work();
+        done.store(true, Ordering::Relaxed);
+        watcher.thread().unpark();
+        result
+    })?;
+    Ok((result, Some(peak.into_inner())))
+}

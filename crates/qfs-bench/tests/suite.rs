@@ -1,0 +1,97 @@
+//! The suite through the real binary, with a fake qfs and cp beside it.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+#![allow(clippy::disallowed_methods, reason = "tests look at files by path")]
+
+mod common;
+
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use common::{World, json, stderr, stdout};
+
+#[test]
+fn every_scenario_is_measured_beside_a_peer() {
+    let world = World::new(&[]);
+    let mut bench = world.bench();
+    bench.args([
+        "run", "small", "again", "list", "latency", "--peers", "cp", "--runs", "2", "--scale", "quick", "--json",
+    ]);
+    let output = bench.args(["--html", "r.html"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let report = json(&output);
+    assert_eq!((&report["scale"], &report["runs"]), (&"quick".into(), &2.into()));
+    assert!(report["host"]["cores"].as_u64().unwrap() > 0);
+    let scenarios = report["scenarios"].as_array().unwrap();
+    let names: Vec<&str> = scenarios.iter().map(|scenario| scenario["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["small", "again", "list", "latency"]);
+    let small = &scenarios[0]["contenders"];
+    assert_eq!((&small[0]["name"], &small[1]["name"]), (&"qfs".into(), &"cp".into()));
+    assert_eq!(small[0]["summary"]["ratio"]["median"], 1.0);
+    assert!(small[1]["summary"]["ratio"]["median"].as_f64().unwrap() > 0.0);
+    assert_eq!(small[1]["samples"].as_array().unwrap().len(), 2);
+    assert!(!small[1]["command"].as_str().unwrap().contains(world.path("work").to_str().unwrap()));
+
+    let page = std::fs::read_to_string(world.path("cwd/r.html")).unwrap();
+    for outside in ["<script", "<link", "src=", "@import", "url(", "href="] {
+        assert!(!page.contains(outside), "{outside}");
+    }
+    assert_eq!(page.matches("<svg").count(), 8);
+    assert_eq!((world.left_behind(), world.alive()), (0, 0));
+}
+
+#[test]
+fn the_table_is_for_people_and_what_is_missing_is_said() {
+    let world = World::new(&[]);
+    let mut bench = world.bench();
+    bench.args(["run", "latency", "--peers", "curl,cp", "--runs", "1", "--scale", "quick", "--variant", "qfs-x="]);
+    // Neither curl nor nginx is here: sh and cp are what the fakes need.
+    std::fs::create_dir(world.path("bin")).unwrap();
+    let path = std::env::var_os("PATH").unwrap();
+    for name in ["sh", "cp", "sha256sum", "cut", "mkdir", "sleep"] {
+        let found = std::env::split_paths(&path).map(|dir| dir.join(name));
+        std::os::unix::fs::symlink(found.into_iter().find(|path| path.exists()).unwrap(), world.path("bin").join(name))
+            .unwrap();
+    }
+    let output = bench.env("PATH", world.path("bin")).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let text = stdout(&output);
+    for part in ["latency: One file of 1 KiB", "  qfs-x ", "  cp ", "without curl: curl is not installed"] {
+        assert!(text.contains(part), "{part} is not in\n{text}");
+    }
+}
+
+#[test]
+fn a_qfs_that_fails_is_no_success() {
+    let world = World::new(&[]);
+    let mut bench = world.bench();
+    bench.args(["run", "latency", "--peers", "cp", "--runs", "1", "--scale", "quick", "--json"]);
+    let output = bench.env("FAKE_CORRUPT", "1").output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let report = json(&output);
+    let absent = &report["scenarios"][0]["absent"][0];
+    assert_eq!(absent["name"], "qfs");
+    assert!(absent["reason"].as_str().unwrap().contains("differs"));
+
+    let output = world.bench().args(["run", "no-such"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("error: unknown scenario 'no-such': the known ones are bulk, small"));
+    assert_eq!(world.bench().args(["run", "--peers", "no-such"]).output().unwrap().status.code(), Some(2));
+}
+
+#[test]
+fn a_signal_in_mid_run_leaves_nothing_behind() {
+    let world = World::new(&[]);
+    let mut bench = world.bench();
+    bench.args(["run", "latency", "--peers", "auto", "--scale", "quick"]).env("FAKE_SLEEP", "600");
+    let child = bench.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while world.alive() < 2 && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!(world.alive(), 2, "a client and a server");
+    let killed = std::process::Command::new("sh").args(["-c", &format!("kill -INT {}", child.id())]).status();
+    assert!(killed.unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{}", stderr(&output));
+    assert_eq!((world.left_behind(), world.alive()), (0, 0));
+}
