@@ -1,0 +1,8 @@
+//! What the tests of the workspace share. Never a part of a program.
+
+pub mod binaries;
+pub mod conformance;
+pub mod fault_store;
+pub mod hostile_server;
+pub mod tree;
+pub mod udp_proxy;

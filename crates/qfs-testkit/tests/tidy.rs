@@ -1,0 +1,136 @@
+//! Reads the sources and keeps the arrows that `ARCHITECTURE.md` says are never drawn.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test that panics has failed, and this one reads sources, not published files"
+)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn crates() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
+}
+
+fn sources(below: &str) -> Vec<(PathBuf, String)> {
+    let root = crates().join(below);
+    let mut stack = vec![root.clone()];
+    let mut found = Vec::new();
+    while let Some(path) = stack.pop() {
+        if path.is_dir() {
+            stack.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            found.push((path.strip_prefix(crates()).unwrap().to_path_buf(), fs::read_to_string(&path).unwrap()));
+        }
+    }
+    assert!(!found.is_empty(), "no sources below {}", root.display());
+    found
+}
+
+/// Code lines: no comments, nothing behind the unit tests' attribute.
+fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    text.lines()
+        .enumerate()
+        .take_while(|(_, line)| line.trim() != "#[cfg(test)]")
+        .filter(|(_, line)| !line.trim_start().starts_with("//"))
+}
+
+fn forbid(below: &str, words: &[&str], except: &[&str]) {
+    let mut found = Vec::new();
+    for (path, text) in sources(below) {
+        let shown = path.display().to_string();
+        let is_test = shown.contains("/tests/") || shown.ends_with("/tests.rs");
+        if is_test || except.iter().any(|part| shown.contains(part)) {
+            continue;
+        }
+        for (number, line) in code(&text) {
+            if let Some(word) = words.iter().find(|word| line.contains(**word)) {
+                found.push(format!("{shown}:{}: {word}", number + 1));
+            }
+        }
+    }
+    assert!(found.is_empty(), "forbidden in {below}:\n{}", found.join("\n"));
+}
+
+#[test]
+fn model_imports_no_other_module() {
+    let others = ["body", "framing", "observe", "store", "stream", "transport", "wire"];
+    let words: Vec<_> = others.iter().map(|module| format!("crate::{module}")).collect();
+    forbid("qfs-core/src/model", &words.iter().map(String::as_str).collect::<Vec<_>>(), &[]);
+    forbid("qfs-core/src/model", &["tokio", "quinn", "std::fs"], &[]);
+}
+
+#[test]
+fn wire_does_no_io() {
+    forbid("qfs-core/src/wire", &["tokio", "quinn", "std::fs", "std::net", "crate::store", "crate::body"], &[]);
+}
+
+#[test]
+fn store_knows_no_wire() {
+    forbid("qfs-core/src/store", &["crate::wire", "crate::framing", "crate::stream", "quinn", "tokio"], &[]);
+}
+
+#[test]
+fn transport_knows_no_store_and_no_messages() {
+    forbid(
+        "qfs-core/src/transport",
+        &["crate::store", "crate::body", "crate::framing", "DownloadHead", "ListPage"],
+        &[],
+    );
+}
+
+#[test]
+fn the_pump_and_the_handlers_see_no_quic() {
+    forbid("qfs-core/src/body", &["quinn", "crate::transport"], &[]);
+    forbid("qfs-core/src/stream.rs", &["quinn", "crate::transport"], &[]);
+    forbid("qfs-server/src/handler", &["quinn", "transport::"], &[]);
+}
+
+#[test]
+fn client_and_server_do_not_know_each_other() {
+    forbid("qfs-client/src", &["qfs_server"], &[]);
+    forbid("qfs-server/src", &["qfs_client"], &[]);
+    for crate_name in ["qfs-core", "qfs-client", "qfs-server", "qfs-bench"] {
+        forbid(&format!("{crate_name}/src"), &["qfs_testkit"], &[]);
+    }
+}
+
+#[test]
+fn only_the_command_line_prints_parses_and_exits() {
+    let words = ["clap::", "println!", "eprintln!", "process::exit", "stdout()", "stderr()"];
+    forbid("qfs-core/src", &words, &[]);
+    for crate_name in ["qfs-client", "qfs-server"] {
+        forbid(&format!("{crate_name}/src"), &words, &["/cli/", "main.rs"]);
+    }
+}
+
+#[test]
+fn unsafe_is_nowhere() {
+    for (path, text) in sources("") {
+        for (number, line) in code(&text) {
+            let calls = line.contains("unsafe {") || line.contains("unsafe fn") || line.contains("unsafe impl");
+            assert!(!calls || path.ends_with("tidy.rs"), "{}:{}", path.display(), number + 1);
+        }
+    }
+}
+
+#[test]
+fn every_module_says_what_it_owns() {
+    for (path, text) in sources("") {
+        let first = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
+        assert!(first.starts_with("//!"), "{} does not start with its documentation", path.display());
+    }
+}
+
+#[test]
+fn rooms_stay_small() {
+    const LONGEST: usize = 450;
+    let long: Vec<_> = sources("")
+        .into_iter()
+        .filter(|(path, _)| path.components().any(|c| c.as_os_str() == "src"))
+        .map(|(path, text)| (path, code(&text).count()))
+        .filter(|(_, lines)| *lines > LONGEST)
+        .collect();
+    assert!(long.is_empty(), "split these: {long:?}");
+}

@@ -1,0 +1,26 @@
+//! The torture suite: the real programs, killed, starved, lied to and cut off, and what must be true afterwards.
+//!
+//! CI runs the short form. `scripts/torture.sh` runs the same code with the counts of `docs/RELIABILITY.md`:
+//! `QFS_TORTURE_<NAME>` sets one count, `QFS_TORTURE_SCALE` multiplies all of them, `QFS_TORTURE_SEED` decides what is
+//! random, `QFS_TORTURE_BIN` is a directory with the programs to run.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "tests, which act behind the programs' backs and report as they go"
+)]
+
+mod crowd;
+mod disk;
+mod drain;
+mod kills;
+mod lab;
+mod lies;
+mod malicious_server;
+mod networks;
+mod power;
+mod restarts;
+mod soak;
+mod tally;
+mod twins;
+mod versions;
