@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# Every test of qfs: formatting, lints, unit and behaviour tests, documentation, and the client in another language.
+#   scripts/test.sh            all of it (what CI runs)
+#   scripts/test.sh --fast     formatting, lints and cargo tests only
+set -euo pipefail
+cd "$(dirname "$0")/.."
+step() { printf '\n== %s\n' "$*" >&2; }
+
+step "formatting"
+cargo fmt --all --check
+step "lints"
+cargo clippy --workspace --all-targets --locked -- -D warnings
+step "documentation"
+RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --workspace --no-deps --document-private-items --locked --quiet
+step "scripts"
+if command -v shellcheck >/dev/null; then shellcheck scripts/*.sh .ci/run; else echo "shellcheck is not installed: scripts not checked" >&2; fi
+step "programs for the tests"
+cargo build --workspace --bins --locked
+step "tests"
+cargo test --workspace --locked
+[[ ${1:-} == --fast ]] && exit 0
+
+step "a client in another language"
+scripts/interop.sh
