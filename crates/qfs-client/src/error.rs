@@ -244,6 +244,14 @@ pub enum SessionError {
         /// Whether the expectation came from the store of known servers, and not from a ticket or flag.
         from_store: bool,
     },
+    /// Something answers that shows a certificate and does not prove to hold its key.
+    #[error("{server} is not who it says it is: {source}")]
+    Impostor {
+        /// Where.
+        server: ServerAddress,
+        /// What it shows.
+        source: ConnectError,
+    },
     /// Connected, and the key is not trusted.
     #[error(transparent)]
     Trust(#[from] TrustError),
@@ -255,7 +263,7 @@ impl SessionError {
     pub fn class(&self) -> FailureClass {
         match self {
             Self::Resolve { .. } | Self::Connect { .. } => FailureClass::Connection,
-            Self::WrongKey { .. } | Self::Trust(_) => FailureClass::Trust,
+            Self::WrongKey { .. } | Self::Impostor { .. } | Self::Trust(_) => FailureClass::Trust,
         }
     }
 

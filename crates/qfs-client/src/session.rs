@@ -323,6 +323,7 @@ fn classify(config: &ConnectConfig, error: ConnectError) -> SessionError {
         ConnectError::WrongKey { expected, presented } => {
             SessionError::WrongKey { server, expected, presented, from_store: false }
         }
+        source @ ConnectError::Unproven { .. } => SessionError::Impostor { server, source },
         source => SessionError::Connect { server, source },
     }
 }

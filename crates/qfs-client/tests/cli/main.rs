@@ -9,6 +9,7 @@ mod fake;
 mod get;
 mod list;
 mod menu;
+mod pin_matrix;
 mod pty;
 mod resume;
 mod support;

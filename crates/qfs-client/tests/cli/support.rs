@@ -1,12 +1,14 @@
 //! A place with a server and a client for each test, and what came of running the client there.
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use qfs_core::model::Digest;
 use qfs_testkit::binaries::{ServerOptions, ServerProcess, without_settings};
+use qfs_testkit::certificates::Pem;
 use qfs_testkit::udp_proxy::{Bottleneck, Faults, LinkSpec, PathFaults, UdpProxy};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -66,6 +68,15 @@ impl Lab {
     /// The next server has another key.
     pub(crate) fn forget_identity(&self) {
         std::fs::remove_dir_all(self.path().join("certs")).unwrap();
+    }
+
+    /// The next server has this identity.
+    pub(crate) fn install_identity(&self, identity: &Pem) {
+        let certs = self.path().join("certs");
+        std::fs::create_dir_all(&certs).unwrap();
+        std::fs::write(certs.join("server.crt"), &identity.certificate).unwrap();
+        std::fs::write(certs.join("server.key"), &identity.key).unwrap();
+        std::fs::set_permissions(certs.join("server.key"), std::fs::Permissions::from_mode(0o600)).unwrap();
     }
 
     pub(crate) fn server(&self) -> &ServerProcess {

@@ -12,7 +12,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use super::connection::{Connection, lost};
 use super::identity::Identity;
-use super::tls::{self, Trust};
+use super::tls::{self, Refusal, Trust};
 use super::tuning::{ClientTuning, MAX_RECEIVED_PAYLOAD, REQUEST_WINDOW, SOCKET_BUFFER_BYTES, ServerTuning, path_mtu};
 use crate::model::Fingerprint;
 use crate::stream::Lost;
@@ -56,7 +56,13 @@ pub enum ConnectError {
         /// What the server presented.
         presented: Fingerprint,
     },
-    /// The server does not prove that it holds the key of its certificate, or breaks TLS otherwise.
+    /// The server does not prove that it holds the key of its certificate: it shows a copy of somebody else's.
+    #[error("it shows a certificate with the key {presented} and does not prove to hold that key")]
+    Unproven {
+        /// The key of the certificate.
+        presented: Fingerprint,
+    },
+    /// The server breaks TLS.
     #[error("the handshake failed: {0}")]
     Handshake(String),
     /// Something answers that does not speak this protocol.
@@ -220,7 +226,7 @@ impl ClientEndpoint {
         tuning: &ClientTuning,
         patience: Duration,
     ) -> Result<Connection, ConnectError> {
-        let (crypto, presented) = tls::client_config(trust).map_err(TransportError::from)?;
+        let (crypto, verdict) = tls::client_config(trust).map_err(TransportError::from)?;
         let crypto = QuicClientConfig::try_from(crypto).map_err(|e| ConnectError::Handshake(e.to_string()))?;
         let mut config = quinn::ClientConfig::new(Arc::new(crypto));
         config.transport_config(tuning.transport(path_mtu(peer.ip())));
@@ -233,13 +239,13 @@ impl ClientEndpoint {
             () = refused(peer) => return Err(ConnectError::Refused),
             () = tokio::time::sleep(patience) => return Err(ConnectError::NoAnswer),
         };
-        match (result, trust, presented.fingerprint()) {
-            (Ok(connection), _, _) => Ok(Connection::new(connection, tuning.receive_window)),
-            (Err(_), Trust::Pinned(expected), Some(presented)) if presented != expected => {
-                Err(ConnectError::WrongKey { expected, presented })
+        result.map(|connection| Connection::new(connection, tuning.receive_window)).map_err(|error| {
+            match verdict.refusal() {
+                Some(Refusal::WrongKey { expected, presented }) => ConnectError::WrongKey { expected, presented },
+                Some(Refusal::Unproven { presented }) => ConnectError::Unproven { presented },
+                None => classify(&error),
             }
-            (Err(error), _, _) => Err(classify(&error)),
-        }
+        })
     }
 
     /// Moves the end point to a new local socket, as after a change of network.

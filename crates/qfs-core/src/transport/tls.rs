@@ -38,14 +38,11 @@ pub(super) fn server_config(identity: &Identity) -> Result<rustls::ServerConfig,
     Ok(config)
 }
 
-pub(super) fn client_config(trust: Trust) -> Result<(rustls::ClientConfig, Arc<Presented>), rustls::Error> {
-    let presented = Arc::new(Presented::default());
+pub(super) fn client_config(trust: Trust) -> Result<(rustls::ClientConfig, Arc<Verdict>), rustls::Error> {
+    let verdict = Arc::new(Verdict::default());
     let provider = provider();
-    let verifier = PinVerifier {
-        trust,
-        algorithms: provider.signature_verification_algorithms,
-        presented: Arc::clone(&presented),
-    };
+    let algorithms = provider.signature_verification_algorithms;
+    let verifier = PinVerifier { trust, algorithms, verdict: Arc::clone(&verdict) };
     let mut config = rustls::ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .dangerous()
@@ -54,20 +51,29 @@ pub(super) fn client_config(trust: Trust) -> Result<(rustls::ClientConfig, Arc<P
     config.alpn_protocols = vec![ALPN.to_vec()];
     config.enable_early_data = false;
     config.resumption = rustls::client::Resumption::disabled();
-    Ok((config, presented))
+    Ok((config, verdict))
 }
 
-/// The key a server presented, kept for the error message when it was not the pinned one.
+/// Why the verifier refused a server, kept for the error message: the alert that ends the handshake says less.
 #[derive(Debug, Default)]
-pub(super) struct Presented(Mutex<Option<Fingerprint>>);
+pub(super) struct Verdict(Mutex<Option<Refusal>>);
 
-impl Presented {
-    pub(super) fn fingerprint(&self) -> Option<Fingerprint> {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+/// Why a server is not believed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// It holds another key.
+    WrongKey { expected: Fingerprint, presented: Fingerprint },
+    /// It shows a certificate whose key it does not prove to hold.
+    Unproven { presented: Fingerprint },
+}
+
+impl Verdict {
+    pub(super) fn refusal(&self) -> Option<Refusal> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn record(&self, fingerprint: Fingerprint) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(fingerprint);
+    fn refuse(&self, refusal: Refusal) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(refusal);
     }
 }
 
@@ -77,7 +83,7 @@ impl Presented {
 struct PinVerifier {
     trust: Trust,
     algorithms: WebPkiSupportedAlgorithms,
-    presented: Arc<Presented>,
+    verdict: Arc<Verdict>,
 }
 
 impl ServerCertVerifier for PinVerifier {
@@ -89,12 +95,13 @@ impl ServerCertVerifier for PinVerifier {
         _ocsp_response: &[u8],
         _now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let fingerprint = fingerprint_of(end_entity)?;
-        self.presented.record(fingerprint);
+        let presented = fingerprint_of(end_entity)?;
         match self.trust {
-            Trust::AnyKey => Ok(ServerCertVerified::assertion()),
-            Trust::Pinned(pin) if pin == fingerprint => Ok(ServerCertVerified::assertion()),
-            Trust::Pinned(_) => Err(CertificateError::ApplicationVerificationFailure.into()),
+            Trust::Pinned(expected) if expected != presented => {
+                self.verdict.refuse(Refusal::WrongKey { expected, presented });
+                Err(CertificateError::ApplicationVerificationFailure.into())
+            }
+            Trust::Pinned(_) | Trust::AnyKey => Ok(ServerCertVerified::assertion()),
         }
     }
 
@@ -115,7 +122,11 @@ impl ServerCertVerifier for PinVerifier {
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
         // Without this, anybody who copied the public certificate could answer in the server's place.
-        rustls::crypto::verify_tls13_signature(message, cert, dss, &self.algorithms)
+        rustls::crypto::verify_tls13_signature(message, cert, dss, &self.algorithms).inspect_err(|_| {
+            if let Ok(presented) = fingerprint_of(cert) {
+                self.verdict.refuse(Refusal::Unproven { presented });
+            }
+        })
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

@@ -118,6 +118,8 @@ pub(crate) fn of_session(error: &SessionError) -> Problem {
             Problem::new(exit, format!("{error}: expected {expected}, presented {presented}"))
                 .hint("ask whoever runs the server for its ticket or fingerprint")
         }
+        SessionError::Impostor { .. } => Problem::new(exit, error.to_string())
+            .hint("somebody may be in between: check the address, and do not go on"),
         SessionError::Trust(error) => of_trust(error),
         other => Problem::new(exit, other.to_string()),
     }

@@ -1,0 +1,95 @@
+//! A server that shows a certificate it has copied and signs with a key of its own, as anybody can who has seen a handshake.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
+
+use quinn::crypto::rustls::QuicServerConfig;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use tokio::sync::oneshot;
+
+use crate::certificates::{Subject, self_signed};
+
+/// The impostor, on a thread of its own; ends when dropped.
+#[derive(Debug)]
+pub struct Impostor {
+    address: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Impostor {
+    /// Starts one on a free port of `ip` that shows the certificate of somebody else, given as PEM.
+    ///
+    /// # Errors
+    /// When `certificate` is none, or there is no socket, key or thread.
+    pub fn start(ip: IpAddr, certificate: &str) -> io::Result<Self> {
+        let config = config(certificate)?;
+        let (bound, address) = mpsc::channel();
+        let (stop, stopped) = oneshot::channel();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let thread = std::thread::Builder::new().name("impostor".into()).spawn(move || {
+            runtime.block_on(async {
+                let endpoint = quinn::Endpoint::server(config, (ip, 0).into());
+                let address = endpoint.as_ref().map_err(ToString::to_string).map(quinn::Endpoint::local_addr);
+                // Whoever started it waits for this.
+                let _ = bound.send(address);
+                let Ok(endpoint) = endpoint else { return };
+                tokio::select! {
+                    () = serve(&endpoint) => {}
+                    _ = stopped => {}
+                }
+            });
+        })?;
+        let address = address.recv().map_err(io::Error::other)?.map_err(io::Error::other)??;
+        Ok(Self { address, stop: Some(stop), thread: Some(thread) })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl Drop for Impostor {
+    fn drop(&mut self) {
+        self.stop = None;
+        if let Some(thread) = self.thread.take() {
+            // A panic over there was printed over there.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// A TLS configuration whose certificate and key do not belong together, which rustls makes only when it is forced to.
+fn config(certificate: &str) -> io::Result<quinn::ServerConfig> {
+    let copied = CertificateDer::from_pem_slice(certificate.as_bytes()).map_err(io::Error::other)?;
+    let own = self_signed(Subject::new("impostor", &[]))?;
+    let key = PrivateKeyDer::from_pem_slice(own.key.as_bytes()).map_err(io::Error::other)?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let signer = provider.key_provider.load_private_key(key).map_err(io::Error::other)?;
+    let shown = SingleCertAndKey::from(CertifiedKey::new(vec![copied], signer));
+    let mut tls = rustls::ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(io::Error::other)?
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(shown));
+    tls.alpn_protocols = vec![qfs_core::wire::ALPN.to_vec()];
+    let tls = QuicServerConfig::try_from(tls).map_err(io::Error::other)?;
+    Ok(quinn::ServerConfig::with_crypto(Arc::new(tls)))
+}
+
+/// Lets everybody in who believes it; what they ask stays unanswered.
+async fn serve(endpoint: &quinn::Endpoint) {
+    while let Some(incoming) = endpoint.accept().await {
+        tokio::spawn(async move {
+            if let Ok(connection) = incoming.await {
+                connection.closed().await;
+            }
+        });
+    }
+}
