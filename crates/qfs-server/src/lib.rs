@@ -6,6 +6,7 @@
 //! | [`server`] | the end point: bind, serve until told to stop, drain |
 //! | [`identity`] | the key and certificate on disk |
 //! | [`digest_file`] | digests remembered between runs |
+//! | [`tokens`] | the tokens handed out, on disk |
 //! | `admission` | who may connect |
 //! | `connection` | one client: its streams, its deadlines |
 //! | `dispatch` | one stream: request → handler, error → status |
@@ -27,6 +28,7 @@ mod handler;
 pub mod identity;
 mod patience;
 pub mod server;
+pub mod tokens;
 
 pub use config::{Deadlines, Limits, ServerConfig};
 pub use digest_file::DigestFile;

@@ -7,6 +7,7 @@ mod meta;
 mod path;
 mod range;
 mod ticket;
+mod token;
 
 pub use digest::{Digest, Hasher, ParseDigestError};
 pub use escape::escape_untrusted;
@@ -15,3 +16,4 @@ pub use meta::{ETag, EntryMeta, ParseETagError};
 pub use path::{MAX_COMPONENT_BYTES, MAX_PATH_BYTES, PathError, RemotePath};
 pub use range::{ByteRange, RangeError};
 pub use ticket::{DEFAULT_PORT, ParseTicketError, Ticket};
+pub use token::{MAX_TOKEN_BYTES, ParseTokenError, Token};

@@ -14,8 +14,8 @@ pub(crate) fn lines<S: qfs_core::store::Store>(args: &Args, server: &Server<S>) 
     let address = server.local_addr();
     let fingerprint = server.fingerprint();
     let mut text = format!("listening on {address}\nserving {}\nfingerprint {fingerprint}\n", args.root.display());
-    for ip in reachable_at(address.ip()) {
-        text.push_str(&format!("ticket {}\n", ticket(ip, address.port(), fingerprint)));
+    for ticket in tickets(address.ip(), address.port(), fingerprint) {
+        text.push_str(&format!("ticket {ticket}\n"));
     }
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
@@ -25,8 +25,10 @@ pub(crate) fn lines<S: qfs_core::store::Store>(args: &Args, server: &Server<S>) 
     }
 }
 
-fn ticket(ip: IpAddr, port: u16, fingerprint: Fingerprint) -> Ticket {
-    Ticket { host: ip.to_string(), port, fingerprint: Some(fingerprint) }
+/// A ticket for each address that a server bound to `ip` is reached at.
+pub(crate) fn tickets(ip: IpAddr, port: u16, fingerprint: Fingerprint) -> impl Iterator<Item = Ticket> {
+    let ticket = move |ip: IpAddr| Ticket { host: ip.to_string(), port, fingerprint: Some(fingerprint) };
+    reachable_at(ip).into_iter().map(ticket)
 }
 
 /// The address itself, or for a wildcard every address of this machine that it covers.

@@ -5,9 +5,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::{FalseyValueParser, PossibleValuesParser};
-use clap::{ArgAction, Parser};
+use clap::{ArgAction, Parser, Subcommand};
 use qfs_core::model::DEFAULT_PORT;
 use qfs_core::transport::congestion::Congestion;
+use qfs_server::tokens::TokenId;
+
+use super::expiry::Expiry;
 
 const AFTER_HELP: &str = "\
 The first signal (SIGTERM, SIGINT) lets running transfers finish and exits 0; a second one ends at once with 130.
@@ -23,16 +26,16 @@ and on another machine, with the ticket it prints:
 #[command(version, max_term_width = 100, after_help = AFTER_HELP)]
 pub(crate) struct Args {
     /// Address to listen on, IPv4 or IPv6; 0.0.0.0 or :: for all of this machine's
-    #[arg(long, env = "QFS_IP", value_name = "ADDR", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
+    #[arg(long, global = true, env = "QFS_IP", value_name = "ADDR", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
     pub(crate) ip: IpAddr,
     /// UDP port; 0 for any free one
-    #[arg(long, env = "QFS_PORT", value_name = "N", default_value_t = DEFAULT_PORT)]
+    #[arg(long, global = true, env = "QFS_PORT", value_name = "N", default_value_t = DEFAULT_PORT)]
     pub(crate) port: u16,
     /// The published directory
     #[arg(long, env = "QFS_ROOT", value_name = "DIR", default_value = "server_databases")]
     pub(crate) root: PathBuf,
     /// The identity: server.key and server.crt, made on the first start
-    #[arg(long, env = "QFS_CERTS", value_name = "DIR", default_value = "certs")]
+    #[arg(long, global = true, env = "QFS_CERTS", value_name = "DIR", default_value = "certs")]
     pub(crate) certs: PathBuf,
     /// Time for running transfers to finish when told to stop (30, 30s, 500ms, 2m)
     #[arg(long, env = "QFS_DRAIN_TIMEOUT", value_name = "TIME", default_value = "30s", value_parser = duration)]
@@ -60,11 +63,70 @@ pub(crate) struct Args {
     #[arg(long, env = "QFS_MTU", value_name = "N", value_parser = clap::value_parser!(u16).range(1200..=6500))]
     pub(crate) mtu: Option<u16>,
     /// Say nothing but errors
-    #[arg(short, long, env = "QFS_QUIET", conflicts_with = "verbose", value_parser = FalseyValueParser::new())]
+    #[arg(short, long, global = true, env = "QFS_QUIET", conflicts_with = "verbose", value_parser = FalseyValueParser::new())]
     pub(crate) quiet: bool,
     /// Log connections and commands; twice: more
-    #[arg(short, long, env = "QFS_VERBOSE", action = ArgAction::Count)]
+    #[arg(short, long, global = true, env = "QFS_VERBOSE", action = ArgAction::Count)]
     pub(crate) verbose: u8,
+    /// What to do instead of serving
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+/// What the program does besides serving.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Make, show and revoke the tokens that let clients in under --auth tokens
+    #[command(subcommand, after_help = TOKEN_EXAMPLES)]
+    Token(TokenCommand),
+}
+
+const TOKEN_EXAMPLES: &str = "\
+The tokens stand, hashed, in the file `tokens` in --certs. A running server sees a change within a second.
+
+Examples:
+  qfs-server token create --name Ann --expires 30d --scope photos --scope 'logs/*.gz' > ann.token
+  qfs-server --ip 192.0.2.7 token create --ticket > ann.ticket     the address, the key and the token in one line
+  qfs-server token list
+  qfs-server token revoke 0b5c1f9e";
+
+/// `token`
+#[derive(Debug, Subcommand)]
+pub(crate) enum TokenCommand {
+    /// Make a token and print it, this once
+    #[command(after_help = TOKEN_EXAMPLES)]
+    Create(CreateArgs),
+    /// Show the tokens, without their secrets
+    #[command(after_help = TOKEN_EXAMPLES)]
+    List {
+        /// One JSON object: id -> created, expires, name, scope
+        #[arg(long, env = "QFS_JSON", value_parser = FalseyValueParser::new())]
+        json: bool,
+    },
+    /// Forget tokens: who has them is let in no longer
+    #[command(after_help = TOKEN_EXAMPLES)]
+    Revoke {
+        /// Ids, as `token list` shows them
+        #[arg(value_name = "ID", required = true)]
+        ids: Vec<TokenId>,
+    },
+}
+
+/// `token create`
+#[derive(Debug, clap::Args)]
+pub(crate) struct CreateArgs {
+    /// Whom or what it is for
+    #[arg(long, env = "QFS_NAME", value_name = "TEXT")]
+    pub(crate) name: Option<String>,
+    /// Until when it is good: 30m, 12h, 7d, 4w; a date, to its end in UTC; or a time such as 2026-12-31T18:00:00Z
+    #[arg(long, env = "QFS_EXPIRES", value_name = "TIME")]
+    pub(crate) expires: Option<Expiry>,
+    /// Reach this file, all below this directory, or what matches this pattern, instead of everything (repeatable)
+    #[arg(long, env = "QFS_SCOPE", value_name = "PATTERN")]
+    pub(crate) scope: Vec<String>,
+    /// Print tickets with the token for --ip and --port instead of the token alone
+    #[arg(long, env = "QFS_TICKET", value_parser = FalseyValueParser::new())]
+    pub(crate) ticket: bool,
 }
 
 impl Args {

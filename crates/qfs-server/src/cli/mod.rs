@@ -2,6 +2,8 @@
 
 mod announce;
 mod args;
+mod command;
+mod expiry;
 mod failure;
 mod signals;
 mod start;
@@ -26,13 +28,18 @@ const EXIT_INTERRUPTED: u8 = 130;
 pub(crate) fn main() -> ExitCode {
     let args = Args::parse();
     set_up_log(args.quiet, args.verbose);
-    match run(&args) {
+    let done = match &args.command {
+        Some(command) => command::run(&args, command),
+        None => serve(&args),
+    };
+    match done {
         Ok(code) => code,
         Err(failure) => failure.report(),
     }
 }
 
-fn run(args: &Args) -> Result<ExitCode, Failure> {
+/// What the program does when no subcommand is named.
+fn serve(args: &Args) -> Result<ExitCode, Failure> {
     // One thread for the network: for a QUIC end point several are slower, not faster.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use qfs_core::store::local::LocalStore;
-use qfs_core::transport::{ServerTuning, TransportError};
+use qfs_core::transport::{Identity, ServerTuning, TransportError};
 use qfs_server::{Deadlines, DigestFile, IdentityDir, Limits, Server, ServerConfig};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tracing::warn;
@@ -19,9 +19,7 @@ pub(crate) async fn start(args: &Args) -> Result<Server<LocalStore>, Failure> {
     raise_file_limit();
     let root = published_directory(&args.root)?;
     let identity_dir = IdentityDir::new(&args.certs);
-    let identity = identity_dir
-        .load_or_create()
-        .map_err(|e| Failure::refused(format!("cannot use the identity in {}: {e}", args.certs.display()), e.hint()))?;
+    let identity = identity(args, &identity_dir)?;
     refuse_published_key(&root, &identity_dir)?;
     let store = LocalStore::open_root(&root)
         .map_err(|e| Failure::refused(format!("cannot publish {}: {e}", args.root.display()), ROOT_HINT))?;
@@ -44,6 +42,13 @@ pub(crate) async fn start(args: &Args) -> Result<Server<LocalStore>, Failure> {
         };
         Failure::refused(e.to_string(), hint)
     })
+}
+
+/// The identity, made now if there is none.
+pub(crate) fn identity(args: &Args, directory: &IdentityDir) -> Result<Identity, Failure> {
+    directory
+        .load_or_create()
+        .map_err(|e| Failure::refused(format!("cannot use the identity in {}: {e}", args.certs.display()), e.hint()))
 }
 
 const ROOT_HINT: &str = "make it, or name another with --root DIR";
