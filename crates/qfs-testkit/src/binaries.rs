@@ -55,7 +55,8 @@ fn find_or_build(name: &str) -> Result<PathBuf, String> {
     let target = directory.parent().ok_or("the test is not in a target directory")?;
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let built = Command::new(cargo)
-        .args(["build", "--quiet", "--package", name, "--bin", name, "--profile", profile, "--target-dir"])
+        // The workspace's selection, not the package's: that has other features, and would build every dependency anew.
+        .args(["build", "--quiet", "--workspace", "--bin", name, "--profile", profile, "--target-dir"])
         .arg(target)
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .status()
