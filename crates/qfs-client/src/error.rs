@@ -2,7 +2,7 @@
 
 use qfs_core::body::ReceiveError;
 use qfs_core::framing::FrameError;
-use qfs_core::model::{Digest, Fingerprint, PathError};
+use qfs_core::model::{Digest, Fingerprint, PathError, RemotePath};
 use qfs_core::store::StoreError;
 use qfs_core::stream::{Lost, StreamError};
 use qfs_core::transport::ConnectError;
@@ -47,6 +47,9 @@ pub enum Failure {
     /// A file with other content is there.
     #[error("the file exists with other content")]
     Exists,
+    /// The name lies below that of another file of the same run, and here it cannot.
+    #[error("{0} is fetched as a file, so nothing can lie below it")]
+    BelowFile(RemotePath),
     /// The disk is full, or would be.
     #[error("{0}")]
     NoSpace(String),
@@ -85,7 +88,7 @@ impl Failure {
             Self::Refused(error) if error.code == StatusCode::CHANGED => FailureClass::Integrity,
             Self::Refused(_) | Self::InvalidName(_) | Self::NoMatch => FailureClass::Refused,
             Self::DigestMismatch { .. } | Self::Changed | Self::Protocol(_) => FailureClass::Integrity,
-            Self::Exists | Self::NoSpace(_) | Self::Local(_) => FailureClass::Local,
+            Self::Exists | Self::BelowFile(_) | Self::NoSpace(_) | Self::Local(_) => FailureClass::Local,
             Self::Interrupted => FailureClass::Interrupted,
         }
     }
@@ -102,6 +105,7 @@ impl Failure {
             Self::Changed => "changed",
             Self::Protocol(_) => "protocol",
             Self::Exists => "exists",
+            Self::BelowFile(_) => "below_file",
             Self::NoSpace(_) => "no_space",
             Self::Local(_) => "local",
             Self::Interrupted => "interrupted",

@@ -7,6 +7,7 @@
 //! | [`trust`] | whether the key a server shows is believed |
 //! | [`exchange`] | one stream: a request and its answer |
 //! | [`plan`] | what to do about one file, from what is known on both sides; pure |
+//! | `nesting` | names of one run that lie below one another; pure |
 //! | [`scheduler`] | which files are under way at once |
 //! | [`download`] | one file: fetch, verify, commit, and again what is missing |
 //! | [`outcome`], [`error`] | how it ended |
@@ -18,6 +19,7 @@ pub mod download;
 pub mod error;
 pub mod exchange;
 pub mod known_servers;
+mod nesting;
 pub mod outcome;
 mod patience;
 pub mod plan;

@@ -16,6 +16,7 @@ use crate::config::FetchConfig;
 use crate::download::{self, Context, Job};
 use crate::error::{Failure, store_failure};
 use crate::exchange;
+use crate::nesting;
 use crate::outcome::{FileOutcome, RunOutcome, Status};
 use crate::plan::RemoteMeta;
 use crate::selection::Selection;
@@ -72,6 +73,15 @@ pub async fn fetch(
     Ok(RunOutcome { files, elapsed: begun.elapsed() })
 }
 
+/// A file that is meant.
+struct Row {
+    path: RemotePath,
+    /// What the listing says, when there is one.
+    meta: Option<EntryMeta>,
+    /// Another file that is meant, below which this one would have to lie.
+    above: Option<RemotePath>,
+}
+
 /// Turns the selection into jobs, while the first of them are being fetched.
 struct Planner<'a> {
     session: &'a Session,
@@ -97,11 +107,12 @@ impl Planner<'_> {
         planned: mpsc::Sender<Vec<Job>>,
     ) -> Result<Vec<FileOutcome>, Failure> {
         let mut failed = Vec::new();
+        let nesting = nesting::Named::new(selection.items().iter().map(|item| item.text.as_str()));
         for names in selection.items().chunks(BATCH_FILES) {
             let mut rows = Vec::with_capacity(names.len());
             for item in names {
                 match RemotePath::parse(&item.text) {
-                    Ok(path) => rows.push((path, None)),
+                    Ok(path) => rows.push(Row { above: nesting.above(&path), path, meta: None }),
                     Err(error) => failed.push(failed_outcome(&item.text, Failure::InvalidName(error))),
                 }
             }
@@ -129,9 +140,10 @@ impl Planner<'_> {
         };
         let mut planner = Planner { next: self.next, bytes: self.bytes, ..*self };
         let planning = async {
+            let mut nesting = nesting::Listed::default();
             while let Some(page) = rows.recv().await {
-                let page = page.into_iter().map(|(path, meta)| (path, Some(meta))).collect();
-                planner.plan(page, &planned).await;
+                let row = |(path, meta)| Row { above: nesting.above(&path), path, meta: Some(meta) };
+                planner.plan(page.into_iter().map(row).collect(), &planned).await;
             }
         };
         let (listed, ()) = tokio::join!(listing, planning);
@@ -141,18 +153,21 @@ impl Planner<'_> {
     }
 
     /// Looks up what is there already of a batch, in one step on a blocking thread, and passes the jobs on.
-    async fn plan(&mut self, rows: Vec<(RemotePath, Option<EntryMeta>)>, planned: &mpsc::Sender<Vec<Job>>) {
+    async fn plan(&mut self, rows: Vec<Row>, planned: &mpsc::Sender<Vec<Job>>) {
         if rows.is_empty() {
             return;
         }
         let first = self.next;
         self.next += rows.len();
-        self.bytes += rows.iter().filter_map(|(_, meta)| meta.as_ref()).map(|meta| meta.size).sum::<u64>();
+        self.bytes += rows.iter().filter_map(|row| row.meta.as_ref()).map(|meta| meta.size).sum::<u64>();
         self.observer.event(Event::Planned { files: self.next, bytes: self.bytes });
         let store = Arc::clone(self.store);
         let looked_up = blocking(move || {
-            let jobs = rows.into_iter().enumerate().map(|(i, (path, meta))| {
-                let local = store.existing(&path).map_err(|e| store_failure(&e));
+            let jobs = rows.into_iter().enumerate().map(|(i, Row { path, meta, above })| {
+                let local = match above {
+                    Some(above) => Err(Failure::BelowFile(above)),
+                    None => store.existing(&path).map_err(|e| store_failure(&e)),
+                };
                 let remote = meta.as_ref().map(|m| RemoteMeta { size: m.size, modified: m.modified });
                 let digest = meta.and_then(|m| m.sha256);
                 Job { id: FileId(first + i), path, remote, digest, local, priority: 0 }

@@ -172,7 +172,8 @@ fn lies_in_a_listing() {
     tally.end("0 writes outside, 0 raw escapes, 0 panics");
 }
 
-/// Fails when: names are printed as they are; `commit` replaces what is there; a symbolic link in the save directory is
+/// Fails when: names are printed as they are; `nesting` finds nothing (`file` or `file/below` is missing, as it happens);
+/// `commit` replaces what is there; a symbolic link in the save directory is
 /// followed (`resolve.rs` without `NO_SYMLINKS`).
 #[test]
 fn names_that_are_legal_and_meant_badly() {
@@ -201,6 +202,16 @@ fn names_that_are_legal_and_meant_badly() {
         assert_eq!(lab.saved_file(".bashrc").as_deref(), Some(&b"mine"[..]));
         assert_eq!(lab.saved_file("file").as_deref(), Some(&b"malicious"[..]));
         assert!(lab.saved().join("wormhole").is_symlink());
+    }
+    for args in [&["get", "--json"][..], &["get", "--json", "--parallel"]] {
+        // By hand, and the name below first.
+        std::fs::remove_file(lab.saved().join("file")).unwrap();
+        let done = run(&mut lab.client(server.address(), &[args, &["file/below", "file"]].concat()));
+        is_harmless(&lab, &before, "get by hand", &[7], &done);
+        let ends: Vec<_> =
+            done.json()["files"].as_array().unwrap().iter().map(|file| file["error"]["code"].clone()).collect();
+        assert!(ends.contains(&"below_file".into()) && ends.contains(&serde_json::Value::Null), "{done:?}");
+        assert_eq!(lab.saved_file("file").as_deref(), Some(&b"malicious"[..]));
     }
     let done = run(&mut lab.client(server.address(), &["get", "--all", "--overwrite", "--json"]));
     is_harmless(&lab, &before, "get --overwrite", &[7], &done);

@@ -82,6 +82,7 @@ pub(crate) fn of_run(what: &str, failure: &Failure) -> Problem {
 fn hint_for(failure: &Failure) -> Option<&'static str> {
     match failure {
         Failure::Exists => Some("--overwrite replaces it"),
+        Failure::BelowFile(_) => Some("name one of the two, or fetch them into different places with --save-dir"),
         Failure::NoSpace(_) => Some("make room, or choose another place with --save-dir"),
         Failure::NoMatch | Failure::InvalidName(_) => Some(SEE_LISTING),
         Failure::Refused(error) if error.code == StatusCode::NOT_FOUND => Some(SEE_LISTING),
