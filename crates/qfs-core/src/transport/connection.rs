@@ -112,15 +112,15 @@ impl Connection {
         self.inner.congestion_state()
     }
 
-    /// Counts `bytes` as sent and, every [`WINDOW_CHECK_BYTES`], lets the send window follow the congestion window: a fixed one
-    /// caps a long link or wastes memory on a slow reader.
+    /// Counts `bytes` as sent and, every [`WINDOW_CHECK_BYTES`], lets the send window follow the congestion window and the
+    /// losses: a fixed one caps a long link or wastes memory on a slow reader.
     pub(super) fn note_sent(&self, bytes: usize) {
         let unchecked = self.send_window.unchecked.fetch_add(bytes as u64, Ordering::Relaxed) + bytes as u64;
         if unchecked < WINDOW_CHECK_BYTES {
             return;
         }
         self.send_window.unchecked.store(0, Ordering::Relaxed);
-        let wanted = (self.inner.stats().path.cwnd.saturating_mul(2)).clamp(INITIAL_SEND_WINDOW, MAX_SEND_WINDOW);
+        let wanted = send_window(&self.inner.stats().path).clamp(INITIAL_SEND_WINDOW, MAX_SEND_WINDOW);
         let current = self.send_window.bytes.load(Ordering::Relaxed);
         // In steps of a quarter, so that quinn is not told at every look.
         if wanted > current + current / 4 || wanted < current / 2 {
@@ -147,6 +147,27 @@ impl Connection {
         window.since = Instant::now();
     }
 }
+
+/// The send window, in bytes, that keeps a path busy.
+///
+/// quinn counts in it whatever was sent since the first byte that is still missing at the other end. Without loss that is one
+/// congestion window, and another holds what is sent next. A lost packet is missing until the round trip after the one in
+/// which its loss showed, and for a round trip more each time it is lost again: so with 1 % lost of 1,700 packets under way, a
+/// window of twice the congestion window stands still several times a second.
+fn send_window(path: &quinn::PathStats) -> u64 {
+    let loss = path.lost_packets as f64 / path.sent_packets.max(1) as f64;
+    // Packets under way that this fate is expected to meet; a tenth of one is none.
+    let mut unlucky = path.cwnd as f64 / f64::from(path.current_mtu.max(1)) * loss;
+    let mut round_trips = 2;
+    while unlucky >= 0.1 && round_trips < MOST_ROUND_TRIPS {
+        round_trips += 1;
+        unlucky *= loss;
+    }
+    path.cwnd.saturating_mul(round_trips)
+}
+
+/// Congestion windows in a send window, at most: enough for 5 % lost on any path.
+const MOST_ROUND_TRIPS: u64 = 6;
 
 /// How much the peer may send ahead.
 #[derive(Debug)]
@@ -176,5 +197,29 @@ pub(super) fn lost(error: &ConnectionError) -> Lost {
         ConnectionError::LocallyClosed => Lost::ClosedHere,
         ConnectionError::ApplicationClosed(close) => Lost::Closed(StatusCode::from_quic(close.error_code.into_inner())),
         other => Lost::Transport(other.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(cwnd: u64, sent: u64, lost: u64) -> quinn::PathStats {
+        let mut path = quinn::PathStats::default();
+        (path.cwnd, path.current_mtu, path.sent_packets, path.lost_packets) = (cwnd, 1452, sent, lost);
+        path
+    }
+
+    #[test]
+    fn the_send_window_holds_what_losses_keep_back() {
+        // Fails if the window forgets that what was sent behind a lost packet stays in it: two of them were the cause of
+        // 149 Mbit/s in place of 158 on 200 Mbit/s, 100 ms and 1 % loss.
+        const BDP: u64 = 2_500_000;
+        assert_eq!(send_window(&path(BDP, 0, 0)), 2 * BDP);
+        assert_eq!(send_window(&path(BDP, 100_000, 0)), 2 * BDP);
+        assert_eq!(send_window(&path(BDP, 100_000, 100)), 3 * BDP);
+        assert_eq!(send_window(&path(BDP, 100_000, 1_000)), 4 * BDP);
+        assert_eq!(send_window(&path(BDP, 100_000, 5_000)), 5 * BDP);
+        assert_eq!(send_window(&path(BDP, 100_000, 100_000)), MOST_ROUND_TRIPS * BDP);
     }
 }

@@ -76,7 +76,8 @@ pub(super) const MAX_RECEIVE_WINDOW: u64 = 128 << 20;
 pub(super) const REQUEST_WINDOW: u32 = 1 << 20;
 
 /// Bytes of unsent and unacknowledged data that the server starts with on a connection; grows with the congestion window.
-pub(super) const INITIAL_SEND_WINDOW: u64 = 1 << 20;
+/// A packet lost in the first rounds of start-up must not stop it before it was sent again, eight windows later.
+pub(super) const INITIAL_SEND_WINDOW: u64 = 2 << 20;
 
 /// Most bytes of unsent and unacknowledged data on one connection.
 pub(super) const MAX_SEND_WINDOW: u64 = 64 << 20;

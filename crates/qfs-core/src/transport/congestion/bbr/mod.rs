@@ -183,6 +183,28 @@ impl Bbr3 {
             self.enter_probe_rtt();
         }
         self.update_window(sample.acked);
+        if round_start {
+            self.trace(sample.acked);
+        }
+    }
+
+    /// Says once a round what is known: `RUST_LOG=qfs_core::transport::congestion=trace`.
+    fn trace(&self, acked: u64) {
+        tracing::trace!(
+            phase = self.phase.name(),
+            delivered = self.sampler.delivered(),
+            in_flight = self.sampler.in_flight(),
+            window = self.window,
+            bandwidth = self.bandwidth().bytes_per_second(),
+            long_term = self.max_bw.get().bytes_per_second(),
+            srtt_us = self.srtt.as_micros() as u64,
+            min_rtt_us = self.min_rtt.get().unwrap_or_default().as_micros() as u64,
+            ambient = self.loss.ambient(),
+            app_limited = self.sampler.is_app_limited(),
+            acked,
+            loss = ?self.loss,
+            "round"
+        );
     }
 
     /// Runs the present phase's part of the state machine.

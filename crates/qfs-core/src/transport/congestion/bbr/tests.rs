@@ -183,17 +183,34 @@ fn persistent_congestion_restarts_small_and_recovers() {
     assert!(rate > 90.0, "{rate:.1} Mbit/s");
 }
 
-#[test]
-fn shares_with_a_loss_based_flow_whoever_comes_first() {
+/// Ours and another kind on one bottleneck, each coming first in turn: both get a third of the fair share, which is half the link.
+fn share_beside(other: fn(&mut Sim), queue: f64) {
     for model_first in [true, false] {
-        let mut sim = Sim::new(Link::new(50.0, 50, 1.0, 0.0), 10);
-        let add: [fn(&mut Sim); 2] = [|sim| sim.add_model(ENDLESS), |sim| sim.add_cubic(ENDLESS)];
+        let mut sim = Sim::new(Link::new(50.0, 50, queue, 0.0), 10);
+        let add: [fn(&mut Sim); 2] = [|sim| sim.add_model(ENDLESS), other];
         add[usize::from(!model_first)](&mut sim);
         sim.run_until(seconds(10.0));
         add[usize::from(model_first)](&mut sim);
         let rates = rates_over(&mut sim, 60.0);
-        // A third of the fair share, which is half the link.
-        assert!(rates.iter().all(|rate| *rate > 50.0 / 6.0), "{rates:.1?}, model first: {model_first}");
+        assert!(rates.iter().all(|rate| *rate > 50.0 / 6.0), "{rates:.1?}, queue {queue}, model first: {model_first}");
+    }
+}
+
+#[test]
+fn shares_with_a_loss_based_flow_whoever_comes_first() {
+    // Fails without the window counted over the standing round trip (ours starves on a deep queue), or without headroom (the
+    // other does on a shallow one).
+    for queue in [0.2, 1.0, 4.0] {
+        share_beside(|sim| sim.add_cubic(ENDLESS), queue);
+    }
+}
+
+#[test]
+fn shares_with_the_first_bbr_whoever_comes_first() {
+    // It keeps twice the product in flight and does not hear losses. Fails without the window counted over the standing round
+    // trip.
+    for queue in [0.2, 1.0, 4.0] {
+        share_beside(|sim| sim.add_bbr1(ENDLESS), queue);
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use super::rivals::{Bbr1, Cubic};
 use super::{ACK_DELAY, Bbr3, PACKET};
 
 /// What quinn's pacer lets out at once, in time at the paced rate.
@@ -12,40 +13,7 @@ const BURST: Duration = Duration::from_millis(2);
 pub(in super::super) enum Control {
     Model(Box<Bbr3>),
     Cubic(Cubic),
-}
-
-/// CUBIC as far as fairness needs it: the cubic curve, and 0.7 on a loss once a round trip.
-pub(in super::super) struct Cubic {
-    window: f64,
-    max: f64,
-    epoch: Option<Instant>,
-}
-
-impl Default for Cubic {
-    fn default() -> Self {
-        Self { window: 10.0 * PACKET as f64, max: 0.0, epoch: None }
-    }
-}
-
-impl Cubic {
-    fn acked(&mut self, now: Instant, bytes: u64) {
-        let Some(epoch) = self.epoch else {
-            self.window += bytes as f64;
-            return;
-        };
-        let packets = self.max / PACKET as f64;
-        let k = (packets * 0.3 / 0.4).cbrt();
-        let t = now.saturating_duration_since(epoch).as_secs_f64();
-        self.window = self.window.max((0.4 * (t - k).powi(3) + packets) * PACKET as f64);
-    }
-
-    fn lost(&mut self, now: Instant, sent: Instant) {
-        if self.epoch.is_none_or(|epoch| sent > epoch) {
-            self.max = self.window;
-            self.window = (self.window * 0.7).max(2.0 * PACKET as f64);
-            self.epoch = Some(now);
-        }
-    }
+    Bbr1(Box<Bbr1>),
 }
 
 pub(in super::super) struct Flow {
@@ -106,8 +74,10 @@ impl Flow {
         self.last_sent = now;
         self.outstanding.insert(number, (now, size));
         let srtt = self.smoothed();
-        if let Control::Model(model) = &mut self.control {
-            model.sampler.on_sent(now, size, srtt);
+        match &mut self.control {
+            Control::Model(model) => model.sampler.on_sent(now, size, srtt),
+            Control::Cubic(_) => {}
+            Control::Bbr1(bbr) => bbr.sampler.on_sent(now, size, srtt),
         }
         (number, size)
     }
@@ -127,13 +97,14 @@ impl Flow {
         match &self.control {
             Control::Model(model) => model.offered_window(),
             Control::Cubic(cubic) => cubic.window as u64,
+            Control::Bbr1(bbr) => bbr.window(),
         }
     }
 
     pub(in super::super) fn model(&self) -> &Bbr3 {
         match &self.control {
             Control::Model(model) => model,
-            Control::Cubic(_) => panic!("not a model-based flow"),
+            _ => panic!("not a flow of ours"),
         }
     }
 
@@ -143,7 +114,11 @@ impl Flow {
 
     /// When quinn's pacer lets the next packet out.
     pub(super) fn paced(&mut self, now: Instant) -> Option<Instant> {
-        let (window, rtt) = (self.window() as f64, self.smoothed().as_secs_f64());
+        let (mut window, rtt) = (self.window() as f64, self.smoothed().as_secs_f64());
+        if let Control::Bbr1(bbr) = &self.control {
+            // What makes its own rate of what follows.
+            window = bbr.pacing_rate().map_or(window, |rate| rate * rtt / 1.25);
+        }
         let capacity = (window * BURST.as_secs_f64() / rtt).clamp(10.0 * PACKET as f64, 256.0 * PACKET as f64);
         let elapsed = now.saturating_duration_since(self.refilled).as_secs_f64();
         self.tokens = (self.tokens + window * 1.25 * elapsed / rtt).min(capacity);
@@ -174,14 +149,17 @@ impl Flow {
             match &mut self.control {
                 Control::Model(model) => model.packet_acked(sent, size, srtt),
                 Control::Cubic(cubic) => cubic.acked(now, size),
+                Control::Bbr1(bbr) => bbr.sampler.on_packet_acked(sent, size),
             }
             if *number >= self.largest_acked {
                 self.largest_acked = *number;
                 self.measure(now - sent);
             }
         }
-        if let Control::Model(model) = &mut self.control {
-            model.ack_ended(now, self.in_flight, self.app_limited);
+        match &mut self.control {
+            Control::Model(model) => model.ack_ended(now, self.in_flight, self.app_limited),
+            Control::Cubic(_) => {}
+            Control::Bbr1(bbr) => bbr.acked(now, self.in_flight, self.app_limited),
         }
         self.detect_losses(now);
     }
@@ -204,6 +182,9 @@ impl Flow {
         match &mut self.control {
             Control::Model(model) => model.congestion(now, newest, false, bytes),
             Control::Cubic(cubic) => cubic.lost(now, newest),
+            Control::Bbr1(bbr) => {
+                bbr.sampler.on_lost(newest, bytes);
+            }
         }
     }
 }

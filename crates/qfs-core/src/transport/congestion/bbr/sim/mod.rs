@@ -10,9 +10,11 @@ use std::collections::BinaryHeap;
 use std::time::{Duration, Instant};
 
 mod flow;
+mod rivals;
 
 use super::{Bbr3, Bbr3Config};
-use flow::{Control, Cubic, Flow};
+use flow::{Control, Flow};
+use rivals::{Bbr1, Cubic};
 
 pub(super) const PACKET: u64 = 1450;
 const ACK_DELAY: Duration = Duration::from_millis(25);
@@ -101,6 +103,11 @@ impl Sim {
 
     pub(super) fn add_cubic(&mut self, bytes: u64) {
         self.add(Control::Cubic(Cubic::default()), bytes);
+    }
+
+    pub(super) fn add_bbr1(&mut self, bytes: u64) {
+        let now = self.base + self.now;
+        self.add(Control::Bbr1(Box::new(Bbr1::new(now))), bytes);
     }
 
     fn add(&mut self, control: Control, pending: u64) {
