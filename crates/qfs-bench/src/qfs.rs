@@ -61,6 +61,8 @@ impl Client {
     fn base(&self) -> Invocation {
         let invocation = Invocation::new(&self.program).without_env(&self.without_env);
         let invocation = match &self.address {
+            // Everybody can read arguments.
+            Address::Ticket(ticket) if ticket.contains("&token=") => invocation.env("QFS_SERVER", ticket),
             Address::Ticket(ticket) => invocation.args(["--server", ticket]),
             Address::At { host, port } => invocation.args(["--ip", host, "--port", &port.to_string()]),
         };
@@ -215,6 +217,8 @@ mod tests {
         client.address = Address::Ticket("qfs://h:1".into());
         let get = client.get(Path::new("d"), ["--", "a b"]).to_string();
         assert_eq!(get, "qfs-client --server qfs://h:1 --accept-new --save-dir d --json get -- 'a b'");
+        client.address = Address::Ticket("qfs://h:1#sha256:00&token=sesame".into());
+        assert!(!client.list().to_string().contains("sesame"), "a secret is no argument");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::fmt;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use qfs_core::model::Fingerprint;
+use qfs_core::model::{Fingerprint, Token};
 use qfs_core::transport::ClientTuning;
 
 /// Where a server is.
@@ -33,6 +33,8 @@ pub struct ConnectConfig {
     pub server: ServerAddress,
     /// The key the server must have; nothing else counts then.
     pub pin: Option<Fingerprint>,
+    /// What is shown with every request, and so to nobody whose key is not trusted.
+    pub token: Option<Token>,
     /// Transport numbers.
     pub tuning: ClientTuning,
     /// How long the first connection may take.

@@ -119,7 +119,7 @@ impl Failure {
 pub enum AttemptError {
     /// The connection is gone.
     #[error(transparent)]
-    Lost(#[from] Lost),
+    Lost(Lost),
     /// The server refused, in a head or by resetting the stream.
     #[error(transparent)]
     Remote(#[from] RemoteError),
@@ -183,10 +183,20 @@ pub fn store_failure(error: &StoreError) -> Failure {
     }
 }
 
+impl From<Lost> for AttemptError {
+    fn from(lost: Lost) -> Self {
+        match lost {
+            // No loss that another connection would mend: the server would deny the same again.
+            Lost::Closed(StatusCode::DENIED) => Self::Remote(RemoteError::new(StatusCode::DENIED, "")),
+            lost => Self::Lost(lost),
+        }
+    }
+}
+
 impl From<StreamError> for AttemptError {
     fn from(error: StreamError) -> Self {
         match error {
-            StreamError::Lost(lost) => Self::Lost(lost),
+            StreamError::Lost(lost) => lost.into(),
             // The connection is about to be closed, or the server gave up this stream: either way the code says why.
             StreamError::Reset(code) | StreamError::Stopped(code) => Self::Remote(RemoteError::new(code, "")),
             other => Self::Protocol(other.to_string()),

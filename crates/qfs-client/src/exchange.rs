@@ -13,9 +13,9 @@ use crate::patience::Patience;
 use crate::session::{Lease, Session};
 use crate::tries::Tries;
 
-/// Sends `request` on a stream of its own.
+/// Sends `request` on a stream of its own, with the token: there is no session, and so no lease, before the key is trusted.
 async fn ask(session: &Session, lease: &Lease, request: &Request) -> Result<Answer<Patience>, AttemptError> {
-    let frame = request.encode().map_err(|e| AttemptError::Protocol(e.to_string()))?;
+    let frame = request.encode_with(session.token()).map_err(|e| AttemptError::Protocol(e.to_string()))?;
     let (sink, source) = lease.connection.open_stream().await?;
     sink.send_request(frame).await?;
     Ok(Answer::new(Patience::new(source, session)))

@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use qfs_core::model::Fingerprint;
+use qfs_core::model::{Fingerprint, Token};
 use qfs_core::observe::{Event, Observer};
 use qfs_core::stream::Lost;
 use qfs_core::transport::{ClientEndpoint, ConnectError, Connection, PathReport, SocketBuffers, Trust};
@@ -146,6 +146,11 @@ impl Session {
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
         self.inner.fingerprint
+    }
+
+    /// What is shown with every request.
+    pub(crate) fn token(&self) -> Option<&Token> {
+        self.inner.config.token.as_ref()
     }
 
     /// Where the server is now.

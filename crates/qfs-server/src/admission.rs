@@ -114,9 +114,9 @@ fn address_key(address: IpAddr) -> Option<IpAddr> {
     }
 }
 
-/// Logs refusals once in a while, not once a packet.
+/// Logs refusals once in a while, not once each; counts those between.
 #[derive(Debug, Default)]
-struct Refusals {
+pub(crate) struct Refusals {
     last_logged: Option<Instant>,
     silent: u64,
 }
@@ -124,7 +124,7 @@ struct Refusals {
 impl Refusals {
     const INTERVAL: Duration = Duration::from_secs(1);
 
-    fn note(&mut self, now: Instant) -> Option<u64> {
+    pub(crate) fn note(&mut self, now: Instant) -> Option<u64> {
         self.silent += 1;
         if self.last_logged.is_some_and(|last| now.duration_since(last) < Self::INTERVAL) {
             return None;

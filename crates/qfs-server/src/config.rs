@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use qfs_core::transport::ServerTuning;
 
+use crate::access::Gate;
 use crate::digest_file::DigestFile;
 
 /// Everything a [`crate::Server`] is told.
@@ -20,6 +21,8 @@ pub struct ServerConfig {
     pub deadlines: Deadlines,
     /// Where digests are remembered between runs; None to forget them.
     pub digest_file: Option<DigestFile>,
+    /// Who may read.
+    pub gate: Gate,
 }
 
 impl ServerConfig {
@@ -32,6 +35,7 @@ impl ServerConfig {
             limits: Limits::default(),
             deadlines: Deadlines::default(),
             digest_file: None,
+            gate: Gate::open(),
         }
     }
 }
@@ -53,6 +57,8 @@ pub struct Limits {
     /// Streams that a client may give up unanswered, in a row; 200 a second more are let pass. Opening and abandoning streams
     /// costs a client nothing, so one that does so faster is turned out.
     pub abandoned_streams: u32,
+    /// Requests of one connection that may be denied for want of a good token; with the next it is closed.
+    pub denials_per_connection: u32,
     /// Commands worked on at once. Each costs a task of a few KiB and one open file; what it reads counts against
     /// `buffer_bytes`. Worst case 4096 × 8 KiB = 32 MiB.
     pub commands: usize,
@@ -76,6 +82,7 @@ impl Default for Limits {
             requests_per_connection: 64,
             long_requests: 256,
             abandoned_streams: 2000,
+            denials_per_connection: 16,
             commands: 4096,
             commands_per_connection: 256,
             listings: 64,

@@ -1,7 +1,7 @@
 //! One client: accepts its streams, cuts it off when it says nothing, lets it finish when the server ends.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use qfs_core::store::Store;
@@ -27,6 +27,8 @@ struct Client {
     /// Whether a whole request has come.
     heard: AtomicBool,
     abandoned: Mutex<Abandoned>,
+    /// Requests denied for want of a good token.
+    denied: AtomicU32,
 }
 
 /// Completes the handshake of `incoming` and serves the client until it is gone.
@@ -46,6 +48,7 @@ pub(crate) async fn serve<S: Store>(shared: Arc<Shared<S>>, incoming: Incoming, 
         quota: Quota::new(&shared.limits, shared.budget.share()),
         heard: AtomicBool::new(false),
         abandoned: Mutex::new(Abandoned::new(&shared.limits, Instant::now())),
+        denied: AtomicU32::new(0),
     });
     serve_streams(&shared, &client, deadline).await;
     info!(%peer, "disconnected");
@@ -99,21 +102,38 @@ async fn serve_stream<S: Store>(
     if outcome.error.as_ref().is_some_and(HandlerError::is_abandoned) {
         client.note_abandoned();
     }
+    if matches!(outcome.error, Some(HandlerError::Denied)) {
+        return client.note_denied(&shared);
+    }
     if !tracing::enabled!(tracing::Level::INFO) {
         return;
     }
     let (command, name) = outcome.describe();
     let (peer, bytes, seconds) = (client.peer, reply.sent(), start.elapsed().as_secs_f64());
     match outcome.error {
-        None => info!(%peer, command, name, bytes, seconds, "answered"),
+        None => info!(%peer, command, name, token = outcome.token, bytes, seconds, "answered"),
         Some(error) => {
             let code = error.status().map(tracing::field::display);
-            info!(%peer, command, name, bytes, seconds, code, error = %error, "failed");
+            info!(%peer, command, name, token = outcome.token, bytes, seconds, code, error = %error, "failed");
         }
     }
 }
 
 impl Client {
+    /// Turns the client out when it goes on asking without a good token. Nobody guesses one in any number of tries; this bounds what
+    /// trying costs the server and its log.
+    fn note_denied<S>(&self, shared: &Shared<S>) {
+        let denied = self.denied.fetch_add(1, Ordering::Relaxed) + 1;
+        let note = shared.denials.lock().unwrap_or_else(PoisonError::into_inner).note(Instant::now().into_std());
+        if let Some(requests) = note {
+            warn!(peer = %self.peer, requests, "denied: no valid token");
+        }
+        if denied > shared.limits.denials_per_connection && self.connection.close_reason().is_none() {
+            debug!(peer = %self.peer, "turned out: it goes on without a valid token");
+            self.connection.close(StatusCode::DENIED);
+        }
+    }
+
     /// Turns the client out when it abandons streams faster than anybody with a purpose does.
     fn note_abandoned(&self) {
         let fair = self.abandoned.lock().unwrap_or_else(PoisonError::into_inner).note(Instant::now());

@@ -14,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout, timeout_at};
 
+use crate::access::Access;
 use crate::config::Limits;
 use crate::error::HandlerError;
 use crate::handler::{self, Reply};
@@ -56,6 +57,8 @@ impl Quota {
 pub(crate) struct Outcome {
     /// The request as far as it was understood.
     pub(crate) request: Option<Request>,
+    /// The id of the token that let it in.
+    pub(crate) token: Option<String>,
     /// Why it failed.
     pub(crate) error: Option<HandlerError>,
 }
@@ -79,12 +82,18 @@ pub(crate) async fn serve<S: Store, K: ByteSink, P: Progress>(
     source: &mut impl RequestSource,
     heard: impl FnOnce(),
 ) -> Outcome {
-    let mut outcome = Outcome { request: None, error: None };
+    let mut outcome = Outcome { request: None, token: None, error: None };
     let result = match read_request(shared, quota, source).await {
-        Ok(request) => {
+        Ok((access, request)) => {
             heard();
+            outcome.token = access.token_id();
             outcome.request = Some(request.clone());
-            answer(shared, quota, reply, request).await
+            // A token that is revoked ends what it was good for.
+            tokio::select! {
+                biased;
+                result = answer(shared, quota, reply, request, access.clone()) => result,
+                () = access.withdrawn() => Err(HandlerError::Denied),
+            }
         }
         Err(error) => {
             match error.status() {
@@ -105,12 +114,13 @@ pub(crate) async fn serve<S: Store, K: ByteSink, P: Progress>(
 /// A request up to this many bytes is read at once; nearly all are.
 const SHORT_REQUEST_BYTES: usize = 4 << 10;
 
-/// Reads a request within its two deadlines: one from now on, one from its first byte on (PROTOCOL §1.5).
+/// Reads a request within its two deadlines: one from now on, one from its first byte on (PROTOCOL §1.5). Who asks is settled before
+/// what is asked: a stranger does not even learn which commands there are (PROTOCOL §2.7).
 async fn read_request<S>(
     shared: &Shared<S>,
     quota: &Quota,
     source: &mut impl RequestSource,
-) -> Result<Request, HandlerError> {
+) -> Result<(Access, Request), HandlerError> {
     let deadlines = &shared.deadlines;
     let latest = Instant::now() + deadlines.request;
     let late = |_| HandlerError::RequestTimeout;
@@ -125,7 +135,8 @@ async fn read_request<S>(
     }
     let latest = latest.min(Instant::now() + deadlines.request_begun);
     let payload = timeout_at(latest, read_begun(&shared.long_requests, prefix, source)).await.map_err(late)??;
-    Ok(Request::decode(&payload)?)
+    let access = shared.gate.admit(&payload)?;
+    Ok((access, Request::decode(&payload)?))
 }
 
 /// Reads the frame whose first byte is in `prefix`; a long one once there is a permit for its memory.
@@ -152,15 +163,17 @@ async fn answer<S: Store, K: ByteSink, P: Progress>(
     quota: &Quota,
     reply: &mut Reply<K, P>,
     request: Request,
+    access: Access,
 ) -> Result<(), HandlerError> {
     if shared.is_draining() {
         return Err(HandlerError::ShuttingDown);
     }
     let _turn = wait_for(&quota.commands, reply, None).await?;
     let _command = wait_for(&shared.commands, reply, Some(shared.deadlines.queue)).await?;
+    let view = shared.view(access);
     match request {
-        Request::GetFilesList(_) => handler::list(shared, &quota.share, reply).await,
-        Request::Download(download) => handler::download(shared, &quota.share, reply, download).await,
+        Request::GetFilesList(_) => handler::list(shared, &view, &quota.share, reply).await,
+        Request::Download(download) => handler::download(shared, &view, &quota.share, reply, download).await,
         other => Err(DecodeError::UnknownCommand(other.command().to_owned()).into()),
     }
 }

@@ -27,6 +27,9 @@ pub(crate) enum HandlerError {
     /// The range lies outside the file.
     #[error("the range does not lie inside the file")]
     BadRange,
+    /// No token was shown, or none that is good: which of these is not told.
+    #[error("a valid token is needed")]
+    Denied,
     /// A limit is reached.
     #[error("the server is at a limit")]
     Busy,
@@ -58,6 +61,7 @@ impl HandlerError {
             Self::RequestTimeout => StatusCode::TIMEOUT,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::Changed => StatusCode::CHANGED,
+            Self::Denied => StatusCode::DENIED,
             Self::BadRange => StatusCode::BAD_RANGE,
             Self::Busy => StatusCode::BUSY,
             Self::ShuttingDown => StatusCode::SHUTTING_DOWN,

@@ -3,6 +3,7 @@
 //! | module | owns |
 //! |---|---|
 //! | [`config`] | everything that can be set, and every bound with its worst case |
+//! | [`access`] | who is let in, and what they may see |
 //! | [`server`] | the end point: bind, serve until told to stop, drain |
 //! | [`identity`] | the key and certificate on disk |
 //! | [`digest_file`] | digests remembered between runs |
@@ -18,6 +19,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that panics has failed, which is its job"))]
 
+pub mod access;
 mod admission;
 pub mod config;
 mod connection;
@@ -30,6 +32,7 @@ mod patience;
 pub mod server;
 pub mod tokens;
 
+pub use access::Gate;
 pub use config::{Deadlines, Limits, ServerConfig};
 pub use digest_file::DigestFile;
 pub use identity::{IdentityDir, IdentityDirError};

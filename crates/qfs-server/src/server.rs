@@ -1,7 +1,7 @@
 //! The end point: binds, lets clients in, and ends in good order.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use qfs_core::body::Budget;
@@ -14,7 +14,8 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tracing::{debug, error, info, warn};
 
-use crate::admission::{Admission, Verdict};
+use crate::access::{Access, Gate, View};
+use crate::admission::{Admission, Refusals, Verdict};
 use crate::config::{Deadlines, Limits, ServerConfig};
 use crate::connection;
 use crate::digest_file::DigestFile;
@@ -32,7 +33,11 @@ pub struct Server<S> {
 
 /// What all connections of a server share.
 pub(crate) struct Shared<S> {
-    pub(crate) versions: Arc<Versions<S>>,
+    /// Seen through a [`View`] only.
+    versions: Arc<Versions<S>>,
+    pub(crate) gate: Arc<Gate>,
+    /// Requests without a good token, for the log.
+    pub(crate) denials: Mutex<Refusals>,
     pub(crate) listener: Listener,
     pub(crate) limits: Limits,
     pub(crate) deadlines: Deadlines,
@@ -47,6 +52,13 @@ pub(crate) struct Shared<S> {
     pub(crate) digest_tails: Semaphore,
     /// True once the server ends.
     pub(crate) drain: watch::Sender<bool>,
+}
+
+impl<S: Store> Shared<S> {
+    /// The published files, as far as `access` reaches.
+    pub(crate) fn view(&self, access: Access) -> View<S> {
+        View::new(&self.versions, access)
+    }
 }
 
 impl<S> Shared<S> {
@@ -83,6 +95,8 @@ impl<S: Store> Server<S> {
         let limits = config.limits;
         let shared = Shared {
             versions: Arc::new(Versions::new(store, Arc::new(DigestCache::default()))),
+            gate: Arc::new(config.gate),
+            denials: Mutex::default(),
             listener,
             limits,
             deadlines: config.deadlines,
@@ -114,6 +128,12 @@ impl<S: Store> Server<S> {
         self.fingerprint
     }
 
+    /// Who may read.
+    #[must_use]
+    pub fn gate(&self) -> &Gate {
+        &self.shared.gate
+    }
+
     /// What the kernel granted for socket buffers.
     #[must_use]
     pub fn buffers(&self) -> SocketBuffers {
@@ -131,6 +151,7 @@ impl<S: Store> Server<S> {
         let result = tokio::select! {
             result = self.accept_until(shutdown, &mut connections) => result,
             never = self.save_digests_for_ever() => match never {},
+            never = self.shared.gate.follow() => match never {},
         };
         let drained = match result {
             Ok(()) => Ok(self.drain(&mut connections).await),

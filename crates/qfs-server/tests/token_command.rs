@@ -137,3 +137,25 @@ fn what_cannot_be_meant_is_refused_and_changes_nothing() {
         assert!(place.refused(args).contains("line 2"));
     }
 }
+
+// Fails when an access rule that cannot be read is taken for none (rsync, CVE-2026-70452).
+#[test]
+fn a_server_with_damaged_tokens_does_not_start() {
+    let place = Place::new();
+    std::fs::create_dir(place.directory.path().join("root")).unwrap();
+    place.done(&["token", "create"]);
+    let start = ["--auth", "tokens", "--root", "root", "--port", "0", "--cache-dir", "cache"];
+    let kept = std::fs::read(place.file()).unwrap();
+    for (content, mode, part) in [
+        (&kept[..kept.len() / 2], 0o600, "cannot use the tokens: certs/tokens is malformed: line 1: "),
+        (&[&kept[..], b"# a comment\n"].concat(), 0o600, "line 2: expected a JSON object"),
+        (&kept[..], 0o640, "can be used by others (mode 0640)"),
+    ] {
+        std::fs::write(place.file(), content).unwrap();
+        std::fs::set_permissions(place.file(), std::fs::Permissions::from_mode(mode)).unwrap();
+        let said = place.refused(&start);
+        assert!(said.contains(part), "{said}");
+    }
+    let unknown = place.run(&["--auth", "none", "--root", "root"]);
+    assert_eq!((unknown.status.code(), unknown.stdout.len()), (Some(2), 0));
+}

@@ -126,7 +126,7 @@ pub(crate) struct CrowdArgs {
     pub(crate) port: u16,
 
     /// A ticket, instead of --ip and --port
-    #[arg(long, value_name = "TICKET", env = "QFS_SERVER")]
+    #[arg(long, value_name = "TICKET", env = "QFS_SERVER", hide_env_values = true)]
     pub(crate) server: Option<String>,
 
     /// The key the server must have, handed to the clients

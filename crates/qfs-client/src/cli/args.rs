@@ -2,6 +2,7 @@
 //!
 //! Owns the definitions alone; what they mean together is settled in [`super::settings`].
 
+use std::ffi::OsStr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -32,6 +33,7 @@ Exit codes:
   130  interrupted
 
 Every flag has a variable: QFS_PORT for --port, QFS_SAVE_DIR for --save-dir; a flag beats it.
+A token is shown with --token-file, QFS_TOKEN, or a ticket in --server-file or QFS_SERVER; no flag takes it itself.
 A download that was cut off is continued by running the same command again.";
 
 const LIST_EXAMPLES: &str = "\
@@ -80,8 +82,17 @@ pub(crate) struct Options {
     pub(crate) port: u16,
 
     /// A ticket, qfs://HOST:PORT[#sha256:HEX], instead of --ip and --port
-    #[arg(long, global = true, value_name = "TICKET", env = "QFS_SERVER", hide_env_values = true)]
+    #[arg(long, global = true, value_name = "TICKET", env = "QFS_SERVER", hide_env_values = true,
+        value_parser = TicketParser { bare: false })]
     pub(crate) server: Option<Ticket>,
+
+    /// A file with a ticket; the way for one with a token, which must not stand on the command line
+    #[arg(long, global = true, value_name = "FILE", env = "QFS_SERVER_FILE", hide_env_values = true)]
+    pub(crate) server_file: Option<PathBuf>,
+
+    /// A file with the token that lets you in; the token itself may be in QFS_TOKEN
+    #[arg(long, global = true, value_name = "FILE", env = "QFS_TOKEN_FILE", hide_env_values = true)]
+    pub(crate) token_file: Option<PathBuf>,
 
     /// The key that the server must have
     #[arg(long, global = true, value_name = "sha256:HEX", env = "QFS_FINGERPRINT", hide_env_values = true)]
@@ -220,7 +231,7 @@ pub(crate) enum TrustCommand {
     #[command(long_flag = "remove", after_help = TRUST_EXAMPLES)]
     Remove {
         /// HOST:PORT or a ticket
-        #[arg(value_name = "SERVER", value_parser = parse_server)]
+        #[arg(value_name = "SERVER", value_parser = TicketParser { bare: true })]
         server: Ticket,
     },
 }
@@ -229,7 +240,7 @@ pub(crate) enum TrustCommand {
 #[derive(Debug, clap::Args)]
 pub(crate) struct ServerKey {
     /// HOST:PORT or a ticket
-    #[arg(value_name = "SERVER", value_parser = parse_server)]
+    #[arg(value_name = "SERVER", value_parser = TicketParser { bare: true })]
     pub(crate) server: Ticket,
 
     /// Its key; without it, the server is asked, and on a terminal you are
@@ -275,11 +286,33 @@ fn parse_host(text: &str) -> Result<String, String> {
         .map_err(|_| "expected an IPv4 or IPv6 address or a host name; the port goes into --port".to_owned())
 }
 
-/// A ticket, or `HOST[:PORT]`, which is one without its `qfs://`.
-fn parse_server(text: &str) -> Result<Ticket, String> {
-    let ticket: Result<Ticket, _> =
-        if text.starts_with("qfs://") { text.parse() } else { format!("qfs://{text}").parse() };
-    ticket.map_err(|e| e.to_string())
+/// Reads a ticket, or where it may be `bare`, `HOST[:PORT]`, which is one without its `qfs://`. clap would quote the whole text of
+/// one it does not like, and there may be a token in it.
+#[derive(Debug, Clone, Copy)]
+struct TicketParser {
+    bare: bool,
+}
+
+impl clap::builder::TypedValueParser for TicketParser {
+    type Value = Ticket;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        arg: Option<&clap::Arg>,
+        value: &OsStr,
+    ) -> Result<Ticket, clap::Error> {
+        let text = value.to_string_lossy();
+        let parsed: Result<Ticket, _> =
+            if self.bare && !text.starts_with("qfs://") { format!("qfs://{text}").parse() } else { text.parse() };
+        parsed.map_err(|why| {
+            let quoted = text.split(['#', '?', '&', '@']).next().unwrap_or_default();
+            let rest = if quoted.len() < text.len() { "…" } else { "" };
+            let arg = arg.map(ToString::to_string).unwrap_or_default();
+            let message = format!("invalid value '{quoted}{rest}' for '{arg}': {why}\n");
+            clap::Error::raw(clap::error::ErrorKind::ValueValidation, message).with_cmd(command)
+        })
+    }
 }
 
 /// `60`, `60s`, `1m`, `1h` or `500ms`.

@@ -11,6 +11,7 @@ mod progress;
 mod report;
 mod sanitize;
 mod screen;
+mod secret;
 mod settings;
 mod usage;
 

@@ -9,12 +9,13 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _};
 use qfs_client::config::{ConnectConfig, FetchConfig, ServerAddress};
 use qfs_client::known_servers::{KnownServers, store_path};
-use qfs_core::model::Fingerprint;
+use qfs_core::model::{Fingerprint, Ticket, Token};
 use qfs_core::transport::ClientTuning;
 
-use super::args::{Args, Command, Fsync, Options};
+use super::args::{Args, Command, Fsync, Options, TrustCommand};
 use super::exit::Exit;
 use super::report::Problem;
+use super::secret;
 
 /// A run as it was asked for, flags and variables settled.
 #[derive(Debug)]
@@ -53,16 +54,25 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<(Setting
     if json && command.is_none() {
         return Err(usage("--json needs a command: the menu is a dialogue", "qfs-client --json list"));
     }
-    let (server, pin) = settle_server(&args.options, &matches)?;
-    Ok((settings(args.options, json, server, pin), command))
+    let (ticket, ticket_from) = settle_ticket(&args.options, &matches, command.as_ref())?;
+    let (server, pin) = settle_server(&args.options, &matches, ticket.as_ref(), ticket_from)?;
+    let token = settle_token(&args.options, &matches, ticket.and_then(|ticket| ticket.token))?;
+    Ok((settings(args.options, json, server, pin, token), command))
 }
 
-fn settings(options: Options, json: bool, server: ServerAddress, pin: Option<Fingerprint>) -> Settings {
+fn settings(
+    options: Options,
+    json: bool,
+    server: ServerAddress,
+    pin: Option<Fingerprint>,
+    token: Option<Token>,
+) -> Settings {
     let tuning = ClientTuning { congestion: options.congestion, max_payload: options.mtu, ..ClientTuning::default() };
     Settings {
         connect: ConnectConfig {
             server,
             pin,
+            token,
             tuning,
             patience: options.connect_timeout,
             retry_timeout: options.retry_timeout,
@@ -124,14 +134,69 @@ fn settle_all(command: &mut Option<Command>, matches: &ArgMatches) -> Result<(),
     Ok(())
 }
 
+/// The ticket, given as such or in a file, and where it comes from; none where `--ip` or `--port` is stronger. With a token in it
+/// it must not come from the command line, which everybody on the machine can read.
+fn settle_ticket(
+    options: &Options,
+    matches: &ArgMatches,
+    command: Option<&Command>,
+) -> Result<(Option<Ticket>, Origin), Refusal> {
+    let (text_from, file_from) = (source(matches, "server"), source(matches, "server_file"));
+    let trusted = match command {
+        Some(Command::Trust(TrustCommand::Add(key) | TrustCommand::Replace(key))) => Some(&key.server),
+        Some(Command::Trust(TrustCommand::Remove { server })) => Some(server),
+        _ => None,
+    };
+    let on_line = options.server.iter().filter(|_| text_from == Origin::Flag).chain(trusted);
+    if on_line.into_iter().any(|ticket| ticket.token.is_some()) {
+        let what =
+            "a ticket with a token must not stand on the command line: everybody on this machine can read it there";
+        return Err(usage(
+            what,
+            "put it into a file for --server-file, or into QFS_SERVER; this token is best revoked",
+        ));
+    }
+    if text_from == Origin::Flag && file_from == Origin::Flag {
+        return Err(usage("--server cannot be used with --server-file", "give one of them"));
+    }
+    let from = text_from.max(file_from);
+    let is_weaker = from < source(matches, "ip").max(source(matches, "port"));
+    match &options.server_file {
+        _ if is_weaker => Ok((None, from)),
+        Some(path) if file_from > text_from => {
+            let ticket = secret::ticket_from(path).map_err(Refusal::Problem)?;
+            Ok((Some(ticket), from))
+        }
+        _ => Ok((options.server.clone(), from)),
+    }
+}
+
+/// What is shown to the server. A flag is the strongest, then the token in the ticket, which was made for this very server.
+fn settle_token(options: &Options, matches: &ArgMatches, in_ticket: Option<Token>) -> Result<Option<Token>, Refusal> {
+    let from_file = || options.token_file.as_deref().map(secret::token_from).transpose().map_err(Refusal::Problem);
+    if source(matches, "token_file") == Origin::Flag {
+        return from_file();
+    }
+    if in_ticket.is_some() {
+        return Ok(in_ticket);
+    }
+    match secret::token_in(std::env::var_os(secret::TOKEN_VARIABLE)).map_err(Refusal::Problem)? {
+        Some(token) => Ok(Some(token)),
+        None => from_file(),
+    }
+}
+
 /// The server and its pin: a ticket, or `--ip` and `--port`; a flag beats variables of the other kind.
-fn settle_server(options: &Options, matches: &ArgMatches) -> Result<(ServerAddress, Option<Fingerprint>), Refusal> {
-    let ticket_from = source(matches, "server");
+fn settle_server(
+    options: &Options,
+    matches: &ArgMatches,
+    ticket: Option<&Ticket>,
+    ticket_from: Origin,
+) -> Result<(ServerAddress, Option<Fingerprint>), Refusal> {
     let parts_from = source(matches, "ip").max(source(matches, "port"));
     if ticket_from == Origin::Flag && parts_from == Origin::Flag {
         return Err(usage("--server cannot be used with --ip or --port", "the ticket has both"));
     }
-    let ticket = options.server.as_ref().filter(|_| ticket_from >= parts_from);
     let Some(ticket) = ticket else {
         return Ok((ServerAddress { host: options.ip.clone(), port: options.port }, options.fingerprint));
     };

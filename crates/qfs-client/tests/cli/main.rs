@@ -14,4 +14,5 @@ mod pty;
 mod resume;
 mod support;
 mod terminal;
+mod tokens;
 mod trust;

@@ -1,7 +1,7 @@
 //! CLI.md, "no command: the interactive menu".
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::process::{Child, ChildStdin, ChildStdout, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use crate::pty::Terminal;
 use crate::support::{Done, Lab, finish, free_port, sums};
@@ -77,22 +77,21 @@ fn without_a_server_it_says_so_and_goes_on() {
 }
 
 /// A menu that is talked to step by step.
-struct Dialogue {
+pub(crate) struct Dialogue {
     child: Child,
     stdin: ChildStdin,
     stdout: BufReader<ChildStdout>,
 }
 
 impl Dialogue {
-    fn start(lab: &Lab) -> Self {
-        let mut child =
-            lab.client([""; 0]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    pub(crate) fn start(mut command: Command) -> Self {
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let (stdin, stdout) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
         Self { child, stdin, stdout }
     }
 
     /// Says a line and returns what is answered up to the next menu.
-    fn say(&mut self, line: &str) -> String {
+    pub(crate) fn say(&mut self, line: &str) -> String {
         writeln!(self.stdin, "{line}").unwrap();
         let mut heard = String::new();
         while !heard.ends_with("3) exit\n") {
@@ -100,13 +99,17 @@ impl Dialogue {
         }
         heard
     }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
 }
 
 #[test]
 fn a_connection_that_was_lost_is_made_anew() {
     let mut lab = Lab::new(FILES);
     let port = lab.server().address().port();
-    let mut dialogue = Dialogue::start(&lab);
+    let mut dialogue = Dialogue::start(lab.client([""; 0]));
     // What is heard first is the menu itself.
     dialogue.say("1");
     lab.stop_server();

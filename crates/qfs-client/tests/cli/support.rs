@@ -58,9 +58,14 @@ impl Lab {
 
     /// Starts a server, or another one in its place, with the identity of the lab.
     pub(crate) fn start_server(&mut self, ip: &str, port: u16) {
+        self.start_server_with(ip, port, &[]);
+    }
+
+    /// The same, with more arguments.
+    pub(crate) fn start_server_with(&mut self, ip: &str, port: u16, args: &[&str]) {
         self.server = None;
         let (root, certs) = (self.path().join("root"), self.path().join("certs"));
-        let args = &["--drain-timeout", "200ms"];
+        let args = &[&["--drain-timeout", "200ms"], args].concat();
         let options = ServerOptions { ip, port, certs: Some(&certs), args, ..ServerOptions::new(&root) };
         self.server = Some(ServerProcess::start_with(&options));
     }

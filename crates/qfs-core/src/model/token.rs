@@ -5,10 +5,10 @@ use std::str::FromStr;
 
 use super::Digest;
 
-/// Longest token, in bytes (PROTOCOL §4).
+/// Longest token, in bytes (PROTOCOL §2.7).
 pub const MAX_TOKEN_BYTES: usize = 512;
 
-/// What a client shows with its requests (PROTOCOL §4): 1 to [`MAX_TOKEN_BYTES`] characters of `A-Z a-z 0-9 . _ ~ -`, which
+/// What a client shows with its requests (PROTOCOL §2.7): 1 to [`MAX_TOKEN_BYTES`] characters of `A-Z a-z 0-9 . _ ~ -`, which
 /// stand in a ticket and in JSON as they are. Opaque to the client.
 ///
 /// Whoever has it is let in, so it is not printed by accident: there is no `Display`, and `Debug` hides it.

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::codec::{DecodeError, EncodeError, decode, encode};
-use crate::model::{ByteRange, ETag};
+use crate::model::{ByteRange, ETag, Token};
 
 /// One command (PROTOCOL §4). A stream carries exactly one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,6 +68,25 @@ struct Tagged<'a, T> {
     command: &'static str,
     #[serde(flatten)]
     parameters: &'a T,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<&'a str>,
+}
+
+/// The part of any request that says who asks.
+#[derive(Deserialize)]
+struct Bearer {
+    #[serde(default, deserialize_with = "token_text")]
+    token: Option<Token>,
+}
+
+/// Errors here have words of their own: serde's would quote the secret.
+fn token_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Token>, D::Error> {
+    let malformed = || serde::de::Error::custom("the token is malformed");
+    match serde_json::Value::deserialize(deserializer)? {
+        serde_json::Value::Null => Ok(None),
+        serde_json::Value::String(text) => text.parse().map(Some).map_err(|_| malformed()),
+        _ => Err(malformed()),
+    }
 }
 
 impl Request {
@@ -85,11 +104,27 @@ impl Request {
     /// # Errors
     /// [`EncodeError`] when a name makes it longer than a frame may be.
     pub fn encode(&self) -> Result<Bytes, EncodeError> {
-        let command = self.command();
+        self.encode_with(None)
+    }
+
+    /// The request's frame, with what the client shows to be let in.
+    ///
+    /// # Errors
+    /// As [`Self::encode`].
+    pub fn encode_with(&self, token: Option<&Token>) -> Result<Bytes, EncodeError> {
+        let (command, token) = (self.command(), token.map(Token::reveal));
         match self {
-            Self::GetFilesList(parameters) => encode(&Tagged { command, parameters }),
-            Self::Download(parameters) => encode(&Tagged { command, parameters }),
+            Self::GetFilesList(parameters) => encode(&Tagged { command, parameters, token }),
+            Self::Download(parameters) => encode(&Tagged { command, parameters, token }),
         }
+    }
+
+    /// The token in the payload of a request's frame, whatever the command.
+    ///
+    /// # Errors
+    /// [`DecodeError::Malformed`], which does not quote the token, when there is one and it is none, or the payload is no object.
+    pub fn decode_token(payload: &[u8]) -> Result<Option<Token>, DecodeError> {
+        Ok(decode::<Bearer>(payload)?.token)
     }
 
     /// Reads the payload of a request's frame; unknown fields are ignored.
@@ -135,6 +170,40 @@ mod tests {
             }),
             r#"{"command":"download","filename":"x","range":{"start":10,"end":20},"if_match":"v1","priority":-3}"#,
         );
+    }
+
+    // The byte example of PROTOCOL §2.7. A client of before there were tokens sends none, and is read as it was.
+    #[test]
+    fn golden_token() {
+        let token: Token = "qfs_0123456789abcdef".parse().unwrap();
+        let json = r#"{"command":"get_files_list","token":"qfs_0123456789abcdef"}"#;
+        let request = Request::GetFilesList(ListRequest {});
+        let bytes = request.encode_with(Some(&token)).unwrap();
+        assert_eq!((&bytes[..4], &bytes[4..]), (&[0, 0, 0, 0x3b][..], json.as_bytes()));
+        // Who has no use for it ignores it.
+        assert_eq!(Request::decode(json.as_bytes()).unwrap(), request);
+        assert_eq!(Request::decode_token(json.as_bytes()).unwrap(), Some(token.clone()));
+        for none in [r#"{"command":"get_files_list"}"#, r#"{"command":"x","token":null}"#] {
+            assert_eq!(Request::decode_token(none.as_bytes()).unwrap(), None);
+        }
+        let download =
+            Request::Download(DownloadRequest { filename: "a".into(), priority: -1, ..DownloadRequest::default() });
+        let bytes = download.encode_with(Some(&token)).unwrap();
+        let json = r#"{"command":"download","filename":"a","priority":-1,"token":"qfs_0123456789abcdef"}"#;
+        assert_eq!(std::str::from_utf8(&bytes[4..]).unwrap(), json);
+    }
+
+    // Fails when serde's own words are used, which quote what they refuse.
+    #[test]
+    fn a_malformed_token_is_refused_and_not_quoted() {
+        for token in [r#""se same""#, "4711", "true", r#"["sesame"]"#, r#"{"sesame":1}"#, r#""""#, r#""sésame""#] {
+            let error = Request::decode_token(format!(r#"{{"command":"x","token":{token}}}"#).as_bytes()).unwrap_err();
+            let said = format!("{error} {error:?}");
+            assert!(!said.contains("same") && !said.contains("4711") && !said.contains("true"), "{said}");
+            assert!(said.contains("the token is malformed"), "{said}");
+        }
+        let long = "x".repeat(crate::model::MAX_TOKEN_BYTES + 1);
+        assert!(Request::decode_token(format!(r#"{{"token":"{long}"}}"#).as_bytes()).is_err());
     }
 
     #[test]

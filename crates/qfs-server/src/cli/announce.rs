@@ -27,7 +27,7 @@ pub(crate) fn lines<S: qfs_core::store::Store>(args: &Args, server: &Server<S>) 
 
 /// A ticket for each address that a server bound to `ip` is reached at.
 pub(crate) fn tickets(ip: IpAddr, port: u16, fingerprint: Fingerprint) -> impl Iterator<Item = Ticket> {
-    let ticket = move |ip: IpAddr| Ticket { host: ip.to_string(), port, fingerprint: Some(fingerprint) };
+    let ticket = move |ip: IpAddr| Ticket { host: ip.to_string(), port, fingerprint: Some(fingerprint), token: None };
     reachable_at(ip).into_iter().map(ticket)
 }
 
@@ -60,7 +60,7 @@ pub(crate) fn notices<S: qfs_core::store::Store>(args: &Args, server: &Server<S>
     if args.quiet {
         return;
     }
-    if let Some(text) = audience(server.local_addr()) {
+    if let Some(text) = audience(server.local_addr(), server.gate().token_count()) {
         eprintln!("note: {text}");
     }
     let buffers = server.buffers();
@@ -76,16 +76,23 @@ pub(crate) fn notices<S: qfs_core::store::Store>(args: &Args, server: &Server<S>
     }
 }
 
-/// Who can read, when it is not only this machine.
-fn audience(address: SocketAddr) -> Option<String> {
+/// Who can read, when it is not only this machine, or nobody. `tokens` is how many there are, where they are asked for.
+fn audience(address: SocketAddr, tokens: Option<usize>) -> Option<String> {
     let ip = address.ip().to_canonical();
+    if let Some(tokens) = tokens {
+        return match tokens {
+            0 => Some("nobody can read yet: make a token with qfs-server token create".to_owned()),
+            _ if ip.is_loopback() => None,
+            _ => Some("only clients that show a valid token can list and read what it reaches".to_owned()),
+        };
+    }
     if ip.is_loopback() {
         return None;
     }
     let place = if ip.is_unspecified() { "any address of this machine".to_owned() } else { ip.to_string() };
     Some(format!(
         "everybody who can reach UDP port {} at {place} can list and read everything in the published directory; there is \
-         no password",
+         no password (--auth tokens asks for one)",
         address.port()
     ))
 }
@@ -115,10 +122,14 @@ mod tests {
 
     #[test]
     fn strangers_are_announced() {
-        let said = |address: &str| audience(address.parse().unwrap());
+        let said = |address: &str| audience(address.parse().unwrap(), None);
         assert_eq!(said("127.0.0.1:1"), None);
         assert_eq!(said("[::1]:1"), None);
         assert!(said("0.0.0.0:8000").unwrap().contains("any address"));
         assert!(said("192.0.2.1:8000").unwrap().contains("192.0.2.1"));
+        let said = |address: &str, tokens| audience(address.parse().unwrap(), Some(tokens));
+        assert!(said("127.0.0.1:1", 0).unwrap().contains("token create"));
+        assert_eq!(said("127.0.0.1:1", 1), None);
+        assert!(said("192.0.2.1:8000", 1).unwrap().contains("only clients that show a valid token"));
     }
 }

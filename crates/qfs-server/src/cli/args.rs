@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::{FalseyValueParser, PossibleValuesParser};
-use clap::{ArgAction, Parser, Subcommand};
+use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 use qfs_core::model::DEFAULT_PORT;
 use qfs_core::transport::congestion::Congestion;
 use qfs_server::tokens::TokenId;
@@ -21,7 +21,12 @@ Exit code 2: it did not start. Exit code 1: it failed while serving. RUST_LOG is
 Example, a directory for everybody who reaches this machine:
   qfs-server --ip 0.0.0.0 --root /srv/data
 and on another machine, with the ticket it prints:
-  qfs-client --server qfs://192.0.2.7:8000#sha256:... get --all";
+  qfs-client --server qfs://192.0.2.7:8000#sha256:... get --all
+The same for those who were given a token:
+  qfs-server --ip 0.0.0.0 --root /srv/data --auth tokens
+  qfs-server --ip 192.0.2.7 token create --name Ann --ticket > ann.ticket
+and on Ann's machine:
+  qfs-client --server-file ann.ticket get --all";
 
 /// Hands out a directory of files over QUIC.
 #[derive(Debug, Parser)]
@@ -42,6 +47,9 @@ pub(crate) struct Args {
     /// The identity: server.key and server.crt, made on the first start
     #[arg(long, global = true, env = "QFS_CERTS", value_name = "DIR", default_value = "certs")]
     pub(crate) certs: PathBuf,
+    /// Who may list and read: `open`, everybody who reaches the port; `tokens`, who shows one of `token create`
+    #[arg(long, env = "QFS_AUTH", value_name = "WHO", default_value = "open", hide_possible_values = true)]
+    pub(crate) auth: Auth,
     /// Time for running transfers to finish when told to stop (30, 30s, 500ms, 2m)
     #[arg(long, env = "QFS_DRAIN_TIMEOUT", value_name = "TIME", default_value = "30s", value_parser = duration)]
     pub(crate) drain_timeout: Duration,
@@ -80,6 +88,15 @@ pub(crate) struct Args {
     /// What to do instead of serving
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
+}
+
+/// Who may read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Auth {
+    /// Everybody.
+    Open,
+    /// Who shows a token.
+    Tokens,
 }
 
 /// What the program does besides serving.

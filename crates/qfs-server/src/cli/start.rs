@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 
 use qfs_core::store::local::{Hidden, LocalStore};
 use qfs_core::transport::{Identity, ServerTuning, TransportError};
-use qfs_server::{Deadlines, DigestFile, IdentityDir, Limits, Server, ServerConfig};
+use qfs_server::tokens::TokenFile;
+use qfs_server::{Deadlines, DigestFile, Gate, IdentityDir, Limits, Server, ServerConfig};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tracing::warn;
 
-use super::args::Args;
+use super::args::{Args, Auth};
 use super::failure::Failure;
 use super::sandbox::{self, Places};
 
@@ -41,6 +42,7 @@ pub(crate) async fn start(args: &Args) -> Result<Server<LocalStore>, Failure> {
         },
         deadlines: Deadlines { drain: args.drain_timeout, stall: args.stall_timeout, ..Deadlines::default() },
         digest_file,
+        gate: gate(args)?,
         ..ServerConfig::new(SocketAddr::new(args.ip, args.port))
     };
     let server = Server::bind(config, &identity, store).map_err(|e| {
@@ -62,6 +64,15 @@ pub(crate) fn identity(args: &Args, directory: &IdentityDir) -> Result<Identity,
 }
 
 const ROOT_HINT: &str = "make it, or name another with --root DIR";
+
+/// Who may read. Tokens that cannot be read as they stand start nothing.
+fn gate(args: &Args) -> Result<Gate, Failure> {
+    match args.auth {
+        Auth::Open => Ok(Gate::open()),
+        Auth::Tokens => Gate::tokens(TokenFile::in_directory(&args.certs))
+            .map_err(|e| Failure::refused(format!("cannot use the tokens: {e}"), e.hint())),
+    }
+}
 
 /// The canonical path of the root.
 fn published_directory(root: &Path) -> Result<PathBuf, Failure> {

@@ -11,15 +11,17 @@ use qfs_core::stream::{ByteSink, StreamError};
 use qfs_core::wire::{DownloadHead, DownloadRequest, StatusCode, Trailer, encode};
 use tokio::sync::Semaphore;
 
+use crate::access::View;
 use crate::error::HandlerError;
 use crate::server::Shared;
 
 /// An answer up to this many bytes goes out as one buffer: copying it costs less than handing over three.
 const ONE_BUFFER_BYTES: usize = 16 << 10;
 
-/// Answers `request` on `sink`, up to and including the end of the stream. What it reads is taken out of `share`.
+/// Answers `request` on `sink` with what `view` shows, up to and including the end of the stream. What it reads is taken out of `share`.
 pub(crate) async fn download<S: Store, K: ByteSink>(
     shared: &Shared<S>,
+    view: &View<S>,
     share: &Share,
     sink: &mut K,
     request: DownloadRequest,
@@ -30,7 +32,7 @@ pub(crate) async fn download<S: Store, K: ByteSink>(
     let path = RemotePath::parse(&request.filename).map_err(|_| HandlerError::NotFound)?;
     // Opening reads a small file at once, and which is small shows only then.
     let mut room = share.reserve(BLOCK_BYTES as usize).await;
-    let opened = body::open(&shared.versions, path).await?;
+    let opened = view.open(path).await?;
     let meta = opened.version.meta();
     if request.if_match.is_some_and(|wanted| wanted != meta.etag) {
         return Err(HandlerError::Changed);

@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use qfs_core::body::Share;
 use qfs_core::model::EntryMeta;
-use qfs_core::store::{Store, StoreError, Versions};
+use qfs_core::store::{Store, StoreError};
 use qfs_core::stream::ByteSink;
 use qfs_core::wire::{EncodeError, ListHead, PageBuilder, StatusCode, encode};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
+use crate::access::View;
 use crate::error::HandlerError;
 use crate::server::Shared;
 
@@ -32,9 +33,10 @@ enum Page {
     Failed(HandlerError),
 }
 
-/// Answers on `sink`, up to and including the end of the stream. Pages on their way are taken out of `share`.
+/// Answers on `sink` with what `view` shows, up to and including the end of the stream. Pages on their way are taken out of `share`.
 pub(crate) async fn list<S: Store, K: ByteSink>(
     shared: &Shared<S>,
+    view: &View<S>,
     share: &Share,
     sink: &mut K,
 ) -> Result<(), HandlerError> {
@@ -45,12 +47,12 @@ pub(crate) async fn list<S: Store, K: ByteSink>(
         .map_err(|_| HandlerError::ShuttingDown)?;
     let (sender, mut pages) = mpsc::channel(PAGES_AHEAD);
     let outlet = Outlet { pages: sender, share: share.clone(), runtime: Handle::current() };
-    let versions = Arc::clone(&shared.versions);
+    let view = view.clone();
     // Not one of the runtime's blocking threads: this one waits for the client, and a few slow ones would occupy them all.
     std::thread::Builder::new()
         .name("qfs-list".to_owned())
         .spawn(move || {
-            walk(&versions, &outlet);
+            walk(&view, &outlet);
             drop(permit);
         })
         .map_err(|_| HandlerError::Busy)?;
@@ -76,10 +78,10 @@ pub(crate) async fn list<S: Store, K: ByteSink>(
 }
 
 /// Walks the store and sends its pages until the end, or until nobody takes them any more.
-fn walk<S: Store>(versions: &Versions<S>, outlet: &Outlet) {
+fn walk<S: Store>(view: &View<S>, outlet: &Outlet) {
     let mut paging = Paging { builder: PageBuilder::new(), rows: 0, flushed: Instant::now() };
     let mut stopped = None;
-    let result = versions.list(&mut |path, meta, sha256| {
+    let result = view.list(&mut |path, meta, sha256| {
         let row = EntryMeta { size: meta.size, modified: meta.modified, sha256 };
         match paging.push(&path, &row).map_err(Stopped::Encode).and_then(|full| outlet.send(full)) {
             Ok(()) => ControlFlow::Continue(()),

@@ -163,19 +163,25 @@ impl Document {
         &self.records
     }
 
-    /// The record of this token, valid or expired. Takes the same time whichever it is and whether there is one: all are compared,
+    /// Which record is of this token, valid or expired. Takes the same time whichever it is and whether there is one: all are compared,
     /// and each in constant time.
     #[must_use]
-    pub fn find(&self, token: &Token) -> Option<&Record> {
+    pub fn position(&self, token: &Token) -> Option<usize> {
         let shown = token.digest();
         let mut found = None;
-        for record in &self.records {
+        for (index, record) in self.records.iter().enumerate() {
             let same: Choice = record.sha256.as_bytes().ct_eq(shown.as_bytes());
             if bool::from(same) {
-                found = Some(record);
+                found = Some(index);
             }
         }
         found
+    }
+
+    /// The record of this token, as [`Self::position`].
+    #[must_use]
+    pub fn find(&self, token: &Token) -> Option<&Record> {
+        self.position(token).map(|index| &self.records[index])
     }
 
     /// The record with this id.

@@ -86,6 +86,7 @@ fn hint_for(failure: &Failure) -> Option<&'static str> {
         Failure::NoSpace(_) => Some("make room, or choose another place with --save-dir"),
         Failure::NoMatch | Failure::InvalidName(_) => Some(SEE_LISTING),
         Failure::Refused(error) if error.code == StatusCode::NOT_FOUND => Some(SEE_LISTING),
+        Failure::Refused(error) if error.code == StatusCode::DENIED => Some(SHOW_TOKEN),
         Failure::Refused(error) if error.code.is_transient() => Some("run the same command again later"),
         Failure::Changed => Some("it is being written on the server; run the same command again"),
         Failure::DigestMismatch { .. } => {
@@ -97,6 +98,8 @@ fn hint_for(failure: &Failure) -> Option<&'static str> {
         _ => None,
     }
 }
+
+const SHOW_TOKEN: &str = "show a valid token with --token-file FILE or QFS_TOKEN; whoever runs the server makes one: qfs-server token create";
 
 const SEE_LISTING: &str = "qfs-client list shows what the server has; 'DIR/**' stands for all below a directory";
 

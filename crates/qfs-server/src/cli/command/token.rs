@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use jiff::Timestamp;
-use qfs_core::model::{Token, escape_untrusted};
+use qfs_core::model::{Ticket, escape_untrusted};
 use qfs_server::IdentityDir;
 use qfs_server::tokens::{Issue, Record, Scope, TokenFile, TokenFileError};
 
@@ -66,17 +66,12 @@ fn make(args: &Args, create: &CreateArgs, file: &TokenFile) -> Result<(), Failur
     let (token, record) = file.create(issue).map_err(|e| refused("cannot create a token", &e))?;
     print(&match fingerprint {
         Some(fingerprint) => announce::tickets(args.ip, args.port, fingerprint)
-            .map(|ticket| ticket_with(&ticket.to_string(), &token))
+            .map(|ticket| Ticket { token: Some(token.clone()), ..ticket }.reveal() + "\n")
             .collect(),
         None => format!("{}\n", token.reveal()),
     })?;
     notice(args, &told(&record));
     Ok(())
-}
-
-/// A ticket with the token behind the fingerprint (PROTOCOL §1.3).
-fn ticket_with(ticket: &str, token: &Token) -> String {
-    format!("{ticket}&token={}\n", token.reveal())
 }
 
 /// What was made, in a line for a person.

@@ -1,0 +1,79 @@
+//! Secrets from files and variables: read, and never quoted back.
+#![allow(clippy::disallowed_methods, reason = "the user's own files, named on the command line")]
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use qfs_core::model::{MAX_TOKEN_BYTES, Ticket, Token};
+
+use super::exit::Exit;
+use super::report::Problem;
+
+/// Largest file that is read, in bytes: a ticket with the longest host and token fits.
+const MAX_FILE_BYTES: u64 = MAX_TOKEN_BYTES as u64 + 1024;
+
+/// The variable with the token itself.
+pub(crate) const TOKEN_VARIABLE: &str = "QFS_TOKEN";
+
+/// The token in `--token-file`.
+pub(crate) fn token_from(path: &Path) -> Result<Token, Problem> {
+    let (text, mode) = read(path, "token")?;
+    let token = text.trim_end().parse().map_err(|e| Problem::local(unusable(path, "token"), e))?;
+    refuse_exposed(path, mode, "token")?;
+    Ok(token)
+}
+
+/// The ticket in `--server-file`.
+pub(crate) fn ticket_from(path: &Path) -> Result<Ticket, Problem> {
+    let (text, mode) = read(path, "ticket")?;
+    let ticket: Ticket = text.trim_end().parse().map_err(|e| {
+        Problem::local(unusable(path, "ticket"), e).hint("the file holds one ticket, as qfs-server prints it")
+    })?;
+    // Without a token a ticket is what the server tells everybody.
+    if ticket.token.is_some() {
+        refuse_exposed(path, mode, "token")?;
+    }
+    Ok(ticket)
+}
+
+/// The token in the environment, if it is set.
+pub(crate) fn token_in(variable: Option<OsString>) -> Result<Option<Token>, Problem> {
+    let Some(value) = variable.filter(|value| !value.is_empty()) else { return Ok(None) };
+    match value.to_str().map(str::parse) {
+        Some(Ok(token)) => Ok(Some(token)),
+        _ => Err(Problem::new(Exit::Usage, format!("the value of {TOKEN_VARIABLE} is not a token"))
+            .hint("it is the text that qfs-server token create prints")),
+    }
+}
+
+/// The text of a file, and who may read it. The mode is that of what was opened, not of what has the name by now.
+fn read(path: &Path, what: &str) -> Result<(String, u32), Problem> {
+    let opened = (|| {
+        let file = File::open(path)?;
+        let mode = file.metadata()?.permissions().mode();
+        let mut bytes = Vec::new();
+        file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;
+        Ok((bytes, mode))
+    })();
+    let (bytes, mode) = opened.map_err(|e: io::Error| Problem::local(unusable(path, what), e))?;
+    match String::from_utf8(bytes) {
+        Ok(text) if text.len() as u64 <= MAX_FILE_BYTES => Ok((text, mode)),
+        _ => Err(Problem::local(unusable(path, what), format!("not a {what}"))),
+    }
+}
+
+fn unusable(path: &Path, what: &str) -> String {
+    format!("cannot use the {what} in {}", path.display())
+}
+
+/// A secret that others can read is none. The file is refused, as ssh does with keys: a warning would be read once.
+fn refuse_exposed(path: &Path, mode: u32, what: &str) -> Result<(), Problem> {
+    if mode & 0o077 == 0 {
+        return Ok(());
+    }
+    let why = format!("others can read it (mode {:04o})", mode & 0o7777);
+    Err(Problem::local(unusable(path, what), why).hint(format!("chmod 600 {}", path.display())))
+}
