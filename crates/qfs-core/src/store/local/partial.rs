@@ -94,6 +94,8 @@ pub(super) fn create_unique(
             Ok(file) => match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
                 // Another process takes it for a leftover and is about to remove it.
                 Err(Errno::WOULDBLOCK) => {}
+                // It did so before the lock was there; what is written to this file would be lost.
+                Ok(()) if rustix::fs::fstat(&file)?.st_nlink == 0 => {}
                 // Without locks on this file system nobody sweeps leftovers either.
                 Ok(()) | Err(_) => return Ok((file, name)),
             },

@@ -292,3 +292,32 @@ fn a_full_disk_is_a_typed_error_and_leaves_no_litter() {
     assert!(matches!(store.stage(&path("a"), &other), Err(StoreError::NoSpace { .. })));
     assert_eq!(names_in(root).len(), 1);
 }
+
+/// A process that sweeps leftovers may find a partial file that another one has made and not locked yet. Whoever made it must
+/// notice, or it fetches a whole file into nothing and fails at the rename: one of two clients with one destination did, in a soak.
+///
+/// Fails when: `create_unique` does not look whether the file it has locked still has a name.
+#[test]
+fn a_new_partial_file_is_never_one_that_was_just_swept() {
+    const FILES: usize = 3000;
+    let (_place, store) = store();
+    let directory = store.shared.directories.find("").unwrap().unwrap();
+    let name = || partial::private_name("f", &etag("v1"));
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                leftovers::Leftovers::default().sweep(&directory, "f");
+            }
+        });
+        let lost = (0..FILES).filter(|_| {
+            let (file, name) = partial::create_unique(&directory, OFlags::RDWR, name).unwrap();
+            let lost = rustix::fs::fstat(&file).unwrap().st_nlink == 0;
+            partial::remove(&directory, &name).unwrap();
+            lost
+        });
+        let lost = lost.count();
+        done.store(true, Ordering::Relaxed);
+        assert_eq!(lost, 0, "of {FILES}");
+    });
+}

@@ -1,0 +1,190 @@
+//! What is fuzzed: every place where bytes of a stranger become values. Each function takes any bytes and must neither panic
+//! nor break what it asserts.
+//!
+//! `fuzz_targets/` feeds them from libFuzzer. `crates/qfs-client/tests/corpora.rs` includes this very file and feeds them
+//! everything in `corpus/` as an ordinary test, so that the two cannot drift apart.
+
+use std::collections::VecDeque;
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use qfs_client::known_servers::{Document, parse_address};
+use qfs_core::body::{Answer, collect};
+use qfs_core::framing::read_frame;
+use qfs_core::model::{ETag, Fingerprint, RemotePath, Ticket, escape_untrusted};
+use qfs_core::stream::{Chunk, ChunkSource, Order, StreamError};
+use qfs_core::wire::{
+    DownloadHead, FRAME_PREFIX_BYTES, ListHead, ListPage, MAX_FRAME_BYTES, MAX_MESSAGE_BYTES, Request, StatusCode,
+    Trailer, decode_error, decode_response, encode,
+};
+
+/// Takes any bytes.
+pub type Target = fn(&[u8]);
+
+/// The targets by name, which is also that of their corpus.
+#[allow(dead_code, reason = "the targets of libFuzzer name their functions")]
+pub const TARGETS: [(&str, Target); 6] = [
+    ("request", request),
+    ("response", response),
+    ("answer", answer),
+    ("path", path),
+    ("known_servers", known_servers),
+    ("ticket", ticket),
+];
+
+/// A request's payload, as the server reads it. What was read is written in one way, which reads back as the same.
+pub fn request(data: &[u8]) {
+    let Ok(request) = Request::decode(data) else { return };
+    // Escapes can make a message longer than the one it was read from, so it may not fit.
+    if let Ok(frame) = request.encode() {
+        assert_eq!(Request::decode(&frame[FRAME_PREFIX_BYTES..]).ok(), Some(request));
+    }
+}
+
+/// A payload of the server, as the client reads each of them.
+pub fn response(data: &[u8]) {
+    if let Ok(Ok(head)) = decode_response::<DownloadHead>(data) {
+        let frame = encode(&head).expect("a head has no long fields");
+        assert_eq!(decode_response(&frame[FRAME_PREFIX_BYTES..]).ok(), Some(Ok(head.clone())));
+        if let Ok(range) = head.range.within(head.size) {
+            assert!(range.start <= range.end && range.end <= head.size);
+        }
+    }
+    if let Ok(Ok(trailer)) = decode_response::<Trailer>(data) {
+        let frame = encode(&trailer).expect("a trailer has no long fields");
+        assert_eq!(decode_response(&frame[FRAME_PREFIX_BYTES..]).ok(), Some(Ok(trailer)));
+    }
+    let _ = decode_response::<ListHead>(data);
+    if let Ok(error) = decode_error(data) {
+        assert!(error.message.len() <= MAX_MESSAGE_BYTES);
+        is_inert(&escape_untrusted(&error.message));
+    }
+    page(data);
+}
+
+/// A page of a listing: its names are legal and ascend, behind the last one of the page before.
+fn page(data: &[u8]) {
+    let Ok(page) = ListPage::decode(data, None) else { return };
+    assert!(page.files.is_sorted_by(|a, b| a.0 < b.0));
+    for (name, _) in &page.files {
+        assert_eq!(RemotePath::parse(name.as_str()).as_ref(), Ok(name));
+        assert!(ListPage::decode(data, Some(name)).is_err(), "it comes again");
+    }
+    assert!(page.end.is_some() || !page.files.is_empty());
+}
+
+/// The bytes of an answer's stream: frames of a download, then of a listing. The first byte says in pieces of which length
+/// they arrive, and whether the body does from its end.
+pub fn answer(data: &[u8]) {
+    let Some((&shape, stream)) = data.split_first() else { return };
+    let mut rest = stream;
+    while let Ok(frame) = ready(read_frame(&mut rest)) {
+        assert!((1..=MAX_FRAME_BYTES).contains(&frame.len()));
+    }
+    download(shape, stream);
+    let mut listing = Answer::new(Pieces::new(shape, stream));
+    while let Ok(frame) = ready(listing.next_frame()) {
+        assert!((1..=MAX_FRAME_BYTES).contains(&frame.len()));
+        page(&frame);
+    }
+}
+
+fn download(shape: u8, stream: &[u8]) {
+    let mut answer = Answer::new(Pieces::new(shape, stream));
+    let Ok(frame) = ready(answer.next_frame()) else { return };
+    let Ok(Ok(head)) = decode_response::<DownloadHead>(&frame) else { return };
+    let Ok(range) = head.range.within(head.size) else { return };
+    let mut body = answer.into_body(range.end - range.start);
+    let Ok(pieces) = ready(collect(&mut body, |_| {})) else { return };
+    let received: u64 = pieces.iter().map(|piece| piece.len() as u64).sum();
+    assert_eq!(received, range.end - range.start, "a body is whole or an error");
+    if let Ok(trailer) = body.into_trailer() {
+        let whole = FRAME_PREFIX_BYTES as u64 * 2 + frame.len() as u64 + received + trailer.len() as u64;
+        assert_eq!(whole, stream.len() as u64, "nothing follows the trailer");
+        let _ = decode_response::<Trailer>(&trailer);
+    }
+}
+
+/// A name. What is legal stays below any directory, and is shown without acting on a terminal.
+pub fn path(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    is_inert(&escape_untrusted(text));
+    let Ok(path) = RemotePath::parse(text) else { return };
+    assert_eq!(path.as_str(), text);
+    is_inert(&path.to_string());
+    assert_eq!(path.components().collect::<Vec<_>>().join("/"), text);
+    assert!(path.components().all(|part| (1..=255).contains(&part.len())));
+    let joined = std::path::Path::new("/root").join(text);
+    assert!(joined.starts_with("/root"));
+    assert!(joined.components().skip(1).all(|part| matches!(part, std::path::Component::Normal(_))));
+}
+
+/// The store of known servers. What was read is written so that it reads back as the same.
+pub fn known_servers(data: &[u8]) {
+    if let Ok(document) = Document::parse(data) {
+        assert_eq!(Document::parse(document.to_string().as_bytes()).as_ref(), Ok(&document));
+        for record in document.records() {
+            assert_eq!(document.fingerprint(&record.server), Some(record.fingerprint));
+        }
+    }
+    if let Ok(text) = std::str::from_utf8(data)
+        && let Ok(address) = parse_address(text)
+    {
+        assert_eq!(parse_address(&address.to_string()), Ok(address));
+    }
+}
+
+/// A ticket, and the values that stand in tickets and file names.
+pub fn ticket(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    if let Ok(ticket) = text.parse::<Ticket>() {
+        let written = ticket.to_string();
+        is_inert(&written);
+        assert_eq!(written.parse(), Ok(ticket));
+    }
+    if let Ok(fingerprint) = text.parse::<Fingerprint>() {
+        assert_eq!(fingerprint.to_string(), text.to_ascii_lowercase());
+    }
+    if let Ok(etag) = text.parse::<ETag>() {
+        assert_eq!(etag.as_str(), text);
+        assert!((1..=64).contains(&text.len()) && !text.contains(['/', '.', '\0']));
+    }
+}
+
+fn is_inert(text: &str) {
+    assert!(!text.contains(|c: char| c.is_control() || ('\u{202a}'..='\u{202e}').contains(&c)), "{text:?}");
+}
+
+/// The outcome of a future that never waits.
+fn ready<F: Future>(future: F) -> F::Output {
+    match std::pin::pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(output) => output,
+        Poll::Pending => unreachable!("everything is there"),
+    }
+}
+
+/// A stream that has arrived.
+struct Pieces {
+    /// In order; taken from the end where they may come out of order.
+    chunks: VecDeque<Chunk>,
+    backwards: bool,
+}
+
+impl Pieces {
+    fn new(shape: u8, stream: &[u8]) -> Self {
+        let length = usize::from(shape >> 1) + 1;
+        let pieces = stream.chunks(length).enumerate();
+        let chunks =
+            pieces.map(|(n, piece)| Chunk { offset: (n * length) as u64, bytes: Bytes::copy_from_slice(piece) });
+        Self { chunks: chunks.collect(), backwards: shape & 1 == 1 }
+    }
+}
+
+impl ChunkSource for Pieces {
+    fn poll_chunk(&mut self, _: &mut Context<'_>, _: usize, order: Order) -> Poll<Result<Option<Chunk>, StreamError>> {
+        let from_the_end = self.backwards && order == Order::Unordered;
+        Poll::Ready(Ok(if from_the_end { self.chunks.pop_back() } else { self.chunks.pop_front() }))
+    }
+
+    fn stop(&mut self, _: StatusCode) {}
+}
