@@ -2,10 +2,11 @@
 
 use std::fmt;
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::time::Duration;
 
 use qfs_core::model::{Fingerprint, Token};
-use qfs_core::transport::ClientTuning;
+use qfs_core::transport::{ClientTuning, Identity};
 
 /// Where a server is.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -26,6 +27,16 @@ impl fmt::Display for ServerAddress {
     }
 }
 
+/// What makes a server the right one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Vouching {
+    /// Its key: pinned, or known (PROTOCOL §1.3).
+    #[default]
+    Key,
+    /// A certificate for its name from an authority that this machine believes. A pin must be met besides.
+    Certificate,
+}
+
 /// How to connect, and how long to try.
 #[derive(Debug, Clone)]
 pub struct ConnectConfig {
@@ -35,6 +46,10 @@ pub struct ConnectConfig {
     pub pin: Option<Fingerprint>,
     /// What is shown with every request, and so to nobody whose key is not trusted.
     pub token: Option<Token>,
+    /// Whom to believe.
+    pub vouching: Vouching,
+    /// The certificate to show to a server that asks for one.
+    pub identity: Option<Arc<Identity>>,
     /// Transport numbers.
     pub tuning: ClientTuning,
     /// How long the first connection may take.

@@ -5,7 +5,7 @@ use qfs_core::framing::FrameError;
 use qfs_core::model::{Digest, Fingerprint, PathError, RemotePath};
 use qfs_core::store::StoreError;
 use qfs_core::stream::{Lost, StreamError};
-use qfs_core::transport::ConnectError;
+use qfs_core::transport::{CertificateFault, ConnectError, RootsError};
 use qfs_core::wire::{DecodeError, RemoteError, StatusCode};
 
 use crate::config::ServerAddress;
@@ -21,6 +21,9 @@ pub enum Failure {
     /// The server's key is not trusted; can happen when reconnecting.
     #[error("{0}")]
     Untrusted(String),
+    /// The server lets in only clients with a certificate that it accepts.
+    #[error("the server refused the connection: {0}")]
+    CertificateRefused(Lost),
     /// The server refused.
     #[error("{0}")]
     Refused(RemoteError),
@@ -86,7 +89,9 @@ impl Failure {
             Self::ConnectionLost(_) => FailureClass::Connection,
             Self::Untrusted(_) => FailureClass::Trust,
             Self::Refused(error) if error.code == StatusCode::CHANGED => FailureClass::Integrity,
-            Self::Refused(_) | Self::InvalidName(_) | Self::NoMatch => FailureClass::Refused,
+            Self::CertificateRefused(_) | Self::Refused(_) | Self::InvalidName(_) | Self::NoMatch => {
+                FailureClass::Refused
+            }
             Self::DigestMismatch { .. } | Self::Changed | Self::Protocol(_) => FailureClass::Integrity,
             Self::Exists | Self::BelowFile(_) | Self::NoSpace(_) | Self::Local(_) => FailureClass::Local,
             Self::Interrupted => FailureClass::Interrupted,
@@ -99,6 +104,7 @@ impl Failure {
         match self {
             Self::ConnectionLost(_) => "connection_lost",
             Self::Untrusted(_) => "untrusted",
+            Self::CertificateRefused(_) => "certificate_refused",
             Self::Refused(error) => error.code.name().unwrap_or("refused"),
             Self::InvalidName(_) | Self::NoMatch => "not_found",
             Self::DigestMismatch { .. } => "digest_mismatch",
@@ -150,6 +156,7 @@ impl AttemptError {
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
+            Self::Lost(Lost::CertificateRefused(_)) => false,
             Self::Lost(_) | Self::Stale => true,
             Self::Remote(error) => error.code.is_transient(),
             Self::Protocol(_) | Self::DigestMismatch { .. } | Self::Final(_) => false,
@@ -161,6 +168,7 @@ impl AttemptError {
     #[must_use]
     pub fn into_failure(self) -> Failure {
         match self {
+            Self::Lost(lost @ Lost::CertificateRefused(_)) => Failure::CertificateRefused(lost),
             Self::Lost(lost) => Failure::ConnectionLost(lost.to_string()),
             Self::Remote(error) if error.code == StatusCode::CHANGED => Failure::Changed,
             Self::Remote(error) => Failure::Refused(error),
@@ -266,6 +274,17 @@ pub enum SessionError {
         /// What it shows.
         source: ConnectError,
     },
+    /// The server's certificate does not do, where names, dates and issuers count.
+    #[error("{server} is not trusted: {source}")]
+    Certificate {
+        /// Where.
+        server: ServerAddress,
+        /// What is wrong.
+        source: CertificateFault,
+    },
+    /// No authority is known that could vouch for a server.
+    #[error("no server can be trusted: {0}")]
+    Roots(#[from] RootsError),
     /// Connected, and the key is not trusted.
     #[error(transparent)]
     Trust(#[from] TrustError),
@@ -276,8 +295,13 @@ impl SessionError {
     #[must_use]
     pub fn class(&self) -> FailureClass {
         match self {
+            Self::Connect { source: ConnectError::Lost(Lost::CertificateRefused(_)), .. } => FailureClass::Refused,
             Self::Resolve { .. } | Self::Connect { .. } => FailureClass::Connection,
-            Self::WrongKey { .. } | Self::Impostor { .. } | Self::Trust(_) => FailureClass::Trust,
+            Self::WrongKey { .. }
+            | Self::Impostor { .. }
+            | Self::Certificate { .. }
+            | Self::Roots(_)
+            | Self::Trust(_) => FailureClass::Trust,
         }
     }
 

@@ -8,11 +8,13 @@ use std::time::{Duration, Instant};
 use qfs_core::model::{Fingerprint, Token};
 use qfs_core::observe::{Event, Observer};
 use qfs_core::stream::Lost;
-use qfs_core::transport::{ClientEndpoint, ConnectError, Connection, PathReport, SocketBuffers, Trust};
+use qfs_core::transport::{
+    ClientEndpoint, ConnectError, Connection, PathReport, Roots, RootsError, SocketBuffers, Trust,
+};
 use qfs_core::wire::StatusCode;
 use tokio::task::JoinSet;
 
-use crate::config::ConnectConfig;
+use crate::config::{ConnectConfig, Vouching};
 use crate::error::{Failure, FailureClass, SessionError};
 use crate::trust::TrustStore;
 
@@ -41,7 +43,8 @@ pub struct Session {
 struct Inner {
     config: ConnectConfig,
     observer: Arc<dyn Observer>,
-    fingerprint: Fingerprint,
+    /// Whom further connections may meet.
+    trust: Trust,
     live: Mutex<Live>,
     /// Held by whoever reconnects; the others wait for it.
     reconnecting: tokio::sync::Mutex<()>,
@@ -82,17 +85,14 @@ impl Session {
         trust: Arc<dyn TrustStore>,
         observer: Arc<dyn Observer>,
     ) -> Result<Self, SessionError> {
-        let (pin, from_store) = match config.pin {
-            Some(pin) => (Some(pin), false),
-            None => (trust.lookup(&config.server)?, true),
-        };
-        let wanted = pin.map_or(Trust::AnyKey, Trust::Pinned);
-        let link = connect(&config, wanted, config.patience).await.map_err(|e| with_origin(e, from_store))?;
+        let (wanted, from_store) = wanted(&config, &*trust).await?;
+        let is_open = matches!(wanted, Trust::AnyKey);
+        let link = connect(&config, &wanted, config.patience).await.map_err(|e| with_origin(e, from_store))?;
         let presented = link.connection.peer_fingerprint().ok_or_else(|| SessionError::Connect {
             server: config.server.clone(),
             source: ConnectError::Handshake("the server shows no key".to_owned()),
         })?;
-        if pin.is_none() {
+        if is_open {
             let peer = link.connection.remote_address().ip();
             let server = config.server.clone();
             // May ask a person: not on the thread that keeps the connection alive.
@@ -108,7 +108,7 @@ impl Session {
                 return Err(error.into());
             }
         }
-        Ok(Self::over(link, config, observer, presented))
+        Ok(Self::over(link, config, observer, again(wanted, presented)))
     }
 
     /// This session and further ones to the same server, `connections` in all. They must show the key this one has.
@@ -119,21 +119,19 @@ impl Session {
         let mut sessions = vec![self.clone()];
         while sessions.len() < connections.map_or(1, NonZeroUsize::get) {
             let config = self.inner.config.clone();
-            let link = connect(&config, Trust::Pinned(self.inner.fingerprint), config.patience).await;
-            let link = link.map_err(|error| match error.class() {
-                FailureClass::Trust => Failure::Untrusted(error.to_string()),
-                _ => Failure::ConnectionLost(error.to_string()),
-            })?;
-            sessions.push(Self::over(link, config, Arc::clone(&self.inner.observer), self.inner.fingerprint));
+            let link = connect(&config, &self.inner.trust, config.patience).await;
+            let link =
+                link.map_err(|error| final_failure(&error).unwrap_or(Failure::ConnectionLost(error.to_string())))?;
+            sessions.push(Self::over(link, config, Arc::clone(&self.inner.observer), self.inner.trust.clone()));
         }
         Ok(sessions)
     }
 
-    fn over(link: Link, config: ConnectConfig, observer: Arc<dyn Observer>, fingerprint: Fingerprint) -> Self {
+    fn over(link: Link, config: ConnectConfig, observer: Arc<dyn Observer>, trust: Trust) -> Self {
         let inner = Inner {
             config,
             observer,
-            fingerprint,
+            trust,
             live: Mutex::new(Live { link, generation: 0 }),
             reconnecting: tokio::sync::Mutex::default(),
             progress: Mutex::new(Instant::now()),
@@ -144,8 +142,8 @@ impl Session {
 
     /// The server's key.
     #[must_use]
-    pub fn fingerprint(&self) -> Fingerprint {
-        self.inner.fingerprint
+    pub fn fingerprint(&self) -> Option<Fingerprint> {
+        self.inner.live().link.connection.peer_fingerprint()
     }
 
     /// What is shown with every request.
@@ -184,6 +182,9 @@ impl Session {
     /// # Errors
     /// [`Failure::ConnectionLost`] when the time is up, [`Failure::Untrusted`] when the server came back with another key.
     pub async fn renew(&self, lost: &Lease, why: &Lost) -> Result<Lease, Failure> {
+        if let Lost::CertificateRefused(_) = why {
+            return Err(Failure::CertificateRefused(why.clone()));
+        }
         let _turn = self.inner.reconnecting.lock().await;
         let current = self.lease();
         if current.generation != lost.generation {
@@ -203,12 +204,12 @@ impl Session {
             wait = (wait * 2).min(LONGEST_WAIT);
             let left = if attempt > 1 { self.time_left().max(FIRST_WAIT) } else { RECONNECT_PATIENCE };
             let patience = RECONNECT_PATIENCE.min(left);
-            match connect(&self.inner.config, Trust::Pinned(self.inner.fingerprint), patience).await {
+            match connect(&self.inner.config, &self.inner.trust, patience).await {
                 Ok(link) => return Ok(self.install(link, lost.generation + 1)),
-                Err(error) if error.class() == FailureClass::Trust => {
-                    return Err(Failure::Untrusted(error.to_string()));
-                }
-                Err(error) => reason = error.to_string(),
+                Err(error) => match final_failure(&error) {
+                    Some(failure) => return Err(failure),
+                    None => reason = error.to_string(),
+                },
             }
         }
         Err(Failure::ConnectionLost(reason))
@@ -269,6 +270,38 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Whom the first connection may meet, and whether the store of known servers says so.
+async fn wanted(config: &ConnectConfig, trust: &dyn TrustStore) -> Result<(Trust, bool), SessionError> {
+    if config.vouching == Vouching::Certificate {
+        let loaded = tokio::task::spawn_blocking(Roots::of_this_machine).await;
+        let roots = loaded.unwrap_or_else(|e| Err(RootsError::Nobody(format!(": {e}"))))?;
+        return Ok((Trust::Certified { roots, pin: config.pin }, false));
+    }
+    Ok(match config.pin {
+        Some(pin) => (Trust::Pinned(pin), false),
+        None => (trust.lookup(&config.server)?.map_or(Trust::AnyKey, Trust::Pinned), true),
+    })
+}
+
+/// Whom further connections may meet: where a key counts, that key.
+fn again(first: Trust, presented: Fingerprint) -> Trust {
+    match first {
+        Trust::Certified { .. } => first,
+        Trust::Pinned(_) | Trust::AnyKey => Trust::Pinned(presented),
+    }
+}
+
+/// What a connection that was not made is reported as, when another attempt would end alike.
+fn final_failure(error: &SessionError) -> Option<Failure> {
+    match (error, error.class()) {
+        (_, FailureClass::Trust) => Some(Failure::Untrusted(error.to_string())),
+        (SessionError::Connect { source: ConnectError::Lost(lost @ Lost::CertificateRefused(_)), .. }, _) => {
+            Some(Failure::CertificateRefused(lost.clone()))
+        }
+        _ => None,
+    }
+}
+
 fn with_origin(error: SessionError, from_the_store: bool) -> SessionError {
     match error {
         SessionError::WrongKey { server, expected, presented, .. } => {
@@ -279,7 +312,7 @@ fn with_origin(error: SessionError, from_the_store: bool) -> SessionError {
 }
 
 /// Connects to whichever of the host's addresses answers first, starting one after another (RFC 8305).
-async fn connect(config: &ConnectConfig, trust: Trust, patience: Duration) -> Result<Link, SessionError> {
+async fn connect(config: &ConnectConfig, trust: &Trust, patience: Duration) -> Result<Link, SessionError> {
     let deadline = tokio::time::Instant::now() + patience;
     let addresses = resolve(config, deadline).await?;
     let mut attempts = JoinSet::new();
@@ -287,9 +320,9 @@ async fn connect(config: &ConnectConfig, trust: Trust, patience: Duration) -> Re
     let mut last = ConnectError::NoAnswer;
     loop {
         if let Some(address) = addresses.next() {
-            let (host, tuning) = (config.server.host.clone(), config.tuning.clone());
+            let (config, trust) = (config.clone(), trust.clone());
             let patience = deadline.saturating_duration_since(tokio::time::Instant::now());
-            attempts.spawn(async move { connect_one(address, &host, trust, tuning, patience).await });
+            attempts.spawn(async move { connect_one(address, &config, trust, patience).await });
         }
         let stagger = async {
             match addresses.peek() {
@@ -312,13 +345,12 @@ async fn connect(config: &ConnectConfig, trust: Trust, patience: Duration) -> Re
 
 async fn connect_one(
     address: SocketAddr,
-    host: &str,
+    config: &ConnectConfig,
     trust: Trust,
-    tuning: qfs_core::transport::ClientTuning,
     patience: Duration,
 ) -> Result<Link, ConnectError> {
-    let endpoint = Arc::new(ClientEndpoint::bind(address.ip())?);
-    let connection = endpoint.connect(address, host, trust, &tuning, patience).await?;
+    let endpoint = Arc::new(ClientEndpoint::bind(address.ip())?.with_identity(config.identity.clone()));
+    let connection = endpoint.connect(address, &config.server.host, trust, &config.tuning, patience).await?;
     Ok(Link { endpoint, connection })
 }
 
@@ -329,6 +361,7 @@ fn classify(config: &ConnectConfig, error: ConnectError) -> SessionError {
             SessionError::WrongKey { server, expected, presented, from_store: false }
         }
         source @ ConnectError::Unproven { .. } => SessionError::Impostor { server, source },
+        ConnectError::Certificate(source) => SessionError::Certificate { server, source },
         source => SessionError::Connect { server, source },
     }
 }

@@ -93,6 +93,12 @@ pub enum Lost {
     /// The peer closed it.
     #[error("the other side closed the connection: {0}")]
     Closed(StatusCode),
+    /// The server lets in only clients with a certificate that it accepts.
+    #[error("no connection without a client certificate: {0}")]
+    CertificateRefused(
+        /// What is wrong with ours.
+        &'static str,
+    ),
     /// This side closed it.
     #[error("the connection was closed here")]
     ClosedHere,

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use qfs_core::transport::ServerTuning;
+use qfs_core::transport::{Roots, ServerTuning};
 
 use crate::access::Gate;
 use crate::digest_file::DigestFile;
@@ -13,6 +13,8 @@ use crate::digest_file::DigestFile;
 pub struct ServerConfig {
     /// Where to listen; port 0: any free one.
     pub address: SocketAddr,
+    /// Who vouches for clients; None: everybody may read.
+    pub clients: Option<Roots>,
     /// What a connection may cost QUIC.
     pub tuning: ServerTuning,
     /// How much at once.
@@ -31,6 +33,7 @@ impl ServerConfig {
     pub fn new(address: SocketAddr) -> Self {
         Self {
             address,
+            clients: None,
             tuning: ServerTuning::default(),
             limits: Limits::default(),
             deadlines: Deadlines::default(),

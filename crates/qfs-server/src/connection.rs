@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use qfs_core::store::Store;
-use qfs_core::transport::{Connection, Incoming, QuicRequestReader, QuicSink};
+use qfs_core::transport::{Connection, Incoming, PeerCertificate, QuicRequestReader, QuicSink};
 use qfs_core::wire::StatusCode;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout_at};
@@ -23,6 +23,8 @@ use crate::server::Shared;
 struct Client {
     connection: Connection,
     peer: SocketAddr,
+    /// Who it is, where clients must show a certificate.
+    certificate: Option<PeerCertificate>,
     quota: Quota,
     /// Whether a whole request has come.
     heard: AtomicBool,
@@ -41,10 +43,12 @@ pub(crate) async fn serve<S: Store>(shared: Arc<Shared<S>>, incoming: Incoming, 
         Err(_) => return debug!(%peer, "handshake timed out"),
     };
     admitted.established();
-    info!(%peer, "connected");
+    let certificate = connection.peer_certificate();
+    info!(%peer, client = certificate.as_ref().map(tracing::field::display), "connected");
     let client = Arc::new(Client {
         connection,
         peer,
+        certificate,
         quota: Quota::new(&shared.limits, shared.budget.share()),
         heard: AtomicBool::new(false),
         abandoned: Mutex::new(Abandoned::new(&shared.limits, Instant::now())),
@@ -110,11 +114,12 @@ async fn serve_stream<S: Store>(
     }
     let (command, name) = outcome.describe();
     let (peer, bytes, seconds) = (client.peer, reply.sent(), start.elapsed().as_secs_f64());
+    let who = client.certificate.as_ref().map(tracing::field::display);
     match outcome.error {
-        None => info!(%peer, command, name, token = outcome.token, bytes, seconds, "answered"),
+        None => info!(%peer, client = who, command, name, token = outcome.token, bytes, seconds, "answered"),
         Some(error) => {
             let code = error.status().map(tracing::field::display);
-            info!(%peer, command, name, token = outcome.token, bytes, seconds, code, error = %error, "failed");
+            info!(%peer, client = who, command, name, token = outcome.token, bytes, seconds, code, error = %error, "failed");
         }
     }
 }

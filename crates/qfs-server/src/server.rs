@@ -90,7 +90,7 @@ impl<S: Store> Server<S> {
     /// # Errors
     /// [`TransportError::Bind`] when the port is taken or not allowed.
     pub fn bind(config: ServerConfig, identity: &Identity, store: S) -> Result<Self, TransportError> {
-        let listener = Listener::bind(config.address, identity, config.tuning)?;
+        let listener = Listener::bind_for(config.address, identity, config.tuning, config.clients.as_ref())?;
         let address = listener.local_addr()?;
         let limits = config.limits;
         let shared = Shared {

@@ -2,13 +2,14 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 
 use quinn::crypto::rustls::QuicServerConfig;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
 use tokio::sync::oneshot;
 
 use crate::certificates::{Subject, self_signed};
@@ -17,6 +18,7 @@ use crate::certificates::{Subject, self_signed};
 #[derive(Debug)]
 pub struct Impostor {
     address: SocketAddr,
+    asked_for: Arc<Mutex<Option<String>>>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -27,7 +29,8 @@ impl Impostor {
     /// # Errors
     /// When `certificate` is none, or there is no socket, key or thread.
     pub fn start(ip: IpAddr, certificate: &str) -> io::Result<Self> {
-        let config = config(certificate)?;
+        let asked_for = Arc::new(Mutex::new(None));
+        let config = config(certificate, Arc::clone(&asked_for))?;
         let (bound, address) = mpsc::channel();
         let (stop, stopped) = oneshot::channel();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -45,13 +48,19 @@ impl Impostor {
             });
         })?;
         let address = address.recv().map_err(io::Error::other)?.map_err(io::Error::other)??;
-        Ok(Self { address, stop: Some(stop), thread: Some(thread) })
+        Ok(Self { address, asked_for, stop: Some(stop), thread: Some(thread) })
     }
 
     /// Where it listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The host name in the last client's server name indication (RFC 6066 §3).
+    #[must_use]
+    pub fn asked_for(&self) -> Option<String> {
+        self.asked_for.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -66,13 +75,13 @@ impl Drop for Impostor {
 }
 
 /// A TLS configuration whose certificate and key do not belong together, which rustls makes only when it is forced to.
-fn config(certificate: &str) -> io::Result<quinn::ServerConfig> {
+fn config(certificate: &str, asked_for: Arc<Mutex<Option<String>>>) -> io::Result<quinn::ServerConfig> {
     let copied = CertificateDer::from_pem_slice(certificate.as_bytes()).map_err(io::Error::other)?;
     let own = self_signed(Subject::new("impostor", &[]))?;
     let key = PrivateKeyDer::from_pem_slice(own.key.as_bytes()).map_err(io::Error::other)?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let signer = provider.key_provider.load_private_key(key).map_err(io::Error::other)?;
-    let shown = SingleCertAndKey::from(CertifiedKey::new(vec![copied], signer));
+    let shown = Shown { key: Arc::new(CertifiedKey::new(vec![copied], signer)), asked_for };
     let mut tls = rustls::ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(io::Error::other)?
@@ -81,6 +90,21 @@ fn config(certificate: &str) -> io::Result<quinn::ServerConfig> {
     tls.alpn_protocols = vec![qfs_core::wire::ALPN.to_vec()];
     let tls = QuicServerConfig::try_from(tls).map_err(io::Error::other)?;
     Ok(quinn::ServerConfig::with_crypto(Arc::new(tls)))
+}
+
+/// Shows the same to everybody, and remembers whom they asked for.
+#[derive(Debug)]
+struct Shown {
+    key: Arc<CertifiedKey>,
+    asked_for: Arc<Mutex<Option<String>>>,
+}
+
+impl ResolvesServerCert for Shown {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let asked_for = hello.server_name().map(str::to_owned);
+        *self.asked_for.lock().unwrap_or_else(PoisonError::into_inner) = asked_for;
+        Some(Arc::clone(&self.key))
+    }
 }
 
 /// Lets everybody in who believes it; what they ask stays unanswered.

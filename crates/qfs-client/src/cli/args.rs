@@ -103,6 +103,26 @@ pub(crate) struct Options {
         action = ArgAction::SetTrue)]
     pub(crate) accept_new: bool,
 
+    /// What makes a server the right one: `pin`, its key; `system`, a certificate for its name that this machine's authorities vouch for
+    #[arg(
+        long,
+        global = true,
+        value_name = "HOW",
+        env = "QFS_TLS",
+        hide_env_values = true,
+        default_value = "pin",
+        hide_possible_values = true
+    )]
+    pub(crate) tls: Tls,
+
+    /// Certificate to show to a server that asks for one, PEM
+    #[arg(long, global = true, value_name = "FILE", env = "QFS_CLIENT_CERT", hide_env_values = true)]
+    pub(crate) client_cert: Option<PathBuf>,
+
+    /// Its key, PEM; nobody else may be able to read it
+    #[arg(long, global = true, value_name = "FILE", env = "QFS_CLIENT_KEY", hide_env_values = true)]
+    pub(crate) client_key: Option<PathBuf>,
+
     /// Where files are put; made if missing
     #[arg(
         long,
@@ -246,6 +266,15 @@ pub(crate) struct ServerKey {
     /// Its key; without it, the server is asked, and on a terminal you are
     #[arg(value_name = "sha256:HEX")]
     pub(crate) key: Option<Fingerprint>,
+}
+
+/// What makes a server the right one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Tls {
+    /// Its key.
+    Pin,
+    /// A certificate for its name.
+    System,
 }
 
 /// When a file counts as done.

@@ -50,7 +50,7 @@ impl Context {
         let connected = Session::connect(self.settings.connect.clone(), trust, observer).await;
         let session = connected.map_err(|e| problem::of_session(&e))?;
         let buffers = session.socket_buffers();
-        tracing::info!(peer = %session.peer(), key = %session.fingerprint(), ?buffers, "connected");
+        tracing::info!(peer = %session.peer(), key = session.fingerprint().map(tracing::field::display), ?buffers, "connected");
         if buffers.are_short() {
             tracing::info!("larger net.core.rmem_max and net.core.wmem_max would help on fast networks");
         }

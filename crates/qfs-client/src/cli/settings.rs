@@ -3,16 +3,17 @@
 use std::ffi::OsString;
 use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::builder::Resettable;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _};
-use qfs_client::config::{ConnectConfig, FetchConfig, ServerAddress};
+use qfs_client::config::{ConnectConfig, FetchConfig, ServerAddress, Vouching};
 use qfs_client::known_servers::{KnownServers, store_path};
 use qfs_core::model::{Fingerprint, Ticket, Token};
-use qfs_core::transport::ClientTuning;
+use qfs_core::transport::{ClientTuning, Identity};
 
-use super::args::{Args, Command, Fsync, Options, TrustCommand};
+use super::args::{Args, Command, Fsync, Options, Tls, TrustCommand};
 use super::exit::Exit;
 use super::report::Problem;
 use super::secret;
@@ -57,7 +58,10 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<(Setting
     let (ticket, ticket_from) = settle_ticket(&args.options, &matches, command.as_ref())?;
     let (server, pin) = settle_server(&args.options, &matches, ticket.as_ref(), ticket_from)?;
     let token = settle_token(&args.options, &matches, ticket.and_then(|ticket| ticket.token))?;
-    Ok((settings(args.options, json, server, pin, token), command))
+    let identity = client_identity(&args.options)?;
+    let mut settings = settings(args.options, json, server, pin, token);
+    settings.connect.identity = identity;
+    Ok((settings, command))
 }
 
 fn settings(
@@ -73,6 +77,11 @@ fn settings(
             server,
             pin,
             token,
+            vouching: match options.tls {
+                Tls::Pin => Vouching::Key,
+                Tls::System => Vouching::Certificate,
+            },
+            identity: None,
             tuning,
             patience: options.connect_timeout,
             retry_timeout: options.retry_timeout,
@@ -216,6 +225,22 @@ fn settle_server(
         },
     };
     Ok((server, Some(pin)))
+}
+
+/// The certificate to show, where one is named.
+fn client_identity(options: &Options) -> Result<Option<Arc<Identity>>, Refusal> {
+    match (&options.client_cert, &options.client_key) {
+        (None, None) => Ok(None),
+        (Some(certificate), Some(key)) => match Identity::from_files(certificate, key) {
+            Ok(identity) => Ok(Some(Arc::new(identity))),
+            Err(error) => {
+                let hint = error.hint();
+                Err(Refusal::Problem(Problem::local("cannot use the client certificate", error).hint(hint)))
+            }
+        },
+        (Some(_), None) => Err(usage("--client-cert needs --client-key", "name the file of the certificate's key")),
+        (None, Some(_)) => Err(usage("--client-key needs --client-cert", "name the file of the key's certificate")),
+    }
 }
 
 fn usage(what: &str, hint: &str) -> Refusal {

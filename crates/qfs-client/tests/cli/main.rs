@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests make and read the files that the programs exchange")]
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed, which is its job")]
 
+mod certificates;
 mod common;
 mod exit_codes;
 mod fake;

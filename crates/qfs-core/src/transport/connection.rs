@@ -9,6 +9,7 @@ use quinn::{ConnectionError, VarInt};
 use rustls::pki_types::CertificateDer;
 
 use super::identity::fingerprint_of;
+use super::peer_certificate::PeerCertificate;
 use super::streams::{QuicRequestReader, QuicSink, QuicSource};
 use super::tuning::{INITIAL_SEND_WINDOW, MAX_RECEIVE_WINDOW, MAX_SEND_WINDOW};
 use crate::model::Fingerprint;
@@ -91,7 +92,15 @@ impl Connection {
         self.inner.stable_id()
     }
 
-    /// The key that the peer proved to hold; None on the server, where clients show none.
+    /// The certificate that the client proved to hold; None when it was not asked for one.
+    #[must_use]
+    pub fn peer_certificate(&self) -> Option<PeerCertificate> {
+        let identity = self.inner.peer_identity()?;
+        let chain = identity.downcast::<Vec<CertificateDer<'static>>>().ok()?;
+        PeerCertificate::of(chain.first()?)
+    }
+
+    /// The key that the peer proved to hold; None on the server, unless it asks clients for certificates.
     #[must_use]
     pub fn peer_fingerprint(&self) -> Option<Fingerprint> {
         let identity = self.inner.peer_identity()?;
@@ -196,8 +205,25 @@ pub(super) fn lost(error: &ConnectionError) -> Lost {
         ConnectionError::Reset => Lost::Restarted,
         ConnectionError::LocallyClosed => Lost::ClosedHere,
         ConnectionError::ApplicationClosed(close) => Lost::Closed(StatusCode::from_quic(close.error_code.into_inner())),
+        ConnectionError::ConnectionClosed(close) => match certificate_alert(u64::from(close.error_code)) {
+            Some(why) => Lost::CertificateRefused(why),
+            None => Lost::Transport(error.to_string()),
+        },
         other => Lost::Transport(other.to_string()),
     }
+}
+
+/// What a server's TLS alert says of the client's certificate (RFC 8446 §6.2 as a QUIC error, RFC 9001 §4.8); None for others. A
+/// client is told after its half of the handshake: the connection seems made, and ends.
+fn certificate_alert(code: u64) -> Option<&'static str> {
+    Some(match code.checked_sub(0x100)? {
+        116 => "the server wants one, and none was shown",
+        48 => "the server does not know who issued it",
+        45 => "it has expired",
+        44 => "it was revoked",
+        42 | 43 | 46 | 49 | 51 => "the server does not accept it",
+        _ => return None,
+    })
 }
 
 #[cfg(test)]

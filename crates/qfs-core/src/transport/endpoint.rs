@@ -12,7 +12,8 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use super::connection::{Connection, lost};
 use super::identity::Identity;
-use super::tls::{self, Refusal, Trust};
+use super::roots::Roots;
+use super::tls::{self, CertificateFault, Refusal, Trust};
 use super::tuning::{ClientTuning, MAX_RECEIVED_PAYLOAD, REQUEST_WINDOW, SOCKET_BUFFER_BYTES, ServerTuning, path_mtu};
 use crate::model::Fingerprint;
 use crate::stream::Lost;
@@ -62,6 +63,9 @@ pub enum ConnectError {
         /// The key of the certificate.
         presented: Fingerprint,
     },
+    /// The server's certificate does not do, where it is to.
+    #[error(transparent)]
+    Certificate(CertificateFault),
     /// The server breaks TLS.
     #[error("the handshake failed: {0}")]
     Handshake(String),
@@ -113,8 +117,21 @@ impl Listener {
     /// # Errors
     /// [`TransportError::Bind`] when the port is taken or not allowed.
     pub fn bind(address: SocketAddr, identity: &Identity, tuning: ServerTuning) -> Result<Self, TransportError> {
+        Self::bind_for(address, identity, tuning, None)
+    }
+
+    /// The same, for clients alone that hold a certificate which one of `clients` vouches for, where there are any.
+    ///
+    /// # Errors
+    /// As [`Self::bind`].
+    pub fn bind_for(
+        address: SocketAddr,
+        identity: &Identity,
+        tuning: ServerTuning,
+        clients: Option<&Roots>,
+    ) -> Result<Self, TransportError> {
         let (socket, buffers) = bind_socket(address).map_err(|source| TransportError::Bind { address, source })?;
-        let crypto = QuicServerConfig::try_from(tls::server_config(identity)?)
+        let crypto = QuicServerConfig::try_from(tls::server_config(identity, clients)?)
             .map_err(|e| rustls::Error::General(e.to_string()))?;
         let mut template = quinn::ServerConfig::with_crypto(Arc::new(crypto));
         template
@@ -190,6 +207,7 @@ const INCOMING_BUFFER_BYTES: u64 = 16 << 10;
 #[derive(Debug)]
 pub struct ClientEndpoint {
     endpoint: Endpoint,
+    identity: Option<Arc<Identity>>,
     buffers: SocketBuffers,
 }
 
@@ -205,7 +223,14 @@ impl ClientEndpoint {
         let mut config = EndpointConfig::default();
         accept_large_payloads(&mut config);
         let endpoint = Endpoint::new(config, None, socket, Arc::new(TokioRuntime))?;
-        Ok(Self { endpoint, buffers })
+        Ok(Self { endpoint, identity: None, buffers })
+    }
+
+    /// Has a certificate to show to servers that ask for one.
+    #[must_use]
+    pub fn with_identity(mut self, identity: Option<Arc<Identity>>) -> Self {
+        self.identity = identity;
+        self
     }
 
     /// What the kernel granted for socket buffers.
@@ -226,7 +251,7 @@ impl ClientEndpoint {
         tuning: &ClientTuning,
         patience: Duration,
     ) -> Result<Connection, ConnectError> {
-        let (crypto, verdict) = tls::client_config(trust).map_err(TransportError::from)?;
+        let (crypto, verdict) = tls::client_config(trust, self.identity.as_deref()).map_err(TransportError::from)?;
         let crypto = QuicClientConfig::try_from(crypto).map_err(|e| ConnectError::Handshake(e.to_string()))?;
         let mut config = quinn::ClientConfig::new(Arc::new(crypto));
         config.transport_config(tuning.transport(path_mtu(peer.ip())));
@@ -243,6 +268,7 @@ impl ClientEndpoint {
             match verdict.refusal() {
                 Some(Refusal::WrongKey { expected, presented }) => ConnectError::WrongKey { expected, presented },
                 Some(Refusal::Unproven { presented }) => ConnectError::Unproven { presented },
+                Some(Refusal::Certificate(fault)) => ConnectError::Certificate(fault),
                 None => classify(&error),
             }
         })
@@ -278,6 +304,7 @@ fn classify(error: &ConnectionError) -> ConnectError {
         _ => None,
     };
     match error {
+        _ if matches!(lost(error), Lost::CertificateRefused(_)) => ConnectError::Lost(lost(error)),
         _ if code == Some(NO_APPLICATION_PROTOCOL) => ConnectError::OtherProtocol,
         ConnectionError::VersionMismatch => ConnectError::OtherProtocol,
         ConnectionError::TimedOut => ConnectError::NoAnswer,

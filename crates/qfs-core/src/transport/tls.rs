@@ -2,22 +2,73 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::WebPkiClientVerifier;
 use rustls::{CertificateError, DigitallySignedStruct, SignatureScheme};
 
 use super::identity::{Identity, fingerprint_of};
+use super::roots::Roots;
 use crate::model::Fingerprint;
 use crate::wire::ALPN;
 
 /// Which server key a client accepts in the handshake.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum Trust {
     /// This one only; nothing else about the certificate counts.
     Pinned(Fingerprint),
     /// Any key that the server proves to hold. The caller decides by the connection's fingerprint before it sends anything.
     AnyKey,
+    /// A certificate for the host's name that one of these authorities vouches for, as in the web (RFC 5280, RFC 6125).
+    Certified {
+        /// Whom this client believes.
+        roots: Roots,
+        /// The key it must have besides.
+        pin: Option<Fingerprint>,
+    },
+}
+
+/// What is wrong with a certificate where names, dates and issuers count.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CertificateFault {
+    /// Its time is over.
+    #[error("its certificate has expired")]
+    Expired,
+    /// Its time has not come.
+    #[error("its certificate is not valid yet")]
+    NotYetValid,
+    /// No authority that is believed stands behind it.
+    #[error("its certificate was issued by nobody whom this machine trusts")]
+    UnknownIssuer,
+    /// It is for others.
+    #[error("its certificate is for {}, not for this host", listed(.0))]
+    WrongName(
+        /// Whom it is for; a stranger's text.
+        Vec<String>,
+    ),
+    /// Something else.
+    #[error("its certificate is not valid: {0}")]
+    Other(String),
+}
+
+fn listed(names: &[String]) -> String {
+    if names.is_empty() { "nobody".to_owned() } else { names.join(", ") }
+}
+
+impl From<&CertificateError> for CertificateFault {
+    fn from(error: &CertificateError) -> Self {
+        match error {
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => Self::Expired,
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => Self::NotYetValid,
+            CertificateError::UnknownIssuer => Self::UnknownIssuer,
+            CertificateError::NotValidForName => Self::WrongName(Vec::new()),
+            CertificateError::NotValidForNameContext { presented, .. } => Self::WrongName(presented.clone()),
+            other => Self::Other(other.to_string()),
+        }
+    }
 }
 
 /// ring with AES-128-GCM first: the fastest cipher measured here, and every processor of this decade has AES instructions.
@@ -27,10 +78,21 @@ pub(super) fn provider() -> Arc<CryptoProvider> {
     Arc::new(provider)
 }
 
-pub(super) fn server_config(identity: &Identity) -> Result<rustls::ServerConfig, rustls::Error> {
-    let mut config = rustls::ServerConfig::builder_with_provider(provider())
+/// With `clients`, only those with a certificate that one of these authorities vouches for get in.
+pub(super) fn server_config(
+    identity: &Identity,
+    clients: Option<&Roots>,
+) -> Result<rustls::ServerConfig, rustls::Error> {
+    let provider = provider();
+    let verifier = match clients {
+        None => WebPkiClientVerifier::no_client_auth(),
+        Some(roots) => WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots.0), Arc::clone(&provider))
+            .build()
+            .map_err(|e| rustls::Error::General(e.to_string()))?,
+    };
+    let mut config = rustls::ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])?
-        .with_no_client_auth()
+        .with_client_cert_verifier(verifier)
         .with_single_cert(identity.chain.clone(), identity.key.clone_key())?;
     config.alpn_protocols = vec![ALPN.to_vec()];
     // 0-RTT data can be replayed by anybody who saw it.
@@ -38,16 +100,31 @@ pub(super) fn server_config(identity: &Identity) -> Result<rustls::ServerConfig,
     Ok(config)
 }
 
-pub(super) fn client_config(trust: Trust) -> Result<(rustls::ClientConfig, Arc<Verdict>), rustls::Error> {
+/// With `identity`, the client shows its certificate to a server that asks for one.
+pub(super) fn client_config(
+    trust: Trust,
+    identity: Option<&Identity>,
+) -> Result<(rustls::ClientConfig, Arc<Verdict>), rustls::Error> {
     let verdict = Arc::new(Verdict::default());
     let provider = provider();
     let algorithms = provider.signature_verification_algorithms;
-    let verifier = PinVerifier { trust, algorithms, verdict: Arc::clone(&verdict) };
-    let mut config = rustls::ClientConfig::builder_with_provider(provider)
+    let web = match &trust {
+        Trust::Certified { roots, .. } => Some(
+            WebPkiServerVerifier::builder_with_provider(Arc::clone(&roots.0), Arc::clone(&provider))
+                .build()
+                .map_err(|e| rustls::Error::General(e.to_string()))?,
+        ),
+        Trust::Pinned(_) | Trust::AnyKey => None,
+    };
+    let verifier = Verifier { trust, web, algorithms, verdict: Arc::clone(&verdict) };
+    let config = rustls::ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(verifier))
-        .with_no_client_auth();
+        .with_custom_certificate_verifier(Arc::new(verifier));
+    let mut config = match identity {
+        Some(identity) => config.with_client_auth_cert(identity.chain.clone(), identity.key.clone_key())?,
+        None => config.with_no_client_auth(),
+    };
     config.alpn_protocols = vec![ALPN.to_vec()];
     config.enable_early_data = false;
     config.resumption = rustls::client::Resumption::disabled();
@@ -65,6 +142,8 @@ pub(super) enum Refusal {
     WrongKey { expected: Fingerprint, presented: Fingerprint },
     /// It shows a certificate whose key it does not prove to hold.
     Unproven { presented: Fingerprint },
+    /// Its certificate does not do.
+    Certificate(CertificateFault),
 }
 
 impl Verdict {
@@ -78,31 +157,41 @@ impl Verdict {
 }
 
 /// Believes a key, not a name: chain, names and dates of the certificate are ignored, the signature that proves
-/// possession of the key is not.
+/// possession of the key is not. For [`Trust::Certified`], `web` checks chain, names and dates.
 #[derive(Debug)]
-struct PinVerifier {
+struct Verifier {
     trust: Trust,
+    web: Option<Arc<WebPkiServerVerifier>>,
     algorithms: WebPkiSupportedAlgorithms,
     verdict: Arc<Verdict>,
 }
 
-impl ServerCertVerifier for PinVerifier {
+impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
         let presented = fingerprint_of(end_entity)?;
-        match self.trust {
-            Trust::Pinned(expected) if expected != presented => {
-                self.verdict.refuse(Refusal::WrongKey { expected, presented });
-                Err(CertificateError::ApplicationVerificationFailure.into())
-            }
-            Trust::Pinned(_) | Trust::AnyKey => Ok(ServerCertVerified::assertion()),
+        let pin = match &self.trust {
+            Trust::Pinned(pin) => Some(*pin),
+            Trust::Certified { pin, .. } => *pin,
+            Trust::AnyKey => None,
+        };
+        if let Some(expected) = pin.filter(|pin| *pin != presented) {
+            self.verdict.refuse(Refusal::WrongKey { expected, presented });
+            return Err(CertificateError::ApplicationVerificationFailure.into());
         }
+        let Some(web) = &self.web else { return Ok(ServerCertVerified::assertion()) };
+        web.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now).inspect_err(|error| {
+            self.verdict.refuse(Refusal::Certificate(match error {
+                rustls::Error::InvalidCertificate(error) => error.into(),
+                other => CertificateFault::Other(other.to_string()),
+            }));
+        })
     }
 
     fn verify_tls12_signature(

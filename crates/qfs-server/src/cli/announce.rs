@@ -60,7 +60,16 @@ pub(crate) fn notices<S: qfs_core::store::Store>(args: &Args, server: &Server<S>
     if args.quiet {
         return;
     }
-    if let Some(text) = audience(server.local_addr(), server.gate().token_count()) {
+    if let Some(file) = &args.client_ca {
+        eprintln!(
+            "note: only clients with a certificate that an authority in {} has signed can list and read the published directory",
+            file.display()
+        );
+    }
+    let tokens = server.gate().token_count();
+    if (args.client_ca.is_none() || tokens.is_some())
+        && let Some(text) = audience(server.local_addr(), tokens)
+    {
         eprintln!("note: {text}");
     }
     let buffers = server.buffers();

@@ -50,6 +50,15 @@ pub(crate) struct Args {
     /// Who may list and read: `open`, everybody who reaches the port; `tokens`, who shows one of `token create`
     #[arg(long, env = "QFS_AUTH", value_name = "WHO", default_value = "open", hide_possible_values = true)]
     pub(crate) auth: Auth,
+    /// A certificate of your own instead: PEM chain, the server's first; needs --key
+    #[arg(long, env = "QFS_CERT", value_name = "FILE")]
+    pub(crate) cert: Option<PathBuf>,
+    /// Its key, PEM; nobody else may be able to read it
+    #[arg(long, env = "QFS_KEY", value_name = "FILE")]
+    pub(crate) key: Option<PathBuf>,
+    /// Let in only clients with a certificate that an authority of this PEM file has signed
+    #[arg(long, env = "QFS_CLIENT_CA", value_name = "FILE")]
+    pub(crate) client_ca: Option<PathBuf>,
     /// Time for running transfers to finish when told to stop (30, 30s, 500ms, 2m)
     #[arg(long, env = "QFS_DRAIN_TIMEOUT", value_name = "TIME", default_value = "30s", value_parser = duration)]
     pub(crate) drain_timeout: Duration,

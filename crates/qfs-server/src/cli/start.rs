@@ -6,9 +6,9 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use qfs_core::store::local::{Hidden, LocalStore};
-use qfs_core::transport::{Identity, ServerTuning, TransportError};
+use qfs_core::transport::{Identity, IdentityFileError, Roots, ServerTuning, TransportError};
 use qfs_server::tokens::TokenFile;
-use qfs_server::{Deadlines, DigestFile, Gate, IdentityDir, Limits, Server, ServerConfig};
+use qfs_server::{Deadlines, DigestFile, Gate, IdentityDir, IdentityDirError, Limits, Server, ServerConfig};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tracing::warn;
 
@@ -20,19 +20,20 @@ use super::sandbox::{self, Places};
 pub(crate) async fn start(args: &Args) -> Result<Server<LocalStore>, Failure> {
     raise_file_limit();
     let root = published_directory(&args.root)?;
-    let identity_dir = IdentityDir::new(&args.certs);
-    let identity = identity(args, &identity_dir)?;
-    refuse_published_key(&root, &identity_dir)?;
+    let (identity, key) = identity(args)?;
+    refuse_published_key(&root, &key)?;
     let store = LocalStore::open_root(&root)
         .map_err(|e| Failure::refused(format!("cannot publish {}: {e}", args.root.display()), ROOT_HINT))?
         .hidden(if args.hidden { Hidden::Included } else { Hidden::Excluded });
     let digest_file = digest_file(args, &root);
     let places = Places {
         published: vec![root],
-        read: vec![args.certs.clone()],
+        // Files that are named are read by now; tokens are read again and again.
+        read: if args.cert.is_none() || args.auth == Auth::Tokens { vec![args.certs.clone()] } else { Vec::new() },
         kept: digest_file.iter().filter_map(|file| file.path().parent()).map(Path::to_owned).collect(),
     };
     let config = ServerConfig {
+        clients: args.client_ca.as_deref().map(client_authorities).transpose()?,
         tuning: ServerTuning { congestion: args.congestion(), max_payload: args.mtu, ..ServerTuning::default() },
         limits: Limits {
             connections: args.max_connections,
@@ -56,11 +57,38 @@ pub(crate) async fn start(args: &Args) -> Result<Server<LocalStore>, Failure> {
     Ok(server)
 }
 
-/// The identity, made now if there is none.
-pub(crate) fn identity(args: &Args, directory: &IdentityDir) -> Result<Identity, Failure> {
-    directory
-        .load_or_create()
-        .map_err(|e| Failure::refused(format!("cannot use the identity in {}: {e}", args.certs.display()), e.hint()))
+/// The identity, and where its key is: of the files that are named, or of the directory.
+pub(crate) fn identity(args: &Args) -> Result<(Identity, PathBuf), Failure> {
+    match (&args.cert, &args.key) {
+        (None, None) => {
+            let directory = IdentityDir::new(&args.certs);
+            let refused = |e: IdentityDirError| {
+                Failure::refused(format!("cannot use the identity in {}: {e}", args.certs.display()), e.hint())
+            };
+            Ok((directory.load_or_create().map_err(refused)?, directory.key_path()))
+        }
+        (Some(certificate), Some(key)) => {
+            let refused = |e: IdentityFileError| Failure::refused(format!("cannot use the certificate: {e}"), e.hint());
+            Ok((Identity::from_files(certificate, key).map_err(refused)?, key.clone()))
+        }
+        (Some(_), None) => {
+            Err(Failure::refused("--cert needs --key".to_owned(), "name the file of the certificate's key"))
+        }
+        (None, Some(_)) => {
+            Err(Failure::refused("--key needs --cert".to_owned(), "name the file of the key's certificate"))
+        }
+    }
+}
+
+/// Who vouches for clients. A file that cannot be used must not let everybody in.
+fn client_authorities(path: &Path) -> Result<Roots, Failure> {
+    let refused = |why: &dyn std::fmt::Display| {
+        let what = format!("cannot use the client authorities in {}: {why}", path.display());
+        Failure::refused(what, "--client-ca names a PEM file with the certificates of authorities")
+    };
+    #[expect(clippy::disallowed_methods, reason = "certificates are not published")]
+    let pem = fs::read(path).map_err(|e| refused(&e))?;
+    Roots::from_pem(&pem).map_err(|e| refused(&e))
 }
 
 const ROOT_HINT: &str = "make it, or name another with --root DIR";
@@ -85,13 +113,12 @@ fn published_directory(root: &Path) -> Result<PathBuf, Failure> {
 }
 
 /// Whoever has the key can pose as this server; it must not lie among the files for everybody.
-fn refuse_published_key(root: &Path, identity: &IdentityDir) -> Result<(), Failure> {
-    let key = identity.key_path();
-    match fs::canonicalize(&key) {
+fn refuse_published_key(root: &Path, key: &Path) -> Result<(), Failure> {
+    match fs::canonicalize(key) {
         Ok(canonical) if !canonical.starts_with(root) => Ok(()),
         Ok(_) => Err(Failure::refused(
             format!("cannot publish {}: the server's private key is in it: {}", root.display(), key.display()),
-            "name another directory for the identity with --certs DIR",
+            "name another directory for the identity with --certs DIR, or another place for the key with --key FILE",
         )),
         Err(e) => Err(Failure::refused(format!("cannot find {}: {e}", key.display()), "see --certs")),
     }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use qfs_client::config::ServerAddress;
+use qfs_client::config::{ServerAddress, Vouching};
 use qfs_client::known_servers::{Change, KnownServersError};
 use qfs_client::trust::{TrustError, TrustStore};
 use qfs_core::model::{Fingerprint, Ticket};
@@ -101,6 +101,8 @@ async fn settle(
 /// The key that the server proves to hold.
 async fn shown_by(context: &mut Context, server: &ServerAddress) -> Result<Fingerprint, Problem> {
     context.settings.connect.server = server.clone();
+    // The store is about keys, whoever else vouches for the server.
+    context.settings.connect.vouching = Vouching::Key;
     let shown = Arc::new(Shown::default());
     let session = context.connect_with(Arc::clone(&shown) as _).await?;
     session.close().await;

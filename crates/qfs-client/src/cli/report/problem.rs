@@ -6,7 +6,8 @@ use qfs_client::error::{Failure, FailureClass, SessionError};
 use qfs_client::known_servers::KnownServersError;
 use qfs_client::trust::TrustError;
 use qfs_core::model::escape_untrusted;
-use qfs_core::transport::ConnectError;
+use qfs_core::stream::Lost;
+use qfs_core::transport::{CertificateFault, ConnectError};
 use qfs_core::wire::StatusCode;
 
 use crate::cli::exit::Exit;
@@ -84,6 +85,7 @@ fn hint_for(failure: &Failure) -> Option<&'static str> {
         Failure::Exists => Some("--overwrite replaces it"),
         Failure::BelowFile(_) => Some("name one of the two, or fetch them into different places with --save-dir"),
         Failure::NoSpace(_) => Some("make room, or choose another place with --save-dir"),
+        Failure::CertificateRefused(_) => Some(WANTS_CERTIFICATE),
         Failure::NoMatch | Failure::InvalidName(_) => Some(SEE_LISTING),
         Failure::Refused(error) if error.code == StatusCode::NOT_FOUND => Some(SEE_LISTING),
         Failure::Refused(error) if error.code == StatusCode::DENIED => Some(SHOW_TOKEN),
@@ -100,6 +102,8 @@ fn hint_for(failure: &Failure) -> Option<&'static str> {
 }
 
 const SHOW_TOKEN: &str = "show a valid token with --token-file FILE or QFS_TOKEN; whoever runs the server makes one: qfs-server token create";
+const WANTS_CERTIFICATE: &str =
+    "name a certificate that the server's authority has signed with --client-cert FILE --client-key FILE";
 
 const SEE_LISTING: &str = "qfs-client list shows what the server has; 'DIR/**' stands for all below a directory";
 
@@ -124,8 +128,27 @@ pub(crate) fn of_session(error: &SessionError) -> Problem {
         }
         SessionError::Impostor { .. } => Problem::new(exit, error.to_string())
             .hint("somebody may be in between: check the address, and do not go on"),
+        SessionError::Certificate { source, .. } => {
+            Problem::new(exit, error.to_string()).hint(certificate_hint(source))
+        }
+        SessionError::Roots(_) => {
+            Problem::new(exit, error.to_string()).hint("install the system's certificates, or set SSL_CERT_FILE")
+        }
         SessionError::Trust(error) => of_trust(error),
         other => Problem::new(exit, other.to_string()),
+    }
+}
+
+fn certificate_hint(fault: &CertificateFault) -> &'static str {
+    match fault {
+        CertificateFault::Expired | CertificateFault::NotYetValid => {
+            "is this machine's clock right? otherwise whoever runs the server has to renew its certificate"
+        }
+        CertificateFault::UnknownIssuer => {
+            "a server with a certificate of its own making is trusted by its key: --tls=pin; SSL_CERT_FILE adds an authority"
+        }
+        CertificateFault::WrongName(_) => "use the host name that the certificate is for",
+        _ => "ask whoever runs the server",
     }
 }
 
@@ -138,6 +161,7 @@ fn connect_hint(server: &str, port: u16, error: &ConnectError) -> String {
         ConnectError::OtherProtocol => format!("is {server} a qfs-server, of this version?"),
         ConnectError::Turned(_) => "the server is at a limit or shutting down; try again later".to_owned(),
         ConnectError::Handshake(_) => "if the address is right, somebody may be in between".to_owned(),
+        ConnectError::Lost(Lost::CertificateRefused(_)) => WANTS_CERTIFICATE.to_owned(),
         ConnectError::Local(_) => "check this machine's network".to_owned(),
         _ => "try again; -v shows more".to_owned(),
     }

@@ -4,7 +4,6 @@ use std::process::ExitCode;
 
 use jiff::Timestamp;
 use qfs_core::model::{Ticket, escape_untrusted};
-use qfs_server::IdentityDir;
 use qfs_server::tokens::{Issue, Record, Scope, TokenFile, TokenFileError};
 
 use super::{notice, print};
@@ -59,7 +58,7 @@ fn make(args: &Args, create: &CreateArgs, file: &TokenFile) -> Result<(), Failur
     };
     // Before the token is made: one that could not be printed would be lost.
     let fingerprint = match create.ticket {
-        true => Some(start::identity(args, &IdentityDir::new(&args.certs))?.fingerprint()),
+        true => Some(start::identity(args)?.0.fingerprint()),
         false => None,
     };
     let issue = Issue { expires, scope, name: create.name.clone() };
