@@ -87,4 +87,6 @@ pub struct FetchConfig {
     pub checksum: bool,
     /// Whether a file counts only once it is on stable storage.
     pub durable: bool,
+    /// Whether it is measured what limits the run.
+    pub measured: bool,
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use futures_util::future::join_all;
-use qfs_core::body::{Answer, Assembly, BodyChunks, blocking, collect, pump};
+use qfs_core::body::{Answer, Assembly, BodyChunks, Stage, Stages, blocking, collect, pump};
 use qfs_core::model::{ByteRange, Digest, ETag, RemotePath};
 use qfs_core::observe::{Event, FileId};
 use qfs_core::store::{BLOCK_BYTES, CommitSpec, StageSpec, StoreError, TargetMeta, WriteStore};
@@ -47,6 +47,8 @@ pub(crate) struct Context {
     pub(crate) config: FetchConfig,
     /// Bytes each pump gathers before it writes.
     pub(crate) flush: usize,
+    /// Where the time of all of them is counted.
+    pub(crate) stages: Arc<Stages>,
 }
 
 /// Fetches one file, or finds that nothing needs to be done.
@@ -276,9 +278,10 @@ impl Download<'_> {
     async fn stage(&self, head: &DownloadHead) -> Result<Arc<Assembly>, StoreError> {
         let (store, path) = (Arc::clone(&self.context.store), self.job.path.clone());
         let spec = StageSpec { size: head.size, etag: head.etag.clone() };
+        let stages = Arc::clone(&self.context.stages);
         blocking(move || {
             let stage = store.stage(&path, &spec)?;
-            Ok(Arc::new(Assembly::new(stage, spec.size)?))
+            Ok(Arc::new(Assembly::new(stage, spec.size)?.counted_in(stages)))
         })
         .await
     }
@@ -419,7 +422,8 @@ impl Download<'_> {
         let content = collect(&mut body, |bytes| self.count(bytes)).await?;
         let expected = read_trailer(body)?.sha256;
         let (store, path, commit) = (Arc::clone(&self.context.store), self.job.path.clone(), self.commit_spec(head));
-        blocking(move || {
+        let stages = Arc::clone(&self.context.stages);
+        let store_small = move || {
             let mut hasher = qfs_core::model::Hasher::new();
             content.iter().for_each(|piece| hasher.update(piece));
             let got = hasher.finish();
@@ -428,8 +432,8 @@ impl Download<'_> {
             }
             store.put(&path, &content, &commit)?;
             Ok(Ok(got))
-        })
-        .await?
+        };
+        blocking(move || stages.time(Stage::Committing, store_small)).await?
     }
 }
 

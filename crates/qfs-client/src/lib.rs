@@ -11,13 +11,16 @@
 //! | [`scheduler`] | which files are under way at once |
 //! | [`download`] | one file: fetch, verify, commit, and again what is missing |
 //! | [`outcome`], [`error`] | how it ended |
+//! | [`bottleneck`] | what limited it; pure, fed by `gauge` |
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that panics has failed, which is its job"))]
 
+pub mod bottleneck;
 pub mod config;
 pub mod download;
 pub mod error;
 pub mod exchange;
+mod gauge;
 pub mod known_servers;
 mod nesting;
 pub mod outcome;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use qfs_core::model::Digest;
 
+use crate::bottleneck::Measurements;
 use crate::error::Failure;
 
 /// How one file ended.
@@ -56,6 +57,8 @@ pub struct RunOutcome {
     pub files: Vec<FileOutcome>,
     /// From the first request to the last commit.
     pub elapsed: Duration,
+    /// What was measured, when that was asked for.
+    pub measured: Option<Measurements>,
 }
 
 impl RunOutcome {

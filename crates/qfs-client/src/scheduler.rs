@@ -5,17 +5,19 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use qfs_core::body::{blocking, flush_bytes};
+use qfs_core::body::{Stages, blocking, flush_bytes};
 use qfs_core::model::{EntryMeta, RemotePath};
 use qfs_core::observe::{Event, FileId, Observer};
 use qfs_core::store::WriteStore;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use crate::bottleneck::Measurements;
 use crate::config::FetchConfig;
 use crate::download::{self, Context, Job};
 use crate::error::{Failure, store_failure};
 use crate::exchange;
+use crate::gauge::Gauge;
 use crate::nesting;
 use crate::outcome::{FileOutcome, RunOutcome, Status};
 use crate::plan::RemoteMeta;
@@ -56,11 +58,25 @@ pub async fn fetch(
     let streams = config.parallel.map_or(2, std::num::NonZero::get);
     let sessions = session.widen(config.connections).await?;
     let flush = flush_bytes(streams.max(sessions.len()));
-    let context = Context { sessions: sessions.into(), store: Arc::clone(&store), config, flush };
-    let extra: Vec<_> = context.sessions[1..].to_vec();
+    let (sessions, stages): (Arc<[Session]>, Arc<Stages>) = (sessions.into(), Arc::default());
+    let context = Context {
+        sessions: Arc::clone(&sessions),
+        store: Arc::clone(&store),
+        config,
+        flush,
+        stages: Arc::clone(&stages),
+    };
     let scheduler = Scheduler::new(context, &mut *done);
-    let (plan, mut files) = tokio::join!(planner.run(selection, planned), scheduler.run(jobs));
-    for session in extra {
+    let work = async { tokio::join!(planner.run(selection, planned), scheduler.run(jobs)) };
+    let (gauge, (plan, mut files)) = if config.measured {
+        let mut gauge = Gauge::begin(&sessions);
+        let done = gauge.watch(work).await;
+        (Some(gauge), done)
+    } else {
+        (None, work.await)
+    };
+    let measured = gauge.map(|gauge| gauge.end(stages.times()));
+    for session in sessions[1..].iter().cloned() {
         session.close().await;
     }
     for outcome in plan? {
@@ -70,7 +86,16 @@ pub async fn fetch(
     if config.durable && files.iter().any(|file| !matches!(file.status, Status::Failed(_))) {
         blocking(move || store.sync_directories()).await.map_err(|e| store_failure(&e))?;
     }
-    Ok(RunOutcome { files, elapsed: begun.elapsed() })
+    let elapsed = begun.elapsed();
+    let mut outcome = RunOutcome { files, elapsed, measured: None };
+    outcome.measured = measured.map(|measured| Measurements {
+        elapsed,
+        bytes: outcome.received(),
+        files: outcome.files.len() as u64,
+        at_once: config.parallel.map_or(LOOK_AHEAD_FILES, std::num::NonZero::get) as u64,
+        ..measured
+    });
+    Ok(outcome)
 }
 
 /// A file that is meant.

@@ -169,6 +169,12 @@ impl Session {
         self.inner.live().link.endpoint.buffers()
     }
 
+    /// The UDP port that the connection in use has here.
+    #[must_use]
+    pub fn local_port(&self) -> Option<u16> {
+        self.inner.live().link.endpoint.local_addr().ok().map(|address| address.port())
+    }
+
     /// The connection in use.
     #[must_use]
     pub fn lease(&self) -> Lease {

@@ -92,6 +92,7 @@ fn settings(
             overwrite: options.overwrite,
             checksum: options.checksum,
             durable: options.fsync == Fsync::Full,
+            measured: json || options.verbose > 0,
         },
         save_dir: options.save_dir,
         known_servers: KnownServers::at(store_path(|name| std::env::var_os(name))),

@@ -8,6 +8,7 @@ mod common;
 mod exit_codes;
 mod fake;
 mod get;
+mod limits;
 mod list;
 mod menu;
 mod pin_matrix;

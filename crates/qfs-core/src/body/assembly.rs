@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::{Stage, Stages};
 use crate::model::{Digest, Hasher};
 use crate::store::{StagedObject, StoreError};
 use crate::stream::Chunk;
@@ -20,6 +21,7 @@ pub struct Assembly {
     stage: Arc<dyn StagedObject>,
     size: u64,
     progress: Mutex<Progress>,
+    stages: Arc<Stages>,
 }
 
 struct Progress {
@@ -48,7 +50,18 @@ impl Assembly {
             }
             Err(error) => return Err(error),
         }
-        Ok(Self { stage, size, progress: Mutex::new(progress) })
+        Ok(Self { stage, size, progress: Mutex::new(progress), stages: Arc::default() })
+    }
+
+    /// Counts in `stages` what its pumps wait for, and its writing and hashing.
+    #[must_use]
+    pub fn counted_in(self, stages: Arc<Stages>) -> Self {
+        Self { stages, ..self }
+    }
+
+    /// Where it counts.
+    pub(super) fn stages(&self) -> &Stages {
+        &self.stages
     }
 
     /// Writes pieces of the file. Their offsets count from the file's start; no byte was written before.
@@ -71,21 +84,24 @@ impl Assembly {
         let start = first.offset;
         let bytes: Vec<_> = run.iter().map(|piece| piece.bytes.clone()).collect();
         let end = start + bytes.iter().map(|b| b.len() as u64).sum::<u64>();
-        self.stage.write_at(start, &bytes)?;
+        self.stages.time(Stage::Writing, || self.stage.write_at(start, &bytes))?;
 
         let mut progress = self.lock();
         if start != progress.frontier {
             progress.add_beyond(start..end);
             return Ok(());
         }
-        for piece in &bytes {
-            progress.hasher.update(piece);
-        }
-        progress.frontier = end;
-        // What arrived early and now touches the frontier is hashed from the file: the page cache is the buffer for it.
-        while let Some(end) = progress.take_adjoining() {
-            hash_stored(&*self.stage, &mut progress, end)?;
-        }
+        self.stages.time(Stage::Hashing, || {
+            for piece in &bytes {
+                progress.hasher.update(piece);
+            }
+            progress.frontier = end;
+            // What arrived early and now touches the frontier is hashed from the file: the page cache is the buffer for it.
+            while let Some(end) = progress.take_adjoining() {
+                hash_stored(&*self.stage, &mut progress, end)?;
+            }
+            Ok::<_, StoreError>(())
+        })?;
         if progress.frontier - progress.recorded >= RECORD_BYTES && progress.frontier < self.size {
             self.stage.record_frontier(progress.frontier)?;
             progress.recorded = progress.frontier;

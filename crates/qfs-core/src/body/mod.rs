@@ -9,12 +9,14 @@ mod assembly;
 mod budget;
 mod receive;
 mod send;
+mod stages;
 
 pub use answer::{Answer, BodyChunks, ReceiveError};
 pub use assembly::Assembly;
 pub use budget::{Budget, Reservation, Share};
 pub use receive::{FLUSH_BUDGET_BYTES, collect, flush_bytes, pump};
 pub use send::{Opened, SMALL_BODY_BYTES, SendError, open, send, send_within};
+pub use stages::{Stage, StageTimes, Stages};
 
 /// Runs `work` where blocking is allowed; a panic there becomes an error here instead of spreading.
 ///

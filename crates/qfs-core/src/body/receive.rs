@@ -8,7 +8,8 @@ use std::task::{Context, Poll};
 
 use tokio::task::JoinHandle;
 
-use super::{Assembly, BodyChunks, ReceiveError};
+use super::stages::Waits;
+use super::{Assembly, BodyChunks, ReceiveError, Stage};
 use crate::store::StoreError;
 use crate::stream::{Chunk, ChunkSource};
 
@@ -56,7 +57,8 @@ pub async fn pump<C: ChunkSource>(
     flush: usize,
     mut received: impl FnMut(u64),
 ) -> Result<(), ReceiveError> {
-    let mut pump = Pump { assembly, start, flush, gathered: Vec::new(), waiting: 0, writing: VecDeque::new() };
+    let (gathered, writing, waits) = (Vec::new(), VecDeque::new(), Waits::new());
+    let mut pump = Pump { assembly, start, flush, gathered, waiting: 0, writing, waits };
     let result = poll_fn(|cx| pump.poll_gather(cx, body, &mut received)).await;
     let flushed = pump.finish().await;
     result?;
@@ -71,6 +73,7 @@ struct Pump<'a> {
     waiting: usize,
     /// Oldest first; at most [`WRITES`].
     writing: VecDeque<JoinHandle<Result<(), StoreError>>>,
+    waits: Waits,
 }
 
 impl Pump<'_> {
@@ -81,6 +84,7 @@ impl Pump<'_> {
         body: &mut BodyChunks<C>,
         received: &mut impl FnMut(u64),
     ) -> Poll<Result<(), ReceiveError>> {
+        self.waits.go_on(self.assembly.stages());
         loop {
             if let Poll::Ready(result) = self.poll_written(cx) {
                 result?;
@@ -90,15 +94,20 @@ impl Pump<'_> {
                     continue;
                 }
             } else if self.waiting >= self.flush {
+                self.waits.stand(Stage::Store);
                 return Poll::Pending;
             }
             match body.poll_next(cx) {
-                Poll::Pending => return Poll::Pending,
+                Poll::Pending => {
+                    self.waits.stand(Stage::Network);
+                    return Poll::Pending;
+                }
                 Poll::Ready(Ok(None)) => return Poll::Ready(Ok(())),
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Ready(Ok(Some(mut chunk))) => {
                     let length = chunk.bytes.len();
                     received(length as u64);
+                    self.waits.note(chunk.offset, length as u64);
                     self.waiting += length;
                     chunk.offset += self.start;
                     self.gathered.push(chunk);
@@ -137,9 +146,11 @@ impl Pump<'_> {
             self.write();
         }
         let mut result = Ok(());
+        self.waits.stand(Stage::Store);
         for writing in self.writing {
             result = result.and(flatten(writing.await));
         }
+        self.waits.end(self.assembly.stages());
         result
     }
 }

@@ -239,6 +239,14 @@ impl ClientEndpoint {
         self.buffers
     }
 
+    /// The address bound.
+    ///
+    /// # Errors
+    /// When the socket is gone.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.endpoint.local_addr()
+    }
+
     /// Connects to `peer`, or gives up after `patience`. `server_name` is what was asked for, host name or address.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use qfs_client::bottleneck::bottleneck;
 use qfs_client::error::FailureClass;
 use qfs_client::outcome::RunOutcome;
 use qfs_client::scheduler;
@@ -80,6 +81,11 @@ pub(crate) async fn download(context: &Context, selection: Selection) -> Result<
         screen.problem(&problem);
     }
     screen.summary(&human::total(&outcome));
+    if settings.verbose > 0
+        && let Some(measured) = &outcome.measured
+    {
+        screen.notice(&human::limited_by(&bottleneck(measured)));
+    }
     Ok(outcome)
 }
 

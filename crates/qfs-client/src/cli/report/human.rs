@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use qfs_client::bottleneck::Verdict;
 use qfs_client::error::Failure;
 use qfs_client::outcome::{FileOutcome, RunOutcome, Status};
 use qfs_core::model::{EntryMeta, RemotePath};
@@ -73,6 +74,15 @@ pub(crate) fn total(outcome: &RunOutcome) -> String {
     text
 }
 
+/// What limited a run: `limited by the network path: …`.
+pub(crate) fn limited_by(verdict: &Verdict) -> String {
+    let mut text = format!("limited by {}: {}", verdict.limit.words(), verdict.because);
+    if let Some(hint) = verdict.hint {
+        let _ = write!(text, "; what may help: {hint}");
+    }
+    text
+}
+
 /// What is said at the end when several files failed.
 pub(crate) fn failures(outcome: &RunOutcome) -> Option<Problem> {
     let mut kinds: BTreeMap<&str, usize> = BTreeMap::new();
@@ -111,6 +121,7 @@ pub(crate) fn per_second(bytes: u64, elapsed: Duration) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use qfs_client::bottleneck::Limit;
     use qfs_core::model::Digest;
 
     use super::*;
@@ -139,12 +150,19 @@ mod tests {
             outcome("b", Status::Unchanged),
             outcome("c", Status::Failed(Failure::Exists)),
         ];
-        let run = RunOutcome { files, elapsed: Duration::from_millis(1500) };
+        let run = RunOutcome { files, elapsed: Duration::from_millis(1500), measured: None };
         assert_eq!(
             total(&run),
             "total download time: 1.500 s (2 files, 1 unchanged, 3145728 bytes = 3.00 MiB, 2.00 MiB/s)"
         );
         assert!(total(&RunOutcome::default()).starts_with("total download time: 0.000 s (0 files, 0 bytes, 0 B/s)"));
+    }
+
+    #[test]
+    fn the_limit_is_one_line() {
+        let verdict = Verdict { limit: Limit::Latency, because: "so".to_owned(), hint: Some("--parallel") };
+        assert_eq!(limited_by(&verdict), "limited by round trips: so; what may help: --parallel");
+        assert_eq!(limited_by(&Verdict { hint: None, ..verdict }), "limited by round trips: so");
     }
 
     #[test]
@@ -155,7 +173,7 @@ mod tests {
         let FileLine::Problem(second) = lines.line(&failed("b"), false) else { panic!() };
         assert!(first.hint.is_some() && second.hint.is_none());
         let files = vec![failed("a"), failed("b"), outcome("c", Status::Failed(Failure::NoMatch))];
-        let run = RunOutcome { files, elapsed: Duration::ZERO };
+        let run = RunOutcome { files, ..RunOutcome::default() };
         assert_eq!(failures(&run).unwrap().what, "3 of 3 files failed: 2 exists, 1 not_found");
         assert_eq!(failures(&run).unwrap().exit, Exit::Mixed);
         assert_eq!(failures(&RunOutcome { files: vec![failed("a")], ..run }), None);

@@ -4,6 +4,7 @@
 use std::io;
 use std::path::Path;
 
+use qfs_client::bottleneck::{Verdict, bottleneck};
 use qfs_client::outcome::{FileOutcome, RunOutcome, Status};
 use qfs_core::model::{Digest, EntryMeta, RemotePath};
 use serde::Serialize;
@@ -20,6 +21,15 @@ pub(crate) struct Run<'a> {
     bytes: u64,
     seconds: f64,
     bytes_per_second: f64,
+    /// What limited the run; null when nothing was measured.
+    limited_by: Option<LimitedBy>,
+}
+
+#[derive(Debug, Serialize)]
+struct LimitedBy {
+    what: &'static str,
+    because: String,
+    hint: Option<&'static str>,
 }
 
 #[derive(Debug, Serialize)]
@@ -49,6 +59,10 @@ impl<'a> Run<'a> {
             bytes,
             seconds: rounded(outcome.elapsed.as_secs_f64()),
             bytes_per_second: per_second(bytes, outcome.elapsed).round(),
+            limited_by: outcome.measured.as_ref().map(|measured| {
+                let Verdict { limit, because, hint } = bottleneck(measured);
+                LimitedBy { what: limit.name(), because, hint }
+            }),
         }
     }
 
@@ -63,7 +77,7 @@ impl<'a> Run<'a> {
             seconds: 0.0,
             error: Some(Error { code: problem.code, message: problem.what.clone() }),
         });
-        Self { files: files.collect(), bytes: 0, seconds: 0.0, bytes_per_second: 0.0 }
+        Self { files: files.collect(), bytes: 0, seconds: 0.0, bytes_per_second: 0.0, limited_by: None }
     }
 }
 
@@ -153,6 +167,7 @@ mod tests {
     use std::time::Duration;
 
     use proptest::prelude::*;
+    use qfs_client::bottleneck::Measurements;
     use qfs_client::error::Failure;
     use serde_json::{Value, json};
 
@@ -169,7 +184,8 @@ mod tests {
             elapsed: Duration::from_millis(500),
         };
         let files = vec![file("s/a", Status::Downloaded), file("b", Status::Failed(Failure::NoMatch))];
-        let run = RunOutcome { files, elapsed: Duration::from_secs(2) };
+        let measured = Some(Measurements { elapsed: Duration::from_millis(9), bytes: 1, ..Measurements::default() });
+        let run = RunOutcome { files, elapsed: Duration::from_secs(2), measured };
         let value: Value = serde_json::from_str(&text(&Run::new(&run, Path::new("d")))).unwrap();
         assert_eq!(
             value,
@@ -177,7 +193,8 @@ mod tests {
                 {"name": "s/a", "path": "d/s/a", "size": 3, "sha256": null, "status": "downloaded", "seconds": 0.5, "error": null},
                 {"name": "b", "path": "d/b", "size": 3, "sha256": null, "status": "failed", "seconds": 0.5,
                  "error": {"code": "not_found", "message": "no file matches"}},
-            ], "bytes": 6, "seconds": 2.0, "bytes_per_second": 3.0})
+            ], "bytes": 6, "seconds": 2.0, "bytes_per_second": 3.0,
+              "limited_by": {"what": "unknown", "because": "it was over in 9.0 ms", "hint": null}})
         );
     }
 
