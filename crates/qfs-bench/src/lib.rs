@@ -14,8 +14,9 @@
 //! | [`scenario`], [`dataset`] | kinds of work, and the data for them |
 //! | [`peers`], [`wan`] | the programs compared, and the emulated link between their ends |
 //! | [`suite`], [`results`] | runs in turns, and what came of them |
+//! | [`goals`] | what was to be reached, and whether it was |
 //! | [`host`] | the machine |
-//! | [`report`] | results as text, JSON and HTML |
+//! | [`report`] | results as text, JSON, Markdown and HTML |
 //!
 //! The programs are driven through their command lines only: nothing here links against what it measures.
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
@@ -27,6 +28,7 @@
 pub mod crowd;
 pub mod dataset;
 mod error;
+pub mod goals;
 pub mod host;
 pub mod peers;
 pub mod process;

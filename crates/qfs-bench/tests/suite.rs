@@ -16,7 +16,8 @@ fn every_scenario_is_measured_beside_a_peer() {
     bench.args([
         "run", "small", "again", "list", "latency", "--peers", "cp", "--runs", "2", "--scale", "quick", "--json",
     ]);
-    let output = bench.args(["--html", "r.html"]).output().unwrap();
+    let output =
+        bench.args(["--html", "r.html", "--markdown", "r.md", "--goals=g.md", "--commit", "abc"]).output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     let report = json(&output);
     assert_eq!((&report["scale"], &report["runs"]), (&"quick".into(), &2.into()));
@@ -36,6 +37,20 @@ fn every_scenario_is_measured_beside_a_peer() {
         assert!(!page.contains(outside), "{outside}");
     }
     assert_eq!(page.matches("<svg").count(), 8);
+
+    // Fails when the files of the documentation lose their origin, or show where this machine keeps things.
+    let tables = std::fs::read_to_string(world.path("cwd/r.md")).unwrap();
+    for part in [
+        "**small**: ",
+        "| **qfs** | ",
+        "| cp | ",
+        "`qfs-bench run small again list latency --peers cp --runs 2 --scale quick`, commit abc, 20",
+    ] {
+        assert!(tables.contains(part), "{part} is not in\n{tables}");
+    }
+    let goals = std::fs::read_to_string(world.path("cwd/g.md")).unwrap();
+    assert!(goals.contains("| small | qfs beside cp | 0.75 × as fast | "), "{goals}");
+    assert!(goals.lines().skip(2).all(|line| line.ends_with("| reached |") || line.ends_with("%** |")), "{goals}");
     assert_eq!((world.left_behind(), world.alive()), (0, 0));
 }
 

@@ -46,6 +46,7 @@ Examples:
   qfs-bench run wan --runs 3                     emulated long links (needs root)
   qfs-bench run bulk --variant 'qfs-cubic=--congestion cubic' --peers none
   qfs-bench run --html report.html --json > report.json
+  qfs-bench run bulk --markdown bulk.md --goals goals.md --commit 1a2b3c4
 
 Scenarios: bulk small again swarm resume list latency (these run when none is named),
            wan-clean wan-lossy wan-shallow wan-long (together: wan); all
@@ -80,6 +81,18 @@ pub(crate) struct RunArgs {
     /// Write the report as one HTML file, too
     #[arg(long, value_name = "FILE", env = "QFS_HTML")]
     pub(crate) html: Option<PathBuf>,
+
+    /// Write the tables as Markdown, too, with command, commit, machine and day
+    #[arg(long, value_name = "FILE", env = "QFS_MARKDOWN")]
+    pub(crate) markdown: Option<PathBuf>,
+
+    /// Write which of the project's goals were reached, as a table in Markdown
+    #[arg(long, value_name = "FILE", env = "QFS_GOALS")]
+    pub(crate) goals: Option<PathBuf>,
+
+    /// The commit that is measured, for the Markdown
+    #[arg(long, value_name = "NAME", env = "QFS_COMMIT")]
+    pub(crate) commit: Option<String>,
 
     /// The link emulator, found like --client-bin
     #[arg(long, value_name = "PATH", env = "QFS_WAN_BIN")]

@@ -1,9 +1,14 @@
 //! `run`: the suite.
 
+use std::path::Path;
+
 use qfs_bench::BenchError;
+use qfs_bench::goals::goals;
 use qfs_bench::peers::{self, OursSpec};
 use qfs_bench::process::{Supervisor, find_program};
 use qfs_bench::report;
+use qfs_bench::report::markdown::Origin;
+use qfs_bench::results::Results;
 use qfs_bench::runner::Processes;
 use qfs_bench::scenario::{Scale, Scenario};
 use qfs_bench::suite::{Bench, Options};
@@ -45,16 +50,51 @@ pub(crate) fn run(args: &RunArgs, common: &Common, supervisor: &Supervisor) -> R
         notice(common, &format!("data sets and configurations are in {}", work.keep().display()));
     }
     let results = results?;
+    write(args, &results, |path| {
+        notice(common, &format!("a report is in {}", report::escape(&path.to_string_lossy())));
+    })?;
+    result(&if common.json { report::json(&results) } else { report::text::text(&results) })?;
+    Ok(results.is_sound())
+}
+
+/// Writes the reports that go into files, and says so of each.
+fn write(args: &RunArgs, results: &Results, said: impl Fn(&Path)) -> Result<(), BenchError> {
+    let mut reports = Vec::new();
     if let Some(path) = &args.html {
-        std::fs::write(path, report::html::html(&results)).map_err(|source| BenchError::Local {
+        reports.push((path, report::html::html(results)));
+    }
+    if let Some(path) = &args.markdown {
+        let origin = Origin { command: own_command(), commit: args.commit.clone() };
+        reports.push((path, report::markdown::markdown(results, &origin)));
+    }
+    if let Some(path) = &args.goals {
+        reports.push((path, report::markdown::goals_table(&goals(results))));
+    }
+    for (path, text) in reports {
+        std::fs::write(path, text).map_err(|source| BenchError::Local {
             doing: "write",
             path: path.clone(),
             source,
         })?;
-        notice(common, &format!("the report is in {}", report::escape(&path.to_string_lossy())));
+        said(path);
     }
-    result(&if common.json { report::json(&results) } else { report::text::text(&results) })?;
-    Ok(results.is_sound())
+    Ok(())
+}
+
+/// The command line of this run, without what only says where things are.
+fn own_command() -> String {
+    const PLACES: [&str; 8] =
+        ["--markdown", "--goals", "--html", "--commit", "--client-bin", "--server-bin", "--wan-bin", "--work-dir"];
+    let mut words = vec!["qfs-bench".to_owned()];
+    let mut arguments = std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned());
+    while let Some(argument) = arguments.next() {
+        if PLACES.contains(&argument.as_str()) {
+            arguments.next();
+        } else if !PLACES.iter().any(|place| argument.starts_with(&format!("{place}="))) && argument != "--json" {
+            words.push(if argument.contains(' ') { format!("'{argument}'") } else { argument });
+        }
+    }
+    report::escape(&words.join(" "))
 }
 
 fn ours(args: &RunArgs, common: &Common) -> Result<OursSpec, BenchError> {

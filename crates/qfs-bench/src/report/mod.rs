@@ -1,7 +1,8 @@
-//! Results as text, JSON and HTML. Makes strings; prints nothing and measures nothing.
+//! Results as text, JSON, Markdown and HTML. Makes strings; prints nothing and measures nothing.
 
 pub mod crowd;
 pub mod html;
+pub mod markdown;
 mod svg;
 pub mod text;
 mod units;

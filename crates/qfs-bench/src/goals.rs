@@ -1,0 +1,230 @@
+//! What the project set out to reach, and how far what was measured is from it. Pure.
+//!
+//! A goal looks at one scenario; a row it cannot find (a peer is not installed, a scenario was not run) is no row of the table.
+
+use serde::Serialize;
+
+use crate::results::{BASELINE, Contender, Results, Sample, ScenarioResults};
+use crate::stats::{median, paired_ratios};
+
+/// The variant of qfs whose packets are held at Ethernet's size: `--variant 'qfs-1452=--mtu 1452'`.
+pub const SMALL_PACKETS: &str = "qfs-1452";
+
+const MIB: f64 = 1_048_576.0;
+
+/// One goal and what was reached of it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Goal {
+    /// The scenario it is about.
+    pub scenario: &'static str,
+    /// What is measured.
+    pub what: String,
+    /// What it should be, in words.
+    pub wanted: String,
+    /// What it was, in words.
+    pub found: String,
+    /// Whether that is enough.
+    pub reached: bool,
+    /// How much better than the goal it was: 1.1 is a tenth better, 0.9 a tenth short.
+    pub margin: f64,
+}
+
+/// Every goal that these results say something about.
+#[must_use]
+pub fn goals(results: &Results) -> Vec<Goal> {
+    results.scenarios.iter().flat_map(of_scenario).collect()
+}
+
+fn of_scenario(scenario: &ScenarioResults) -> Vec<Goal> {
+    let faster = |ours, peer, goal| faster(scenario, ours, peer, goal);
+    let mut found = match scenario.name {
+        "bulk" => vec![
+            faster(BASELINE, "curl", 1.2),
+            faster(BASELINE, "scp", 2.0),
+            faster(BASELINE, "curl+sha256sum", 2.5),
+            cheaper(scenario, "curl"),
+            faster(SMALL_PACKETS, "curl", 0.9),
+            faster(SMALL_PACKETS, "scp", 1.3),
+        ],
+        "small" => vec![faster(BASELINE, "rsync", 2.5), faster(BASELINE, "cp", 0.75)],
+        "again" => vec![faster(BASELINE, "rsync", 1.0)],
+        "latency" => vec![faster(BASELINE, "curl", 1.0)],
+        "swarm" => vec![frugal_server(scenario)],
+        "wan-clean" => vec![link_rate(scenario, 160.0)],
+        "wan-lossy" => vec![link_rate(scenario, 150.0), little_dropped(scenario, 5.0)],
+        "wan-long" => vec![link_rate(scenario, 0.85 * 500.0)],
+        _ => Vec::new(),
+    };
+    if scenario.processes == 1 && scenario.name != "list" {
+        found.push(memory(scenario, "client", 48.0, |sample| Some(sample.client_peak_bytes)));
+        found.push(memory(scenario, "server", 64.0, |sample| sample.server_peak_bytes));
+    }
+    found.into_iter().flatten().collect()
+}
+
+fn contender<'a>(scenario: &'a ScenarioResults, name: &str) -> Option<&'a Contender> {
+    scenario.contenders.iter().find(|contender| contender.name == name)
+}
+
+fn good(contender: &Contender) -> impl Iterator<Item = &Sample> {
+    contender.samples.iter().filter(|sample| sample.error.is_none())
+}
+
+/// `ours` is `goal` times as fast as `peer`, pair by pair.
+fn faster(scenario: &ScenarioResults, ours: &str, peer: &str, goal: f64) -> Option<Goal> {
+    let times = |contender: &Contender| -> Vec<Option<f64>> {
+        contender.samples.iter().map(|sample| sample.error.is_none().then_some(sample.seconds)).collect()
+    };
+    let (ours_times, peer_times) = (times(contender(scenario, ours)?), times(contender(scenario, peer)?));
+    let ratio = paired_ratios(&peer_times, &ours_times)?;
+    Some(Goal {
+        scenario: scenario.name,
+        what: format!("{ours} beside {peer}"),
+        wanted: format!("{goal} × as fast"),
+        found: format!("{:.2} × [{:.2} {:.2}]", ratio.median, ratio.q1, ratio.q3),
+        reached: ratio.median >= goal,
+        margin: ratio.median / goal,
+    })
+}
+
+/// CPU seconds of both ends below those of `peer`.
+fn cheaper(scenario: &ScenarioResults, peer: &str) -> Option<Goal> {
+    let cpu = |name: &str| {
+        let summary = contender(scenario, name)?.summary;
+        Some(summary.client_cpu_per_gib? + summary.server_cpu_per_gib?)
+    };
+    let (ours, theirs) = (cpu(BASELINE)?, cpu(peer)?);
+    Some(Goal {
+        scenario: scenario.name,
+        what: format!("CPU seconds a GiB, both ends, beside {peer}"),
+        wanted: format!("below {theirs:.2}"),
+        found: format!("{ours:.2}"),
+        reached: ours < theirs,
+        margin: ratio(theirs, ours),
+    })
+}
+
+/// The server works less for the crowd than one client's work times their number.
+fn frugal_server(scenario: &ScenarioResults) -> Option<Goal> {
+    let summary = contender(scenario, BASELINE)?.summary;
+    let (server, clients) = (summary.server_cpu_seconds?, summary.client_cpu_seconds?);
+    Some(Goal {
+        scenario: scenario.name,
+        what: format!("CPU seconds of the server, {} clients of one file", scenario.processes),
+        wanted: format!("below {} × one client's, {clients:.2}", scenario.processes),
+        found: format!("{server:.2}"),
+        reached: server < clients,
+        margin: ratio(clients, server),
+    })
+}
+
+/// Megabits a second over the whole process, start-up counted.
+fn link_rate(scenario: &ScenarioResults, goal: f64) -> Option<Goal> {
+    let ours = contender(scenario, BASELINE)?;
+    let bits = |sample: &Sample| scenario.bytes as f64 * 8.0 / 1e6 / sample.seconds.max(1e-9);
+    let rates: Vec<f64> = good(ours).map(bits).collect();
+    let rate = median(&rates)?;
+    let (low, high) = rates.iter().fold((f64::MAX, 0.0), |(low, high), r| (r.min(low), r.max(high)));
+    Some(Goal {
+        scenario: scenario.name,
+        what: "Mbit/s, the whole process counted".to_owned(),
+        wanted: format!("at least {goal:.0}"),
+        found: format!("{rate:.1} ({low:.1} to {high:.1})"),
+        reached: rate >= goal,
+        margin: rate / goal,
+    })
+}
+
+/// Packets that the queue dropped had to be sent twice beyond those lost at random.
+fn little_dropped(scenario: &ScenarioResults, goal: f64) -> Option<Goal> {
+    let traffic = contender(scenario, BASELINE)?.traffic?;
+    let sent = traffic.carried + traffic.lost + traffic.dropped;
+    let share = 100.0 * traffic.dropped as f64 / (sent as f64).max(1.0);
+    Some(Goal {
+        scenario: scenario.name,
+        what: "packets sent twice beyond those lost at random".to_owned(),
+        wanted: format!("at most {goal} %"),
+        found: format!("{share:.2} %"),
+        reached: share <= goal,
+        margin: ratio(goal, share),
+    })
+}
+
+/// The largest peak of one end of qfs.
+fn memory(scenario: &ScenarioResults, end: &str, goal: f64, peak: impl Fn(&Sample) -> Option<u64>) -> Option<Goal> {
+    let largest = good(contender(scenario, BASELINE)?).filter_map(peak).max()? as f64 / MIB;
+    Some(Goal {
+        scenario: scenario.name,
+        what: format!("memory of the {end}, MiB"),
+        wanted: format!("at most {goal:.0}"),
+        found: format!("{largest:.1}"),
+        reached: largest <= goal,
+        margin: ratio(goal, largest),
+    })
+}
+
+fn ratio(a: f64, b: f64) -> f64 {
+    a / b.max(1e-9)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::results::tests::known;
+    use crate::wan::Traffic;
+
+    fn found(goals: &[Goal], part: &str) -> Goal {
+        goals.iter().find(|goal| goal.what.contains(part)).cloned().unwrap()
+    }
+
+    /// Fails when a ratio is turned round, or a goal is held against another contender.
+    #[test]
+    fn ratios_are_held_against_their_goals() {
+        let goals = goals(&known());
+        // curl took 2.0, 4.0 and failed beside 1.0, 2.0, 1.0.
+        let curl = found(&goals, "qfs beside curl");
+        assert!(curl.reached && (curl.margin - 2.0 / 1.2).abs() < 1e-9, "{curl:?}");
+        assert_eq!(curl.found, "2.00 × [2.00 2.00]");
+        assert_eq!(found(&goals, "memory of the client").found, "10.0");
+        // Nobody measured scp, the server or the other kind of qfs.
+        assert!(!goals.iter().any(|goal| goal.what.contains("scp") || goal.what.contains(SMALL_PACKETS)));
+        assert!(!goals.iter().any(|goal| goal.what.contains("server") || goal.what.contains("CPU")));
+        assert!(goals.iter().all(|goal| goal.scenario == "bulk"));
+    }
+
+    #[test]
+    fn a_goal_that_is_missed_says_by_how_much() {
+        let mut results = known();
+        let bulk = &mut results.scenarios[0];
+        bulk.name = "small";
+        bulk.contenders[2].name = "rsync".into();
+        let rsync = found(&goals(&results), "rsync");
+        assert!(!rsync.reached && (rsync.margin - 0.5 / 2.5).abs() < 1e-9, "{rsync:?}");
+    }
+
+    #[test]
+    fn links_are_judged_by_bits_and_drops() {
+        let mut results = known();
+        let bulk = &mut results.scenarios[0];
+        (bulk.name, bulk.bytes) = ("wan-lossy", 20_000_000);
+        bulk.contenders[0].traffic = Some(Traffic { carried: 90, lost: 4, dropped: 6, late: 0, bytes: 1 });
+        let goals = goals(&results);
+        assert!(found(&goals, "Mbit/s").found.starts_with("160.0 (80.0 to 160.0)") && found(&goals, "Mbit/s").reached);
+        assert_eq!(
+            (found(&goals, "sent twice").found.as_str(), found(&goals, "sent twice").reached),
+            ("6.00 %", false)
+        );
+    }
+
+    #[test]
+    fn a_crowd_is_judged_by_the_servers_work() {
+        let mut results = known();
+        let bulk = &mut results.scenarios[0];
+        (bulk.name, bulk.processes) = ("swarm", 20);
+        bulk.contenders[0].samples.iter_mut().for_each(|sample| sample.server_cpu_seconds = Some(0.4));
+        bulk.summarise();
+        let goals = goals(&results);
+        assert_eq!(goals.len(), 1);
+        assert!(goals[0].reached && goals[0].wanted.contains("20 × one client's, 0.50"), "{goals:?}");
+    }
+}

@@ -1,0 +1,105 @@
+#!/usr/bin/env bash
+# Measures every row of "Against the goals" in docs/PERFORMANCE.md with the committed code, and says which goals were reached.
+#   scripts/performance.sh                    all of it at its full counts: some 20 minutes, on a machine that does nothing else
+#   scripts/performance.sh --quick            small data, one round: whether everything works
+#   scripts/performance.sh --runs 9 bulk wan  other counts; only these parts (see "parts" below)
+#   scripts/performance.sh --out DIR          where the reports go (default: target/performance)
+# Writes for each part NAME.md (the tables of the documentation), NAME.json and NAME.html, and goals.md over all of them; prints
+# goals.md. A goal that is missed is a result. The exit code is 1 only when something could not be measured.
+# Needs release binaries (made here) and, for the long links, root, `ip` and TUN devices. Peers that are not installed are left out:
+#   apt-get install nginx-light curl rsync openssh-server aria2 rclone
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+usage() { sed -n '2,/^set/{/^set/!s/^# \{0,1\}//p}' "$0"; exit "${1:-0}"; }
+runs=7
+scale=full
+build=1
+target=${CARGO_TARGET_DIR:-target}
+out=$target/performance
+wanted=()
+while (($#)); do
+  case $1 in
+    --runs) runs=${2:?}; shift ;;
+    --out) out=${2:?}; shift ;;
+    --quick) runs=1 scale=quick ;;
+    --no-build) build=0 ;;
+    -h | --help) usage ;;
+    -*) usage 2 >&2 ;;
+    *) wanted+=("$1") ;;
+  esac
+  shift
+done
+
+# part: scenarios, peers, where the data lies, more arguments. Small files lie in memory: a disk's file system spends up to a
+# millisecond on each file created soon after thousands were removed, which would measure that. On a link, TCP cubic takes minutes
+# under loss, which the tables of docs/PERFORMANCE.md have already.
+memory=/dev/shm
+[[ -d $memory && -w $memory ]] || memory=${TMPDIR:-/tmp}
+disk=${TMPDIR:-/tmp}
+parts=(
+  "bulk|bulk|auto|$disk|--variant=qfs-1452=--mtu 1452"
+  "small|small again|curl,rsync,rsync-ssh,rclone,cp|$memory|"
+  "latency|latency|curl,rsync,scp,rclone|$memory|"
+  "swarm|swarm|curl,rsync|$memory|"
+  "wan|wan-clean wan-lossy|curl-bbr|$memory|"
+  "wan-long|wan-long|none|$memory|"
+)
+for name in "${wanted[@]}"; do
+  printf '%s\n' "${parts[@]}" | grep -q "^$name|" || { echo "error: no part is called $name" >&2; usage 2 >&2; }
+done
+is_wanted() { ((${#wanted[@]} == 0)) || [[ " ${wanted[*]} " == *" $1 "* ]]; }
+
+if ((build)); then
+  cargo build --release --locked --quiet -p qfs-client -p qfs-server -p qfs-bench -p qfs-wan --bins
+fi
+bench=$target/release/qfs-bench
+[[ -x $bench ]] || { echo "error: $bench is missing" >&2; echo "hint: leave out --no-build" >&2; exit 1; }
+commit=$(git rev-parse --short HEAD 2>/dev/null || echo unknown)
+[[ -z $(git status --porcelain 2>/dev/null) ]] || commit="$commit with changes"
+mkdir -p "$out"
+rm -f "$out"/*.md "$out"/*.json "$out"/*.html
+
+# The emulator and both ends compete for the processors; at real-time priority the link stays the link.
+realtime=()
+if chrt -r 5 true 2>/dev/null; then realtime=(chrt -r 5); fi
+
+failed=0
+begun=$SECONDS
+for part in "${parts[@]}"; do
+  IFS='|' read -r name scenarios peers place more <<<"$part"
+  is_wanted "$name" || continue
+  before=()
+  [[ $name != wan* ]] || before=("${realtime[@]}")
+  arguments=(--peers "$peers" --runs "$runs" --scale "$scale" --commit "$commit" --json --work-dir "$place")
+  arguments+=(--markdown "$out/$name.md" --goals "$out/$name.goals.md" --html "$out/$name.html")
+  [[ -z $more ]] || arguments+=("$more")
+  echo "== $name ($((SECONDS - begun)) s since the start)" >&2
+  # shellcheck disable=SC2086 # several scenarios are several words
+  if ! timeout 900 "${before[@]}" "$bench" run $scenarios "${arguments[@]}" >"$out/$name.json"; then
+    failed=1
+    echo "error: $name was not measured as it should have been" >&2
+    echo "hint: see what is said above, and $out/$name.json" >&2
+  fi
+done
+
+# One table of what all parts said of the goals.
+{
+  echo "Commit $commit, $(date -u +%F), $(uname -sr), $(nproc) processors; $runs rounds, scale $scale; \`scripts/performance.sh\`."
+  echo
+  heads=1
+  for table in "$out"/*.goals.md; do
+    [[ -e $table ]] || continue
+    if ((heads)); then cat "$table"; else tail -n +3 "$table"; fi
+    heads=0
+  done
+} >"$out/goals.md"
+rm -f "$out"/*.goals.md
+if command -v column >/dev/null && [[ -t 1 ]]; then
+  sed -n '1,2p' "$out/goals.md"
+  sed -n '3,$p' "$out/goals.md" | grep -v '^|---' | sed 's/^| //; s/ |$//; s/\*\*//g' | column -t -s '|'
+else
+  cat "$out/goals.md"
+fi
+echo "$((SECONDS - begun)) s; the tables and reports are in $out" >&2
+exit "$failed"
