@@ -4,7 +4,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use qfs_testkit::binaries::without_settings;
-use qfs_testkit::udp_proxy::{Faults, LinkSpec, Loss, PathFaults, UdpProxy};
+use qfs_testkit::udp_proxy::{Bottleneck, Faults, LinkSpec, Loss, PathFaults, UdpProxy};
 
 use crate::support::{Done, Lab, far_link, noise, run, slow_link};
 
@@ -34,7 +34,10 @@ fn a_narrow_link_is_the_path() {
 #[test]
 fn a_lossy_link_is_the_path() {
     let lab = Lab::new(&[("big", &noise(8 << 20))]);
-    let link = LinkSpec { loss: Loss::Random(0.03), delay: Duration::from_millis(10), ..LinkSpec::default() };
+    // So narrow that the round trips of the start are a small part of the run.
+    let bottleneck = Some(Bottleneck { bits_per_second: 50_000_000, queue_bytes: 256 << 10 });
+    let link =
+        LinkSpec { loss: Loss::Random(0.03), delay: Duration::from_millis(5), bottleneck, ..LinkSpec::default() };
     let faults = Faults { to_client: PathFaults { link, ..PathFaults::default() }, ..Faults::default() };
     let proxy = UdpProxy::start(lab.server().address(), faults.seeded(3)).unwrap();
     let done = through(&lab, &proxy, &["big"]);
