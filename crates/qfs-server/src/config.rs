@@ -15,6 +15,8 @@ pub struct ServerConfig {
     pub address: SocketAddr,
     /// Who vouches for clients; None: everybody may read.
     pub clients: Option<Roots>,
+    /// End points on that port, 1 to [`qfs_core::transport::MAX_ENDPOINTS`]; each beyond the first is a thread of its own.
+    pub endpoints: usize,
     /// What a connection may cost QUIC.
     pub tuning: ServerTuning,
     /// How much at once.
@@ -34,6 +36,7 @@ impl ServerConfig {
         Self {
             address,
             clients: None,
+            endpoints: 1,
             tuning: ServerTuning::default(),
             limits: Limits::default(),
             deadlines: Deadlines::default(),

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use qfs_core::store::Store;
-use qfs_core::transport::{Connection, Incoming, PeerCertificate, QuicRequestReader, QuicSink};
+use qfs_core::transport::{Connection, Incoming, Listener, PeerCertificate, QuicRequestReader, QuicSink};
 use qfs_core::wire::StatusCode;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout_at};
@@ -34,10 +34,15 @@ struct Client {
 }
 
 /// Completes the handshake of `incoming` and serves the client until it is gone.
-pub(crate) async fn serve<S: Store>(shared: Arc<Shared<S>>, incoming: Incoming, mut admitted: Admitted) {
+pub(crate) async fn serve<S: Store>(
+    shared: Arc<Shared<S>>,
+    listener: Arc<Listener>,
+    incoming: Incoming,
+    mut admitted: Admitted,
+) {
     let peer = incoming.remote_address();
     let deadline = Instant::now() + shared.deadlines.first_request;
-    let connection = match timeout_at(deadline, shared.listener.handshake(incoming)).await {
+    let connection = match timeout_at(deadline, listener.handshake(incoming)).await {
         Ok(Ok(connection)) => connection,
         Ok(Err(lost)) => return debug!(%peer, %lost, "handshake failed"),
         Err(_) => return debug!(%peer, "handshake timed out"),

@@ -4,7 +4,8 @@
 //! |---|---|
 //! | [`config`] | everything that can be set, and every bound with its worst case |
 //! | [`access`] | who is let in, and what they may see |
-//! | [`server`] | the end point: bind, serve until told to stop, drain |
+//! | [`server`] | the server as a whole: bind, serve until told to stop |
+//! | `end_point` | one of its end points: accept, drain; the threads of several |
 //! | [`identity`] | the key and certificate on disk |
 //! | [`digest_file`] | digests remembered between runs |
 //! | [`tokens`] | the tokens handed out, on disk |
@@ -25,6 +26,7 @@ pub mod config;
 mod connection;
 pub mod digest_file;
 mod dispatch;
+mod end_point;
 mod error;
 mod handler;
 pub mod identity;
@@ -36,4 +38,4 @@ pub use access::Gate;
 pub use config::{Deadlines, Limits, ServerConfig};
 pub use digest_file::DigestFile;
 pub use identity::{IdentityDir, IdentityDirError};
-pub use server::{Drained, ServeError, Server};
+pub use server::{BLOCKING_THREADS, Drained, ServeError, Server};

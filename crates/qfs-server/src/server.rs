@@ -1,4 +1,4 @@
-//! The end point: binds, lets clients in, and ends in good order.
+//! The server: binds its end points, runs them over one store, and ends in good order.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -7,38 +7,44 @@ use std::time::Duration;
 use qfs_core::body::Budget;
 use qfs_core::model::Fingerprint;
 use qfs_core::store::{DigestCache, Store, Versions};
-use qfs_core::transport::{Identity, Incoming, Listener, SocketBuffers, TransportError};
-use qfs_core::wire::StatusCode;
+use qfs_core::transport::{Identity, Listener, SocketBuffers, TransportError};
 use tokio::sync::{Semaphore, watch};
-use tokio::task::JoinSet;
-use tokio::time::timeout;
-use tracing::{debug, error, info, warn};
+use tracing::{error, warn};
 
 use crate::access::{Access, Gate, View};
-use crate::admission::{Admission, Refusals, Verdict};
+use crate::admission::{Admission, Refusals};
 use crate::config::{Deadlines, Limits, ServerConfig};
-use crate::connection;
 use crate::digest_file::DigestFile;
+use crate::end_point::{EndPoint, Others};
 
 /// How often digests learnt are written to their file.
 const SAVE_INTERVAL: Duration = Duration::from_secs(60);
 
+/// Threads of an end point for disks and hashing. More than two on a small machine only wait for each other; a few more keep
+/// short reads going while long passes for digests run.
+pub const BLOCKING_THREADS: usize = 8;
+
 /// A bound server; [`Server::serve`] makes it serve.
 pub struct Server<S> {
     shared: Arc<Shared<S>>,
+    /// Driven by whoever serves.
+    end_point: EndPoint<S>,
+    /// Driven by threads of their own.
+    others: Others<S>,
+    buffers: SocketBuffers,
     digest_file: Option<DigestFile>,
     address: SocketAddr,
     fingerprint: Fingerprint,
 }
 
-/// What all connections of a server share.
+/// What all connections of a server share, whichever end point they are at.
 pub(crate) struct Shared<S> {
     /// Seen through a [`View`] only.
     versions: Arc<Versions<S>>,
     pub(crate) gate: Arc<Gate>,
     /// Requests without a good token, for the log.
     pub(crate) denials: Mutex<Refusals>,
-    pub(crate) listener: Listener,
+    pub(crate) admission: Arc<Admission>,
     pub(crate) limits: Limits,
     pub(crate) deadlines: Deadlines,
     pub(crate) budget: Arc<Budget>,
@@ -74,6 +80,9 @@ pub enum ServeError {
     /// The socket can no longer be read or written.
     #[error("the network socket died")]
     SocketDied,
+    /// An end point's thread cannot be started.
+    #[error("cannot start a thread: {0}")]
+    Thread(#[source] std::io::Error),
 }
 
 /// How a server ended that was told to.
@@ -85,19 +94,21 @@ pub struct Drained {
 
 impl<S: Store> Server<S> {
     /// Binds the address of `config` to hand out `store` under `identity`. Inside a tokio runtime, best one with a single
-    /// thread: handlers wait for the network there, and for disks on its blocking threads.
+    /// thread: handlers wait for the network there, and for disks on its blocking threads. End points beyond the first bring
+    /// their own.
     ///
     /// # Errors
     /// [`TransportError::Bind`] when the port is taken or not allowed.
     pub fn bind(config: ServerConfig, identity: &Identity, store: S) -> Result<Self, TransportError> {
-        let listener = Listener::bind_for(config.address, identity, config.tuning, config.clients.as_ref())?;
-        let address = listener.local_addr()?;
+        let clients = config.clients.as_ref();
+        let (first, others) =
+            Listener::bind_several(config.address, identity, clients, &config.tuning, config.endpoints)?;
         let limits = config.limits;
-        let shared = Shared {
+        let shared = Arc::new(Shared {
             versions: Arc::new(Versions::new(store, Arc::new(DigestCache::default()))),
             gate: Arc::new(config.gate),
             denials: Mutex::default(),
-            listener,
+            admission: Arc::new(Admission::new(limits)),
             limits,
             deadlines: config.deadlines,
             budget: Budget::new(limits.buffer_bytes),
@@ -107,11 +118,15 @@ impl<S: Store> Server<S> {
             digest_passes: Semaphore::new(limits.digest_passes),
             digest_tails: Semaphore::new(limits.digest_passes),
             drain: watch::Sender::new(false),
-        };
+        });
+        let listener = first.start()?;
         Ok(Self {
-            shared: Arc::new(shared),
+            address: listener.local_addr()?,
+            buffers: listener.buffers(),
+            end_point: EndPoint::new(Arc::clone(&shared), listener),
+            others: Others::bind(&shared, others)?,
+            shared,
             digest_file: config.digest_file,
-            address,
             fingerprint: identity.fingerprint(),
         })
     }
@@ -137,91 +152,40 @@ impl<S: Store> Server<S> {
     /// What the kernel granted for socket buffers.
     #[must_use]
     pub fn buffers(&self) -> SocketBuffers {
-        self.shared.listener.buffers()
+        self.buffers
+    }
+
+    /// How many end points share the port.
+    #[must_use]
+    pub fn end_points(&self) -> usize {
+        1 + self.others.count()
     }
 
     /// Serves until `shutdown` resolves, then lets running answers finish for [`Deadlines::drain`] (PROTOCOL §1.6). Dropping
     /// the future ends everything at once.
     ///
     /// # Errors
-    /// [`ServeError::SocketDied`] when the socket fails before `shutdown`.
-    pub async fn serve(self, shutdown: impl Future<Output = ()>) -> Result<Drained, ServeError> {
+    /// [`ServeError::SocketDied`] when a socket fails before `shutdown`.
+    pub async fn serve(mut self, shutdown: impl Future<Output = ()>) -> Result<Drained, ServeError> {
         self.load_digests().await;
-        let mut connections = JoinSet::new();
-        let result = tokio::select! {
-            result = self.accept_until(shutdown, &mut connections) => result,
-            never = self.save_digests_for_ever() => match never {},
-            never = self.shared.gate.follow() => match never {},
+        let mut others = std::mem::take(&mut self.others).start()?;
+        let drained = {
+            let serving = async { tokio::try_join!(self.end_point.serve(), others.ended()) };
+            let asked = async {
+                shutdown.await;
+                self.shared.drain.send_replace(true);
+                std::future::pending::<std::convert::Infallible>().await
+            };
+            tokio::select! {
+                result = serving => result.map(|(first, others)| Drained { cut: first.cut + others.cut }),
+                never = asked => match never {},
+                never = self.save_digests_for_ever() => match never {},
+                never = self.shared.gate.follow() => match never {},
+            }
         };
-        let drained = match result {
-            Ok(()) => Ok(self.drain(&mut connections).await),
-            Err(error) => Err(error),
-        };
-        drop(connections);
-        self.shared.listener.close(StatusCode::SHUTTING_DOWN).await;
+        drop(others);
         self.save_digests().await;
         drained
-    }
-
-    async fn accept_until(
-        &self,
-        shutdown: impl Future<Output = ()>,
-        connections: &mut JoinSet<()>,
-    ) -> Result<(), ServeError> {
-        let admission = Arc::new(Admission::new(self.shared.limits));
-        tokio::pin!(shutdown);
-        loop {
-            tokio::select! {
-                () = &mut shutdown => return Ok(()),
-                incoming = self.shared.listener.accept() => match incoming {
-                    Some(incoming) => self.admit(&admission, incoming, connections),
-                    None => return Err(ServeError::SocketDied),
-                },
-                Some(ended) = connections.join_next() => if let Err(error) = ended {
-                    error!(%error, "a connection's task failed");
-                },
-            }
-        }
-    }
-
-    fn admit(&self, admission: &Arc<Admission>, incoming: Incoming, connections: &mut JoinSet<()>) {
-        let peer = incoming.remote_address();
-        // A client that has shown its address cannot be asked again.
-        let validated = incoming.remote_address_validated() || !incoming.may_retry();
-        match admission.judge(peer, validated) {
-            Verdict::Admit(admitted) => {
-                connections.spawn(connection::serve(Arc::clone(&self.shared), incoming, admitted));
-            }
-            Verdict::Retry => {
-                debug!(%peer, "asked to show its address");
-                if let Err(error) = incoming.retry() {
-                    error.into_incoming().refuse();
-                }
-            }
-            Verdict::Refuse(reason) => {
-                incoming.refuse();
-                if let Some(refused) = admission.note_refusal() {
-                    warn!(%peer, reason, refused, "refused");
-                }
-            }
-        }
-    }
-
-    /// Turns newcomers away while the connections finish what they have begun.
-    async fn drain(&self, connections: &mut JoinSet<()>) -> Drained {
-        info!(connections = connections.len(), "shutting down");
-        self.shared.drain.send_replace(true);
-        let finish = async {
-            loop {
-                tokio::select! {
-                    ended = connections.join_next() => if ended.is_none() { return },
-                    Some(incoming) = self.shared.listener.accept() => incoming.refuse(),
-                }
-            }
-        };
-        // What did not finish is counted from what is left.
-        let _ = timeout(self.shared.deadlines.drain, finish).await;
-        Drained { cut: connections.len() }
     }
 
     async fn load_digests(&self) {

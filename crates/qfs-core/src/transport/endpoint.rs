@@ -1,20 +1,18 @@
-//! Sockets and end points.
+//! Sockets, and the client's end point.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
-use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
-use quinn::{ConnectionError, Endpoint, EndpointConfig, Incoming, TokioRuntime, VarInt};
-use quinn_proto::HashedConnectionIdGenerator;
+use quinn::crypto::rustls::QuicClientConfig;
+use quinn::{ConnectionError, Endpoint, EndpointConfig, TokioRuntime};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::connection::{Connection, lost};
 use super::identity::Identity;
-use super::roots::Roots;
 use super::tls::{self, CertificateFault, Refusal, Trust};
-use super::tuning::{ClientTuning, MAX_RECEIVED_PAYLOAD, REQUEST_WINDOW, SOCKET_BUFFER_BYTES, ServerTuning, path_mtu};
+use super::tuning::{ClientTuning, MAX_RECEIVED_PAYLOAD, SOCKET_BUFFER_BYTES, path_mtu};
 use crate::model::Fingerprint;
 use crate::stream::Lost;
 use crate::wire::StatusCode;
@@ -101,107 +99,6 @@ impl SocketBuffers {
         self.send < self.wanted || self.receive < self.wanted
     }
 }
-
-/// Accepts connections on one UDP port.
-#[derive(Debug)]
-pub struct Listener {
-    endpoint: Endpoint,
-    template: quinn::ServerConfig,
-    tuning: ServerTuning,
-    buffers: SocketBuffers,
-}
-
-impl Listener {
-    /// Binds `address` (port 0: any free one) inside a tokio runtime.
-    ///
-    /// # Errors
-    /// [`TransportError::Bind`] when the port is taken or not allowed.
-    pub fn bind(address: SocketAddr, identity: &Identity, tuning: ServerTuning) -> Result<Self, TransportError> {
-        Self::bind_for(address, identity, tuning, None)
-    }
-
-    /// The same, for clients alone that hold a certificate which one of `clients` vouches for, where there are any.
-    ///
-    /// # Errors
-    /// As [`Self::bind`].
-    pub fn bind_for(
-        address: SocketAddr,
-        identity: &Identity,
-        tuning: ServerTuning,
-        clients: Option<&Roots>,
-    ) -> Result<Self, TransportError> {
-        let (socket, buffers) = bind_socket(address).map_err(|source| TransportError::Bind { address, source })?;
-        let crypto = QuicServerConfig::try_from(tls::server_config(identity, clients)?)
-            .map_err(|e| rustls::Error::General(e.to_string()))?;
-        let mut template = quinn::ServerConfig::with_crypto(Arc::new(crypto));
-        template
-            .transport_config(tuning.transport(None))
-            // Half-open handshakes held before admission decides; each buffers at most a few packets.
-            .max_incoming(MAX_INCOMING)
-            .incoming_buffer_size(INCOMING_BUFFER_BYTES)
-            .incoming_buffer_size_total(INCOMING_BUFFER_BYTES * MAX_INCOMING as u64 / 16);
-        let mut config = EndpointConfig::new(Arc::new(reset_key(identity)));
-        let id_key = connection_id_key(identity);
-        config.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(id_key)));
-        accept_large_payloads(&mut config);
-        let endpoint = Endpoint::new(config, Some(template.clone()), socket, Arc::new(TokioRuntime))?;
-        Ok(Self { endpoint, template, tuning, buffers })
-    }
-
-    /// The address really bound.
-    ///
-    /// # Errors
-    /// When the socket is gone.
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.endpoint.local_addr()
-    }
-
-    /// What the kernel granted for socket buffers.
-    #[must_use]
-    pub fn buffers(&self) -> SocketBuffers {
-        self.buffers
-    }
-
-    /// The next client that wants in; None when the socket died or [`Self::close`] was called.
-    pub async fn accept(&self) -> Option<Incoming> {
-        self.endpoint.accept().await
-    }
-
-    /// Completes the handshake of `incoming`, with packets as large as the path to it carries.
-    ///
-    /// # Errors
-    /// [`Lost`] when the client gave up or broke the protocol.
-    pub async fn handshake(&self, incoming: Incoming) -> Result<Connection, Lost> {
-        let mut config = self.template.clone();
-        config.transport_config(self.tuning.transport(path_mtu(incoming.remote_address().ip())));
-        let connecting = incoming.accept_with(Arc::new(config)).map_err(|e| lost(&e))?;
-        Ok(Connection::new(connecting.await.map_err(|e| lost(&e))?, REQUEST_WINDOW.into()))
-    }
-
-    /// Connections under way, closing ones included.
-    #[must_use]
-    pub fn open_connections(&self) -> usize {
-        self.endpoint.open_connections()
-    }
-
-    /// Turns away new connections; existing ones go on.
-    pub fn stop_accepting(&self) {
-        self.endpoint.set_server_config(None);
-    }
-
-    /// Closes every connection with `code` and waits until the peers were told.
-    pub async fn close(&self, code: StatusCode) {
-        self.endpoint.close(VarInt::from_u32(code.0), b"");
-        // A peer that is gone never confirms; do not sit out its closing period.
-        let _ = tokio::time::timeout(Duration::from_millis(500), self.endpoint.wait_idle()).await;
-    }
-}
-
-/// Most handshakes held before they are accepted, refused or sent a Retry.
-const MAX_INCOMING: usize = 4096;
-
-/// Most bytes buffered of one such handshake. A ClientHello is about 300; worst case in all: 4096 × 16 KiB / 16 = 4 MiB.
-const INCOMING_BUFFER_BYTES: u64 = 16 << 10;
 
 /// Makes connections from one UDP socket.
 #[derive(Debug)]
@@ -346,29 +243,18 @@ async fn refused(peer: SocketAddr) {
     }
 }
 
-/// The stateless reset key (RFC 9000 §10.3), derived from the identity so that it survives a restart without a file of its
-/// own: clients of the former process notice at once that it is gone.
-fn reset_key(identity: &Identity) -> ring::hmac::Key {
-    ring::hmac::Key::new(ring::hmac::HMAC_SHA256, derived(identity, b"qfs stateless reset v1").as_ref())
-}
-
-/// The key by which a server recognises its own connection IDs, which must survive a restart like the reset key: quinn
-/// resets no connection whose ID it does not recognise.
-fn connection_id_key(identity: &Identity) -> u64 {
-    let derived = derived(identity, b"qfs connection ids v1");
-    derived.as_ref().iter().take(8).fold(0, |key, byte| key << 8 | u64::from(*byte))
-}
-
-fn derived(identity: &Identity, label: &[u8]) -> ring::hmac::Tag {
-    ring::hmac::sign(&ring::hmac::Key::new(ring::hmac::HMAC_SHA256, identity.key.secret_der()), label)
-}
-
-fn accept_large_payloads(config: &mut EndpointConfig) {
+pub(super) fn accept_large_payloads(config: &mut EndpointConfig) {
     // Fails only below 1200.
     let _ = config.max_udp_payload_size(MAX_RECEIVED_PAYLOAD);
 }
 
-fn bind_socket(address: SocketAddr) -> io::Result<(UdpSocket, SocketBuffers)> {
+pub(super) fn bind_socket(address: SocketAddr) -> io::Result<(UdpSocket, SocketBuffers)> {
+    let (socket, buffers) = bind_shared(address, false)?;
+    Ok((socket.into(), buffers))
+}
+
+/// As [`bind_socket`]; with `shared` beside other sockets of this user that share the port too.
+pub(super) fn bind_shared(address: SocketAddr, shared: bool) -> io::Result<(Socket, SocketBuffers)> {
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
     if address.is_ipv6() {
         // An address of one family is one address; a host name may have both.
@@ -377,6 +263,7 @@ fn bind_socket(address: SocketAddr) -> io::Result<(UdpSocket, SocketBuffers)> {
     // The kernel clips both to its limits without an error; what it granted is read back.
     socket.set_send_buffer_size(SOCKET_BUFFER_BYTES)?;
     socket.set_recv_buffer_size(SOCKET_BUFFER_BYTES)?;
+    socket.set_reuse_port(shared)?;
     socket.bind(&address.into())?;
     // Linux reports twice the usable size (socket(7)).
     let buffers = SocketBuffers {
@@ -384,5 +271,5 @@ fn bind_socket(address: SocketAddr) -> io::Result<(UdpSocket, SocketBuffers)> {
         send: socket.send_buffer_size()? / 2,
         receive: socket.recv_buffer_size()? / 2,
     };
-    Ok((socket.into(), buffers))
+    Ok((socket, buffers))
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::builder::{FalseyValueParser, PossibleValuesParser};
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 use qfs_core::model::DEFAULT_PORT;
+use qfs_core::transport::MAX_ENDPOINTS;
 use qfs_core::transport::congestion::Congestion;
 use qfs_server::tokens::TokenId;
 
@@ -59,6 +60,10 @@ pub(crate) struct Args {
     /// Let in only clients with a certificate that an authority of this PEM file has signed
     #[arg(long, env = "QFS_CLIENT_CA", value_name = "FILE")]
     pub(crate) client_ca: Option<PathBuf>,
+    /// End points on the port, 1 to 64, each a thread for the network; one connection stays at one of them
+    /// [default: 1 up to 3 processors, then one for two, at most 8]
+    #[arg(long, env = "QFS_ENDPOINTS", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=MAX_ENDPOINTS as i64))]
+    endpoints: Option<u16>,
     /// Time for running transfers to finish when told to stop (30, 30s, 500ms, 2m)
     #[arg(long, env = "QFS_DRAIN_TIMEOUT", value_name = "TIME", default_value = "30s", value_parser = duration)]
     pub(crate) drain_timeout: Duration,
@@ -171,11 +176,23 @@ impl Args {
         self.sandbox.parse().unwrap_or_default()
     }
 
+    /// End points asked for, or as many as suit the machine.
+    pub(crate) fn endpoints(&self) -> usize {
+        let processors = || std::thread::available_parallelism().map_or(1, usize::from);
+        self.endpoints.map_or_else(|| usual_endpoints(processors()), usize::from)
+    }
+
     /// The congestion controller asked for.
     pub(crate) fn congestion(&self) -> Congestion {
         // Only names of controllers get here.
         self.congestion.parse().unwrap_or_default()
     }
+}
+
+/// Half of the processors: the other half read, hash, and run whatever else is there. On up to three, a second end point only
+/// takes turns with the first; beyond eight, disks and memory are what is short.
+fn usual_endpoints(processors: usize) -> usize {
+    if processors <= 3 { 1 } else { (processors / 2).min(8) }
 }
 
 /// A time as people write it: seconds, or a number with `ms`, `s` or `m`.
@@ -259,6 +276,13 @@ mod tests {
     }
 
     #[test]
+    fn end_points_follow_the_machine_unless_told() {
+        let usual = [1, 2, 3, 4, 7, 8, 16, 128].map(usual_endpoints);
+        assert_eq!(usual, [1, 1, 1, 2, 3, 4, 8, 8]);
+        assert_eq!(parse("qfs-server --endpoints 3").map(|args| args.endpoints()).ok(), Some(3));
+    }
+
+    #[test]
     fn nonsense_is_refused() {
         for bad in [
             "--ip host",
@@ -267,6 +291,8 @@ mod tests {
             "--sandbox on",
             "--mtu 1199",
             "--max-connections 0",
+            "--endpoints 0",
+            "--endpoints 65",
             "-q -v",
             "x",
         ] {

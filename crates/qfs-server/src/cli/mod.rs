@@ -12,15 +12,12 @@ mod start;
 use std::process::ExitCode;
 
 use clap::Parser;
+use qfs_server::BLOCKING_THREADS;
 use tracing_subscriber::EnvFilter;
 
 use args::Args;
 use failure::Failure;
 use signals::Signals;
-
-/// Threads for disks and hashing. More than two on a small machine only wait for each other; a few more keep short reads going
-/// while long passes for digests run.
-const BLOCKING_THREADS: usize = 8;
 
 /// When the second signal ends the program, as shells have it for SIGINT.
 const EXIT_INTERRUPTED: u8 = 130;
@@ -41,7 +38,7 @@ pub(crate) fn main() -> ExitCode {
 
 /// What the program does when no subcommand is named.
 fn serve(args: &Args) -> Result<ExitCode, Failure> {
-    // One thread for the network: for a QUIC end point several are slower, not faster.
+    // One thread for the network: for a QUIC end point several are slower, not faster. More end points bring their own.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(BLOCKING_THREADS)

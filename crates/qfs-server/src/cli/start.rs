@@ -34,6 +34,7 @@ pub(crate) async fn start(args: &Args) -> Result<Server<LocalStore>, Failure> {
     };
     let config = ServerConfig {
         clients: args.client_ca.as_deref().map(client_authorities).transpose()?,
+        endpoints: args.endpoints(),
         tuning: ServerTuning { congestion: args.congestion(), max_payload: args.mtu, ..ServerTuning::default() },
         limits: Limits {
             connections: args.max_connections,

@@ -58,9 +58,14 @@ impl Lab {
 
     /// Kills the server and starts another one, with the same identity on the same port.
     pub(crate) fn crash_and_restart(&mut self) {
+        self.crash_and_restart_with(&[]);
+    }
+
+    /// As [`Self::crash_and_restart`], the new one with more arguments.
+    pub(crate) fn crash_and_restart_with(&mut self, args: &[&str]) {
         let port = self.address().port();
         self.server_mut().kill().unwrap();
-        self.start_at(port, &[]);
+        self.start_at(port, args);
     }
 
     pub(crate) fn server(&self) -> &ServerProcess {

@@ -13,6 +13,7 @@
 mod crowd;
 mod disk;
 mod drain;
+mod endpoints;
 mod kills;
 mod lab;
 mod lies;
