@@ -76,8 +76,8 @@ async fn ask(connection: &Connection, name: &str) -> (DownloadHead, Answer<QuicS
 
 /// Downloads over one connection whose address changes again and again; nothing of it may be noticed.
 ///
-/// Fails when `BoundEndpoint::start` leaves out the `SteeredSocket` (an end point that does not know the connection answers with a
-/// stateless reset), or when the connection IDs do not say which end point they belong to.
+/// Fails when `BoundEndpoint::start` leaves out the `SteeredSocket` (seen: `Restarted`, the stateless reset of an end point that does
+/// not know the connection), or when the connection IDs do not say which end point they belong to.
 #[tokio::test]
 async fn a_client_whose_address_changes_stays_with_its_end_point() {
     let total = count("endpoint_rebinds", 12);
