@@ -10,9 +10,10 @@ use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
-use tracing::{debug, error, info, warn};
+use tracing::{error, info};
 
 use crate::admission::Verdict;
+use crate::audit::Refusal;
 use crate::connection;
 use crate::server::{BLOCKING_THREADS, Drained, ServeError, Shared};
 
@@ -56,26 +57,23 @@ impl<S: Store> EndPoint<S> {
     }
 
     fn admit(&self, incoming: Incoming, connections: &mut JoinSet<()>) {
-        let admission = &self.shared.admission;
         let peer = incoming.remote_address();
         // A client that has shown its address cannot be asked again.
         let validated = incoming.remote_address_validated() || !incoming.may_retry();
-        match admission.judge(peer, validated) {
+        match self.shared.admission.judge(peer, validated) {
             Verdict::Admit(admitted) => {
                 let (shared, listener) = (Arc::clone(&self.shared), Arc::clone(&self.listener));
                 connections.spawn(connection::serve(shared, listener, incoming, admitted));
             }
             Verdict::Retry => {
-                debug!(%peer, "asked to show its address");
+                self.shared.refusals.note(Refusal::Address, peer);
                 if let Err(error) = incoming.retry() {
                     error.into_incoming().refuse();
                 }
             }
             Verdict::Refuse(reason) => {
                 incoming.refuse();
-                if let Some(refused) = admission.note_refusal() {
-                    warn!(%peer, reason, refused, "refused");
-                }
+                self.shared.refusals.note(reason, peer);
             }
         }
     }

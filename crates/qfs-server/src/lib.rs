@@ -10,6 +10,7 @@
 //! | [`digest_file`] | digests remembered between runs |
 //! | [`tokens`] | the tokens handed out, on disk |
 //! | `admission` | who may connect |
+//! | [`audit`] | the audit trail |
 //! | `connection` | one client: its streams, its deadlines |
 //! | `dispatch` | one stream: request → handler, error → status |
 //! | `handler` | a file for each command |
@@ -22,6 +23,7 @@
 
 pub mod access;
 mod admission;
+pub mod audit;
 pub mod config;
 mod connection;
 pub mod digest_file;

@@ -1,7 +1,7 @@
 //! The server: binds its end points, runs them over one store, and ends in good order.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use qfs_core::body::Budget;
@@ -12,7 +12,8 @@ use tokio::sync::{Semaphore, watch};
 use tracing::{error, warn};
 
 use crate::access::{Access, Gate, View};
-use crate::admission::{Admission, Refusals};
+use crate::admission::Admission;
+use crate::audit::{self, Refusals};
 use crate::config::{Deadlines, Limits, ServerConfig};
 use crate::digest_file::DigestFile;
 use crate::end_point::{EndPoint, Others};
@@ -42,8 +43,6 @@ pub(crate) struct Shared<S> {
     /// Seen through a [`View`] only.
     versions: Arc<Versions<S>>,
     pub(crate) gate: Arc<Gate>,
-    /// Requests without a good token, for the log.
-    pub(crate) denials: Mutex<Refusals>,
     pub(crate) admission: Arc<Admission>,
     pub(crate) limits: Limits,
     pub(crate) deadlines: Deadlines,
@@ -56,6 +55,8 @@ pub(crate) struct Shared<S> {
     pub(crate) digest_passes: Semaphore,
     /// For digests of files that were just streamed: little is missing of them.
     pub(crate) digest_tails: Semaphore,
+    /// Who was turned away, and why.
+    pub(crate) refusals: Refusals,
     /// True once the server ends.
     pub(crate) drain: watch::Sender<bool>,
 }
@@ -107,7 +108,6 @@ impl<S: Store> Server<S> {
         let shared = Arc::new(Shared {
             versions: Arc::new(Versions::new(store, Arc::new(DigestCache::default()))),
             gate: Arc::new(config.gate),
-            denials: Mutex::default(),
             admission: Arc::new(Admission::new(limits)),
             limits,
             deadlines: config.deadlines,
@@ -117,6 +117,7 @@ impl<S: Store> Server<S> {
             listings: Arc::new(Semaphore::new(limits.listings)),
             digest_passes: Semaphore::new(limits.digest_passes),
             digest_tails: Semaphore::new(limits.digest_passes),
+            refusals: Refusals::default(),
             drain: watch::Sender::new(false),
         });
         let listener = first.start()?;
@@ -181,9 +182,11 @@ impl<S: Store> Server<S> {
                 never = asked => match never {},
                 never = self.save_digests_for_ever() => match never {},
                 never = self.shared.gate.follow() => match never {},
+                never = self.tell_refusals_for_ever() => match never {},
             }
         };
         drop(others);
+        self.shared.refusals.tell();
         self.save_digests().await;
         drained
     }
@@ -198,6 +201,13 @@ impl<S: Store> Server<S> {
         loop {
             tokio::time::sleep(SAVE_INTERVAL).await;
             self.save_digests().await;
+        }
+    }
+
+    async fn tell_refusals_for_ever(&self) -> std::convert::Infallible {
+        loop {
+            tokio::time::sleep(audit::INTERVAL).await;
+            self.shared.refusals.tell();
         }
     }
 
