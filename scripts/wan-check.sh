@@ -5,6 +5,7 @@
 #
 # OTHER is called as OTHER RATE_MBIT DELAY_MS LOSS_PCT QUEUE_KB -- COMMAND..., sets WAN_A, WAN_B, WAN_A_IP and WAN_B_IP as qfs-wan does,
 # and ends with a line "wan: a->b carried N lost N dropped N". Needs root, iperf3 and release binaries. Takes the two in turns, three times.
+# shellcheck disable=SC2086 # "first" is a command with its arguments, or nothing
 set -euo pipefail
 other=${1:?an emulator to compare with}
 shift

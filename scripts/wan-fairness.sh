@@ -14,6 +14,8 @@
 #
 # Prints Mbit/s of payload of both and leaves fairness.csv in DIR. What is ours is counted in UDP datagrams that arrive, of 1,424 bytes
 # of payload each.
+# shellcheck disable=SC2086 # "first" is a command with its arguments, or nothing
+# shellcheck disable=SC2016 # what awk expands
 set -euo pipefail
 cd "$(dirname "$0")/.."
 out=target/wan-fairness only=. rate=50 delay=25 seconds=60 runs=1 jobs=3 bin=${CARGO_TARGET_DIR:-target}/release

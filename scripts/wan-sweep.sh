@@ -13,6 +13,7 @@
 #
 # Prints a table and leaves sweep.csv and sweep.json in DIR. A profile that takes twenty times its time at full rate plus 20 s is
 # stopped and counts as failed. Where allowed, all run at real-time priority, so that other work on the machine disturbs little; "late" says how much it did.
+# shellcheck disable=SC2086 # "first" is a command with its arguments, or nothing
 set -euo pipefail
 cd "$(dirname "$0")/.."
 out=target/wan-sweep only=. seed=1 seconds=7 jobs=4 bin=${CARGO_TARGET_DIR:-target}/release
@@ -48,7 +49,7 @@ inside() {
 
 # profile RATE DELAY LOSS QUEUE: one line of JSON in $out/NAME.json.
 profile() {
-  local name=$1-$2-$3-$4 here root patience queue start end line
+  local name=$1-$2-$3-$4 here root patience queue line
   here=$work/$name root=$work/root-$1 patience=$((seconds * 20 + 20))
   mkdir "$here"
   queue=$(awk "BEGIN { q = $1 * 125 * $2 * 2 / 1000 * $4; print q < 15 ? 15 : q }")
