@@ -182,7 +182,7 @@ fn json_is_one_object() {
     let done = lab.run(["get", "--json", "a", "b", "nope", "sub/deep/c"]).ends_with(1);
     let value = done.json();
     let keys = |value: &serde_json::Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
-    assert_eq!(keys(&value), ["bytes", "bytes_per_second", "files", "seconds"]);
+    assert_eq!(keys(&value), ["bytes", "bytes_per_second", "files", "limited_by", "seconds"]);
     let files = value["files"].as_array().unwrap();
     assert_eq!(
         files.iter().map(|file| file["name"].as_str().unwrap()).collect::<Vec<_>>(),
