@@ -19,6 +19,10 @@ const STARTUP_LOSS_THRESHOLD: f64 = 0.1;
 const CROWDED_LOSS_THRESHOLD: f64 = 0.05;
 /// Rounds that lose more than this are never taken for ambient.
 const MAX_AMBIENT_LOSS: f64 = 0.08;
+/// Loss that a crowd is believed to cause by itself, at most.
+const MAX_CROWD_LOSS: f64 = 0.2;
+/// Worst round of a crowd over its mean one: what never hears losses overflows the queue in one round of eight.
+const CROWD_PEAK: f64 = 4.0;
 /// Rounds over which ambient loss is averaged.
 const AMBIENT_ROUNDS: u32 = 16;
 /// Ambient loss below which a path counts as clean.
@@ -36,6 +40,8 @@ const LAST_RAISE: f64 = 0.25;
 pub(super) struct LossModel {
     ambient: f64,
     ambient_rounds: u32,
+    /// Mean loss above the ambient of rounds at the estimate, while others keep the queue: what giving way does not end.
+    crowd: f64,
     round_acked: u64,
     round_lost: u64,
     /// Congestion was marked explicitly (RFC 3168) in this round.
@@ -56,6 +62,7 @@ impl Default for LossModel {
         Self {
             ambient: 0.0,
             ambient_rounds: 0,
+            crowd: 0.0,
             round_acked: 0,
             round_lost: 0,
             round_marked: false,
@@ -138,6 +145,18 @@ impl LossModel {
         lost as f64 / packet > expected + 2.0 * expected.sqrt() + 1.0
     }
 
+    /// The loss to expect of a round in which we do nothing wrong: what the path loses, and what others overflow. A flow without
+    /// an ear for loss keeps the queue overflowing however far we give way, and would be left everything.
+    fn background(&self) -> f64 {
+        self.ambient + (CROWD_PEAK * self.crowd).min(MAX_CROWD_LOSS)
+    }
+
+    /// Takes the loss of a round at the estimate; `queued` if others kept a queue all through it.
+    fn learn_crowd(&mut self, rate: f64, queued: bool) {
+        let excess = if queued { (rate - self.ambient).clamp(0.0, MAX_CROWD_LOSS) } else { 0.0 };
+        self.crowd += (excess - self.crowd) / f64::from(AMBIENT_ROUNDS);
+    }
+
     fn learn_ambient(&mut self, rate: f64) {
         if rate <= MAX_AMBIENT_LOSS {
             self.ambient_rounds = (self.ambient_rounds + 1).min(AMBIENT_ROUNDS);
@@ -168,7 +187,7 @@ impl Bbr3 {
         }
         let tolerated = match self.phase {
             Phase::Startup => STARTUP_LOSS_THRESHOLD,
-            _ => self.loss.ambient + LOSS_THRESHOLD,
+            _ => self.loss.background() + LOSS_THRESHOLD,
         };
         let too_high = LossModel::exceeds(tolerated, loss.lost, loss.tx_in_flight, self.mtu);
         if too_high || lost_bytes == 0 {
@@ -207,12 +226,15 @@ impl Bbr3 {
         if sent == 0 {
             return;
         }
-        let tolerated = model.ambient + if crowded { CROWDED_LOSS_THRESHOLD } else { LOSS_THRESHOLD };
+        let tolerated = model.background() + if crowded { CROWDED_LOSS_THRESHOLD } else { LOSS_THRESHOLD };
         let congested = LossModel::exceeds(tolerated, lost, sent, self.mtu);
         let queueing =
             self.base_rtt().zip(self.rounds.last_min_rtt).is_some_and(|(base, rtt)| Self::is_queueing(base, rtt));
         if !queueing {
             self.loss.learn_ambient(lost as f64 / sent as f64);
+        }
+        if !self.phase.is_probing() {
+            self.loss.learn_crowd(lost as f64 / sent as f64, queueing || crowded);
         }
         if (congested || marked) && !self.phase.is_probing() {
             let long_term = self.max_bw.get();
@@ -251,6 +273,26 @@ mod tests {
             model.learn_ambient(0.0);
         }
         assert!(model.ambient() < 0.001);
+    }
+
+    #[test]
+    fn loss_that_giving_way_does_not_end_is_expected_of_a_crowd_only() {
+        // Fails if loss is learnt without a queue of others (then random loss would be tolerated four times over), or if a flood
+        // is learnt whole.
+        let mut model = LossModel::default();
+        for round in 0..160 {
+            model.learn_crowd(if round % 8 == 0 { 0.16 } else { 0.0 }, round % 8 == 0);
+        }
+        let background = model.background();
+        assert!((0.04..0.12).contains(&background), "{background} for rounds of 16 % in eight");
+        for _ in 0..80 {
+            model.learn_crowd(0.9, true);
+        }
+        assert!(model.background() <= MAX_CROWD_LOSS, "{}", model.background());
+        for _ in 0..160 {
+            model.learn_crowd(0.05, false);
+        }
+        assert!(model.background() < 0.001, "{}", model.background());
     }
 
     #[test]

@@ -198,8 +198,7 @@ fn share_beside(other: fn(&mut Sim), queue: f64) {
 
 #[test]
 fn shares_with_a_loss_based_flow_whoever_comes_first() {
-    // Fails without the window counted over the standing round trip (ours starves on a deep queue), or without headroom (the
-    // other does on a shallow one).
+    // Fails without the window counted over the standing round trip.
     for queue in [0.2, 1.0, 4.0] {
         share_beside(|sim| sim.add_cubic(ENDLESS), queue);
     }
@@ -207,8 +206,7 @@ fn shares_with_a_loss_based_flow_whoever_comes_first() {
 
 #[test]
 fn shares_with_the_first_bbr_whoever_comes_first() {
-    // It keeps twice the product in flight and does not hear losses. Fails without the window counted over the standing round
-    // trip.
+    // It keeps twice the product in flight and does not hear losses. Fails if every loss is answered, by half.
     for queue in [0.2, 1.0, 4.0] {
         share_beside(|sim| sim.add_bbr1(ENDLESS), queue);
     }
