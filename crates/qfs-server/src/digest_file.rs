@@ -32,6 +32,17 @@ impl DigestFile {
         &self.path
     }
 
+    /// Makes the directory it is in, for its owner alone, where it is missing. Blocks.
+    ///
+    /// # Errors
+    /// What making it failed with.
+    pub fn make_directory(&self) -> io::Result<()> {
+        match self.path.parent() {
+            Some(directory) => fs::DirBuilder::new().recursive(true).mode(0o700).create(directory),
+            None => Ok(()),
+        }
+    }
+
     /// Fills `digests` from the file, if there is one. Blocks.
     ///
     /// # Errors
@@ -49,9 +60,7 @@ impl DigestFile {
     /// # Errors
     /// What writing failed with; the former file is whole then.
     pub fn save(&self, digests: &DigestCache) -> io::Result<()> {
-        if let Some(directory) = self.path.parent() {
-            fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
-        }
+        self.make_directory()?;
         // Servers that publish one directory may save at once: each has a name of its own, and the last rename wins.
         let temporary = self.path.with_extension(format!("tmp-{}", std::process::id()));
         let written = write_file(&temporary, digests).and_then(|()| fs::rename(&temporary, &self.path));

@@ -8,145 +8,19 @@
 
 mod support;
 
-use std::io::{BufRead, BufReader, Read};
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::io::Read;
+use std::net::{IpAddr, UdpSocket};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::Path;
-use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use qfs_core::body::Answer;
-use qfs_core::model::{Digest, Fingerprint, Ticket};
+use qfs_core::model::{Digest, Ticket};
 use qfs_core::stream::Lost;
-use qfs_core::transport::{ClientEndpoint, ClientTuning, QuicSource, Trust};
+use qfs_core::transport::{ClientTuning, QuicSource};
 use qfs_core::wire::{DownloadHead, DownloadRequest, StatusCode};
-use rustix::process::{Pid, Signal, kill_process};
-use support::{Client, PATIENCE, Tree, finish, head, narrow, noise, soon};
-
-/// A place for a server: a root, an identity, a cache.
-struct Home {
-    tree: Tree,
-}
-
-impl Home {
-    fn new() -> Self {
-        let tree = Tree::new();
-        tree.write("root/hello.txt", b"hello");
-        Self { tree }
-    }
-
-    fn path(&self) -> &Path {
-        self.tree.path()
-    }
-
-    /// The program, on a free port, blind to the environment of whoever runs the tests.
-    fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_qfs-server"));
-        for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("QFS_") || name == "RUST_LOG" {
-                command.env_remove(name);
-            }
-        }
-        command
-            .current_dir(self.path())
-            .env("QFS_PORT", "0")
-            .env("XDG_CACHE_HOME", self.path().join("cache"))
-            .env("QFS_ROOT", "root")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        command
-    }
-
-    fn start(&self, flags: &[&str]) -> Running {
-        Running::start(self.command().args(flags))
-    }
-
-    /// Runs it where it should refuse to start: exit code 2, and a line and a hint.
-    fn refused(&self, flags: &[&str]) -> String {
-        let Output { status, stdout, stderr } = self.command().args(flags).output().unwrap();
-        let stderr = String::from_utf8(stderr).unwrap();
-        assert_eq!(status.code(), Some(2), "{stderr}");
-        assert!(stdout.is_empty(), "nothing was started, nothing is said to be");
-        stderr
-    }
-}
-
-/// A started server and the lines it printed.
-struct Running {
-    child: Child,
-    stdout: BufReader<ChildStdout>,
-    lines: Vec<String>,
-}
-
-impl Running {
-    fn start(command: &mut Command) -> Self {
-        let mut child = command.spawn().unwrap();
-        let mut stdout = BufReader::new(child.stdout.take().unwrap());
-        let mut lines = Vec::new();
-        while !lines.last().is_some_and(|line: &String| line.starts_with("ticket ")) {
-            let mut line = String::new();
-            if stdout.read_line(&mut line).unwrap() == 0 {
-                let mut said = String::new();
-                child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
-                panic!("it did not start: {said}");
-            }
-            assert_eq!(line.pop(), Some('\n'));
-            lines.push(line);
-        }
-        Self { child, stdout, lines }
-    }
-
-    fn value(&self, key: &str) -> &str {
-        self.lines.iter().find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')).unwrap()
-    }
-
-    fn address(&self) -> SocketAddr {
-        self.value("listening on").parse().unwrap()
-    }
-
-    fn fingerprint(&self) -> Fingerprint {
-        self.value("fingerprint").parse().unwrap()
-    }
-
-    fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).unwrap();
-    }
-
-    /// How it ends by itself, and what it had said. Clients of this process go on meanwhile.
-    async fn ended(mut self) -> (ExitStatus, String, String) {
-        let ended = async {
-            while self.child.try_wait().unwrap().is_none() {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        soon(ended).await;
-        let (mut more, mut said) = (String::new(), String::new());
-        self.stdout.read_to_string(&mut more).unwrap();
-        self.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
-        (self.child.wait().unwrap(), more, said)
-    }
-
-    async fn stopped(self) -> (ExitStatus, String, String) {
-        self.signal(Signal::TERM);
-        self.ended().await
-    }
-
-    async fn connect(&self, tuning: &ClientTuning) -> Client {
-        let address = self.address();
-        let endpoint = ClientEndpoint::bind(address.ip()).unwrap();
-        let trust = Trust::Pinned(self.fingerprint());
-        let connection = endpoint.connect(address, "localhost", trust, tuning, PATIENCE).await.unwrap();
-        Client { endpoint, connection }
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+use rustix::process::Signal;
+use support::program::{Home, Running};
+use support::{Client, PATIENCE, finish, head, narrow, noise, soon};
 
 #[tokio::test]
 async fn it_says_where_it_is_and_serves() {

@@ -12,6 +12,8 @@ use qfs_server::tokens::TokenId;
 
 use super::expiry::Expiry;
 
+use super::sandbox::Sandbox;
+
 const AFTER_HELP: &str = "\
 The first signal (SIGTERM, SIGINT) lets running transfers finish and exits 0; a second one ends at once with 130.
 Exit code 2: it did not start. Exit code 1: it failed while serving. RUST_LOG is honoured.
@@ -34,6 +36,9 @@ pub(crate) struct Args {
     /// The published directory
     #[arg(long, env = "QFS_ROOT", value_name = "DIR", default_value = "server_databases")]
     pub(crate) root: PathBuf,
+    /// Publish names that begin with a dot too
+    #[arg(long, env = "QFS_HIDDEN", value_parser = FalseyValueParser::new())]
+    pub(crate) hidden: bool,
     /// The identity: server.key and server.crt, made on the first start
     #[arg(long, global = true, env = "QFS_CERTS", value_name = "DIR", default_value = "certs")]
     pub(crate) certs: PathBuf,
@@ -55,6 +60,10 @@ pub(crate) struct Args {
     /// Where digests are remembered between runs [default: qfs in the user's cache directory]
     #[arg(long, env = "QFS_CACHE_DIR", value_name = "DIR")]
     pub(crate) cache_dir: Option<PathBuf>,
+    /// Let the kernel (Landlock) deny the server every file it does not need: as far as it can, or not start, or not at all
+    #[arg(long, env = "QFS_SANDBOX", value_name = "WHEN", default_value = "auto",
+          value_parser = PossibleValuesParser::new(Sandbox::NAMES))]
+    sandbox: String,
     /// Congestion controller
     #[arg(long, env = "QFS_CONGESTION", value_name = "NAME", default_value = "auto",
           value_parser = PossibleValuesParser::new(Congestion::ALL.map(Congestion::name)))]
@@ -130,6 +139,12 @@ pub(crate) struct CreateArgs {
 }
 
 impl Args {
+    /// Whether the server confines itself.
+    pub(crate) fn sandbox(&self) -> Sandbox {
+        // Only names of it get here.
+        self.sandbox.parse().unwrap_or_default()
+    }
+
     /// The congestion controller asked for.
     pub(crate) fn congestion(&self) -> Congestion {
         // Only names of controllers get here.
@@ -219,8 +234,16 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused() {
-        for bad in ["--ip host", "--port 65536", "--congestion reno", "--mtu 1199", "--max-connections 0", "-q -v", "x"]
-        {
+        for bad in [
+            "--ip host",
+            "--port 65536",
+            "--congestion reno",
+            "--sandbox on",
+            "--mtu 1199",
+            "--max-connections 0",
+            "-q -v",
+            "x",
+        ] {
             assert!(parse(&format!("qfs-server {bad}")).is_err(), "{bad}");
         }
         assert_eq!(parse("qfs-server --congestion bbr").map(|args| args.congestion()).ok(), Some(Congestion::Bbr));

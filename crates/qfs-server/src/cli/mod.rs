@@ -5,6 +5,7 @@ mod args;
 mod command;
 mod expiry;
 mod failure;
+mod sandbox;
 mod signals;
 mod start;
 

@@ -5,7 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use qfs_core::store::local::LocalStore;
+use qfs_core::store::local::{Hidden, LocalStore};
 use qfs_core::transport::{Identity, ServerTuning, TransportError};
 use qfs_server::{Deadlines, DigestFile, IdentityDir, Limits, Server, ServerConfig};
 use rustix::process::{Resource, getrlimit, setrlimit};
@@ -13,8 +13,9 @@ use tracing::warn;
 
 use super::args::Args;
 use super::failure::Failure;
+use super::sandbox::{self, Places};
 
-/// Binds the server that `args` describe.
+/// Binds the server that `args` describe, and gives up every right that serving does not need.
 pub(crate) async fn start(args: &Args) -> Result<Server<LocalStore>, Failure> {
     raise_file_limit();
     let root = published_directory(&args.root)?;
@@ -22,7 +23,14 @@ pub(crate) async fn start(args: &Args) -> Result<Server<LocalStore>, Failure> {
     let identity = identity(args, &identity_dir)?;
     refuse_published_key(&root, &identity_dir)?;
     let store = LocalStore::open_root(&root)
-        .map_err(|e| Failure::refused(format!("cannot publish {}: {e}", args.root.display()), ROOT_HINT))?;
+        .map_err(|e| Failure::refused(format!("cannot publish {}: {e}", args.root.display()), ROOT_HINT))?
+        .hidden(if args.hidden { Hidden::Included } else { Hidden::Excluded });
+    let digest_file = digest_file(args, &root);
+    let places = Places {
+        published: vec![root],
+        read: vec![args.certs.clone()],
+        kept: digest_file.iter().filter_map(|file| file.path().parent()).map(Path::to_owned).collect(),
+    };
     let config = ServerConfig {
         tuning: ServerTuning { congestion: args.congestion(), max_payload: args.mtu, ..ServerTuning::default() },
         limits: Limits {
@@ -32,16 +40,18 @@ pub(crate) async fn start(args: &Args) -> Result<Server<LocalStore>, Failure> {
             ..Limits::default()
         },
         deadlines: Deadlines { drain: args.drain_timeout, stall: args.stall_timeout, ..Deadlines::default() },
-        digest_file: digest_file(args, &root),
+        digest_file,
         ..ServerConfig::new(SocketAddr::new(args.ip, args.port))
     };
-    Server::bind(config, &identity, store).map_err(|e| {
+    let server = Server::bind(config, &identity, store).map_err(|e| {
         let hint = match &e {
             TransportError::Bind { source, .. } => bind_hint(source),
             _ => "run with -vv for more",
         };
         Failure::refused(e.to_string(), hint)
-    })
+    })?;
+    sandbox::enter(args.sandbox(), &places)?;
+    Ok(server)
 }
 
 /// The identity, made now if there is none.
@@ -105,7 +115,13 @@ fn digest_file(args: &Args, root: &Path) -> Option<DigestFile> {
         warn!("the cache directory is published: digests are not remembered between runs; see --cache-dir");
         return None;
     }
-    Some(DigestFile::new(&directory, root))
+    let file = DigestFile::new(&directory, root);
+    // Now, because the sandbox permits what is in the directory, not its making.
+    if let Err(error) = file.make_directory() {
+        warn!(%error, "digests are not remembered between runs: there is no cache directory; see --cache-dir");
+        return None;
+    }
+    Some(file)
 }
 
 /// Every open file is a descriptor, and the default limit of 1024 is for programs that use select(2).
