@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
 
+use crate::audit::Refusal;
 use crate::config::Limits;
 
 /// The counters, shared by all connections of a server.
@@ -20,7 +20,6 @@ struct State {
     unvalidated_handshakes: usize,
     /// Only addresses that have a connection: bounded by the connections.
     by_address: HashMap<IpAddr, usize>,
-    refusals: Refusals,
 }
 
 /// What to do with a client that wants in.
@@ -31,7 +30,7 @@ pub(crate) enum Verdict {
     /// Have it show first that its address is its own.
     Retry,
     /// Turn it away, for this reason.
-    Refuse(&'static str),
+    Refuse(Refusal),
 }
 
 impl Admission {
@@ -43,7 +42,7 @@ impl Admission {
     pub(crate) fn judge(self: &Arc<Self>, peer: SocketAddr, validated: bool) -> Verdict {
         let mut state = self.lock();
         if state.connections >= self.limits.connections {
-            return Verdict::Refuse("too many connections");
+            return Verdict::Refuse(Refusal::Connections);
         }
         if !validated && state.unvalidated_handshakes >= self.limits.unvalidated_handshakes {
             return Verdict::Retry;
@@ -52,7 +51,7 @@ impl Admission {
         if let Some(key) = key {
             let count = state.by_address.entry(key).or_default();
             if *count >= self.limits.connections_per_ip {
-                return Verdict::Refuse("too many connections from this address");
+                return Verdict::Refuse(Refusal::ConnectionsOfAddress);
             }
             *count += 1;
         }
@@ -60,11 +59,6 @@ impl Admission {
         state.unvalidated_handshakes += usize::from(!validated);
         drop(state);
         Verdict::Admit(Admitted { admission: Arc::clone(self), key, unvalidated: !validated })
-    }
-
-    /// Counts a refusal; returns how many there were since the last that was to be logged, if this one is.
-    pub(crate) fn note_refusal(&self) -> Option<u64> {
-        self.lock().refusals.note(Instant::now())
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -114,26 +108,6 @@ fn address_key(address: IpAddr) -> Option<IpAddr> {
     }
 }
 
-/// Logs refusals once in a while, not once a packet.
-#[derive(Debug, Default)]
-struct Refusals {
-    last_logged: Option<Instant>,
-    silent: u64,
-}
-
-impl Refusals {
-    const INTERVAL: Duration = Duration::from_secs(1);
-
-    fn note(&mut self, now: Instant) -> Option<u64> {
-        self.silent += 1;
-        if self.last_logged.is_some_and(|last| now.duration_since(last) < Self::INTERVAL) {
-            return None;
-        }
-        self.last_logged = Some(now);
-        Some(std::mem::take(&mut self.silent))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -155,7 +129,7 @@ mod tests {
         let Verdict::Admit(_second) = judge("::ffff:192.0.2.1") else { panic!() };
         assert!(matches!(judge("192.0.2.1"), Verdict::Refuse(_)));
         let Verdict::Admit(_third) = judge("192.0.2.2") else { panic!() };
-        assert!(matches!(judge("127.0.0.1"), Verdict::Refuse("too many connections")));
+        assert!(matches!(judge("127.0.0.1"), Verdict::Refuse(Refusal::Connections)));
         drop(first);
         assert!(matches!(judge("192.0.2.1"), Verdict::Admit(_)));
     }
@@ -180,14 +154,5 @@ mod tests {
         assert!(matches!(admission.judge(peer("192.0.2.3"), false), Verdict::Admit(_)));
         drop(first);
         assert!(matches!(admission.judge(peer("192.0.2.4"), false), Verdict::Admit(_)));
-    }
-
-    #[test]
-    fn refusals_are_summed_up() {
-        let mut refusals = Refusals::default();
-        let start = Instant::now();
-        assert_eq!(refusals.note(start), Some(1));
-        assert_eq!(refusals.note(start), None);
-        assert_eq!(refusals.note(start + Refusals::INTERVAL), Some(2));
     }
 }

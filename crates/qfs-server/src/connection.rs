@@ -2,16 +2,19 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use qfs_core::model::escape_untrusted;
 use qfs_core::store::Store;
 use qfs_core::transport::{Connection, Incoming, QuicRequestReader, QuicSink};
 use qfs_core::wire::StatusCode;
 use tokio::task::{JoinError, JoinSet};
-use tokio::time::{Instant, sleep_until, timeout_at};
-use tracing::{debug, error, info, warn};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tracing::{debug, error};
 
 use crate::admission::Admitted;
+use crate::audit::{self, Refusal, Refusals, Visit};
 use crate::config::Limits;
 use crate::dispatch::{self, Quota};
 use crate::error::HandlerError;
@@ -27,6 +30,7 @@ struct Client {
     /// Whether a whole request has come.
     heard: AtomicBool,
     abandoned: Mutex<Abandoned>,
+    visit: Mutex<Visit>,
 }
 
 /// Completes the handshake of `incoming` and serves the client until it is gone.
@@ -35,24 +39,27 @@ pub(crate) async fn serve<S: Store>(shared: Arc<Shared<S>>, incoming: Incoming, 
     let deadline = Instant::now() + shared.deadlines.first_request;
     let connection = match timeout_at(deadline, shared.listener.handshake(incoming)).await {
         Ok(Ok(connection)) => connection,
-        Ok(Err(lost)) => return debug!(%peer, %lost, "handshake failed"),
-        Err(_) => return debug!(%peer, "handshake timed out"),
+        Ok(Err(lost)) => {
+            debug!(%peer, lost = escape_untrusted(&lost.to_string()), "handshake failed");
+            return shared.refusals.note(Refusal::Handshake, peer);
+        }
+        Err(_) => return shared.refusals.note(Refusal::Handshake, peer),
     };
     admitted.established();
-    info!(%peer, "connected");
     let client = Arc::new(Client {
         connection,
         peer,
         quota: Quota::new(&shared.limits, shared.budget.share()),
         heard: AtomicBool::new(false),
         abandoned: Mutex::new(Abandoned::new(&shared.limits, Instant::now())),
+        visit: Mutex::new(Visit::begin(peer)),
     });
-    serve_streams(&shared, &client, deadline).await;
-    info!(%peer, "disconnected");
+    let reason = serve_streams(&shared, &client, deadline).await;
+    client.visit().end(&reason);
 }
 
-/// Serves streams until the connection is gone, or everything is answered and the server ends.
-async fn serve_streams<S: Store>(shared: &Arc<Shared<S>>, client: &Arc<Client>, deadline: Instant) {
+/// Serves streams until the connection is gone, or everything is answered and the server ends; returns which.
+async fn serve_streams<S: Store>(shared: &Arc<Shared<S>>, client: &Arc<Client>, deadline: Instant) -> String {
     // Dropped with the connection, and with it whatever is still under way.
     let mut streams = JoinSet::new();
     let mut drain = shared.drain.subscribe();
@@ -60,29 +67,33 @@ async fn serve_streams<S: Store>(shared: &Arc<Shared<S>>, client: &Arc<Client>, 
     let silence = sleep_until(deadline);
     tokio::pin!(silence);
     let mut heard = false;
-    loop {
+    let reason = loop {
         tokio::select! {
             stream = client.connection.accept_stream() => match stream {
                 Ok((sink, source)) => {
                     streams.spawn(serve_stream(Arc::clone(shared), Arc::clone(client), sink, source));
                 }
-                Err(lost) => return debug!(peer = %client.peer, %lost, "connection ended"),
+                Err(lost) => break lost.to_string(),
             },
             Some(ended) = streams.join_next() => note_panic(ended),
             () = &mut silence, if !heard => {
                 // Asked now, not when the wait began: a first download may outlast the deadline for its request.
                 heard = client.heard.load(Ordering::Relaxed);
                 if !heard {
-                    info!(peer = %client.peer, "no request in time");
-                    return client.connection.close(StatusCode::TIMEOUT);
+                    shared.refusals.note(Refusal::Silence, client.peer);
+                    client.connection.close(StatusCode::TIMEOUT);
+                    return "no request in time".to_owned();
                 }
             }
             _ = drain.wait_for(|draining| *draining), if !draining => draining = true,
         }
         if draining && streams.is_empty() {
-            return client.connection.close(StatusCode::SHUTTING_DOWN);
+            client.connection.close(StatusCode::SHUTTING_DOWN);
+            return "shutting down".to_owned();
         }
-    }
+    };
+    settle(&mut streams).await;
+    reason
 }
 
 async fn serve_stream<S: Store>(
@@ -96,29 +107,31 @@ async fn serve_stream<S: Store>(
     let mut reply = Reply::new(sink, client.connection.clone(), patience);
     let heard = || client.heard.store(true, Ordering::Relaxed);
     let outcome = dispatch::serve(&shared, &client.quota, &mut reply, &mut source, heard).await;
+    let (peer, bytes) = (client.peer, reply.sent());
+    client.visit().count(bytes);
     if outcome.error.as_ref().is_some_and(HandlerError::is_abandoned) {
-        client.note_abandoned();
-    }
-    if !tracing::enabled!(tracing::Level::INFO) {
-        return;
-    }
-    let (command, name) = outcome.describe();
-    let (peer, bytes, seconds) = (client.peer, reply.sent(), start.elapsed().as_secs_f64());
-    match outcome.error {
-        None => info!(%peer, command, name, bytes, seconds, "answered"),
-        Some(error) => {
-            let code = error.status().map(tracing::field::display);
-            info!(%peer, command, name, bytes, seconds, code, error = %error, "failed");
+        client.note_abandoned(&shared.refusals);
+        if bytes == 0 {
+            return shared.refusals.note(Refusal::Abandoned, peer);
         }
+    } else if outcome.request.is_none() {
+        return shared.refusals.note(Refusal::NoRequest, peer);
+    }
+    if audit::hears_commands() {
+        audit::command(peer, &outcome, bytes, start.elapsed().as_secs_f64());
     }
 }
 
 impl Client {
+    fn visit(&self) -> MutexGuard<'_, Visit> {
+        self.visit.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Turns the client out when it abandons streams faster than anybody with a purpose does.
-    fn note_abandoned(&self) {
+    fn note_abandoned(&self, refusals: &Refusals) {
         let fair = self.abandoned.lock().unwrap_or_else(PoisonError::into_inner).note(Instant::now());
         if !fair && self.connection.close_reason().is_none() {
-            warn!(peer = %self.peer, "turned out: it opens and abandons streams");
+            refusals.note(Refusal::Flood, self.peer);
             self.connection.close(StatusCode::BUSY);
         }
     }
@@ -150,6 +163,21 @@ impl Abandoned {
     }
 }
 
+/// Lets answers find out that their client is gone, so that each has its line in the audit trail: one who has all he came for may
+/// leave without acknowledging it.
+async fn settle(streams: &mut JoinSet<()>) {
+    let all = async {
+        while let Some(ended) = streams.join_next().await {
+            note_panic(ended);
+        }
+    };
+    // What waits for something else than the client is cut off.
+    let _ = timeout(SETTLE, all).await;
+}
+
+/// How long [`settle`] may take.
+const SETTLE: Duration = Duration::from_secs(1);
+
 fn note_panic(ended: Result<(), JoinError>) {
     if let Err(error) = ended
         && error.is_panic()
@@ -160,8 +188,6 @@ fn note_panic(ended: Result<(), JoinError>) {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]

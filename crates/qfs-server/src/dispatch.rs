@@ -5,7 +5,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use qfs_core::body::Share;
 use qfs_core::framing::{FrameError, announced_length, read_frame};
-use qfs_core::model::escape_untrusted;
 use qfs_core::store::Store;
 use qfs_core::stream::{ByteSink, StreamError};
 use qfs_core::transport::QuicRequestReader;
@@ -61,12 +60,12 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
-    /// The command and, escaped, the name it is about.
-    pub(crate) fn describe(&self) -> (&'static str, String) {
+    /// The command and the name it is about, as the client sent it.
+    pub(crate) fn describe(&self) -> (&str, &str) {
         match &self.request {
-            Some(Request::Download(download)) => ("download", escape_untrusted(&download.filename)),
-            Some(request) => (request.command(), String::new()),
-            None => ("none", String::new()),
+            Some(Request::Download(download)) => ("download", &download.filename),
+            Some(request) => (request.command(), ""),
+            None => ("none", ""),
         }
     }
 }

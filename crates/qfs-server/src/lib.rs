@@ -8,6 +8,7 @@
 //! | [`digest_file`] | digests remembered between runs |
 //! | [`tokens`] | the tokens handed out, on disk |
 //! | `admission` | who may connect |
+//! | [`audit`] | the audit trail |
 //! | `connection` | one client: its streams, its deadlines |
 //! | `dispatch` | one stream: request → handler, error → status |
 //! | `handler` | a file for each command |
@@ -19,6 +20,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that panics has failed, which is its job"))]
 
 mod admission;
+pub mod audit;
 pub mod config;
 mod connection;
 pub mod digest_file;

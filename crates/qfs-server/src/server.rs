@@ -12,9 +12,10 @@ use qfs_core::wire::StatusCode;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
-use tracing::{debug, error, info, warn};
+use tracing::{error, info, warn};
 
 use crate::admission::{Admission, Verdict};
+use crate::audit::{self, Refusal, Refusals};
 use crate::config::{Deadlines, Limits, ServerConfig};
 use crate::connection;
 use crate::digest_file::DigestFile;
@@ -45,6 +46,8 @@ pub(crate) struct Shared<S> {
     pub(crate) digest_passes: Semaphore,
     /// For digests of files that were just streamed: little is missing of them.
     pub(crate) digest_tails: Semaphore,
+    /// Who was turned away, and why.
+    pub(crate) refusals: Refusals,
     /// True once the server ends.
     pub(crate) drain: watch::Sender<bool>,
 }
@@ -92,6 +95,7 @@ impl<S: Store> Server<S> {
             listings: Arc::new(Semaphore::new(limits.listings)),
             digest_passes: Semaphore::new(limits.digest_passes),
             digest_tails: Semaphore::new(limits.digest_passes),
+            refusals: Refusals::default(),
             drain: watch::Sender::new(false),
         };
         Ok(Self {
@@ -131,12 +135,14 @@ impl<S: Store> Server<S> {
         let result = tokio::select! {
             result = self.accept_until(shutdown, &mut connections) => result,
             never = self.save_digests_for_ever() => match never {},
+            never = self.tell_refusals_for_ever() => match never {},
         };
         let drained = match result {
             Ok(()) => Ok(self.drain(&mut connections).await),
             Err(error) => Err(error),
         };
         drop(connections);
+        self.shared.refusals.tell();
         self.shared.listener.close(StatusCode::SHUTTING_DOWN).await;
         self.save_digests().await;
         drained
@@ -172,16 +178,14 @@ impl<S: Store> Server<S> {
                 connections.spawn(connection::serve(Arc::clone(&self.shared), incoming, admitted));
             }
             Verdict::Retry => {
-                debug!(%peer, "asked to show its address");
+                self.shared.refusals.note(Refusal::Address, peer);
                 if let Err(error) = incoming.retry() {
                     error.into_incoming().refuse();
                 }
             }
             Verdict::Refuse(reason) => {
                 incoming.refuse();
-                if let Some(refused) = admission.note_refusal() {
-                    warn!(%peer, reason, refused, "refused");
-                }
+                self.shared.refusals.note(reason, peer);
             }
         }
     }
@@ -213,6 +217,13 @@ impl<S: Store> Server<S> {
         loop {
             tokio::time::sleep(SAVE_INTERVAL).await;
             self.save_digests().await;
+        }
+    }
+
+    async fn tell_refusals_for_ever(&self) -> std::convert::Infallible {
+        loop {
+            tokio::time::sleep(audit::INTERVAL).await;
+            self.shared.refusals.tell();
         }
     }
 

@@ -12,6 +12,7 @@ use qfs_server::tokens::TokenId;
 
 use super::expiry::Expiry;
 
+use super::log::LogFormat;
 use super::sandbox::Sandbox;
 
 const AFTER_HELP: &str = "\
@@ -71,6 +72,13 @@ pub(crate) struct Args {
     /// Largest UDP payload, bytes, 1200 to 6500 [default: as the path carries]
     #[arg(long, env = "QFS_MTU", value_name = "N", value_parser = clap::value_parser!(u16).range(1200..=6500))]
     pub(crate) mtu: Option<u16>,
+    /// How a line of the log is written
+    #[arg(long, env = "QFS_LOG_FORMAT", value_name = "FORMAT", default_value = "text",
+          value_parser = PossibleValuesParser::new(LogFormat::NAMES))]
+    log_format: String,
+    /// Keep the audit trail in this file, whatever the log shows: connections, commands, refusals
+    #[arg(long, env = "QFS_AUDIT_LOG", value_name = "FILE")]
+    pub(crate) audit_log: Option<PathBuf>,
     /// Say nothing but errors
     #[arg(short, long, global = true, env = "QFS_QUIET", conflicts_with = "verbose", value_parser = FalseyValueParser::new())]
     pub(crate) quiet: bool,
@@ -139,6 +147,12 @@ pub(crate) struct CreateArgs {
 }
 
 impl Args {
+    /// How a line of the log is written.
+    pub(crate) fn log_format(&self) -> LogFormat {
+        // Only names of formats get here.
+        self.log_format.parse().unwrap_or_default()
+    }
+
     /// Whether the server confines itself.
     pub(crate) fn sandbox(&self) -> Sandbox {
         // Only names of it get here.
@@ -239,6 +253,7 @@ mod tests {
             "--port 65536",
             "--congestion reno",
             "--sandbox on",
+            "--log-format xml",
             "--mtu 1199",
             "--max-connections 0",
             "-q -v",

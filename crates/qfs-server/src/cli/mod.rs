@@ -5,6 +5,7 @@ mod args;
 mod command;
 mod expiry;
 mod failure;
+mod log;
 mod sandbox;
 mod signals;
 mod start;
@@ -12,7 +13,6 @@ mod start;
 use std::process::ExitCode;
 
 use clap::Parser;
-use tracing_subscriber::EnvFilter;
 
 use args::Args;
 use failure::Failure;
@@ -28,11 +28,10 @@ const EXIT_INTERRUPTED: u8 = 130;
 /// The program.
 pub(crate) fn main() -> ExitCode {
     let args = Args::parse();
-    set_up_log(args.quiet, args.verbose);
-    let done = match &args.command {
+    let done = log::set_up(&args).and_then(|()| match &args.command {
         Some(command) => command::run(&args, command),
         None => serve(&args),
-    };
+    });
     match done {
         Ok(code) => code,
         Err(failure) => failure.report(),
@@ -68,18 +67,4 @@ fn serve(args: &Args) -> Result<ExitCode, Failure> {
     // A long read may still be under way; nothing of it is wanted.
     runtime.shutdown_background();
     code
-}
-
-/// Logs go to stderr: warnings, or with `-v` more, or what `RUST_LOG` asks for.
-fn set_up_log(quiet: bool, verbose: u8) {
-    let level = match (quiet, verbose) {
-        (true, _) => "error",
-        (false, 0) => "warn",
-        (false, 1) => "qfs_server=info,qfs_core=info,warn",
-        (false, 2) => "qfs_server=debug,qfs_core=debug,info",
-        (false, _) => "trace",
-    };
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
-    let ansi = std::io::IsTerminal::is_terminal(&std::io::stderr()) && std::env::var_os("NO_COLOR").is_none();
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(ansi).init();
 }
