@@ -8,7 +8,7 @@ use std::io::{self, BufRead as _, BufReader, Read as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -127,6 +127,7 @@ pub struct ServerProcess {
     address: SocketAddr,
     fingerprint: String,
     ticket: String,
+    said: Arc<Mutex<Vec<u8>>>,
     /// Identity and cache, when they are its own.
     _place: tempfile::TempDir,
 }
@@ -166,6 +167,12 @@ impl ServerProcess {
     #[must_use]
     pub fn ticket(&self) -> &str {
         &self.ticket
+    }
+
+    /// What it wrote to stderr so far, up to a mebibyte.
+    #[must_use]
+    pub fn said(&self) -> String {
+        String::from_utf8_lossy(&self.said.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
     }
 
     /// Its process id.
@@ -242,8 +249,22 @@ fn try_start(options: &ServerOptions<'_>) -> Result<ServerProcess, String> {
     let address = address.parse().map_err(|_| format!("it listens on {address:?}"))?;
     // Whatever it says from now on must not fill a pipe and stop it.
     std::thread::spawn(move || io::copy(&mut stdout, &mut io::sink()));
-    std::thread::spawn(move || io::copy(&mut { stderr }, &mut io::sink()));
-    Ok(ServerProcess { child, address, fingerprint, ticket, _place: place })
+    let said = Arc::new(Mutex::new(Vec::new()));
+    let heard = Arc::clone(&said);
+    std::thread::spawn(move || listen(stderr, &heard));
+    Ok(ServerProcess { child, address, fingerprint, ticket, said, _place: place })
+}
+
+/// Most bytes of stderr kept.
+const MAX_SAID_BYTES: usize = 1 << 20;
+
+fn listen(mut stderr: ChildStderr, heard: &Mutex<Vec<u8>>) {
+    let mut buffer = [0; 4096];
+    while let Ok(read @ 1..) = stderr.read(&mut buffer) {
+        let mut heard = heard.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = MAX_SAID_BYTES.saturating_sub(heard.len()).min(read);
+        heard.extend_from_slice(&buffer[..room]);
+    }
 }
 
 fn last_words(child: &mut Child, mut stderr: ChildStderr) -> String {
