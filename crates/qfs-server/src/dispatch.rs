@@ -65,6 +65,7 @@ impl Outcome {
     pub(crate) fn describe(&self) -> (&'static str, String) {
         match &self.request {
             Some(Request::Download(download)) => ("download", escape_untrusted(&download.filename)),
+            Some(Request::DownloadMany(many)) => ("download_many", format!("{} files", many.files.len())),
             Some(request) => (request.command(), String::new()),
             None => ("none", String::new()),
         }
@@ -161,6 +162,7 @@ async fn answer<S: Store, K: ByteSink, P: Progress>(
     match request {
         Request::GetFilesList(_) => handler::list(shared, &quota.share, reply).await,
         Request::Download(download) => handler::download(shared, &quota.share, reply, download).await,
+        Request::DownloadMany(many) => handler::download_many(shared, &quota.share, reply, many).await,
         other => Err(DecodeError::UnknownCommand(other.command().to_owned()).into()),
     }
 }
