@@ -115,12 +115,6 @@ impl Connection {
         PathReport { rtt: stats.path.rtt, congestion_window: stats.path.cwnd, payload: stats.path.current_mtu, stats }
     }
 
-    /// The congestion controller's state.
-    #[must_use]
-    pub fn congestion_state(&self) -> Box<dyn quinn::congestion::Controller> {
-        self.inner.congestion_state()
-    }
-
     /// Counts `bytes` as sent and, every [`WINDOW_CHECK_BYTES`], lets the send window follow the congestion window and the
     /// losses: a fixed one caps a long link or wastes memory on a slow reader.
     pub(super) fn note_sent(&self, bytes: usize) {

@@ -127,17 +127,6 @@ impl Listener {
         Ok(Connection::new(connecting.await.map_err(|e| lost(&e))?, REQUEST_WINDOW.into()))
     }
 
-    /// Connections under way, closing ones included.
-    #[must_use]
-    pub fn open_connections(&self) -> usize {
-        self.endpoint.open_connections()
-    }
-
-    /// Turns away new connections; existing ones go on.
-    pub fn stop_accepting(&self) {
-        self.endpoint.set_server_config(None);
-    }
-
     /// Closes every connection with `code` and waits until the peers were told.
     pub async fn close(&self, code: StatusCode) {
         self.endpoint.close(VarInt::from_u32(code.0), b"");

@@ -22,7 +22,7 @@ pub use identity::{Identity, IdentityError, IdentityPem};
 pub use identity_files::IdentityFileError;
 pub use listener::{BoundEndpoint, Listener};
 pub use peer_certificate::{MAX_NAME_CHARS, PeerCertificate};
-pub use quinn::{Connecting, Incoming};
+pub use quinn::Incoming;
 pub use roots::{Roots, RootsError};
 pub use steering::MAX_ENDPOINTS;
 pub use streams::{QuicRequestReader, QuicSink, QuicSource};
