@@ -33,6 +33,7 @@ parts=(
   "versions:versions::: CHANGES_SERVED=100 CHANGES_BETWEEN=100"
   "networks:networks::: NET_BURST_LOSS=20 NET_MESS=20 NET_CORRUPTION=20 NET_BLACKHOLE=20 NET_FAR=20 NET_REBINDING=20"
   "malice:malicious_server::: "
+  "batches:malicious_batches::: "
   "disk:disk::: SWEEP_DEPTH=40 SERVER_SWEEP_DEPTH=40"
   "twins:twins::: TWINS=100"
   "crowd:crowd::: CONNECTIONS=1000 STALLED=1000 SLOWLORIS=1000 SMALL_FILES=10000 LISTED_FILES=100000"

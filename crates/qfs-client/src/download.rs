@@ -6,50 +6,22 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use futures_util::future::join_all;
-use qfs_core::body::{Answer, Assembly, BodyChunks, Stage, Stages, blocking, collect, pump};
-use qfs_core::model::{ByteRange, Digest, ETag, RemotePath};
-use qfs_core::observe::{Event, FileId};
-use qfs_core::store::{BLOCK_BYTES, CommitSpec, StageSpec, StoreError, TargetMeta, WriteStore};
+use qfs_core::body::{Answer, Assembly, BodyChunks, Stage, blocking, collect, pump};
+use qfs_core::model::{ByteRange, Digest, ETag};
+use qfs_core::observe::Event;
+use qfs_core::store::{BLOCK_BYTES, CommitSpec, StageSpec, StoreError, TargetMeta};
 use qfs_core::stream::ChunkSource;
 use qfs_core::wire::{DownloadHead, DownloadRequest, Trailer, decode_response};
 
-use crate::config::FetchConfig;
 use crate::error::{AttemptError, Failure, store_failure};
 use crate::exchange;
+use crate::job::{Context, Job, conclude};
 use crate::outcome::{FileOutcome, Status};
 use crate::patience::Patience;
 use crate::plan::{RemoteMeta, Step, next_step, on_difference};
 use crate::session::{Lease, Session};
 use crate::stripes::{MIN_STRIPE_BYTES, first_missing, stripes};
 use crate::tries::Tries;
-
-/// A file to be had.
-#[derive(Debug, Clone)]
-pub(crate) struct Job {
-    pub(crate) id: FileId,
-    pub(crate) path: RemotePath,
-    /// What the listing says, when there was one.
-    pub(crate) remote: Option<RemoteMeta>,
-    /// The digest in the listing.
-    pub(crate) digest: Option<Digest>,
-    /// What is there already, or why that cannot be told.
-    pub(crate) local: Result<Option<TargetMeta>, Failure>,
-    /// Sent before those with a lower number.
-    pub(crate) priority: i32,
-}
-
-/// What all downloads of a run share.
-#[derive(Clone)]
-pub(crate) struct Context {
-    /// The connections; at least one. Files take turns, large ones are striped over all.
-    pub(crate) sessions: Arc<[Session]>,
-    pub(crate) store: Arc<dyn WriteStore>,
-    pub(crate) config: FetchConfig,
-    /// Bytes each pump gathers before it writes.
-    pub(crate) flush: usize,
-    /// Where the time of all of them is counted.
-    pub(crate) stages: Arc<Stages>,
-}
 
 /// Fetches one file, or finds that nothing needs to be done.
 pub(crate) async fn run(context: Context, job: Job) -> FileOutcome {
@@ -66,15 +38,8 @@ pub(crate) async fn run(context: Context, job: Job) -> FileOutcome {
         Ok((status, sha256)) => (status, sha256),
         Err(failure) => (Status::Failed(failure), None),
     };
-    let observer = download.session.observer();
-    match (&status, sha256) {
-        (Status::Failed(_), _) => observer.event(Event::Failed { file: job.id }),
-        (Status::Unchanged, _) => observer.event(Event::Unchanged { file: job.id }),
-        (_, Some(sha256)) => observer.event(Event::Committed { file: job.id, sha256 }),
-        _ => {}
-    }
     let (size, received) = (download.size, download.received.into_inner());
-    FileOutcome { name: job.path.as_str().to_owned(), size, sha256, status, received, elapsed: begun.elapsed() }
+    conclude(&**download.session.observer(), &job, status, sha256, size, received, begun)
 }
 
 struct Download<'a> {

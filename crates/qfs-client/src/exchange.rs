@@ -5,7 +5,8 @@ use std::ops::ControlFlow;
 use qfs_core::body::Answer;
 use qfs_core::model::{EntryMeta, RemotePath};
 use qfs_core::wire::{
-    DownloadHead, DownloadRequest, ListHead, ListPage, ListRequest, MAX_LIST_ENTRIES, Request, decode_response,
+    DownloadHead, DownloadManyRequest, DownloadRequest, ListHead, ListPage, ListRequest, MAX_LIST_ENTRIES, ManyHead,
+    Request, decode_response,
 };
 
 use crate::error::{AttemptError, Failure};
@@ -41,6 +42,17 @@ pub(crate) async fn download(
     }
     answer.source_mut().allow_digest(head.size);
     Ok((head, answer))
+}
+
+/// Asks for many small files and reads the head of the answer; records and bodies follow.
+pub(crate) async fn download_many(
+    session: &Session,
+    lease: &Lease,
+    request: DownloadManyRequest,
+) -> Result<Answer<Patience>, AttemptError> {
+    let mut answer = ask(session, lease, &Request::DownloadMany(request)).await?;
+    let _: ManyHead = decode_response(&answer.next_frame().await?)??;
+    Ok(answer)
 }
 
 /// Largest file that a client believes in, in bytes: what a file offset can hold (PROTOCOL §2.6).

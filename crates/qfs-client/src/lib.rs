@@ -15,17 +15,20 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that panics has failed, which is its job"))]
 
+mod batch;
 pub mod bottleneck;
 pub mod config;
 pub mod download;
 pub mod error;
 pub mod exchange;
 mod gauge;
+mod job;
 pub mod known_servers;
 mod nesting;
 pub mod outcome;
 mod patience;
 pub mod plan;
+mod planner;
 pub mod scheduler;
 pub mod selection;
 pub mod session;

@@ -24,6 +24,20 @@ pub struct FileOutcome {
     pub elapsed: Duration,
 }
 
+impl FileOutcome {
+    /// One that failed before anything was asked for.
+    pub(crate) fn failed(name: &str, failure: Failure) -> Self {
+        Self {
+            name: name.to_owned(),
+            size: None,
+            sha256: None,
+            status: Status::Failed(failure),
+            received: 0,
+            elapsed: Duration::ZERO,
+        }
+    }
+}
+
 /// What became of a file.
 #[derive(Debug, Clone)]
 pub enum Status {

@@ -1,26 +1,24 @@
 //! Which files are under way at once, and in which order their ends are told.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use qfs_core::body::{Stages, blocking, flush_bytes};
-use qfs_core::model::{EntryMeta, RemotePath};
-use qfs_core::observe::{Event, FileId, Observer};
+use qfs_core::observe::{FileId, Observer};
 use qfs_core::store::WriteStore;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{self, JoinSet};
 
+use crate::batch::{self, Batch, Ended, MAX_BATCHES};
 use crate::bottleneck::Measurements;
 use crate::config::FetchConfig;
-use crate::download::{self, Context, Job};
+use crate::download;
 use crate::error::{Failure, store_failure};
-use crate::exchange;
 use crate::gauge::Gauge;
-use crate::nesting;
+use crate::job::{self, Context, Job};
 use crate::outcome::{FileOutcome, RunOutcome, Status};
-use crate::plan::RemoteMeta;
+use crate::planner::{PLANNED_PAGES, Planner};
 use crate::selection::Selection;
 use crate::session::Session;
 
@@ -33,12 +31,6 @@ const LOOK_AHEAD_BYTES: u64 = 4 << 20;
 
 /// What a file of unknown size counts for in the look-ahead, in bytes.
 const UNKNOWN_SIZE_BYTES: u64 = 256 << 10;
-
-/// Batches of jobs that wait between planning and fetching. A batch is a page of the listing, some 500 rows.
-const PLANNED_BATCHES: usize = 4;
-
-/// Names looked up on disk in one step.
-const BATCH_FILES: usize = 512;
 
 /// Fetches what `selection` means, and tells `done` of each file: in order when one after another, as they end when in parallel.
 ///
@@ -53,8 +45,8 @@ pub async fn fetch(
     done: &mut dyn FnMut(&FileOutcome),
 ) -> Result<RunOutcome, Failure> {
     let begun = Instant::now();
-    let (planned, jobs) = mpsc::channel(PLANNED_BATCHES);
-    let planner = Planner { session, store: &store, observer: &observer, next: 0, bytes: 0 };
+    let (planned, jobs) = mpsc::channel(PLANNED_PAGES);
+    let planner = Planner::new(session, &store, &observer);
     let streams = config.parallel.map_or(2, std::num::NonZero::get);
     let sessions = session.widen(config.connections).await?;
     let flush = flush_bytes(streams.max(sessions.len()));
@@ -65,6 +57,7 @@ pub async fn fetch(
         config,
         flush,
         stages: Arc::clone(&stages),
+        batches: Arc::default(),
     };
     let scheduler = Scheduler::new(context, &mut *done);
     let work = async { tokio::join!(planner.run(selection, planned), scheduler.run(jobs)) };
@@ -98,145 +91,48 @@ pub async fn fetch(
     Ok(outcome)
 }
 
-/// A file that is meant.
-struct Row {
-    path: RemotePath,
-    /// What the listing says, when there is one.
-    meta: Option<EntryMeta>,
-    /// Another file that is meant, below which this one would have to lie.
-    above: Option<RemotePath>,
+/// What is asked for on one stream.
+enum Unit {
+    One(Job),
+    Many(Batch),
 }
 
-/// Turns the selection into jobs, while the first of them are being fetched.
-struct Planner<'a> {
-    session: &'a Session,
-    store: &'a Arc<dyn WriteStore>,
-    observer: &'a Arc<dyn Observer>,
-    next: usize,
-    bytes: u64,
-}
-
-impl Planner<'_> {
-    /// Returns the outcomes of what could not become a job.
-    async fn run(mut self, selection: Selection, planned: mpsc::Sender<Vec<Job>>) -> Result<Vec<FileOutcome>, Failure> {
-        if selection.needs_listing() {
-            self.plan_listed(&selection, planned).await
-        } else {
-            self.plan_named(&selection, planned).await
+impl Unit {
+    fn first(&self) -> Option<&Job> {
+        match self {
+            Self::One(job) => Some(job),
+            Self::Many(batch) => batch.jobs.first(),
         }
     }
 
-    async fn plan_named(
-        &mut self,
-        selection: &Selection,
-        planned: mpsc::Sender<Vec<Job>>,
-    ) -> Result<Vec<FileOutcome>, Failure> {
-        let mut failed = Vec::new();
-        let nesting = nesting::Named::new(selection.items().iter().map(|item| item.text.as_str()));
-        for names in selection.items().chunks(BATCH_FILES) {
-            let mut rows = Vec::with_capacity(names.len());
-            for item in names {
-                match RemotePath::parse(&item.text) {
-                    Ok(path) => rows.push(Row { above: nesting.above(&path), path, meta: None }),
-                    Err(error) => failed.push(failed_outcome(&item.text, Failure::InvalidName(error))),
-                }
-            }
-            self.plan(rows, &planned).await;
-        }
-        Ok(failed)
-    }
-
-    async fn plan_listed(
-        &mut self,
-        selection: &Selection,
-        planned: mpsc::Sender<Vec<Job>>,
-    ) -> Result<Vec<FileOutcome>, Failure> {
-        let (pages, mut rows) = mpsc::unbounded_channel();
-        let mut matched = vec![false; selection.items().len()];
-        let listing = async {
-            // Moved in, so that the channel ends with the listing.
-            let pages = pages;
-            let mut on_page = |page: Vec<(RemotePath, EntryMeta)>| {
-                let wanted: Vec<_> =
-                    page.into_iter().filter(|(path, _)| is_wanted(selection, path, &mut matched)).collect();
-                if pages.send(wanted).is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-            };
-            exchange::list(self.session, &mut on_page).await
-        };
-        let mut planner = Planner { next: self.next, bytes: self.bytes, ..*self };
-        let planning = async {
-            let mut nesting = nesting::Listed::default();
-            while let Some(page) = rows.recv().await {
-                let row = |(path, meta)| Row { above: nesting.above(&path), path, meta: Some(meta) };
-                planner.plan(page.into_iter().map(row).collect(), &planned).await;
-            }
-        };
-        let (listed, ()) = tokio::join!(listing, planning);
-        listed?;
-        let unmatched = selection.items().iter().zip(matched).filter(|(_, matched)| !matched);
-        Ok(unmatched.map(|(item, _)| failed_outcome(&item.text, Failure::NoMatch)).collect())
-    }
-
-    /// Looks up what is there already of a batch, in one step on a blocking thread, and passes the jobs on.
-    async fn plan(&mut self, rows: Vec<Row>, planned: &mpsc::Sender<Vec<Job>>) {
-        if rows.is_empty() {
-            return;
-        }
-        let first = self.next;
-        self.next += rows.len();
-        self.bytes += rows.iter().filter_map(|row| row.meta.as_ref()).map(|meta| meta.size).sum::<u64>();
-        self.observer.event(Event::Planned { files: self.next, bytes: self.bytes });
-        let store = Arc::clone(self.store);
-        let looked_up = blocking(move || {
-            let jobs = rows.into_iter().enumerate().map(|(i, Row { path, meta, above })| {
-                let local = match above {
-                    Some(above) => Err(Failure::BelowFile(above)),
-                    None => store.existing(&path).map_err(|e| store_failure(&e)),
-                };
-                let remote = meta.as_ref().map(|m| RemoteMeta { size: m.size, modified: m.modified });
-                let digest = meta.and_then(|m| m.sha256);
-                Job { id: FileId(first + i), path, remote, digest, local, priority: 0 }
-            });
-            Ok(jobs.collect::<Vec<_>>())
-        });
-        if let Ok(jobs) = looked_up.await {
-            // Nobody receives any more only when the run is being given up.
-            let _ = planned.send(jobs).await;
+    /// What it counts for in the look-ahead, in bytes.
+    fn weight(&self) -> u64 {
+        match self {
+            Self::One(job) => job.remote.map_or(UNKNOWN_SIZE_BYTES, |remote| remote.size),
+            Self::Many(batch) => batch.bytes,
         }
     }
 }
 
-fn is_wanted(selection: &Selection, path: &RemotePath, matched: &mut [bool]) -> bool {
-    let mut wanted = selection.is_everything();
-    for (item, matched) in selection.items().iter().zip(matched) {
-        if item.matches(path) {
-            *matched = true;
-            wanted = true;
-        }
-    }
-    wanted
-}
-
-fn failed_outcome(name: &str, failure: Failure) -> FileOutcome {
-    FileOutcome {
-        name: name.to_owned(),
-        size: None,
-        sha256: None,
-        status: Status::Failed(failure),
-        received: 0,
-        elapsed: Duration::ZERO,
-    }
+/// A unit that is under way.
+struct Task {
+    first: FileId,
+    weight: u64,
+    is_batch: bool,
 }
 
 /// Keeps the right number of downloads under way.
 struct Scheduler<'a> {
     context: Context,
     done: &'a mut dyn FnMut(&FileOutcome),
-    running: JoinSet<(FileId, FileOutcome)>,
-    /// What each running file counts for in the look-ahead.
-    weights: HashMap<FileId, u64>,
+    running: JoinSet<Ended>,
+    /// What is known of each task that runs.
+    tasks: HashMap<task::Id, Task>,
+    /// Bytes in flight, as far as sizes are known.
     in_flight: u64,
-    queue: VecDeque<Job>,
+    /// Tasks that fetch a batch.
+    batches: usize,
+    queue: VecDeque<Unit>,
     finished: BTreeMap<FileId, FileOutcome>,
     /// In sequential mode, the next file whose end is told.
     next_told: usize,
@@ -248,8 +144,9 @@ impl<'a> Scheduler<'a> {
             context,
             done,
             running: JoinSet::new(),
-            weights: HashMap::new(),
+            tasks: HashMap::new(),
             in_flight: 0,
+            batches: 0,
             queue: VecDeque::new(),
             finished: BTreeMap::new(),
             next_told: 0,
@@ -261,56 +158,99 @@ impl<'a> Scheduler<'a> {
         let mut planning = true;
         loop {
             while self.may_start()
-                && let Some(job) = self.queue.pop_front()
+                && let Some(unit) = self.queue.pop_front()
             {
-                self.start(job);
+                self.start(unit);
             }
             if !planning && self.running.is_empty() && self.queue.is_empty() {
                 break;
             }
             tokio::select! {
-                batch = jobs.recv(), if planning && self.queue.is_empty() => match batch {
-                    Some(batch) => self.queue.extend(batch),
+                jobs = jobs.recv(), if planning && self.queue.is_empty() => match jobs {
+                    Some(jobs) => self.arrange(jobs),
                     None => planning = false,
                 },
-                Some(joined) = self.running.join_next() => self.end(joined),
+                Some(joined) = self.running.join_next_with_id() => self.end(joined),
             }
         }
         self.finished.into_values().collect()
     }
 
+    /// Queues `jobs`, small files in batches, and tells the end of those that need no request.
+    fn arrange(&mut self, jobs: Vec<Job>) {
+        let config = self.context.config;
+        // A batch stands where its first file would.
+        let mut open: Option<usize> = None;
+        for mut job in jobs {
+            if let Some(outcome) = job::settled(&self.context, &job) {
+                self.tell(job.id, outcome);
+                continue;
+            }
+            if config.parallel.is_none() {
+                job.priority = i32::try_from(job.id.0).map_or(i32::MIN, |n| -n);
+            }
+            if !(self.context.batches.holds() && Batch::takes(&job, &config)) {
+                self.queue.push_back(Unit::One(job));
+                continue;
+            }
+            let at = *open.get_or_insert_with(|| {
+                self.queue.push_back(Unit::Many(Batch::default()));
+                self.queue.len() - 1
+            });
+            if let Some(Unit::Many(batch)) = self.queue.get_mut(at) {
+                batch.push(job);
+                if batch.is_full(&config) {
+                    open = None;
+                }
+            }
+        }
+    }
+
     fn may_start(&self) -> bool {
-        match self.context.config.parallel {
-            Some(parallel) => self.running.len() < parallel.get(),
+        let running = self.running.len();
+        let is_allowed = match self.context.config.parallel {
+            Some(parallel) => running < parallel.get(),
             // One more than the file being received is always under way.
-            None => {
-                self.running.len() < 2 || (self.running.len() < LOOK_AHEAD_FILES && self.in_flight < LOOK_AHEAD_BYTES)
-            }
-        }
-    }
-
-    fn start(&mut self, mut job: Job) {
-        let weight = job.remote.map_or(UNKNOWN_SIZE_BYTES, |remote| remote.size);
-        self.weights.insert(job.id, weight);
-        self.in_flight += weight;
-        if self.context.config.parallel.is_none() {
-            job.priority = i32::try_from(job.id.0).map_or(i32::MIN, |n| -n);
-        }
-        let context = self.context.clone();
-        self.running.spawn(async move { (job.id, download::run(context, job).await) });
-    }
-
-    fn end(&mut self, joined: Result<(FileId, FileOutcome), tokio::task::JoinError>) {
-        let (id, outcome) = match joined {
-            Ok(ended) => ended,
-            // A bug in a download; its file cannot be named any more, the others go on.
-            Err(error) => {
-                tracing::error!(%error, "a download ended without an outcome");
-                let id = FileId(usize::MAX - self.running.len());
-                (id, failed_outcome("?", Failure::Local(error.to_string())))
-            }
+            None => running < 2 || (running < LOOK_AHEAD_FILES && self.in_flight < LOOK_AHEAD_BYTES),
         };
-        self.in_flight -= self.weights.remove(&id).unwrap_or_default();
+        let is_batch = matches!(self.queue.front(), Some(Unit::Many(_)));
+        // Batches that wait for the disk are small, and the more of them wait at once the better.
+        is_allowed && (!is_batch || self.batches < MAX_BATCHES || self.context.config.durable)
+    }
+
+    fn start(&mut self, unit: Unit) {
+        let Some(first) = unit.first().map(|job| job.id) else { return };
+        let (weight, context) = (unit.weight(), self.context.clone());
+        let is_batch = matches!(unit, Unit::Many(_));
+        let started = match unit {
+            Unit::Many(batch) => self.running.spawn(batch::run(context, batch)),
+            Unit::One(job) => self.running.spawn(async move {
+                let outcome = download::run(context, job).await;
+                Ended { outcomes: vec![(first, outcome)], alone: Vec::new() }
+            }),
+        };
+        self.in_flight += weight;
+        self.batches += usize::from(is_batch);
+        self.tasks.insert(started.id(), Task { first, weight, is_batch });
+    }
+
+    fn end(&mut self, joined: Result<(task::Id, Ended), task::JoinError>) {
+        let id = joined.as_ref().map_or_else(task::JoinError::id, |(id, _)| *id);
+        let Some(Task { first, weight, is_batch }) = self.tasks.remove(&id) else { return };
+        self.in_flight -= weight;
+        self.batches -= usize::from(is_batch);
+        let ended = joined.map(|(_, ended)| ended).unwrap_or_else(|error| {
+            // A bug in a download; its file cannot be named any more, the others go on.
+            tracing::error!(%error, "a download ended without an outcome");
+            let outcome = FileOutcome::failed("?", Failure::Local(error.to_string()));
+            Ended { outcomes: vec![(first, outcome)], alone: Vec::new() }
+        });
+        ended.alone.into_iter().rev().for_each(|job| self.queue.push_front(Unit::One(job)));
+        ended.outcomes.into_iter().for_each(|(id, outcome)| self.tell(id, outcome));
+    }
+
+    /// Tells how a file ended: at once, or in sequential mode when its turn has come.
+    fn tell(&mut self, id: FileId, outcome: FileOutcome) {
         if self.context.config.parallel.is_some() {
             (self.done)(&outcome);
         }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use qfs_core::body::{self, Opened};
 use qfs_core::model::{Digest, RemotePath};
-use qfs_core::store::{ObjectMeta, Store, StoreError, Versions};
+use qfs_core::store::{ObjectMeta, Store, StoreError, Versions, Whole};
 use qfs_core::wire::Request;
 use tokio::sync::watch;
 use tracing::{error, info};
@@ -187,6 +187,14 @@ impl<S: Store> View<S> {
             return Err(StoreError::NotFound);
         }
         body::open(&self.versions, path).await
+    }
+
+    /// The whole of `path` if it is small, as [`Versions::read_whole`]. Blocks.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] outside of the scope, whatever is there; as [`Versions::read_whole`].
+    pub(crate) fn read_whole(&self, path: &RemotePath, limit: u64) -> Result<Option<Whole>, StoreError> {
+        if self.access.covers(path) { self.versions.read_whole(path, limit) } else { Err(StoreError::NotFound) }
     }
 
     /// Lists what lies in the scope, as [`Versions::list`]. Blocks.

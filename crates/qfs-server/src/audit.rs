@@ -12,6 +12,7 @@ use qfs_core::model::{MAX_PATH_BYTES, escape_untrusted};
 use tracing::{Level, info, warn};
 
 use crate::dispatch::Outcome;
+use crate::handler::Answered;
 
 /// The `tracing` target of every event of the trail. Warnings: a limit was reached. Information: everything else.
 pub const TARGET: &str = "qfs_server::audit";
@@ -189,11 +190,16 @@ pub(crate) fn hears_commands() -> bool {
     tracing::enabled!(target: TARGET, Level::INFO)
 }
 
-/// Tells of a command of `peer`, answered with so many bytes. `client`: who it is by its certificate.
+/// Tells of a command of `peer`, answered with so many bytes, and of each file of it where it names many. `client`: who it is by its
+/// certificate.
 pub(crate) fn command(peer: SocketAddr, client: Option<String>, outcome: &Outcome, bytes: u64, seconds: f64) {
     let token = outcome.token.as_deref();
     let (command, name) = outcome.describe();
     let name = escape_untrusted(shortened(name));
+    for (name, Answered { bytes, code }) in outcome.many().zip(&outcome.answered) {
+        let (name, status) = (escape_untrusted(shortened(name)), code.to_string());
+        info!(target: TARGET, %peer, client, token, command, name, bytes, status, "file");
+    }
     match &outcome.error {
         None => info!(target: TARGET, %peer, client, token, command, name, bytes, seconds, status = "ok", "command"),
         Some(error) => {

@@ -75,6 +75,9 @@ pub struct Limits {
     pub listings: usize,
     /// Passes over files at once that do nothing but compute a digest. Each occupies a blocking thread.
     pub digest_passes: usize,
+    /// Steps over small files at once, each of up to 256 files or 512 KiB. Each occupies a blocking thread; what it reads counts
+    /// against `buffer_bytes`.
+    pub batch_steps: usize,
     /// File contents in memory, in bytes: being read, waiting to be sent, or sent and not yet acknowledged.
     pub buffer_bytes: usize,
 }
@@ -93,6 +96,7 @@ impl Default for Limits {
             commands_per_connection: 256,
             listings: 64,
             digest_passes: 3,
+            batch_steps: 4,
             buffer_bytes: 256 << 20,
         }
     }

@@ -16,7 +16,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::access::Access;
 use crate::config::Limits;
 use crate::error::HandlerError;
-use crate::handler::{self, Reply};
+use crate::handler::{self, Answered, Reply};
 use crate::patience::Progress;
 use crate::server::Shared;
 
@@ -58,6 +58,8 @@ pub(crate) struct Outcome {
     pub(crate) request: Option<Request>,
     /// The id of the token that let it in.
     pub(crate) token: Option<String>,
+    /// What became of the files of a `download_many`, as far as it got.
+    pub(crate) answered: Vec<Answered>,
     /// Why it failed.
     pub(crate) error: Option<HandlerError>,
 }
@@ -71,6 +73,15 @@ impl Outcome {
             None => ("none", ""),
         }
     }
+
+    /// The names that a `download_many` is about, as the client sent them.
+    pub(crate) fn many(&self) -> impl Iterator<Item = &str> {
+        let files = match &self.request {
+            Some(Request::DownloadMany(many)) => &many.files[..],
+            _ => &[],
+        };
+        files.iter().map(String::as_str)
+    }
 }
 
 /// Serves one stream to its end. `heard` is called when a request came in time, a bad one included.
@@ -81,7 +92,7 @@ pub(crate) async fn serve<S: Store, K: ByteSink, P: Progress>(
     source: &mut impl RequestSource,
     heard: impl FnOnce(),
 ) -> Outcome {
-    let mut outcome = Outcome { request: None, token: None, error: None };
+    let mut outcome = Outcome { request: None, token: None, answered: Vec::new(), error: None };
     let result = match read_request(shared, quota, source).await {
         Ok((access, request)) => {
             heard();
@@ -90,7 +101,7 @@ pub(crate) async fn serve<S: Store, K: ByteSink, P: Progress>(
             // A token that is revoked ends what it was good for.
             tokio::select! {
                 biased;
-                result = answer(shared, quota, reply, request, access.clone()) => result,
+                result = answer(shared, quota, reply, request, access.clone(), &mut outcome.answered) => result,
                 () = access.withdrawn() => Err(HandlerError::Denied),
             }
         }
@@ -163,6 +174,7 @@ async fn answer<S: Store, K: ByteSink, P: Progress>(
     reply: &mut Reply<K, P>,
     request: Request,
     access: Access,
+    answered: &mut Vec<Answered>,
 ) -> Result<(), HandlerError> {
     if shared.is_draining() {
         return Err(HandlerError::ShuttingDown);
@@ -173,6 +185,7 @@ async fn answer<S: Store, K: ByteSink, P: Progress>(
     match request {
         Request::GetFilesList(_) => handler::list(shared, &view, &quota.share, reply).await,
         Request::Download(download) => handler::download(shared, &view, &quota.share, reply, download).await,
+        Request::DownloadMany(many) => handler::download_many(shared, &view, &quota.share, reply, many, answered).await,
         other => Err(DecodeError::UnknownCommand(other.command().to_owned()).into()),
     }
 }

@@ -55,6 +55,8 @@ pub(crate) struct Shared<S> {
     pub(crate) digest_passes: Semaphore,
     /// For digests of files that were just streamed: little is missing of them.
     pub(crate) digest_tails: Semaphore,
+    /// For steps over small files.
+    pub(crate) batch_steps: Arc<Semaphore>,
     /// Who was turned away, and why.
     pub(crate) refusals: Refusals,
     /// True once the server ends.
@@ -117,6 +119,7 @@ impl<S: Store> Server<S> {
             listings: Arc::new(Semaphore::new(limits.listings)),
             digest_passes: Semaphore::new(limits.digest_passes),
             digest_tails: Semaphore::new(limits.digest_passes),
+            batch_steps: Arc::new(Semaphore::new(limits.batch_steps)),
             refusals: Refusals::default(),
             drain: watch::Sender::new(false),
         });

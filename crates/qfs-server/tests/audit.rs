@@ -56,6 +56,29 @@ fn is_clean(text: &str) {
     assert_eq!(text.chars().find(|c| acts(*c)), None, "{text:?}");
 }
 
+/// Fails when a `download_many` leaves no line for each file, an unescaped name, or one that names a file not delivered as delivered.
+#[tokio::test]
+async fn each_of_many_files_is_in_the_trail() {
+    let home = Home::new();
+    let server = home.start(&["-v", "--log-format", "json"]);
+    let client = server.connect(&ClientTuning::default()).await;
+    let names = ["hello.txt", r"esc\u001b[2J", "gone"];
+    let files: Vec<_> = names.iter().map(|name| format!("\"{name}\"")).collect();
+    client.whole(&format!(r#"{{"command":"download_many","files":[{}]}}"#, files.join(","))).await;
+    drop(client);
+    let (_, _, said) = server.stopped().await;
+    is_clean(&said);
+    let events: Vec<Value> = said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let of = |kind: &str| events.iter().filter(|event| event["message"] == kind).cloned().collect::<Vec<_>>();
+    let (commands, files) = (of("command"), of("file"));
+    assert_eq!((commands.len(), &commands[0]["command"]), (1, &"download_many".into()), "{said}");
+    let told: Vec<_> =
+        files.iter().map(|file| (file["name"].as_str().unwrap(), file["status"].as_str().unwrap())).collect();
+    assert_eq!(told, [("hello.txt", "ok"), ("esc\\u{1b}[2J", "not_found"), ("gone", "not_found")], "{said}");
+    assert!(files[0]["bytes"].as_u64().unwrap() > 0 && files[1]["bytes"] == 0, "{said}");
+    assert_eq!(files[0]["peer"], commands[0]["peer"]);
+}
+
 /// Promise: one line for each event, whatever names are asked for, in both formats; kinds that a stranger causes at will are counted.
 ///
 /// Fails when: a name or a parser's message is logged as it came (`audit::command`); each bad request has a line of its own.

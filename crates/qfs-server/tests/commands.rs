@@ -11,7 +11,7 @@ mod support;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
 use qfs_core::model::{ByteRange, Digest};
-use qfs_core::wire::{DownloadRequest, StatusCode};
+use qfs_core::wire::{DownloadRequest, StatusCode, take_record};
 use support::{Failed, Rig, Tree, finish, head, narrow, noise, refusal, soon};
 
 fn part(name: &str, start: u64, end: Option<u64>) -> DownloadRequest {
@@ -278,4 +278,37 @@ async fn too_large_is_told_before_the_request_is_whole() {
     let client = rig.connect().await;
     let (_open, answer) = client.begin(&[0u8, 2, 0, 0, b'{'][..]).await;
     assert_eq!(refusal(answer).await.code, StatusCode::TOO_LARGE);
+}
+
+// Fails when one file's failure ends the others, an answer is out of order, a large file is sent, or a step loses a name.
+#[tokio::test]
+async fn many_small_files_come_on_one_stream() {
+    let tree = Tree::new();
+    let sizes = [0, 1, 4096, 262_144, 262_145, 100_000, 262_144];
+    sizes.iter().enumerate().for_each(|(i, size)| drop(tree.write(&format!("d/{i}"), &noise(*size))));
+    (0..600).for_each(|i| drop(tree.write(&format!("tiny/{i}"), &noise(i))));
+    let rig = Rig::start(tree, |_| ());
+    let client = rig.connect().await;
+    let mut wanted: Vec<_> = sizes.iter().enumerate().map(|(i, size)| (format!("d/{i}"), Some(*size))).collect();
+    wanted[4].1 = None;
+    wanted.extend(["nope", "../etc/passwd", ".hidden", "d"].map(|name| (name.to_owned(), None)));
+    wanted.extend((0..600).map(|i| (format!("tiny/{i}"), Some(i))));
+    wanted.push(("d/2".to_owned(), Some(4096)));
+    let names: Vec<_> = wanted.iter().map(|(name, _)| format!("\"{name}\"")).collect();
+    let mut bytes = client.whole(&format!(r#"{{"command":"download_many","files":[{}]}}"#, names.join(","))).await;
+    for (name, size) in wanted {
+        match (take_record(&mut bytes).unwrap().unwrap(), size) {
+            (Ok((record, body)), Some(size)) => {
+                assert!(body == noise(size) && record.sha256 == Digest::of(&body), "{name}");
+            }
+            (Err(error), None) if name == "d/4" => assert_eq!(error.code, StatusCode::USE_DOWNLOAD),
+            (Err(error), None) => {
+                assert_eq!((error.code, &*error.message), (StatusCode::NOT_FOUND, "no such file"), "{name}");
+            }
+            (other, size) => panic!("{name} {size:?}: {other:?}"),
+        }
+    }
+    assert!(bytes.is_empty());
+    let refused = client.refusal(qfs_core::wire::frame(br#"{"command":"download_many","files":[]}"#).unwrap()).await;
+    assert_eq!(refused.code, StatusCode::BAD_REQUEST);
 }

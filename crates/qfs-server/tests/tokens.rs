@@ -10,9 +10,11 @@ mod support;
 
 use qfs_core::body::Answer;
 use qfs_core::model::Token;
-use qfs_core::stream::Lost;
+use qfs_core::stream::{Lost, StreamError};
 use qfs_core::transport::QuicSource;
-use qfs_core::wire::{DownloadHead, DownloadRequest, ListRequest, Request, StatusCode};
+use qfs_core::wire::{
+    DownloadHead, DownloadManyRequest, DownloadRequest, ListRequest, Request, StatusCode, take_record,
+};
 use qfs_server::Gate;
 use qfs_server::tokens::{Issue, Record, Scope, TokenFile};
 use support::{Client, Failed, Rig, Tree, finish, head, narrow, noise, refusal, soon};
@@ -121,6 +123,51 @@ async fn a_transfer_ends_when_its_token_is_revoked() {
     soon(async { while download(&client, "out", Some(&made[0].0)).await.is_ok() {} }).await;
     assert_eq!(finish(doomed.0, doomed.1).await.unwrap_err(), Failed::Reset(StatusCode::DENIED));
     assert_eq!(finish(kept.0, kept.1).await.unwrap().body.len(), 8 << 20);
+}
+
+fn many(names: &[&str], token: &Token) -> bytes::Bytes {
+    let files = names.iter().map(|name| (*name).to_owned()).collect();
+    Request::DownloadMany(DownloadManyRequest { files, priority: 0 }).encode_with(Some(token)).unwrap()
+}
+
+// Fails when `download_many` reads past the scope (`View::read_whole`), or a name outside of it is told apart from none.
+#[tokio::test]
+async fn many_names_are_each_within_the_scope_or_not_there() {
+    let scope = Some(Scope::parse(&["in".to_owned()]).unwrap());
+    let (guarded, made) = Guarded::start(tree(), [Issue { scope, ..Issue::default() }]);
+    let client = guarded.rig.connect().await;
+    let mut answer = client.send(many(&["out", "in/a", "gone", "in/../out"], &made[0].0)).await;
+    answer.next_frame().await.unwrap();
+    let mut pieces = Vec::new();
+    while !answer.gather(&mut pieces, 1 << 20).await.unwrap() {}
+    let mut bytes = pieces.concat().into();
+    let mut next = || take_record(&mut bytes).unwrap().unwrap();
+    let outside = next().unwrap_err();
+    assert_eq!(outside.code, StatusCode::NOT_FOUND);
+    assert_eq!(&next().unwrap().1[..], b"a");
+    assert_eq!((next().unwrap_err(), next().unwrap_err()), (outside.clone(), outside));
+    assert!(bytes.is_empty());
+}
+
+// Fails when an answer to many names outlives the token that let it begin.
+#[tokio::test]
+async fn an_answer_to_many_ends_when_its_token_is_revoked() {
+    let tree = tree();
+    tree.write("small", &noise(200 << 10));
+    let (guarded, made) = Guarded::start(tree, [Issue::default()]);
+    let (slow, client) = (guarded.rig.connect_with(&narrow()).await, guarded.rig.connect().await);
+    let mut answer = slow.send(many(&["small"; 40], &made[0].0)).await;
+    answer.next_frame().await.unwrap();
+    guarded.file.revoke(std::slice::from_ref(&made[0].1.id)).unwrap();
+    soon(async { while download(&client, "out", Some(&made[0].0)).await.is_ok() {} }).await;
+    let mut pieces = Vec::new();
+    let error = loop {
+        match answer.gather(&mut pieces, 1 << 20).await {
+            Ok(end) => assert!(!end, "the answer came whole"),
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(error, StreamError::Reset(StatusCode::DENIED)), "{error}");
 }
 
 // A client of before there were tokens, and one with a token for somebody else, at a server that asks for none.

@@ -100,6 +100,29 @@ impl<C: ChunkSource> Answer<C> {
         &mut self.source
     }
 
+    /// Adds to `pieces` what comes next, in order, until they have `enough` bytes; true when the stream has ended.
+    ///
+    /// # Errors
+    /// [`StreamError`] when the stream failed; what came before is in `pieces`.
+    pub async fn gather(&mut self, pieces: &mut Vec<Bytes>, enough: usize) -> Result<bool, StreamError> {
+        let mut gathered = 0;
+        while gathered < enough {
+            let piece = if self.carried.is_empty() {
+                let source = &mut self.source;
+                match poll_fn(|cx| source.poll_chunk(cx, CHUNK_LIMIT, Order::Ordered)).await? {
+                    Some(chunk) => chunk.bytes,
+                    None => return Ok(true),
+                }
+            } else {
+                std::mem::take(&mut self.carried)
+            };
+            self.position += piece.len() as u64;
+            gathered += piece.len();
+            pieces.push(piece);
+        }
+        Ok(false)
+    }
+
     /// Tells the peer that no more is wanted.
     pub fn stop(mut self) {
         self.source.stop(StatusCode::CANCELLED);

@@ -19,7 +19,7 @@ pub mod mem;
 mod versions;
 
 pub use digest_cache::DigestCache;
-pub use versions::{BLOCK_BYTES, Version, Versions};
+pub use versions::{BLOCK_BYTES, Version, Versions, Whole};
 
 /// What a store knows of one version of an object.
 #[derive(Debug, Clone, PartialEq, Eq)]

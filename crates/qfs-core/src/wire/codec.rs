@@ -35,10 +35,17 @@ pub struct EncodeError(
 /// [`EncodeError`] when it is longer than [`MAX_FRAME_BYTES`].
 pub fn encode<T: Serialize + ?Sized>(message: &T) -> Result<Bytes, EncodeError> {
     let mut buffer = BytesMut::with_capacity(256);
+    encode_onto(&mut buffer, message)?;
+    Ok(buffer.freeze())
+}
+
+/// Appends `message` as a frame to `buffer`; what `buffer` holds of a message too long is not to be sent.
+pub(super) fn encode_onto<T: Serialize + ?Sized>(buffer: &mut BytesMut, message: &T) -> Result<(), EncodeError> {
+    let start = buffer.len();
     buffer.put_u32(0);
     // Serialising our own message types to memory has no other way to fail than to be too long.
-    serde_json::to_writer((&mut buffer).writer(), message).map_err(|_| EncodeError(usize::MAX))?;
-    seal(buffer)
+    serde_json::to_writer(buffer.writer(), message).map_err(|_| EncodeError(usize::MAX))?;
+    seal(&mut buffer[start..])
 }
 
 /// `payload`, already JSON, as a frame.
@@ -49,16 +56,17 @@ pub fn frame(payload: &[u8]) -> Result<Bytes, EncodeError> {
     let mut buffer = BytesMut::with_capacity(FRAME_PREFIX_BYTES + payload.len());
     buffer.put_u32(0);
     buffer.put_slice(payload);
-    seal(buffer)
+    seal(&mut buffer)?;
+    Ok(buffer.freeze())
 }
 
-/// Writes the length into a buffer that starts with room for it.
-fn seal(mut buffer: BytesMut) -> Result<Bytes, EncodeError> {
-    let length = buffer.len() - FRAME_PREFIX_BYTES;
+/// Writes the length into a frame that starts with room for it.
+fn seal(frame: &mut [u8]) -> Result<(), EncodeError> {
+    let length = frame.len() - FRAME_PREFIX_BYTES;
     match u32::try_from(length) {
         Ok(prefix) if length <= MAX_FRAME_BYTES => {
-            buffer[..FRAME_PREFIX_BYTES].copy_from_slice(&prefix.to_be_bytes());
-            Ok(buffer.freeze())
+            frame[..FRAME_PREFIX_BYTES].copy_from_slice(&prefix.to_be_bytes());
+            Ok(())
         }
         _ => Err(EncodeError(length)),
     }

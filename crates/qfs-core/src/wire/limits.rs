@@ -14,3 +14,9 @@ pub const MAX_MESSAGE_BYTES: usize = 1024;
 
 /// Most rows of a listing that a client accepts: an endless listing ends here (PROTOCOL §4.1).
 pub const MAX_LIST_ENTRIES: u64 = 10_000_000;
+
+/// Largest file that `download_many` delivers, in bytes (PROTOCOL §4.3).
+pub const MAX_SMALL_FILE_BYTES: u64 = 256 << 10;
+
+/// Most names in one `download_many` (PROTOCOL §4.3).
+pub const MAX_MANY_FILES: usize = 1000;

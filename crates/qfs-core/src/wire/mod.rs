@@ -2,17 +2,22 @@
 //!
 //! A stream carries one command. The client sends one [`Request`] frame and finishes its side. The server answers
 //! `get_files_list` with a head and [`ListPage`]s, `download` with a [`DownloadHead`], the body's raw bytes and a
-//! [`Trailer`]. A head may be a [`RemoteError`] instead; an error behind the head resets the stream with its
+//! [`Trailer`], `download_many` with a head and for each file a [`FileRecord`] and its bytes. A head may be a [`RemoteError`] instead; an error behind the head resets the stream with its
 //! [`StatusCode`].
 
 mod codec;
 mod limits;
+mod many;
 mod request;
 mod response;
 mod status;
 
 pub use codec::{DecodeError, EncodeError, decode_error, encode, frame};
-pub use limits::{ALPN, FRAME_PREFIX_BYTES, MAX_FRAME_BYTES, MAX_LIST_ENTRIES, MAX_MESSAGE_BYTES};
-pub use request::{DownloadRequest, ListRequest, Request};
-pub use response::{DownloadHead, ListEnd, ListHead, ListPage, PageBuilder, Trailer, decode_response};
+pub use limits::{
+    ALPN, FRAME_PREFIX_BYTES, MAX_FRAME_BYTES, MAX_LIST_ENTRIES, MAX_MANY_FILES, MAX_MESSAGE_BYTES,
+    MAX_SMALL_FILE_BYTES,
+};
+pub use many::{FileAnswer, FileRecord, MAX_RECORD_BYTES, name_bytes, put_record, put_refusal, take_record};
+pub use request::{DownloadManyRequest, DownloadRequest, ListRequest, Request};
+pub use response::{DownloadHead, ListEnd, ListHead, ListPage, ManyHead, PageBuilder, Trailer, decode_response};
 pub use status::{RemoteError, StatusCode};

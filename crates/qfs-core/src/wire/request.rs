@@ -1,10 +1,13 @@
 //! What a client asks.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use bytes::Bytes;
+use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::MAX_MANY_FILES;
 use super::codec::{DecodeError, EncodeError, decode, encode};
 use crate::model::{ByteRange, ETag, Token};
 
@@ -16,6 +19,8 @@ pub enum Request {
     GetFilesList(ListRequest),
     /// `download` (PROTOCOL §4.2).
     Download(DownloadRequest),
+    /// `download_many` (PROTOCOL §4.3).
+    DownloadMany(DownloadManyRequest),
 }
 
 /// Parameters of `get_files_list`: none in version 1.
@@ -38,6 +43,46 @@ pub struct DownloadRequest {
     pub priority: i32,
 }
 
+/// Parameters of `download_many`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DownloadManyRequest {
+    /// The names as listed, 1 to [`MAX_MANY_FILES`]; kept as text as in [`DownloadRequest::filename`].
+    #[serde(deserialize_with = "bounded_names")]
+    pub files: Vec<String>,
+    /// As [`DownloadRequest::priority`].
+    #[serde(default, skip_serializing_if = "is_zero", deserialize_with = "null_is_absent")]
+    pub priority: i32,
+}
+
+impl DownloadManyRequest {
+    /// Bytes of a request's frame beside its names (see [`name_bytes`](super::name_bytes)) at most.
+    pub const FRAME_BYTES: usize = 80;
+}
+
+/// Counts while it reads, so that no more is kept than a request may have.
+fn bounded_names<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    struct Names;
+    impl<'de> Visitor<'de> for Names {
+        type Value = Vec<String>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "1 to {MAX_MANY_FILES} names")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut names: A) -> Result<Self::Value, A::Error> {
+            let mut read = Vec::new();
+            while let Some(name) = names.next_element()? {
+                if read.len() == MAX_MANY_FILES {
+                    return Err(serde::de::Error::custom(format!("more than {MAX_MANY_FILES} names")));
+                }
+                read.push(name);
+            }
+            if read.is_empty() { Err(serde::de::Error::custom("no names")) } else { Ok(read) }
+        }
+    }
+    deserializer.deserialize_seq(Names)
+}
+
 fn is_zero(n: &i32) -> bool {
     *n == 0
 }
@@ -56,6 +101,7 @@ fn range_object<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Byt
 
 const GET_FILES_LIST: &str = "get_files_list";
 const DOWNLOAD: &str = "download";
+const DOWNLOAD_MANY: &str = "download_many";
 
 #[derive(Deserialize)]
 struct Envelope<'a> {
@@ -96,6 +142,7 @@ impl Request {
         match self {
             Self::GetFilesList(_) => GET_FILES_LIST,
             Self::Download(_) => DOWNLOAD,
+            Self::DownloadMany(_) => DOWNLOAD_MANY,
         }
     }
 
@@ -116,6 +163,7 @@ impl Request {
         match self {
             Self::GetFilesList(parameters) => encode(&Tagged { command, parameters, token }),
             Self::Download(parameters) => encode(&Tagged { command, parameters, token }),
+            Self::DownloadMany(parameters) => encode(&Tagged { command, parameters, token }),
         }
     }
 
@@ -137,6 +185,7 @@ impl Request {
         match &*envelope.command {
             GET_FILES_LIST => Ok(Self::GetFilesList(decode(payload)?)),
             DOWNLOAD => Ok(Self::Download(decode(payload)?)),
+            DOWNLOAD_MANY => Ok(Self::DownloadMany(decode(payload)?)),
             other => Err(DecodeError::UnknownCommand(other.chars().take(64).collect())),
         }
     }
@@ -170,6 +219,22 @@ mod tests {
             }),
             r#"{"command":"download","filename":"x","range":{"start":10,"end":20},"if_match":"v1","priority":-3}"#,
         );
+        golden(
+            &Request::DownloadMany(DownloadManyRequest { files: vec!["sub/a b".into(), "nope".into()], priority: -3 }),
+            r#"{"command":"download_many","files":["sub/a b","nope"],"priority":-3}"#,
+        );
+    }
+
+    // Fails when the names of a request are read before they are counted.
+    #[test]
+    fn names_are_counted() {
+        let request = |count: usize| {
+            let names = vec![r#""a""#; count].join(",");
+            Request::decode(format!(r#"{{"command":"download_many","files":[{names}]}}"#).as_bytes())
+        };
+        assert!(request(1).is_ok() && request(MAX_MANY_FILES).is_ok());
+        assert!(matches!(request(0), Err(DecodeError::Malformed(_))));
+        assert!(matches!(request(MAX_MANY_FILES + 1), Err(DecodeError::Malformed(_))));
     }
 
     // The byte example of PROTOCOL §2.7. A client of before there were tokens sends none, and is read as it was.
@@ -231,6 +296,10 @@ mod tests {
             r#"{"command":"get_files_list"} x"#,
             r#"["download"]"#,
             r#"{"command":"download","filename":"a","range":[0,1]}"#,
+            r#"{"command":"download_many"}"#,
+            r#"{"command":"download_many","files":"a"}"#,
+            r#"{"command":"download_many","files":["a",1]}"#,
+            r#"{"command":"download_many","files":{"a":1}}"#,
         ] {
             assert!(matches!(Request::decode(text.as_bytes()), Err(DecodeError::Malformed(_))), "{text}");
         }

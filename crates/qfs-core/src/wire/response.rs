@@ -18,6 +18,13 @@ pub struct ListHead {
     pub code: StatusCode,
 }
 
+/// Head of an answer to `download_many` (PROTOCOL §4.3); a record and a body for each file follow.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ManyHead {
+    /// [`StatusCode::OK`].
+    pub code: StatusCode,
+}
+
 /// A page of a listing: the dictionary name → metadata, and on the last page the end (PROTOCOL §4.1).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListPage {

@@ -57,6 +57,8 @@ status_codes! {
     SHUTTING_DOWN = 11, "shutting_down";
     /// The client no longer wants the answer.
     CANCELLED = 12, "cancelled";
+    /// The file is larger than `download_many` delivers: ask for it by `download`.
+    USE_DOWNLOAD = 13, "use_download";
 }
 
 impl StatusCode {

@@ -146,6 +146,15 @@ impl Client {
         self.send(frame(json.as_bytes()).unwrap()).await
     }
 
+    /// What is answered to `json` behind a head of success, to the end of the stream.
+    pub(crate) async fn whole(&self, json: &str) -> Bytes {
+        let mut answer = self.ask(json).await;
+        assert_eq!(&answer.next_frame().await.unwrap()[..], br#"{"code":0}"#);
+        let mut pieces = Vec::new();
+        while !answer.gather(&mut pieces, 1 << 20).await.unwrap() {}
+        pieces.concat().into()
+    }
+
     pub(crate) async fn request(&self, request: &DownloadRequest) -> Answer<QuicSource> {
         self.send(Request::Download(request.clone()).encode().unwrap()).await
     }

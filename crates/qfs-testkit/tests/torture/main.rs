@@ -17,6 +17,7 @@ mod endpoints;
 mod kills;
 mod lab;
 mod lies;
+mod malicious_batches;
 mod malicious_server;
 mod networks;
 mod power;
