@@ -38,6 +38,8 @@ parts=(
   "twins:twins::: TWINS=100"
   "crowd:crowd::: CONNECTIONS=1000 STALLED=1000 SLOWLORIS=1000 SMALL_FILES=10000 LISTED_FILES=100000"
   "drain:drain::: DRAINS=50"
+  "endpoints:endpoints::: ENDPOINT_CLIENTS=50"
+  "resume:resume::: RESUMES=500"
   "power:power::: "
 )
 

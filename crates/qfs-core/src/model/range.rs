@@ -36,6 +36,8 @@ impl ByteRange {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -48,5 +50,35 @@ mod tests {
         assert_eq!(range(3, Some(2)).within(7), Err(RangeError { size: 7 }));
         assert_eq!(range(0, Some(8)).within(7), Err(RangeError { size: 7 }));
         assert_eq!(range(0, Some(u64::MAX)).within(u64::MAX), Ok(0..u64::MAX));
+    }
+
+    /// Offsets that lie close together, at both ends of what there is, so that ranges often just fit or just do not.
+    fn offset() -> impl Strategy<Value = u64> {
+        prop_oneof![0..12u64, u64::MAX - 12..=u64::MAX, any::<u64>()]
+    }
+
+    proptest! {
+        /// Fails when: `within` clips instead of refusing; a sum or a difference of offsets overflows.
+        #[test]
+        fn a_range_means_exactly_what_it_says_or_nothing(
+            start in offset(),
+            end in proptest::option::of(offset()),
+            size in offset(),
+        ) {
+            let inside = start <= size && end.is_none_or(|end| start <= end && end <= size);
+            match (ByteRange { start, end }).within(size) {
+                Ok(range) => prop_assert!(inside && range == (start..end.unwrap_or(size))),
+                Err(error) => prop_assert!(!inside && error.size == size),
+            }
+        }
+
+        /// Fails when: `end` is written for a range without one, which an `end` of null or of the size would replace.
+        #[test]
+        fn a_range_reads_back(start in offset(), end in proptest::option::of(offset())) {
+            let range = ByteRange { start, end };
+            let text = serde_json::to_string(&range).unwrap();
+            prop_assert_eq!(text.contains("end"), end.is_some());
+            prop_assert_eq!(serde_json::from_str::<ByteRange>(&text).unwrap(), range);
+        }
     }
 }

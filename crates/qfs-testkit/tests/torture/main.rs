@@ -22,6 +22,7 @@ mod malicious_server;
 mod networks;
 mod power;
 mod restarts;
+mod resume;
 mod soak;
 mod tally;
 mod twins;

@@ -148,6 +148,8 @@ impl Frontier<'_> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn etag(text: &str) -> ETag {
@@ -199,5 +201,63 @@ mod tests {
         }
         let beyond = Frontier { bytes: 1001, size: 1000, etag: &tag }.encode();
         assert_eq!(Frontier::decode(&beyond, 1000, &tag), None);
+    }
+
+    /// Sizes and frontiers at both ends of what there is, and in between.
+    fn offset() -> impl Strategy<Value = u64> {
+        prop_oneof![0..4u64, u64::MAX - 4..=u64::MAX, any::<u64>()]
+    }
+
+    proptest! {
+        /// Fails when: the size or the etag is left out of the hash; a frontier beyond the size is believed.
+        #[test]
+        fn a_record_counts_for_its_own_size_and_version_only(
+            bytes in offset(),
+            size in offset(),
+            other_size in offset(),
+            tag in "[0-9a-zA-Z_-]{1,64}",
+            other_tag in "[0-9a-zA-Z_-]{1,64}",
+        ) {
+            let (tag, other_tag) = (etag(&tag), etag(&other_tag));
+            let record = Frontier { bytes, size, etag: &tag }.encode();
+            prop_assert_eq!(Frontier::decode(&record, size, &tag), (bytes <= size).then_some(bytes));
+            let same_size = size == other_size && bytes <= size;
+            prop_assert_eq!(Frontier::decode(&record, other_size, &tag).is_some(), same_size);
+            let same_tag = tag == other_tag && bytes <= size;
+            prop_assert_eq!(Frontier::decode(&record, size, &other_tag).is_some(), same_tag);
+        }
+
+        /// Fails when: only a part of the hash is compared; a record is looked for anywhere in the bytes.
+        #[test]
+        fn a_cut_lengthened_or_damaged_record_is_void(
+            bytes in 0..1000u64,
+            cut in 0..RECORD_BYTES,
+            more in prop::collection::vec(any::<u8>(), 1..40),
+            at in 0..RECORD_BYTES,
+            damage in 1..=255u8,
+        ) {
+            let tag = etag("v1");
+            let record = Frontier { bytes, size: 1000, etag: &tag }.encode();
+            let mut damaged = record;
+            damaged[at] ^= damage;
+            let longer = [&record[..], &more].concat();
+            let shifted = [&more[..], &record].concat();
+            for void in [&record[..cut], &damaged, &longer, &shifted] {
+                prop_assert_eq!(Frontier::decode(void, 1000, &tag), None, "{:?}", void);
+            }
+        }
+
+        /// Bytes of a body, of another file or of a torn write. Fails when: the magic alone makes a record.
+        #[test]
+        fn garbage_is_never_believed(
+            mut garbage in prop::collection::vec(any::<u8>(), 0..80),
+            with_magic in any::<bool>(),
+            size in offset(),
+        ) {
+            if with_magic && garbage.len() >= MAGIC.len() {
+                garbage[..MAGIC.len()].copy_from_slice(MAGIC);
+            }
+            prop_assert_eq!(Frontier::decode(&garbage, size, &etag("v1")), None);
+        }
     }
 }
