@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::model::{Digest, RemotePath};
+use crate::model::{Digest, Fingerprint, RemotePath};
 
 /// Told what happens, on the thread where it happens: must be quick.
 pub trait Observer: Send + Sync {
@@ -76,5 +76,14 @@ pub enum Event<'a> {
         wait: Duration,
         /// Why the last one ended.
         reason: &'a str,
+    },
+    /// The server has another key, as it had announced, and its record says so now.
+    KeyRenewed {
+        /// The server, as it is on record.
+        server: &'a str,
+        /// The key it had.
+        old: Fingerprint,
+        /// The key it has.
+        new: Fingerprint,
     },
 }

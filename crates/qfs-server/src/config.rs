@@ -7,6 +7,7 @@ use qfs_core::transport::{Roots, ServerTuning};
 
 use crate::access::Gate;
 use crate::digest_file::DigestFile;
+use crate::identity::IdentityDir;
 
 /// Everything a [`crate::Server`] is told.
 #[derive(Debug)]
@@ -27,6 +28,8 @@ pub struct ServerConfig {
     pub digest_file: Option<DigestFile>,
     /// Who may read.
     pub gate: Gate,
+    /// Where the key is kept that comes after this one; None: no change of the key is ever announced.
+    pub renewal: Option<IdentityDir>,
 }
 
 impl ServerConfig {
@@ -42,6 +45,7 @@ impl ServerConfig {
             deadlines: Deadlines::default(),
             digest_file: None,
             gate: Gate::open(),
+            renewal: None,
         }
     }
 }

@@ -186,6 +186,7 @@ async fn answer<S: Store, K: ByteSink, P: Progress>(
         Request::GetFilesList(_) => handler::list(shared, &view, &quota.share, reply).await,
         Request::Download(download) => handler::download(shared, &view, &quota.share, reply, download).await,
         Request::DownloadMany(many) => handler::download_many(shared, &view, &quota.share, reply, many, answered).await,
+        Request::GetIdentity(_) => handler::identity(&shared.announcer, reply).await,
         other => Err(DecodeError::UnknownCommand(other.command().to_owned()).into()),
     }
 }

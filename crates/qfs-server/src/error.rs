@@ -6,6 +6,8 @@ use qfs_core::store::StoreError;
 use qfs_core::stream::StreamError;
 use qfs_core::wire::{DecodeError, EncodeError, RemoteError, StatusCode};
 
+use crate::identity::IdentityDirError;
+
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum HandlerError {
@@ -39,6 +41,9 @@ pub(crate) enum HandlerError {
     /// The store failed.
     #[error(transparent)]
     Store(StoreError),
+    /// The next key cannot be read.
+    #[error("cannot tell the next key: {0}")]
+    Identity(#[from] IdentityDirError),
     /// An answer does not fit its frame.
     #[error(transparent)]
     Encode(#[from] EncodeError),
@@ -65,7 +70,7 @@ impl HandlerError {
             Self::BadRange => StatusCode::BAD_RANGE,
             Self::Busy => StatusCode::BUSY,
             Self::ShuttingDown => StatusCode::SHUTTING_DOWN,
-            Self::Store(_) | Self::Encode(_) => StatusCode::INTERNAL,
+            Self::Store(_) | Self::Identity(_) | Self::Encode(_) => StatusCode::INTERNAL,
             Self::Stream(_) => return None,
         })
     }
@@ -79,7 +84,7 @@ impl HandlerError {
     pub(crate) fn head(&self) -> Option<RemoteError> {
         let code = self.status()?;
         Some(match self {
-            Self::Store(_) | Self::Encode(_) => RemoteError::new(code, "internal error"),
+            Self::Store(_) | Self::Identity(_) | Self::Encode(_) => RemoteError::new(code, "internal error"),
             // Parsers quote what they read, which is the client's own.
             _ => RemoteError::new(code, self.to_string()),
         })

@@ -1,11 +1,13 @@
 //! The server's identity on disk: `server.key` and `server.crt` in one directory, made once and kept.
 //!
-//! Knows files and their modes; what is in them is `qfs_core::transport`'s affair.
+//! Knows files and their modes; what is in them is `qfs_core::transport`'s affair. `next` owns the pair that comes after it.
 
 #![expect(
     clippy::disallowed_methods,
     reason = "the identity is the one other thing on disk, and none of it is published"
 )]
+
+mod next;
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -13,8 +15,11 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use qfs_core::model::Fingerprint;
 use qfs_core::transport::{Identity, IdentityError, IdentityPem};
 use rustix::fs::{FlockOperation, RenameFlags, flock, renameat_with};
+
+pub use next::{Keys, NEXT_CERTIFICATE_FILE, NEXT_KEY_FILE};
 
 /// The private key's file name. Mode 0600.
 pub const KEY_FILE: &str = "server.key";
@@ -58,6 +63,29 @@ pub enum IdentityDirError {
         /// What is wrong.
         source: IdentityError,
     },
+    /// There is none yet.
+    #[error("there is none in {}", .directory.display())]
+    Absent {
+        /// The directory.
+        directory: PathBuf,
+    },
+    /// A next one waits already.
+    #[error("a next key is pending already: {next}")]
+    Pending {
+        /// Its key.
+        next: Fingerprint,
+    },
+    /// No next one waits.
+    #[error("no next key is pending")]
+    NothingPending,
+    /// The next one makes no identity.
+    #[error("the next one in {} cannot be used: {reason}", .directory.display())]
+    UnusableNext {
+        /// The directory.
+        directory: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
     /// The operating system refused something.
     #[error("{}: {source}", .path.display())]
     Io {
@@ -73,6 +101,10 @@ impl IdentityDirError {
     #[must_use]
     pub fn hint(&self) -> String {
         match self {
+            Self::Exposed { path, .. } if path.ends_with(NEXT_KEY_FILE) => format!(
+                "chmod 600 {}; if somebody may have read it: qfs-server identity rotate --replace",
+                path.display()
+            ),
             Self::Exposed { path, .. } => format!(
                 "chmod 600 {0}; if somebody may have read it, remove it and {1} to start with a new identity",
                 path.display(),
@@ -88,6 +120,14 @@ impl IdentityDirError {
                  that know the old one will refuse it)",
                 directory.display()
             ),
+            Self::Absent { .. } => {
+                "--certs names the server's own directory; the server makes its identity on its first start".to_owned()
+            }
+            Self::Pending { .. } => "qfs-server identity activate makes it the current one; --replace makes another, and \
+                                     clients that have learnt this one will refuse the other unless they come by again before"
+                .to_owned(),
+            Self::NothingPending => "qfs-server identity rotate makes one".to_owned(),
+            Self::UnusableNext { .. } => "qfs-server identity rotate --replace makes another".to_owned(),
             Self::Io { .. } => {
                 "--certs names a directory that this user can read, and on the first start write".to_owned()
             }
@@ -115,13 +155,31 @@ impl IdentityDir {
     /// [`IdentityDirError`]; what is there is never replaced.
     pub fn load_or_create(&self) -> Result<Identity, IdentityDirError> {
         fs::create_dir_all(&self.path).map_err(|source| io_error(&self.path, source))?;
-        let directory = File::open(&self.path).map_err(|source| io_error(&self.path, source))?;
         // Held until both files are read: nobody sees one of two.
+        let directory = self.lock()?;
+        self.finish_activation(&directory)?;
+        match self.load()? {
+            Some(identity) => Ok(identity),
+            None => self.create(&directory),
+        }
+    }
+
+    /// The directory, for this process alone until the handle is dropped.
+    fn lock(&self) -> Result<File, IdentityDirError> {
+        let directory = File::open(&self.path).map_err(|source| match source.kind() {
+            io::ErrorKind::NotFound => IdentityDirError::Absent { directory: self.path.clone() },
+            _ => io_error(&self.path, source),
+        })?;
         flock(&directory, FlockOperation::LockExclusive).map_err(|e| io_error(&self.path, e.into()))?;
+        Ok(directory)
+    }
+
+    /// The identity, when neither of its files is missing; None when both are.
+    fn load(&self) -> Result<Option<Identity>, IdentityDirError> {
         let (key, certificate) = (self.open(KEY_FILE)?, self.open(CERTIFICATE_FILE)?);
         match (key, certificate) {
-            (Some(key), Some(certificate)) => self.read(key, certificate),
-            (None, None) => self.create(&directory),
+            (Some(key), Some(certificate)) => self.read(key, certificate).map(Some),
+            (None, None) => Ok(None),
             (Some(_), None) => Err(self.incomplete(KEY_FILE, CERTIFICATE_FILE)),
             (None, Some(_)) => Err(self.incomplete(CERTIFICATE_FILE, KEY_FILE)),
         }

@@ -17,6 +17,7 @@ use crate::audit::{self, Refusals};
 use crate::config::{Deadlines, Limits, ServerConfig};
 use crate::digest_file::DigestFile;
 use crate::end_point::{EndPoint, Others};
+use crate::handler::Announcer;
 
 /// How often digests learnt are written to their file.
 const SAVE_INTERVAL: Duration = Duration::from_secs(60);
@@ -57,6 +58,8 @@ pub(crate) struct Shared<S> {
     pub(crate) digest_tails: Semaphore,
     /// For steps over small files.
     pub(crate) batch_steps: Arc<Semaphore>,
+    /// Which key clients are told of.
+    pub(crate) announcer: Announcer,
     /// Who was turned away, and why.
     pub(crate) refusals: Refusals,
     /// True once the server ends.
@@ -120,6 +123,7 @@ impl<S: Store> Server<S> {
             digest_passes: Semaphore::new(limits.digest_passes),
             digest_tails: Semaphore::new(limits.digest_passes),
             batch_steps: Arc::new(Semaphore::new(limits.batch_steps)),
+            announcer: Announcer { current: identity.fingerprint(), directory: config.renewal },
             refusals: Refusals::default(),
             drain: watch::Sender::new(false),
         });

@@ -68,13 +68,7 @@ impl Identity {
     /// [`IdentityError`] says which of the two is at fault.
     pub fn from_pem(key: &[u8], certificates: &[u8]) -> Result<Self, IdentityError> {
         let key = PrivateKeyDer::from_pem_slice(key).map_err(|e| IdentityError::Key(e.to_string()))?;
-        let chain = CertificateDer::pem_slice_iter(certificates)
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|e| IdentityError::Certificate(e.to_string()))?;
-        let Some(own) = chain.first() else {
-            return Err(IdentityError::Certificate("none found".to_owned()));
-        };
-        let fingerprint = fingerprint_of(own).map_err(|e| IdentityError::Certificate(e.to_string()))?;
+        let (chain, fingerprint) = read_chain(certificates)?;
         // Rejects a key that does not fit the certificate now, not at the first handshake.
         let provider = super::tls::provider();
         let signer =
@@ -90,6 +84,26 @@ impl Identity {
     pub fn fingerprint(&self) -> Fingerprint {
         self.fingerprint
     }
+
+    /// The name that clients know the first of these PEM certificates by; its key is not looked at.
+    ///
+    /// # Errors
+    /// [`IdentityError::Certificate`].
+    pub fn fingerprint_of_pem(certificates: &[u8]) -> Result<Fingerprint, IdentityError> {
+        read_chain(certificates).map(|(_, fingerprint)| fingerprint)
+    }
+}
+
+/// A PEM chain, and the fingerprint of its first certificate.
+fn read_chain(certificates: &[u8]) -> Result<(Vec<CertificateDer<'static>>, Fingerprint), IdentityError> {
+    let chain = CertificateDer::pem_slice_iter(certificates)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|e| IdentityError::Certificate(e.to_string()))?;
+    let Some(own) = chain.first() else {
+        return Err(IdentityError::Certificate("none found".to_owned()));
+    };
+    let fingerprint = fingerprint_of(own).map_err(|e| IdentityError::Certificate(e.to_string()))?;
+    Ok((chain, fingerprint))
 }
 
 /// The fingerprint of a certificate's public key.

@@ -19,6 +19,13 @@ use crate::wire::ALPN;
 pub enum Trust {
     /// This one only; nothing else about the certificate counts.
     Pinned(Fingerprint),
+    /// The known key, or the one that it has announced as its successor.
+    Renewing {
+        /// The known key.
+        current: Fingerprint,
+        /// The one announced.
+        next: Fingerprint,
+    },
     /// Any key that the server proves to hold. The caller decides by the connection's fingerprint before it sends anything.
     AnyKey,
     /// A certificate for the host's name that one of these authorities vouches for, as in the web (RFC 5280, RFC 6125).
@@ -114,7 +121,7 @@ pub(super) fn client_config(
                 .build()
                 .map_err(|e| rustls::Error::General(e.to_string()))?,
         ),
-        Trust::Pinned(_) | Trust::AnyKey => None,
+        Trust::Pinned(_) | Trust::Renewing { .. } | Trust::AnyKey => None,
     };
     let verifier = Verifier { trust, web, algorithms, verdict: Arc::clone(&verdict) };
     let config = rustls::ClientConfig::builder_with_provider(provider)
@@ -178,6 +185,8 @@ impl ServerCertVerifier for Verifier {
         let presented = fingerprint_of(end_entity)?;
         let pin = match &self.trust {
             Trust::Pinned(pin) => Some(*pin),
+            Trust::Renewing { next, .. } if *next == presented => None,
+            Trust::Renewing { current, .. } => Some(*current),
             Trust::Certified { pin, .. } => *pin,
             Trust::AnyKey => None,
         };

@@ -2,10 +2,12 @@
 //!
 //! A stream carries one command. The client sends one [`Request`] frame and finishes its side. The server answers
 //! `get_files_list` with a head and [`ListPage`]s, `download` with a [`DownloadHead`], the body's raw bytes and a
-//! [`Trailer`], `download_many` with a head and for each file a [`FileRecord`] and its bytes. A head may be a [`RemoteError`] instead; an error behind the head resets the stream with its
+//! [`Trailer`], `download_many` with a head and for each file a [`FileRecord`] and its bytes, `get_identity` with an
+//! [`IdentityHead`]. A head may be a [`RemoteError`] instead; an error behind the head resets the stream with its
 //! [`StatusCode`].
 
 mod codec;
+mod identity;
 mod limits;
 mod many;
 mod request;
@@ -13,6 +15,7 @@ mod response;
 mod status;
 
 pub use codec::{DecodeError, EncodeError, decode_error, encode, frame};
+pub use identity::{IdentityHead, IdentityRequest};
 pub use limits::{
     ALPN, FRAME_PREFIX_BYTES, MAX_FRAME_BYTES, MAX_LIST_ENTRIES, MAX_MANY_FILES, MAX_MESSAGE_BYTES,
     MAX_SMALL_FILE_BYTES,

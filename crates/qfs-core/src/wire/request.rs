@@ -7,8 +7,8 @@ use bytes::Bytes;
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::MAX_MANY_FILES;
 use super::codec::{DecodeError, EncodeError, decode, encode};
+use super::{IdentityRequest, MAX_MANY_FILES};
 use crate::model::{ByteRange, ETag, Token};
 
 /// One command (PROTOCOL §4). A stream carries exactly one.
@@ -21,6 +21,8 @@ pub enum Request {
     Download(DownloadRequest),
     /// `download_many` (PROTOCOL §4.3).
     DownloadMany(DownloadManyRequest),
+    /// `get_identity` (PROTOCOL §4.4).
+    GetIdentity(IdentityRequest),
 }
 
 /// Parameters of `get_files_list`: none in version 1.
@@ -102,6 +104,7 @@ fn range_object<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Byt
 const GET_FILES_LIST: &str = "get_files_list";
 const DOWNLOAD: &str = "download";
 const DOWNLOAD_MANY: &str = "download_many";
+const GET_IDENTITY: &str = "get_identity";
 
 #[derive(Deserialize)]
 struct Envelope<'a> {
@@ -143,6 +146,7 @@ impl Request {
             Self::GetFilesList(_) => GET_FILES_LIST,
             Self::Download(_) => DOWNLOAD,
             Self::DownloadMany(_) => DOWNLOAD_MANY,
+            Self::GetIdentity(_) => GET_IDENTITY,
         }
     }
 
@@ -164,6 +168,7 @@ impl Request {
             Self::GetFilesList(parameters) => encode(&Tagged { command, parameters, token }),
             Self::Download(parameters) => encode(&Tagged { command, parameters, token }),
             Self::DownloadMany(parameters) => encode(&Tagged { command, parameters, token }),
+            Self::GetIdentity(parameters) => encode(&Tagged { command, parameters, token }),
         }
     }
 
@@ -186,6 +191,7 @@ impl Request {
             GET_FILES_LIST => Ok(Self::GetFilesList(decode(payload)?)),
             DOWNLOAD => Ok(Self::Download(decode(payload)?)),
             DOWNLOAD_MANY => Ok(Self::DownloadMany(decode(payload)?)),
+            GET_IDENTITY => Ok(Self::GetIdentity(decode(payload)?)),
             other => Err(DecodeError::UnknownCommand(other.chars().take(64).collect())),
         }
     }

@@ -127,6 +127,48 @@ pub(crate) enum Command {
     /// Make, show and revoke the tokens that let clients in under --auth tokens
     #[command(subcommand, after_help = TOKEN_EXAMPLES)]
     Token(TokenCommand),
+    /// Show and renew the key that clients know this server by
+    #[command(subcommand, after_help = IDENTITY_EXAMPLES)]
+    Identity(IdentityCommand),
+}
+
+const IDENTITY_EXAMPLES: &str = "\
+Clients that have this server on record learn the next key when they come by, and go on without a question when the server
+has it. Who comes by too late, or was given a ticket or a fingerprint, has to be told the new one. A key that was stolen is
+not mended so: its thief can announce keys too.
+
+Examples:
+  qfs-server identity rotate        make the next key; a running server announces it from now on
+  qfs-server identity show
+  qfs-server identity activate      some days later; then restart the server";
+
+/// `identity`
+#[derive(Debug, Subcommand)]
+pub(crate) enum IdentityCommand {
+    /// Print the current fingerprint, and the next one where one is pending
+    #[command(after_help = IDENTITY_EXAMPLES)]
+    Show {
+        /// One JSON object: current, next
+        #[arg(long, env = "QFS_JSON", value_parser = FalseyValueParser::new())]
+        json: bool,
+    },
+    /// Make the next key and certificate, next.key and next.crt, beside the current ones
+    #[command(after_help = IDENTITY_EXAMPLES)]
+    Rotate {
+        /// In place of one that is pending
+        #[arg(long, env = "QFS_REPLACE", value_parser = FalseyValueParser::new())]
+        replace: bool,
+        /// One JSON object: current, next
+        #[arg(long, env = "QFS_JSON", value_parser = FalseyValueParser::new())]
+        json: bool,
+    },
+    /// Make the next key the current one, from the server's next start on; the old one is gone
+    #[command(after_help = IDENTITY_EXAMPLES)]
+    Activate {
+        /// One JSON object: current, next
+        #[arg(long, env = "QFS_JSON", value_parser = FalseyValueParser::new())]
+        json: bool,
+    },
 }
 
 const TOKEN_EXAMPLES: &str = "\

@@ -28,7 +28,7 @@ pub(crate) async fn start(args: &Args) -> Result<Server<LocalStore>, Failure> {
     let digest_file = digest_file(args, &root);
     let places = Places {
         published: vec![root],
-        // Files that are named are read by now; tokens are read again and again.
+        // Files that are named are read by now; tokens, and what is announced of a next key, are read again and again.
         read: if args.cert.is_none() || args.auth == Auth::Tokens { vec![args.certs.clone()] } else { Vec::new() },
         kept: digest_file.iter().filter_map(|file| file.path().parent()).map(Path::to_owned).collect(),
     };
@@ -45,6 +45,7 @@ pub(crate) async fn start(args: &Args) -> Result<Server<LocalStore>, Failure> {
         deadlines: Deadlines { drain: args.drain_timeout, stall: args.stall_timeout, ..Deadlines::default() },
         digest_file,
         gate: gate(args)?,
+        renewal: args.cert.is_none().then(|| IdentityDir::new(&args.certs)),
         ..ServerConfig::new(SocketAddr::new(args.ip, args.port))
     };
     let server = Server::bind(config, &identity, store).map_err(|e| {

@@ -2,10 +2,12 @@
 
 mod download;
 mod download_many;
+mod identity;
 mod list;
 mod reply;
 
 pub(crate) use download::download;
 pub(crate) use download_many::{Answered, download_many};
+pub(crate) use identity::{Announcer, identity};
 pub(crate) use list::list;
 pub(crate) use reply::Reply;

@@ -1,5 +1,6 @@
 //! What the program does besides serving: a file for each subcommand. None of them needs the network.
 
+mod identity;
 mod token;
 
 use std::io::{self, Write};
@@ -12,6 +13,7 @@ use super::failure::Failure;
 pub(crate) fn run(args: &Args, command: &Command) -> Result<ExitCode, Failure> {
     match command {
         Command::Token(verb) => token::run(args, verb),
+        Command::Identity(verb) => identity::run(args, verb),
     }
 }
 

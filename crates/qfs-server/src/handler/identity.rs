@@ -1,0 +1,35 @@
+//! `get_identity` (PROTOCOL §4.4): the key of this server, and the one that it will have next.
+
+use std::io;
+
+use qfs_core::model::Fingerprint;
+use qfs_core::store::StoreError;
+use qfs_core::stream::ByteSink;
+use qfs_core::wire::{IdentityHead, StatusCode, encode};
+
+use crate::error::HandlerError;
+use crate::identity::IdentityDir;
+
+/// What a running server knows of its key.
+#[derive(Debug)]
+pub(crate) struct Announcer {
+    /// The key it shows to clients.
+    pub(crate) current: Fingerprint,
+    /// Where a next one is looked for.
+    pub(crate) directory: Option<IdentityDir>,
+}
+
+/// Answers on `sink` with what `announcer` finds now, up to and including the end of the stream.
+pub(crate) async fn identity<K: ByteSink>(announcer: &Announcer, sink: &mut K) -> Result<(), HandlerError> {
+    let current = announcer.current;
+    // Read anew each time: two files of a few hundred bytes, and `identity rotate` needs no restart.
+    let next = match announcer.directory.clone() {
+        None => None,
+        Some(directory) => tokio::task::spawn_blocking(move || directory.announced(current))
+            .await
+            .map_err(|e| StoreError::Io(io::Error::other(e)))??,
+    };
+    sink.send(encode(&IdentityHead { code: StatusCode::OK, current, next })?).await?;
+    sink.finish();
+    Ok(())
+}
