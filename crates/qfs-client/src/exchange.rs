@@ -15,7 +15,7 @@ use crate::session::{Lease, Session};
 use crate::tries::Tries;
 
 /// Sends `request` on a stream of its own, with the token: there is no session, and so no lease, before the key is trusted.
-async fn ask(session: &Session, lease: &Lease, request: &Request) -> Result<Answer<Patience>, AttemptError> {
+pub(crate) async fn ask(session: &Session, lease: &Lease, request: &Request) -> Result<Answer<Patience>, AttemptError> {
     let frame = request.encode_with(session.token()).map_err(|e| AttemptError::Protocol(e.to_string()))?;
     let (sink, source) = lease.connection.open_stream().await?;
     sink.send_request(frame).await?;

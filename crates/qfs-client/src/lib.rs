@@ -5,6 +5,7 @@
 //! | [`config`] | what a run is asked to do |
 //! | [`session`] | the connection, and making it anew when it is lost |
 //! | [`trust`] | whether the key a server shows is believed |
+//! | `renewal` | planned changes of a known server's key |
 //! | [`exchange`] | one stream: a request and its answer |
 //! | [`plan`] | what to do about one file, from what is known on both sides; pure |
 //! | `nesting` | names of one run that lie below one another; pure |
@@ -29,6 +30,7 @@ pub mod outcome;
 mod patience;
 pub mod plan;
 mod planner;
+mod renewal;
 pub mod scheduler;
 pub mod selection;
 pub mod session;

@@ -16,7 +16,8 @@ use tokio::task::JoinSet;
 
 use crate::config::{ConnectConfig, Vouching};
 use crate::error::{Failure, FailureClass, SessionError};
-use crate::trust::TrustStore;
+use crate::renewal::Renewal;
+use crate::trust::{Known, TrustStore};
 
 /// Wait before the first attempt to reconnect; doubles up to [`LONGEST_WAIT`].
 const FIRST_WAIT: Duration = Duration::from_millis(50);
@@ -44,13 +45,22 @@ struct Inner {
     config: ConnectConfig,
     observer: Arc<dyn Observer>,
     /// Whom further connections may meet.
-    trust: Trust,
+    whom: Whom,
     live: Mutex<Live>,
     /// Held by whoever reconnects; the others wait for it.
     reconnecting: tokio::sync::Mutex<()>,
     progress: Mutex<Instant>,
     /// The progress behind which a reconnect was granted although the time was up; there is one for each.
     granted: Mutex<Option<Instant>>,
+}
+
+/// Whom connections may meet.
+#[derive(Clone)]
+enum Whom {
+    /// As it was said.
+    Told(Trust),
+    /// As it is on record.
+    Known(Arc<Renewal>),
 }
 
 #[derive(Clone)]
@@ -85,18 +95,18 @@ impl Session {
         trust: Arc<dyn TrustStore>,
         observer: Arc<dyn Observer>,
     ) -> Result<Self, SessionError> {
-        let (wanted, from_store) = wanted(&config, &*trust).await?;
+        let (wanted, known) = wanted(&config, &*trust).await?;
         let is_open = matches!(wanted, Trust::AnyKey);
-        let link = connect(&config, &wanted, config.patience).await.map_err(|e| with_origin(e, from_store))?;
+        let link = connect(&config, &wanted, config.patience).await.map_err(|e| with_origin(e, known.is_some()))?;
         let presented = link.connection.peer_fingerprint().ok_or_else(|| SessionError::Connect {
             server: config.server.clone(),
             source: ConnectError::Handshake("the server shows no key".to_owned()),
         })?;
         if is_open {
             let peer = link.connection.remote_address().ip();
-            let server = config.server.clone();
+            let (store, server) = (Arc::clone(&trust), config.server.clone());
             // May ask a person: not on the thread that keeps the connection alive.
-            let decision = tokio::task::spawn_blocking(move || trust.approve(&server, peer, presented)).await;
+            let decision = tokio::task::spawn_blocking(move || store.approve(&server, peer, presented)).await;
             let refused = match decision {
                 Ok(Ok(())) => None,
                 Ok(Err(error)) => Some(error),
@@ -108,7 +118,17 @@ impl Session {
                 return Err(error.into());
             }
         }
-        Ok(Self::over(link, config, observer, again(wanted, presented)))
+        // Who was approved may be on record by now.
+        let known = if is_open { trust.lookup(&config.server).ok().flatten() } else { known };
+        let Some(known) = known.filter(|known| [Some(known.key), known.next].contains(&Some(presented))) else {
+            return Ok(Self::over(link, config, observer, Whom::Told(again(wanted, presented))));
+        };
+        let renewal = Renewal::new(trust, config.server.clone(), known);
+        renewal.met(Some(presented), &*observer).await;
+        let session = Self::over(link, config, observer, Whom::Known(Arc::clone(&renewal)));
+        // First of all: so its answer comes no later than that of the first command.
+        renewal.ask(&session);
+        Ok(session)
     }
 
     /// This session and further ones to the same server, `connections` in all. They must show the key this one has.
@@ -119,19 +139,39 @@ impl Session {
         let mut sessions = vec![self.clone()];
         while sessions.len() < connections.map_or(1, NonZeroUsize::get) {
             let config = self.inner.config.clone();
-            let link = connect(&config, &self.inner.trust, config.patience).await;
+            let link = self.another(config.patience).await;
             let link =
                 link.map_err(|error| final_failure(&error).unwrap_or(Failure::ConnectionLost(error.to_string())))?;
-            sessions.push(Self::over(link, config, Arc::clone(&self.inner.observer), self.inner.trust.clone()));
+            sessions.push(Self::over(link, config, Arc::clone(&self.inner.observer), self.inner.whom.clone()));
         }
         Ok(sessions)
     }
 
-    fn over(link: Link, config: ConnectConfig, observer: Arc<dyn Observer>, trust: Trust) -> Self {
+    /// One more connection to the same server.
+    async fn another(&self, patience: Duration) -> Result<Link, SessionError> {
+        let trust = match &self.inner.whom {
+            Whom::Told(trust) => trust.clone(),
+            Whom::Known(renewal) => renewal.trust(),
+        };
+        let link = connect(&self.inner.config, &trust, patience).await?;
+        if let Whom::Known(renewal) = &self.inner.whom {
+            renewal.met(link.connection.peer_fingerprint(), &*self.inner.observer).await;
+        }
+        Ok(link)
+    }
+
+    /// Waits, not for long, until it is known and recorded whether the server announces another key.
+    pub async fn settled(&self) {
+        if let Whom::Known(renewal) = &self.inner.whom {
+            renewal.settled().await;
+        }
+    }
+
+    fn over(link: Link, config: ConnectConfig, observer: Arc<dyn Observer>, whom: Whom) -> Self {
         let inner = Inner {
             config,
             observer,
-            trust,
+            whom,
             live: Mutex::new(Live { link, generation: 0 }),
             reconnecting: tokio::sync::Mutex::default(),
             progress: Mutex::new(Instant::now()),
@@ -210,7 +250,7 @@ impl Session {
             wait = (wait * 2).min(LONGEST_WAIT);
             let left = if attempt > 1 { self.time_left().max(FIRST_WAIT) } else { RECONNECT_PATIENCE };
             let patience = RECONNECT_PATIENCE.min(left);
-            match connect(&self.inner.config, &self.inner.trust, patience).await {
+            match self.another(patience).await {
                 Ok(link) => return Ok(self.install(link, lost.generation + 1)),
                 Err(error) => match final_failure(&error) {
                     Some(failure) => return Err(failure),
@@ -276,24 +316,25 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Whom the first connection may meet, and whether the store of known servers says so.
-async fn wanted(config: &ConnectConfig, trust: &dyn TrustStore) -> Result<(Trust, bool), SessionError> {
+/// Whom the first connection may meet, and the record that says so, if one does.
+async fn wanted(config: &ConnectConfig, trust: &dyn TrustStore) -> Result<(Trust, Option<Known>), SessionError> {
     if config.vouching == Vouching::Certificate {
         let loaded = tokio::task::spawn_blocking(Roots::of_this_machine).await;
         let roots = loaded.unwrap_or_else(|e| Err(RootsError::Nobody(format!(": {e}"))))?;
-        return Ok((Trust::Certified { roots, pin: config.pin }, false));
+        return Ok((Trust::Certified { roots, pin: config.pin }, None));
     }
-    Ok(match config.pin {
-        Some(pin) => (Trust::Pinned(pin), false),
-        None => (trust.lookup(&config.server)?.map_or(Trust::AnyKey, Trust::Pinned), true),
-    })
+    if let Some(pin) = config.pin {
+        return Ok((Trust::Pinned(pin), None));
+    }
+    let known = trust.lookup(&config.server)?;
+    Ok((known.map_or(Trust::AnyKey, Known::trust), known))
 }
 
 /// Whom further connections may meet: where a key counts, that key.
 fn again(first: Trust, presented: Fingerprint) -> Trust {
     match first {
         Trust::Certified { .. } => first,
-        Trust::Pinned(_) | Trust::AnyKey => Trust::Pinned(presented),
+        Trust::Pinned(_) | Trust::Renewing { .. } | Trust::AnyKey => Trust::Pinned(presented),
     }
 }
 

@@ -238,7 +238,7 @@ pub(crate) struct GetArgs {
 /// `trust`
 #[derive(Debug, Subcommand)]
 pub(crate) enum TrustCommand {
-    /// Print the known servers, one a line: HOST:PORT sha256:HEX
+    /// Print the known servers, one a line: HOST:PORT sha256:HEX, and next=sha256:HEX where the server has announced another key
     #[command(long_flag = "list")]
     List,
     /// Make a server known

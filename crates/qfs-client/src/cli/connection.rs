@@ -62,6 +62,14 @@ impl Context {
         self.slot().take();
     }
 
+    /// Gives what the session does besides its work a moment to end.
+    pub(crate) async fn settled(&self) {
+        let session = self.slot().clone();
+        if let Some(session) = session {
+            session.settled().await;
+        }
+    }
+
     /// Tells the server that nothing more is wanted.
     pub(crate) async fn close(&self) {
         let session = self.slot().take();

@@ -79,8 +79,19 @@ pub(crate) async fn run(invocation: Invocation) -> ExitCode {
         done = dispatch(&mut context, command) => done,
         () = interrupt.wait() => Err(Problem::interrupted()),
     };
+    // Whoever interrupts the program, or has done so, is not kept waiting.
+    if !interrupted(&done) {
+        tokio::select! {
+            () = context.settled() => {}
+            () = interrupt.wait() => {}
+        }
+    }
     context.close().await;
     finish(&screen, done).into()
+}
+
+fn interrupted(done: &Result<Exit, Problem>) -> bool {
+    matches!(done, Err(problem) if problem.exit == Exit::Interrupted)
 }
 
 async fn dispatch(context: &mut Context, command: Option<Command>) -> Result<Exit, Problem> {

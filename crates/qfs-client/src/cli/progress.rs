@@ -121,6 +121,10 @@ impl Observer for Progress {
                 }
                 self.screen.notice(&text);
             }
+            Event::KeyRenewed { server, old, new } => {
+                let text = format!("note: the key of {server} is {new} now, as announced by the one it had, {old}");
+                self.screen.notice(&text);
+            }
             _ => {}
         }
     }

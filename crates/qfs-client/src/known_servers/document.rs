@@ -6,6 +6,7 @@ use std::fmt;
 use qfs_core::model::{Fingerprint, Ticket};
 
 use crate::config::ServerAddress;
+use crate::trust::Known;
 
 /// Largest store that is read, in bytes: some ten thousand servers. Bounds the memory that a damaged file can cost.
 pub const MAX_STORE_BYTES: usize = 1 << 20;
@@ -20,13 +21,19 @@ pub struct Record {
     pub server: ServerAddress,
     /// The key it must have.
     pub fingerprint: Fingerprint,
+    /// The other key that it may have: announced by the holder of that one.
+    pub next: Option<Fingerprint>,
 }
 
 impl fmt::Display for Record {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.server, self.fingerprint)
+        write!(f, "{} {}", self.server, self.fingerprint)?;
+        self.next.map_or(Ok(()), |next| write!(f, " {NEXT}{next}"))
     }
 }
+
+/// What stands before an announced key.
+const NEXT: &str = "next=";
 
 /// A line of the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,15 +76,18 @@ pub enum LineError {
     /// Not UTF-8, or with control characters.
     #[error("it is not plain text")]
     NotText,
-    /// Not two words.
-    #[error("expected HOST:PORT sha256:HEX")]
+    /// Other words than these.
+    #[error("expected HOST:PORT sha256:HEX [next=sha256:HEX]")]
     NotARecord,
     /// The first word is no address.
     #[error("{0}")]
     Address(AddressError),
-    /// The second word is no fingerprint.
+    /// The second word is no fingerprint, or what follows `next=` is none.
     #[error("the fingerprint is not sha256: and 64 hexadecimal digits")]
     Fingerprint,
+    /// The key is said to be followed by itself.
+    #[error("the next key is the same as the key")]
+    NextIsTheSame,
     /// Two records for one server: which of them counts cannot be told.
     #[error("this server has a record on line {0} already")]
     Twice(usize),
@@ -166,21 +176,52 @@ impl Document {
     /// The key of `server`, if it is known.
     #[must_use]
     pub fn fingerprint(&self, server: &ServerAddress) -> Option<Fingerprint> {
-        let server = canonical(server);
-        self.records().find(|record| record.server == server).map(|record| record.fingerprint)
+        self.known(server).map(|known| known.key)
     }
 
-    /// Gives `server` this key; returns the one it had.
+    /// What is known of `server`.
+    #[must_use]
+    pub fn known(&self, server: &ServerAddress) -> Option<Known> {
+        let server = canonical(server);
+        let record = self.records().find(|record| record.server == server)?;
+        Some(Known { key: record.fingerprint, next: record.next })
+    }
+
+    /// Notes what `server` announces, where `found.key` is its key; false where it is not.
+    pub fn announce(&mut self, server: &ServerAddress, found: Known) -> bool {
+        self.record_with_key(server, found.key)
+            .map(|record| record.next = found.next.filter(|next| *next != found.key))
+            .is_some()
+    }
+
+    /// Makes `new` the key of `server`, where `old` is and has announced it; false where that is not so.
+    pub fn promote(&mut self, server: &ServerAddress, old: Fingerprint, new: Fingerprint) -> bool {
+        self.record_with_key(server, old)
+            .filter(|record| record.next == Some(new))
+            .map(|record| (record.fingerprint, record.next) = (new, None))
+            .is_some()
+    }
+
+    fn record_with_key(&mut self, server: &ServerAddress, key: Fingerprint) -> Option<&mut Record> {
+        let server = canonical(server);
+        self.lines.iter_mut().find_map(|line| match line {
+            Line::Record(record) if record.server == server && record.fingerprint == key => Some(record),
+            _ => None,
+        })
+    }
+
+    /// Gives `server` this key, and forgets what another has announced; returns the one it had.
     pub fn set(&mut self, server: &ServerAddress, fingerprint: Fingerprint) -> Option<Fingerprint> {
         let server = canonical(server);
         for line in &mut self.lines {
             if let Line::Record(record) = line
                 && record.server == server
             {
+                record.next = None;
                 return Some(std::mem::replace(&mut record.fingerprint, fingerprint));
             }
         }
-        self.lines.push(Line::Record(Record { server, fingerprint }));
+        self.lines.push(Line::Record(Record { server, fingerprint, next: None }));
         None
     }
 
@@ -215,12 +256,17 @@ fn parse_line(raw: &[u8]) -> Result<Line, LineError> {
         return Ok(Line::Comment(text.to_owned()));
     }
     let mut words = content.split([' ', '\t']).filter(|word| !word.is_empty());
-    let (Some(server), Some(fingerprint), None) = (words.next(), words.next(), words.next()) else {
+    let (Some(server), Some(fingerprint), next, None) = (words.next(), words.next(), words.next(), words.next()) else {
         return Err(LineError::NotARecord);
     };
+    let next = next.map(|word| word.strip_prefix(NEXT).ok_or(LineError::NotARecord)).transpose()?;
     let server = parse_address(server).map_err(LineError::Address)?;
-    let fingerprint = fingerprint.parse().map_err(|_| LineError::Fingerprint)?;
-    Ok(Line::Record(Record { server, fingerprint }))
+    let key = |text: &str| text.parse().map_err(|_| LineError::Fingerprint);
+    let (fingerprint, next) = (key(fingerprint)?, next.map(key).transpose()?);
+    if next == Some(fingerprint) {
+        return Err(LineError::NextIsTheSame);
+    }
+    Ok(Line::Record(Record { server, fingerprint, next }))
 }
 
 #[cfg(test)]
@@ -269,14 +315,49 @@ mod tests {
         assert_eq!(store.to_string(), format!("# mine\n\na:1 {}\n  # and\n[::1]:3 {}\n", key("new"), key("c")));
     }
 
+    // Fails when an announcement is taken from any other key than the recorded one, or outlives that.
+    #[test]
+    fn a_next_key_belongs_to_the_key_that_announced_it() {
+        let text = format!("a:1 {}  next={}\nb:2 {}\n", key("a"), key("next"), key("b"));
+        let mut store = Document::parse(text.as_bytes()).unwrap();
+        let (a, b) = (address("a:1"), address("b:2"));
+        assert_eq!(store.known(&a), Some(Known { key: key("a"), next: Some(key("next")) }));
+        assert_eq!(store.fingerprint(&a), Some(key("a")));
+        assert_eq!(store.to_string(), text.replace("  next", " next"));
+
+        assert!(!store.announce(&b, Known { key: key("a"), next: Some(key("x")) }));
+        assert!(!store.announce(&address("c:3"), Known { key: key("a"), next: None }));
+        assert!(!store.promote(&a, key("b"), key("next")) && !store.promote(&a, key("a"), key("x")));
+        assert_eq!(store.to_string(), text.replace("  next", " next"));
+
+        assert!(store.announce(&b, Known { key: key("b"), next: Some(key("c")) }));
+        assert!(store.announce(&a, Known { key: key("a"), next: None }) && !store.promote(&a, key("a"), key("next")));
+        assert!(store.promote(&b, key("b"), key("c")) && !store.promote(&b, key("b"), key("c")));
+        assert_eq!(store.to_string(), format!("a:1 {}\nb:2 {}\n", key("a"), key("c")));
+
+        // By hand: what another key has announced means nothing any more.
+        store.announce(&a, Known { key: key("a"), next: Some(key("next")) });
+        store.set(&a, key("new"));
+        assert_eq!(store.known(&a), Some(Known { key: key("new"), next: None }));
+        assert!(store.announce(&a, Known { key: key("new"), next: Some(key("new")) }));
+        assert_eq!(store.known(&a), Some(Known { key: key("new"), next: None }), "it could not be read back");
+    }
+
     #[test]
     fn whatever_is_odd_makes_it_unusable_and_is_named() {
         let good = format!("a:1 {}", key("a"));
         let long = "x".repeat(MAX_LINE_BYTES + 1);
         for (line, expected) in [
-            ("a:1", "line 3: expected HOST:PORT sha256:HEX"),
+            ("a:1", "line 3: expected HOST:PORT sha256:HEX [next=sha256:HEX]"),
             ("a:1 sha256:00", "line 3: the fingerprint is not sha256: and 64 hexadecimal digits"),
-            (&format!("{good} # no"), "line 3: expected HOST:PORT sha256:HEX"),
+            (&format!("{good} # no"), "line 3: expected HOST:PORT sha256:HEX [next=sha256:HEX]"),
+            (&format!("{good} {}", key("b")), "line 3: expected HOST:PORT sha256:HEX [next=sha256:HEX]"),
+            (
+                &format!("{good} next={} next={}", key("b"), key("c")),
+                "line 3: expected HOST:PORT sha256:HEX [next=sha256:HEX]",
+            ),
+            (&format!("{good} next=sha256:0"), "line 3: the fingerprint is not sha256: and 64 hexadecimal digits"),
+            (&format!("c:1 {0} next={0}", key("a")), "line 3: the next key is the same as the key"),
             (&format!("a {}", key("a")), "line 3: the port is missing, expected HOST:PORT or [IPV6]:PORT"),
             (&format!("{good}\r"), "line 3: it is not plain text"),
             (&format!("A:1 {}", key("b")), "line 3: this server has a record on line 1 already"),
@@ -296,10 +377,11 @@ mod tests {
             any::<std::net::Ipv6Addr>().prop_map(|a| a.to_string()),
             any::<std::net::Ipv4Addr>().prop_map(|a| a.to_string()),
         ];
-        let record = (host, 1u16.., any::<[u8; 8]>()).prop_map(|(host, port, seed)| {
+        let record = (host, 1u16.., any::<[u8; 8]>(), any::<Option<[u8; 9]>>()).prop_map(|(host, port, seed, next)| {
             Line::Record(Record {
                 server: ServerAddress { host, port },
                 fingerprint: Fingerprint::of_public_key(&seed),
+                next: next.map(|seed| Fingerprint::of_public_key(&seed)),
             })
         });
         let comment = "[ \t]{0,3}(#[^\\p{Cc}]{0,30})?".prop_map(Line::Comment);
@@ -329,7 +411,7 @@ mod tests {
         }
 
         #[test]
-        fn near_misses_parse_to_what_they_write(text in "([a-z\\[\\]:1#. \t]{0,12}(sha256:[0-9a-f]{64})?\n){0,4}") {
+        fn near_misses_parse_to_what_they_write(text in "([a-z\\[\\]:1#. \t]{0,12}(sha256:[0-9a-f]{64})?( next=sha256:[0-9a-f]{64})?\n){0,4}") {
             if let Ok(document) = Document::parse(text.as_bytes()) {
                 prop_assert_eq!(Document::parse(document.to_string().as_bytes()), Ok(document));
             }

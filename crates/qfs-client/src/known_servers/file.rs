@@ -13,6 +13,7 @@ use rustix::fs::{FlockOperation, flock};
 
 use super::document::{Document, FormatError, MAX_STORE_BYTES, Record};
 use crate::config::ServerAddress;
+use crate::trust::Known;
 
 /// Name of the store in the configuration directory.
 const FILE_NAME: &str = "known_servers";
@@ -135,6 +136,35 @@ impl KnownServers {
     /// As [`Self::records`].
     pub fn fingerprint(&self, server: &ServerAddress) -> Result<Option<Fingerprint>, KnownServersError> {
         Ok(self.read()?.fingerprint(server))
+    }
+
+    /// What is known of `server`.
+    ///
+    /// # Errors
+    /// As [`Self::records`].
+    pub fn known(&self, server: &ServerAddress) -> Result<Option<Known>, KnownServersError> {
+        Ok(self.read()?.known(server))
+    }
+
+    /// As [`Document::announce`].
+    ///
+    /// # Errors
+    /// As [`Self::records`]; when writing fails.
+    pub fn announce(&self, server: &ServerAddress, found: Known) -> Result<bool, KnownServersError> {
+        self.change(|document| Ok(document.announce(server, found)))
+    }
+
+    /// As [`Document::promote`].
+    ///
+    /// # Errors
+    /// As [`Self::announce`].
+    pub fn promote(
+        &self,
+        server: &ServerAddress,
+        old: Fingerprint,
+        new: Fingerprint,
+    ) -> Result<bool, KnownServersError> {
+        self.change(|document| Ok(document.promote(server, old, new)))
     }
 
     /// Makes `server` known.

@@ -7,7 +7,7 @@ use qfs_core::model::Fingerprint;
 
 use super::file::KnownServers;
 use crate::config::ServerAddress;
-use crate::trust::{TrustError, TrustStore};
+use crate::trust::{Known, TrustError, TrustStore};
 
 /// Asks a person whether this server with this key is the right one; true when they said yes.
 pub type Ask = dyn Fn(&ServerAddress, Fingerprint) -> bool + Send + Sync;
@@ -48,8 +48,16 @@ impl Keeper {
 }
 
 impl TrustStore for Keeper {
-    fn lookup(&self, server: &ServerAddress) -> Result<Option<Fingerprint>, TrustError> {
-        self.store.fingerprint(server).map_err(|e| TrustError::Store(e.to_string()))
+    fn lookup(&self, server: &ServerAddress) -> Result<Option<Known>, TrustError> {
+        self.store.known(server).map_err(|e| TrustError::Store(e.to_string()))
+    }
+
+    fn announce(&self, server: &ServerAddress, found: Known) -> Result<bool, TrustError> {
+        self.store.announce(server, found).map_err(|e| TrustError::Store(e.to_string()))
+    }
+
+    fn promote(&self, server: &ServerAddress, old: Fingerprint, new: Fingerprint) -> Result<bool, TrustError> {
+        self.store.promote(server, old, new).map_err(|e| TrustError::Store(e.to_string()))
     }
 
     fn approve(&self, server: &ServerAddress, peer: IpAddr, presented: Fingerprint) -> Result<(), TrustError> {
@@ -111,7 +119,7 @@ mod tests {
         assert!(matches!(asking.approve(&server, ELSEWHERE, key("a")), Err(TrustError::Unknown { .. })));
         assert_eq!(asking.lookup(&server).unwrap(), None);
         assert!(asking.approve(&server, ELSEWHERE, key("a")).is_ok());
-        assert_eq!((asking.lookup(&server).unwrap(), asked.load(Ordering::Relaxed)), (Some(key("a")), 2));
+        assert_eq!((store.fingerprint(&server).unwrap(), asked.load(Ordering::Relaxed)), (Some(key("a")), 2));
 
         let accept = Keeper::new(store.clone(), Newcomers::Accept);
         let other = parse_address("near.example:1").unwrap();

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use qfs_client::config::{ServerAddress, Vouching};
-use qfs_client::known_servers::{Change, KnownServersError};
-use qfs_client::trust::{TrustError, TrustStore};
+use qfs_client::known_servers::{Change, KnownServersError, Record};
+use qfs_client::trust::{Known, TrustError, TrustStore};
 use qfs_core::model::{Fingerprint, Ticket};
 
 use crate::cli::args::{ServerKey, TrustCommand};
@@ -47,14 +47,25 @@ pub(crate) async fn run(context: &mut Context, command: &TrustCommand) -> Result
 fn list(context: &Context) -> Result<Exit, Problem> {
     let records = context.known_servers().records().map_err(|e| of_store(&e))?;
     let text = if context.settings.json {
-        let map = records.iter().map(|record| (record.server.to_string(), record.fingerprint.to_string()));
-        format!("{}\n", json::text(&map.collect::<std::collections::BTreeMap<_, _>>()))
+        machine(&records)
     } else {
         records.iter().map(|record| format!("{record}\n")).collect()
     };
     // Nobody reading is no failure.
     let _ = context.screen.result(&text);
     Ok(Exit::Done)
+}
+
+/// One JSON object, server → key; where keys are announced, `next` (no server is called so: its port is missing) has those.
+fn machine(records: &[Record]) -> String {
+    let key = |record: &Record| (record.server.to_string(), record.fingerprint.to_string().into());
+    let next = |record: &Record| Some((record.server.to_string(), record.next?.to_string().into()));
+    let mut map: serde_json::Map<String, serde_json::Value> = records.iter().map(key).collect();
+    let announced: serde_json::Map<_, _> = records.iter().filter_map(next).collect();
+    if !announced.is_empty() {
+        map.insert("next".to_owned(), announced.into());
+    }
+    format!("{}\n", json::text(&map))
 }
 
 fn tell(context: &Context, server: &ServerAddress, key: Fingerprint, change: Change) {
@@ -115,8 +126,16 @@ async fn shown_by(context: &mut Context, server: &ServerAddress) -> Result<Finge
 struct Shown(Mutex<Option<Fingerprint>>);
 
 impl TrustStore for Shown {
-    fn lookup(&self, _: &ServerAddress) -> Result<Option<Fingerprint>, TrustError> {
+    fn lookup(&self, _: &ServerAddress) -> Result<Option<Known>, TrustError> {
         Ok(None)
+    }
+
+    fn announce(&self, _: &ServerAddress, _: Known) -> Result<bool, TrustError> {
+        Ok(false)
+    }
+
+    fn promote(&self, _: &ServerAddress, _: Fingerprint, _: Fingerprint) -> Result<bool, TrustError> {
+        Ok(false)
     }
 
     fn approve(&self, _: &ServerAddress, _: IpAddr, presented: Fingerprint) -> Result<(), TrustError> {
