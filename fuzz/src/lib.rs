@@ -14,8 +14,8 @@ use qfs_core::framing::read_frame;
 use qfs_core::model::{ETag, Fingerprint, RemotePath, Ticket, escape_untrusted};
 use qfs_core::stream::{Chunk, ChunkSource, Order, StreamError};
 use qfs_core::wire::{
-    DownloadHead, FRAME_PREFIX_BYTES, ListHead, ListPage, MAX_FRAME_BYTES, MAX_MESSAGE_BYTES, Request, StatusCode,
-    Trailer, decode_error, decode_response, encode,
+    DownloadHead, FRAME_PREFIX_BYTES, IdentityHead, ListHead, ListPage, MAX_FRAME_BYTES, MAX_MESSAGE_BYTES, Request,
+    StatusCode, Trailer, decode_error, decode_response, encode,
 };
 
 /// Takes any bytes.
@@ -53,6 +53,13 @@ pub fn response(data: &[u8]) {
     if let Ok(Ok(trailer)) = decode_response::<Trailer>(data) {
         let frame = encode(&trailer).expect("a trailer has no long fields");
         assert_eq!(decode_response(&frame[FRAME_PREFIX_BYTES..]).ok(), Some(Ok(trailer)));
+    }
+    if let Ok(Ok(head)) = decode_response::<IdentityHead>(data) {
+        let frame = encode(&head).expect("an identity has no long fields");
+        assert_eq!(decode_response(&frame[FRAME_PREFIX_BYTES..]).ok(), Some(Ok(head)));
+        if let Ok(next) = head.announced(head.current) {
+            assert_ne!(next, Some(head.current));
+        }
     }
     let _ = decode_response::<ListHead>(data);
     if let Ok(error) = decode_error(data) {
@@ -125,6 +132,9 @@ pub fn known_servers(data: &[u8]) {
         assert_eq!(Document::parse(document.to_string().as_bytes()).as_ref(), Ok(&document));
         for record in document.records() {
             assert_eq!(document.fingerprint(&record.server), Some(record.fingerprint));
+            let known = document.known(&record.server).expect("it is on record");
+            assert_eq!((known.key, known.next), (record.fingerprint, record.next));
+            assert_ne!(known.next, Some(known.key));
         }
     }
     if let Ok(text) = std::str::from_utf8(data)

@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 
 use bytes::Bytes;
 use qfs_core::framing::read_frame;
+use qfs_core::model::Fingerprint;
 use qfs_core::stream::ByteSink as _;
 use qfs_core::transport::{Connection, Identity, IdentityPem, Listener, QuicRequestReader, QuicSink, ServerTuning};
 use qfs_core::wire::{Request, StatusCode};
@@ -38,6 +39,7 @@ pub type Script = dyn Fn(&Request) -> Vec<Step> + Send + Sync;
 #[derive(Debug)]
 pub struct HostileServer {
     address: SocketAddr,
+    fingerprint: Fingerprint,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -55,27 +57,33 @@ impl HostileServer {
         let thread = std::thread::Builder::new().name("hostile-server".into()).spawn(move || {
             runtime.block_on(async {
                 let listener = listen();
-                let address = listener
-                    .as_ref()
-                    .map_err(ToString::to_string)
-                    .and_then(|listener| listener.local_addr().map_err(|error| error.to_string()));
+                let reached = listener.as_ref().map_err(ToString::to_string).and_then(|(listener, fingerprint)| {
+                    let address = listener.local_addr().map_err(|error| error.to_string())?;
+                    Ok((address, *fingerprint))
+                });
                 // Whoever started it waits for this.
-                let _ = bound.send(address);
-                let Ok(listener) = listener else { return };
+                let _ = bound.send(reached);
+                let Ok((listener, _)) = listener else { return };
                 tokio::select! {
                     () = serve(&listener, &script) => {}
                     _ = stopped => {}
                 }
             });
         })?;
-        let address = address.recv().map_err(io::Error::other)?.map_err(io::Error::other)?;
-        Ok(Self { address, stop: Some(stop), thread: Some(thread) })
+        let (address, fingerprint) = address.recv().map_err(io::Error::other)?.map_err(io::Error::other)?;
+        Ok(Self { address, fingerprint, stop: Some(stop), thread: Some(thread) })
     }
 
     /// Where it listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The key that it proves to hold.
+    #[must_use]
+    pub fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint
     }
 }
 
@@ -89,10 +97,11 @@ impl Drop for HostileServer {
     }
 }
 
-fn listen() -> io::Result<Listener> {
+fn listen() -> io::Result<(Listener, Fingerprint)> {
     let pem = IdentityPem::generate().map_err(io::Error::other)?;
     let identity = Identity::from_pem(pem.key.as_bytes(), pem.certificate.as_bytes()).map_err(io::Error::other)?;
-    Listener::bind((Ipv4Addr::LOCALHOST, 0).into(), &identity, ServerTuning::default()).map_err(io::Error::other)
+    let bound = Listener::bind((Ipv4Addr::LOCALHOST, 0).into(), &identity, ServerTuning::default());
+    Ok((bound.map_err(io::Error::other)?, identity.fingerprint()))
 }
 
 async fn serve(listener: &Listener, script: &Arc<Script>) {

@@ -13,6 +13,7 @@ mod list;
 mod menu;
 mod pin_matrix;
 mod pty;
+mod renewal;
 mod resume;
 mod support;
 mod terminal;

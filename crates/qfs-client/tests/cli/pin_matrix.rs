@@ -35,6 +35,12 @@ enum Known {
     ElsewhereRight,
     /// Another key under another name.
     ElsewhereChanged,
+    /// Another key, which has announced the server's.
+    Announced,
+    /// The server's key, and one that it no longer announces.
+    Withdrawn,
+    /// Another key, which has announced a third one.
+    ChangedOtherwise,
 }
 
 /// What the command line says of the key.
@@ -51,8 +57,19 @@ enum Said {
 }
 
 const SERVERS: [Server; 3] = [Server::Genuine, Server::Expired, Server::Copied];
-const KNOWN: [Known; 5] =
-    [Known::Nothing, Known::Right, Known::Changed, Known::ElsewhereRight, Known::ElsewhereChanged];
+const KNOWN: [Known; 8] = [
+    Known::Nothing,
+    Known::Right,
+    Known::Changed,
+    Known::ElsewhereRight,
+    Known::ElsewhereChanged,
+    Known::Announced,
+    Known::Withdrawn,
+    Known::ChangedOtherwise,
+];
+
+/// Servers × records × what is said.
+const CELLS: usize = 168;
 const SAID: [Said; 7] = [
     Said::Nothing,
     Said::AcceptNew,
@@ -70,6 +87,8 @@ enum Verdict {
     Trusted,
     /// Exit 0, and a new record.
     TrustedAndRecorded,
+    /// Exit 0, and the record has the presented key alone.
+    TrustedAndSettled,
     /// Exit 4: the key is shown and a record proposed.
     Unknown,
     /// Exit 4: the key is not the pinned one, both are shown.
@@ -87,9 +106,10 @@ fn contract(server: Server, loopback: bool, known: Known, said: Said) -> Verdict
         (_, Said::FingerprintWrong | Said::TicketWrong | Said::TicketWrongAcceptNew, _) => Verdict::NotThePin,
         (Server::Copied, Said::FingerprintRight | Said::TicketRight, _) => Verdict::NotProven,
         (_, Said::FingerprintRight | Said::TicketRight, _) => Verdict::Trusted,
-        (_, _, Known::Changed) => Verdict::HasChanged,
+        (_, _, Known::Changed | Known::ChangedOtherwise) => Verdict::HasChanged,
         (Server::Copied, _, _) => Verdict::NotProven,
         (_, _, Known::Right) => Verdict::Trusted,
+        (_, _, Known::Announced | Known::Withdrawn) => Verdict::TrustedAndSettled,
         _ if loopback => Verdict::Trusted,
         (_, Said::AcceptNew, _) => Verdict::TrustedAndRecorded,
         _ => Verdict::Unknown,
@@ -130,6 +150,10 @@ fn other_key() -> String {
     format!("sha256:{}", "0".repeat(64))
 }
 
+fn third_key() -> String {
+    format!("sha256:{}", "1".repeat(64))
+}
+
 fn host_port(host: &str, port: u16) -> String {
     if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
@@ -146,6 +170,9 @@ fn prepare(lab: &Lab, known: Known, here: &str, elsewhere: &str, key: &str) -> S
         Known::Changed => format!("{here} {}\n", other_key()),
         Known::ElsewhereRight => format!("{elsewhere} {key}\n"),
         Known::ElsewhereChanged => format!("{elsewhere} {}\n", other_key()),
+        Known::Announced => format!("{here} {} next={key}\n", other_key()),
+        Known::Withdrawn => format!("{here} {key} next={}\n", third_key()),
+        Known::ChangedOtherwise => format!("{here} {} next={}\n", other_key(), third_key()),
     };
     std::fs::create_dir_all(lab.known_servers().parent().unwrap()).unwrap();
     std::fs::write(lab.known_servers(), &text).unwrap();
@@ -170,12 +197,12 @@ fn arguments(said: Said, here: &str, key: &str) -> Vec<String> {
 
 fn check(cell: &str, verdict: &Verdict, done: &Done, here: &str, key: &str) {
     let expected = match verdict {
-        Verdict::Trusted | Verdict::TrustedAndRecorded => 0,
+        Verdict::Trusted | Verdict::TrustedAndRecorded | Verdict::TrustedAndSettled => 0,
         _ => 4,
     };
     assert_eq!(done.code, Some(expected), "{cell}: {done:?}");
     let text = match verdict {
-        Verdict::Trusted | Verdict::TrustedAndRecorded => {
+        Verdict::Trusted | Verdict::TrustedAndRecorded | Verdict::TrustedAndSettled => {
             assert!(done.out.ends_with("  a\n"), "{cell}: {done:?}");
             return;
         }
@@ -201,9 +228,12 @@ fn run_matrix(stage: &Stage, host: &str, elsewhere: &str, loopback: bool) -> usi
                 let verdict = contract(server, loopback, known, said);
                 let done = run(lab.bare().args(arguments(said, &here, key)));
                 check(&cell, &verdict, &done, &here, key);
-                let record =
-                    if verdict == Verdict::TrustedAndRecorded { format!("{here} {key}\n") } else { String::new() };
-                assert_eq!(store_of(lab), format!("{before}{record}"), "{cell}: the store");
+                let after = match verdict {
+                    Verdict::TrustedAndRecorded => format!("{before}{here} {key}\n"),
+                    Verdict::TrustedAndSettled => format!("{here} {key}\n"),
+                    _ => before,
+                };
+                assert_eq!(store_of(lab), after, "{cell}: the store");
                 cells += 1;
             }
         }
@@ -212,12 +242,13 @@ fn run_matrix(stage: &Stage, host: &str, elsewhere: &str, loopback: bool) -> usi
 }
 
 // Fails when a pin is not compared for addresses or for names, when a copied certificate passes (leave out
-// `verify_tls13_signature`), when dates are looked at, when anything but --accept-new records, when --accept-new replaces.
+// `verify_tls13_signature`), when dates are looked at, when anything but --accept-new records, when --accept-new replaces, when
+// any key but the announced one follows another, when a pin follows one.
 #[test]
 fn loopback_by_address_and_by_name() {
     let stage = Stage::at([127, 0, 0, 1].into());
-    assert_eq!(run_matrix(&stage, "127.0.0.1", "localhost", true), 105);
-    assert_eq!(run_matrix(&stage, "localhost", "127.0.0.1", true), 105);
+    assert_eq!(run_matrix(&stage, "127.0.0.1", "localhost", true), CELLS);
+    assert_eq!(run_matrix(&stage, "localhost", "127.0.0.1", true), CELLS);
 }
 
 // The same where loopback's exemption does not apply: here a renamed host is a new one.
@@ -229,8 +260,8 @@ fn an_outward_address_and_another_name_for_it() {
     };
     let stage = Stage::at(ip.into());
     let (plain, mapped) = (ip.to_string(), ip.to_ipv6_mapped().to_string());
-    assert_eq!(run_matrix(&stage, &plain, &mapped, false), 105);
-    assert_eq!(run_matrix(&stage, &mapped, &plain, false), 105);
+    assert_eq!(run_matrix(&stage, &plain, &mapped, false), CELLS);
+    assert_eq!(run_matrix(&stage, &mapped, &plain, false), CELLS);
 }
 
 // On a terminal a person decides about what is new, and about nothing else: fails when a changed or unproven key is asked about.
@@ -259,11 +290,16 @@ fn on_a_terminal() {
                     terminal.type_line(answer);
                 }
                 let (code, text) = terminal.finish();
-                let believed = (asked && answer == "yes") || verdict == Verdict::Trusted;
+                let settled = verdict == Verdict::TrustedAndSettled;
+                let believed = (asked && answer == "yes") || verdict == Verdict::Trusted || settled;
                 assert_eq!(code, Some(if believed { 0 } else { 4 }), "{cell}: {text}");
                 assert_eq!(text.contains("Type yes"), asked, "{cell}: {text}");
-                let record = if asked && believed { format!("{here} {key}\n") } else { String::new() };
-                assert_eq!(store_of(lab), format!("{before}{record}"), "{cell}: the store");
+                let after = match (asked && believed, settled) {
+                    (_, true) => format!("{here} {key}\n"),
+                    (true, _) => format!("{before}{here} {key}\n"),
+                    _ => before,
+                };
+                assert_eq!(store_of(lab), after, "{cell}: the store");
             }
         }
     }
