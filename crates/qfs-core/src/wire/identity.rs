@@ -62,7 +62,7 @@ mod tests {
             r#"ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb"}"#
         );
         let bytes = encode(&settled).unwrap();
-        assert_eq!((&bytes[..4], &bytes[4..]), (&[0, 0, 0, 0x5d][..], json.as_bytes()));
+        assert_eq!((&bytes[..4], &bytes[4..]), (&[0, 0, 0, 0x5e][..], json.as_bytes()));
         assert_eq!(decode_response(json.as_bytes()).unwrap(), Ok(settled));
 
         let changing = IdentityHead { next: Some(key("b")), ..settled };
@@ -72,7 +72,7 @@ mod tests {
             r#"3e23e8160039594a33894f6564e1b1348bbd7a0088d42c4acb73eeaed59c009d"}"#
         );
         let bytes = encode(&changing).unwrap();
-        assert_eq!((&bytes[..4], &bytes[4..]), (&[0, 0, 0, 0xae][..], json.as_bytes()));
+        assert_eq!((&bytes[..4], &bytes[4..]), (&[0, 0, 0, 0xaf][..], json.as_bytes()));
         assert_eq!(decode_response(json.as_bytes()).unwrap(), Ok(changing));
     }
 
