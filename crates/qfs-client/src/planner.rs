@@ -122,10 +122,12 @@ impl<'a> Planner<'a> {
         self.observer.event(Event::Planned { files: self.next, bytes: self.bytes });
         let store = Arc::clone(self.store);
         let looked_up = blocking(move || {
-            let jobs = rows.into_iter().enumerate().map(|(i, Row { path, meta, above })| {
+            let paths: Vec<_> = rows.iter().map(|row| row.path.clone()).collect();
+            let existing = store.existing_all(&paths);
+            let jobs = rows.into_iter().zip(existing).enumerate().map(|(i, (Row { path, meta, above }, existing))| {
                 let local = match above {
                     Some(above) => Err(Failure::BelowFile(above)),
-                    None => store.existing(&path).map_err(|e| store_failure(&e)),
+                    None => existing.map_err(|e| store_failure(&e)),
                 };
                 let remote = meta.as_ref().map(|m| RemoteMeta { size: m.size, modified: m.modified });
                 let digest = meta.and_then(|m| m.sha256);

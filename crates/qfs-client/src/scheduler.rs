@@ -32,7 +32,8 @@ const LOOK_AHEAD_BYTES: u64 = 4 << 20;
 /// What a file of unknown size counts for in the look-ahead, in bytes.
 const UNKNOWN_SIZE_BYTES: u64 = 256 << 10;
 
-/// Fetches what `selection` means, and tells `done` of each file: in order when one after another, as they end when in parallel.
+/// Fetches what `selection` means, and tells `done` of the files as they end, those that end together together: in order when one
+/// after another.
 ///
 /// # Errors
 /// [`Failure`] when the listing cannot be had. Failures of single files are in the outcome.
@@ -42,7 +43,7 @@ pub async fn fetch(
     selection: Selection,
     config: FetchConfig,
     observer: Arc<dyn Observer>,
-    done: &mut dyn FnMut(&FileOutcome),
+    done: &mut dyn FnMut(&[&FileOutcome]),
 ) -> Result<RunOutcome, Failure> {
     let begun = Instant::now();
     let (planned, jobs) = mpsc::channel(PLANNED_PAGES);
@@ -72,10 +73,9 @@ pub async fn fetch(
     for session in sessions[1..].iter().cloned() {
         session.close().await;
     }
-    for outcome in plan? {
-        done(&outcome);
-        files.push(outcome);
-    }
+    let failed = plan?;
+    done(&failed.iter().collect::<Vec<_>>());
+    files.extend(failed);
     if config.durable && files.iter().any(|file| !matches!(file.status, Status::Failed(_))) {
         blocking(move || store.sync_directories()).await.map_err(|e| store_failure(&e))?;
     }
@@ -124,7 +124,7 @@ struct Task {
 /// Keeps the right number of downloads under way.
 struct Scheduler<'a> {
     context: Context,
-    done: &'a mut dyn FnMut(&FileOutcome),
+    done: &'a mut dyn FnMut(&[&FileOutcome]),
     running: JoinSet<Ended>,
     /// What is known of each task that runs.
     tasks: HashMap<task::Id, Task>,
@@ -139,7 +139,7 @@ struct Scheduler<'a> {
 }
 
 impl<'a> Scheduler<'a> {
-    fn new(context: Context, done: &'a mut dyn FnMut(&FileOutcome)) -> Self {
+    fn new(context: Context, done: &'a mut dyn FnMut(&[&FileOutcome])) -> Self {
         Self {
             context,
             done,
@@ -181,9 +181,10 @@ impl<'a> Scheduler<'a> {
         let config = self.context.config;
         // A batch stands where its first file would.
         let mut open: Option<usize> = None;
+        let mut settled = Vec::new();
         for mut job in jobs {
             if let Some(outcome) = job::settled(&self.context, &job) {
-                self.tell(job.id, outcome);
+                settled.push((job.id, outcome));
                 continue;
             }
             if config.parallel.is_none() {
@@ -204,6 +205,7 @@ impl<'a> Scheduler<'a> {
                 }
             }
         }
+        self.tell(settled);
     }
 
     fn may_start(&self) -> bool {
@@ -246,20 +248,19 @@ impl<'a> Scheduler<'a> {
             Ended { outcomes: vec![(first, outcome)], alone: Vec::new() }
         });
         ended.alone.into_iter().rev().for_each(|job| self.queue.push_front(Unit::One(job)));
-        ended.outcomes.into_iter().for_each(|(id, outcome)| self.tell(id, outcome));
+        self.tell(ended.outcomes);
     }
 
-    /// Tells how a file ended: at once, or in sequential mode when its turn has come.
-    fn tell(&mut self, id: FileId, outcome: FileOutcome) {
+    /// Tells how files ended: at once, or in sequential mode when their turn has come.
+    fn tell(&mut self, ended: Vec<(FileId, FileOutcome)>) {
         if self.context.config.parallel.is_some() {
-            (self.done)(&outcome);
+            (self.done)(&ended.iter().map(|(_, outcome)| outcome).collect::<Vec<_>>());
         }
-        self.finished.insert(id, outcome);
+        self.finished.extend(ended);
         if self.context.config.parallel.is_none() {
-            while let Some(outcome) = self.finished.get(&FileId(self.next_told)) {
-                (self.done)(outcome);
-                self.next_told += 1;
-            }
+            let due: Vec<_> = (self.next_told..).map_while(|n| self.finished.get(&FileId(n))).collect();
+            self.next_told += due.len();
+            (self.done)(&due);
         }
     }
 }

@@ -113,6 +113,11 @@ pub trait WriteStore: Store {
     /// [`StoreError::NotRegular`] when something else than a regular file is there.
     fn existing(&self, path: &RemotePath) -> Result<Option<TargetMeta>, StoreError>;
 
+    /// [`Self::existing`] of each of `paths`, in order.
+    fn existing_all(&self, paths: &[RemotePath]) -> Vec<Result<Option<TargetMeta>, StoreError>> {
+        paths.iter().map(|path| self.existing(path)).collect()
+    }
+
     /// Opens the partial file for this version of `path`, making directories as needed: the one a former run left, or
     /// a new one. A partial file that another process is writing is left alone and a private one used.
     ///

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use qfs_client::bottleneck::bottleneck;
 use qfs_client::error::FailureClass;
-use qfs_client::outcome::RunOutcome;
+use qfs_client::outcome::{FileOutcome, RunOutcome};
 use qfs_client::scheduler;
 use qfs_client::selection::Selection;
 use qfs_core::store::local::LocalStore;
@@ -55,14 +55,19 @@ pub(crate) async fn download(context: &Context, selection: Selection) -> Result<
         Err(error) => return Err(Problem::local(what(), error)),
     };
     let mut lines = FileLines::default();
-    let mut done = |outcome: &qfs_client::outcome::FileOutcome| {
-        progress.ended(outcome);
-        match lines.line(outcome, screen.out_is_terminal()) {
-            FileLine::Problem(problem) => screen.problem(&problem),
-            FileLine::Checksum(line) if !settings.json => {
-                let _ = screen.result(&line);
+    let mut done = |ended: &[&FileOutcome]| {
+        let mut checksums = String::new();
+        for outcome in ended {
+            progress.ended(outcome);
+            match lines.line(outcome, screen.out_is_terminal()) {
+                FileLine::Problem(problem) => screen.problem(&problem),
+                FileLine::Checksum(line) if !settings.json => checksums.push_str(&line),
+                FileLine::Checksum(_) | FileLine::Nothing => {}
             }
-            FileLine::Checksum(_) | FileLine::Nothing => {}
+        }
+        // One write for all that ended together.
+        if !checksums.is_empty() {
+            let _ = screen.result(&checksums);
         }
     };
     let drawing = progress.begin(screen.may_draw() && !settings.json);

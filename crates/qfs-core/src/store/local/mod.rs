@@ -142,18 +142,34 @@ impl Store for LocalStore {
     }
 }
 
+fn existing_in(directory: Option<&Directory>, name: &str) -> Result<Option<TargetMeta>, StoreError> {
+    let Some(directory) = directory else { return Ok(None) };
+    let stat = match rustix::fs::statat(directory.handle(), name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) => stat,
+        Err(Errno::NOENT) => return Ok(None),
+        Err(error) => return Err(write_error(error)),
+    };
+    let stamp = Stamp::regular(&stat).ok_or(StoreError::NotRegular)?;
+    Ok(Some(TargetMeta { size: stamp.size, modified: stamp.modified() }))
+}
+
 impl WriteStore for LocalStore {
     fn existing(&self, path: &RemotePath) -> Result<Option<TargetMeta>, StoreError> {
-        let Some(directory) = self.shared.directories.find(path.parent().unwrap_or(""))? else {
-            return Ok(None);
-        };
-        let stat = match rustix::fs::statat(directory.handle(), path.file_name(), AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(stat) => stat,
-            Err(Errno::NOENT) => return Ok(None),
-            Err(error) => return Err(write_error(error)),
-        };
-        let stamp = Stamp::regular(&stat).ok_or(StoreError::NotRegular)?;
-        Ok(Some(TargetMeta { size: stamp.size, modified: stamp.modified() }))
+        existing_in(self.shared.directories.find(path.parent().unwrap_or(""))?.as_deref(), path.file_name())
+    }
+
+    /// Resolves a directory once for all names in it that follow each other, and one that is missing as well.
+    fn existing_all(&self, paths: &[RemotePath]) -> Vec<Result<Option<TargetMeta>, StoreError>> {
+        let mut found: Option<(&str, Option<Arc<Directory>>)> = None;
+        let existing = paths.iter().map(|path| {
+            let parent = path.parent().unwrap_or("");
+            let directory = match &found {
+                Some((name, directory)) if *name == parent => directory,
+                _ => &found.insert((parent, self.shared.directories.find(parent)?)).1,
+            };
+            existing_in(directory.as_deref(), path.file_name())
+        });
+        existing.collect()
     }
 
     fn stage(&self, path: &RemotePath, spec: &StageSpec) -> Result<Arc<dyn StagedObject>, StoreError> {

@@ -88,6 +88,12 @@ fn existing_tells_files_from_everything_else() {
         assert!(matches!(store.existing(&path(name)), Err(StoreError::NotRegular)), "{name}");
     }
     assert_eq!(names_in(root.path()), [".hidden", "directory", "link"]);
+    // In any order of directories; fails when one directory's answer is taken for another's.
+    let names =
+        ["none", "none/at/all", "none/a", ".hidden", "none/b", "directory/none", ".hidden", "none/at/a", "directory"];
+    let paths: Vec<_> = names.iter().map(|name| path(name)).collect();
+    let singly: Vec<_> = paths.iter().map(|path| format!("{:?}", store.existing(path))).collect();
+    assert_eq!(store.existing_all(&paths).iter().map(|found| format!("{found:?}")).collect::<Vec<_>>(), singly);
 }
 
 #[test]
