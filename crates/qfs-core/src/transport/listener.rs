@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quinn::crypto::rustls::QuicServerConfig;
-use quinn::{Endpoint, EndpointConfig, Incoming, Runtime, TokioRuntime, VarInt};
+use quinn::{AsyncUdpSocket, Endpoint, EndpointConfig, Incoming, Runtime, TokioRuntime, VarInt};
 
+use super::bundling::BundlingSocket;
 use super::connection::{Connection, lost};
 use super::endpoint::{SocketBuffers, TransportError, accept_large_payloads, bind_shared};
 use super::identity::Identity;
@@ -46,8 +47,8 @@ impl BoundEndpoint {
     /// [`TransportError::Io`] when the runtime cannot take the socket.
     pub fn start(self) -> Result<Listener, TransportError> {
         let runtime = Arc::new(TokioRuntime);
-        let socket = runtime.wrap_udp_socket(self.socket)?;
-        let socket = match self.steering {
+        let socket = BundlingSocket::new(runtime.wrap_udp_socket(self.socket)?);
+        let socket: Arc<dyn AsyncUdpSocket> = match self.steering {
             Some((key, hatch)) => Arc::new(SteeredSocket::new(socket, key, hatch)),
             None => socket,
         };

@@ -3,6 +3,7 @@
 //! Knows nothing of messages or stores. Above it, only connection handling on either side sees these types; the pump and
 //! the handlers work on the traits of [`crate::stream`].
 
+mod bundling;
 pub mod congestion;
 mod connection;
 mod endpoint;
