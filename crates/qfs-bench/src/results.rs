@@ -99,8 +99,19 @@ pub struct Sample {
     pub memory_floor_bytes: u64,
     /// For a resumed fetch: bytes the first attempt, cut off, had left on disk.
     pub kept_bytes: Option<u64>,
+    /// How far the copy was while it was made, for a scenario of few files.
+    pub progress: Vec<Progress>,
     /// What went wrong; such a sample counts for nothing else.
     pub error: Option<String>,
+}
+
+/// How far a copy was.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Progress {
+    /// Since its start.
+    pub seconds: f64,
+    /// What it took on disk, bytes.
+    pub bytes: u64,
 }
 
 /// Figures of one contender.
@@ -175,6 +186,16 @@ impl Results {
     }
 }
 
+impl Contender {
+    /// The run that took the median of all times, or the one just above it.
+    #[must_use]
+    pub fn typical(&self) -> Option<&Sample> {
+        let mut good: Vec<&Sample> = self.samples.iter().filter(|sample| sample.error.is_none()).collect();
+        good.sort_by(|a, b| a.seconds.total_cmp(&b.seconds));
+        good.get(good.len() / 2).copied()
+    }
+}
+
 impl Sample {
     /// A run that failed.
     #[must_use]
@@ -227,7 +248,10 @@ pub(crate) mod tests {
         let scenarios = Scenario::all(Scale::Full).into_iter().filter(|s| s.name == "bulk" || s.name == "list");
         let scenarios = scenarios.map(|scenario| {
             let mut results = ScenarioResults::new(&scenario);
-            results.contenders.push(contender("qfs", vec![sample(1.0), sample(2.0), sample(1.0)]));
+            let steps = [(0.25, 256), (0.5, 768), (1.0, 1024)];
+            let progress = steps.map(|(seconds, mib)| Progress { seconds, bytes: mib << 20 }).to_vec();
+            let seen = Sample { progress, ..sample(1.0) };
+            results.contenders.push(contender("qfs", vec![seen.clone(), sample(2.0), seen]));
             results.contenders.push(contender("curl", vec![sample(2.0), sample(4.0), Sample::failed("no".into())]));
             let cut = Sample { cut_off: true, ..sample(9.0) };
             results.contenders.push(contender("cp", vec![sample(0.5), cut, sample(0.5)]));

@@ -2,13 +2,13 @@
 
 use std::fmt::Write as _;
 
-use super::svg::{Bar, Dots, bars, dots};
+use super::svg::{Bar, Curve, Dots, bars, curves, dots};
 use super::text::{pair, ratio};
 use super::units::{escape, link_rate, mib, rate, seconds};
 use crate::results::{BASELINE, Contender, Results, ScenarioResults};
 
 const STYLE: &str = "
-:root { --ink: #1d2430; --soft: #66707f; --paper: #ffffff; --line: #dde2e8; --ours: #0b7a75; --peer: #7c8798; }
+:root { color-scheme: light dark; --ink: #1d2430; --soft: #66707f; --paper: #ffffff; --line: #dde2e8; --ours: #0b7a75; --peer: #7c8798; }
 @media (prefers-color-scheme: dark) {
   :root { --ink: #e6e9ee; --soft: #98a2b1; --paper: #14181e; --line: #2c343f; --ours: #35c2ba; --peer: #8c97a8; }
 }
@@ -22,6 +22,7 @@ th:first-child, td:first-child { text-align: left; } tr.ours td { font-weight: 6
 svg { width: 100%; height: auto; display: block; }
 svg text { font-size: 11px; fill: var(--soft); } svg text.label { fill: var(--ink); }
 rect.ours, circle.ours { fill: var(--ours); } line.ours { stroke: var(--ours); stroke-width: 2; }
+polyline { fill: none; stroke-width: 1.5; } polyline.ours { stroke: var(--ours); } polyline.peer { stroke: var(--peer); }
 rect.peer, circle.peer { fill: var(--peer); } line.peer { stroke: var(--peer); stroke-width: 2; }
 line.grid { stroke: var(--line); } line.one { stroke: var(--ink); stroke-dasharray: 4 3; } line.whisker { stroke: var(--ink); }
 code { font-size: 0.85em; overflow-wrap: anywhere; }
@@ -77,6 +78,12 @@ fn write_scenario(out: &mut String, scenario: &ScenarioResults) -> std::fmt::Res
     let rows: Vec<Bar<'_>> = scenario.contenders.iter().filter_map(bar_of).collect();
     out.push_str(&bars(&format!("Ratios of {}", scenario.name), &rows));
     writeln!(out, "</figure>")?;
+    let rows: Vec<Curve<'_>> = scenario.contenders.iter().filter_map(curve_of).collect();
+    if !rows.is_empty() {
+        writeln!(out, "<figure>\n<figcaption>Rate over time of the median run, as the copy grew on disk</figcaption>")?;
+        out.push_str(&curves(&format!("Rates of {}", scenario.name), &rows));
+        writeln!(out, "</figure>")?;
+    }
     write_table(out, scenario)?;
     writeln!(out, "<details><summary>Who did what</summary>\n<ul>")?;
     for contender in &scenario.contenders {
@@ -159,9 +166,38 @@ fn bar_of(contender: &Contender) -> Option<Bar<'_>> {
     })
 }
 
+/// Looks put together for one point of a curve: single ones are full of steps that are the disk's, not the network's.
+const CURVE_POINTS: usize = 60;
+
+fn curve_of(contender: &Contender) -> Option<Curve<'_>> {
+    let progress = &contender.typical()?.progress;
+    let mut points = Vec::new();
+    let (mut seconds, mut bytes) = (0.0, 0);
+    let together = progress.len().div_ceil(CURVE_POINTS).max(1);
+    for look in progress.chunks(together).filter_map(<[_]>::last) {
+        if look.seconds > seconds {
+            let rate = look.bytes.saturating_sub(bytes) as f64 / (look.seconds - seconds);
+            points.extend([(seconds, rate / 1e6), (look.seconds, rate / 1e6)]);
+            (seconds, bytes) = (look.seconds, look.bytes);
+        }
+    }
+    (!points.is_empty()).then(|| Curve { label: &contender.name, points, ours: contender.name.starts_with(BASELINE) })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Fails when a rate is one since the start, or of a run that is not the median one.
+    #[test]
+    fn rates_are_those_between_two_looks() {
+        let results = crate::results::tests::known();
+        let curve = curve_of(&results.scenarios[0].contenders[0]).unwrap();
+        let mib = 1.048_576;
+        let expected = [(0.0, 1024.0), (0.25, 1024.0), (0.25, 2048.0), (0.5, 2048.0), (0.5, 512.0), (1.0, 512.0)];
+        assert_eq!(curve.points, expected.map(|(seconds, rate)| (seconds, rate * mib)));
+        assert!(curve_of(&results.scenarios[0].contenders[1]).is_none());
+    }
 
     #[test]
     fn the_page_holds_everything_itself() {
@@ -169,7 +205,7 @@ mod tests {
         for outside in ["http://", "https://", "<script", "<link", "src=", "@import", "url("] {
             assert!(!page.contains(outside), "{outside}");
         }
-        assert_eq!(page.matches("<svg").count(), 4);
+        assert_eq!(page.matches("<svg").count(), 6);
         assert_eq!(page.matches("<svg").count(), page.matches("</svg>").count());
         for part in
             ["2 × C &amp; D", "about &lt;curl&gt;", "1 failed", "&gt; ", "scp is not installed", "2.00 [2.00 2.00]"]

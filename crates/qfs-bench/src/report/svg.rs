@@ -1,4 +1,4 @@
-//! The two plots of the report, as inline SVG. Colours come from the page's style sheet by class.
+//! The three plots of the report, as inline SVG. Colours come from the page's style sheet by class.
 
 use std::fmt::Write as _;
 
@@ -30,6 +30,16 @@ pub(super) struct Bar<'a> {
     pub(super) quartiles: [f64; 3],
     /// Text behind the bar.
     pub(super) text: String,
+    /// Drawn in the accent colour.
+    pub(super) ours: bool,
+}
+
+/// One row of a plot of rates over time.
+pub(super) struct Curve<'a> {
+    /// Label on the left.
+    pub(super) label: &'a str,
+    /// Seconds and MB/s, in order of time.
+    pub(super) points: Vec<(f64, f64)>,
     /// Drawn in the accent colour.
     pub(super) ours: bool,
 }
@@ -70,6 +80,26 @@ pub(super) fn bars(title: &str, rows: &[Bar<'_>]) -> String {
     let one = plot.x(1.0);
     let bottom = rows.len() as f64 * ROW;
     plot.line("one", one, 0.0, one, bottom);
+    plot.finish()
+}
+
+/// A curve in each row, all on one scale of time and of rate; behind it the highest rate.
+pub(super) fn curves(title: &str, rows: &[Curve<'_>]) -> String {
+    let points = || rows.iter().flat_map(|row| row.points.iter().copied());
+    let longest = points().map(|(seconds, _)| seconds).fold(0.0, f64::max);
+    let highest = points().map(|(_, rate)| rate).fold(f64::MIN_POSITIVE, f64::max);
+    let mut plot = Plot::new(title, rows.len(), longest, "s");
+    for (index, row) in rows.iter().enumerate() {
+        let bottom = plot.row(index, row.label) + ROW / 2.0 - 2.0;
+        let corner = |&(seconds, rate): &(f64, f64)| {
+            format!("{:.1},{:.1}", plot.x(seconds), bottom - rate / highest * (ROW - 6.0))
+        };
+        let corners = row.points.iter().map(corner).collect::<Vec<_>>().join(" ");
+        let class = if row.ours { "ours" } else { "peer" };
+        plot.raw(&format!("<polyline class=\"{class}\" points=\"{corners}\"/>"));
+        let most = row.points.iter().map(|(_, rate)| *rate).fold(0.0, f64::max);
+        plot.text("value", WIDTH - MARGIN + 8.0, bottom - ROW / 2.0 + 6.0, "start", &format!("≤ {} MB/s", short(most)));
+    }
     plot.finish()
 }
 
@@ -116,6 +146,10 @@ impl Plot {
             self.out,
             "<text class=\"{class}\" x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\">{text}</text>"
         );
+    }
+
+    fn raw(&mut self, element: &str) {
+        let _ = writeln!(self.out, "{element}");
     }
 
     fn line(&mut self, class: &str, x1: f64, y1: f64, x2: f64, y2: f64) {
@@ -174,6 +208,9 @@ mod tests {
         let svg = dots("t", "s", &rows);
         assert_eq!(svg.matches("<circle").count(), 2);
         assert!(svg.contains("a&lt;b") && svg.contains("1.5 s"));
+        let rows = [Curve { label: "a", points: vec![(0.0, 5.0), (1.0, 10.0)], ours: true }];
+        let svg = curves("t", &rows);
+        assert!(svg.contains("<polyline class=\"ours\"") && svg.contains("≤ 10 MB/s"), "{svg}");
         let rows = [Bar { label: "a", quartiles: [1.0, 2.0, 3.0], text: "2 ×".into(), ours: false }];
         assert_eq!(bars("t", &rows).matches("class=\"one\"").count(), 1);
     }

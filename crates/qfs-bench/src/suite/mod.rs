@@ -4,6 +4,7 @@
 //! not counted, but its copies are read back whole; the copies of later rounds are counted and measured in bytes.
 
 mod turn;
+mod watch;
 
 use std::collections::HashMap;
 use std::fs;

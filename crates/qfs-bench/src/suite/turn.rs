@@ -2,21 +2,21 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use super::watch::watch;
 use super::{Bench, Turn};
 use crate::BenchError;
 use crate::dataset::DataSet;
 use crate::peers::Job;
-use crate::process::{Daemon, Invocation, tree_usage};
+use crate::process::{Daemon, Invocation};
 use crate::results::Sample;
 use crate::runner::{Batch, Exit, Finished, Limit};
 use crate::scenario::{Scenario, Task};
 use crate::verify::{count_tree, disk_usage};
 
-/// How often a server's memory is looked at while it serves: sessions that have ended cannot be asked.
-const MEMORY_PERIOD: Duration = Duration::from_millis(50);
+/// Files of a copy up to which it is looked at while it grows: more take too long to look at.
+const WATCHED_FILES: u32 = 16;
 /// How often cutting off a fetch is tried.
 const MAX_CUTS: u32 = 6;
 /// How long a server may go on working after its clients have ended; what it does then is counted to them.
@@ -69,8 +69,9 @@ impl Bench<'_> {
         if let Some(daemon) = turn.peer.daemon() {
             daemon.forget_peaks();
         }
-        let (batch, server_peak) =
-            watch_memory(turn.peer.daemon(), || self.go(scenario, scenario.task, data, turn, &dests))?;
+        let is_watched = scenario.bytes() > 0 && scenario.processes == 1 && scenario.shape.files <= WATCHED_FILES;
+        let dest = is_watched.then(|| &*dests[0]);
+        let (batch, seen) = watch(turn.peer.daemon(), dest, || self.go(scenario, scenario.task, data, turn, &dests))?;
         let after = turn.peer.daemon().map(settled_cpu);
         let cut_off = batch.processes.iter().any(|process| process.exit == Exit::TimedOut);
         let sample = Sample {
@@ -79,9 +80,10 @@ impl Bench<'_> {
             client_cpu_seconds: batch.processes.iter().map(|p| p.cpu.as_secs_f64()).sum(),
             server_cpu_seconds: before.zip(after).map(|(before, after)| after.saturating_sub(before).as_secs_f64()),
             client_peak_bytes: batch.processes.iter().map(|process| process.peak_rss).max().unwrap_or_default(),
-            server_peak_bytes: server_peak,
+            server_peak_bytes: seen.server_peak,
             memory_floor_bytes: batch.memory_floor,
             kept_bytes,
+            progress: seen.progress,
             error: if cut_off { None } else { self.wrong(scenario, data, &batch, &dests)? },
         };
         if scenario.task != Task::Again {
@@ -182,26 +184,4 @@ fn settled_cpu(daemon: &Daemon) -> Duration {
         cpu = now;
     }
     cpu
-}
-
-/// Does `work` and says what the server's processes held together at their peak meanwhile.
-fn watch_memory<T>(
-    daemon: Option<&Daemon>,
-    work: impl FnOnce() -> Result<T, BenchError>,
-) -> Result<(T, Option<u64>), BenchError> {
-    let Some(id) = daemon.map(Daemon::id) else { return Ok((work()?, None)) };
-    let (peak, done) = (AtomicU64::new(0), AtomicBool::new(false));
-    let result = std::thread::scope(|scope| {
-        let watcher = scope.spawn(|| {
-            while !done.load(Ordering::Relaxed) {
-                std::thread::park_timeout(MEMORY_PERIOD);
-                peak.fetch_max(tree_usage(id).peak_rss, Ordering::Relaxed);
-            }
-        });
-        let result = work();
-        done.store(true, Ordering::Relaxed);
-        watcher.thread().unpark();
-        result
-    })?;
-    Ok((result, Some(peak.into_inner())))
 }
