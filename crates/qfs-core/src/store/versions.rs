@@ -1,36 +1,35 @@
 //! Open versions, shared: however many clients fetch a file, it is read and hashed once.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
 use bytes::Bytes;
 
 use super::{DigestCache, Object, ObjectMeta, Store, StoreError, Visit};
 use crate::model::{Digest, ETag, RemotePath};
 
+mod shared;
+
+use shared::{Shared, lock};
+
 /// Bytes read at once, and the unit that is shared. Large enough that a read costs little beside its copying, small enough
 /// that two of them for each of a thousand readers fit in memory.
 pub const BLOCK_BYTES: u64 = 256 << 10;
-
-/// Blocks kept of a version while more than one reader has it open: readers that run within 2 MiB of each other share
-/// their reads.
-const RECENT_BLOCKS: usize = 8;
-
-/// Blocks that may wait, read but not yet hashed, because an earlier one is still being read.
-const PENDING_BLOCKS: u64 = 8;
 
 /// A store whose open versions are shared and whose digests are remembered.
 pub struct Versions<S> {
     store: S,
     digests: Arc<DigestCache>,
     open: Mutex<HashMap<ETag, Weak<Shared>>>,
+    /// Blocks kept by all of them.
+    kept: Arc<AtomicUsize>,
 }
 
 impl<S: Store> Versions<S> {
     /// Shares the versions of `store`; `digests` may be filled from an earlier run.
     pub fn new(store: S, digests: Arc<DigestCache>) -> Self {
-        Self { store, digests, open: Mutex::default() }
+        Self { store, digests, open: Mutex::default(), kept: Arc::default() }
     }
 
     /// The digests remembered.
@@ -48,7 +47,7 @@ impl<S: Store> Versions<S> {
         let meta = object.meta();
         // A file of one block is read in one go: there is nothing to share, and small files are many.
         if meta.size <= BLOCK_BYTES {
-            return Ok(Version::new(Arc::new(Shared::new(object, &self.digests))));
+            return Ok(Version::new(Arc::new(Shared::new(object, &self.digests, &self.kept))));
         }
         let mut open = lock(&self.open);
         if let Some(shared) = open.get(&meta.etag).and_then(Weak::upgrade) {
@@ -59,7 +58,7 @@ impl<S: Store> Versions<S> {
             open.retain(|_, shared| shared.strong_count() > 0);
         }
         let etag = meta.etag.clone();
-        let shared = Arc::new(Shared::new(object, &self.digests));
+        let shared = Arc::new(Shared::new(object, &self.digests, &self.kept));
         open.insert(etag, Arc::downgrade(&shared));
         Ok(Version::new(shared))
     }
@@ -160,179 +159,14 @@ impl Version {
 impl Drop for Version {
     fn drop(&mut self) {
         if self.shared.readers.fetch_sub(1, Ordering::Relaxed) == 2 {
-            lock(&self.shared.blocks).recent.clear();
+            self.shared.forget_blocks();
         }
     }
-}
-
-/// What the readers of a version share.
-struct Shared {
-    object: Arc<dyn Object>,
-    digests: Arc<DigestCache>,
-    readers: AtomicUsize,
-    blocks: Mutex<Blocks>,
-    block_arrived: Condvar,
-    hashing: Mutex<Hashing>,
-    hash_advanced: Condvar,
-    digest: OnceLock<Digest>,
-}
-
-#[derive(Default)]
-struct Blocks {
-    /// Newest last.
-    recent: VecDeque<(u64, Bytes)>,
-    /// Being read by some thread.
-    loading: Vec<u64>,
-}
-
-#[derive(Default)]
-struct Hashing {
-    /// The first block not yet hashed.
-    next: u64,
-    /// None while a thread is hashing.
-    idle: Option<crate::model::Hasher>,
-    pending: BTreeMap<u64, Bytes>,
-}
-
-impl Shared {
-    fn new(object: Arc<dyn Object>, digests: &Arc<DigestCache>) -> Self {
-        let digest = OnceLock::new();
-        if let Some(known) = digests.recall(&object.meta().etag) {
-            let _ = digest.set(known);
-        }
-        Self {
-            object,
-            digests: Arc::clone(digests),
-            readers: AtomicUsize::new(0),
-            blocks: Mutex::default(),
-            block_arrived: Condvar::new(),
-            hashing: Mutex::new(Hashing { idle: Some(crate::model::Hasher::new()), ..Hashing::default() }),
-            hash_advanced: Condvar::new(),
-            digest,
-        }
-    }
-
-    fn block_count(&self) -> u64 {
-        self.object.meta().size.div_ceil(BLOCK_BYTES)
-    }
-
-    fn block(&self, index: u64) -> Result<Bytes, StoreError> {
-        let mut blocks = lock(&self.blocks);
-        loop {
-            if let Some((_, bytes)) = blocks.recent.iter().find(|(i, _)| *i == index) {
-                return Ok(bytes.clone());
-            }
-            if !blocks.loading.contains(&index) {
-                break;
-            }
-            blocks = self.block_arrived.wait(blocks).unwrap_or_else(PoisonError::into_inner);
-        }
-        blocks.loading.push(index);
-        drop(blocks);
-
-        let offset = index * BLOCK_BYTES;
-        let length = BLOCK_BYTES.min(self.object.meta().size.saturating_sub(offset));
-        let read =
-            usize::try_from(length).map_err(|_| StoreError::Changed).and_then(|l| self.object.read_at(offset, l));
-
-        let mut blocks = lock(&self.blocks);
-        blocks.loading.retain(|i| *i != index);
-        if let Ok(bytes) = &read
-            && self.readers.load(Ordering::Relaxed) > 1
-        {
-            if blocks.recent.len() == RECENT_BLOCKS {
-                blocks.recent.pop_front();
-            }
-            blocks.recent.push_back((index, bytes.clone()));
-        }
-        drop(blocks);
-        // Whoever waited finds it among the recent ones, or reads it itself.
-        self.block_arrived.notify_all();
-        let bytes = read?;
-        self.hash(index, &bytes)?;
-        Ok(bytes)
-    }
-
-    /// Hashes `bytes` if it is their turn, and whatever waited behind them.
-    fn hash(&self, index: u64, bytes: &Bytes) -> Result<(), StoreError> {
-        if self.digest.get().is_some() {
-            return Ok(());
-        }
-        let mut hashing = lock(&self.hashing);
-        if index > hashing.next || hashing.idle.is_none() {
-            if index >= hashing.next && index - hashing.next < PENDING_BLOCKS {
-                hashing.pending.insert(index, bytes.clone());
-            }
-            return Ok(());
-        }
-        if index < hashing.next {
-            return Ok(());
-        }
-        let Some(mut hasher) = hashing.idle.take() else { return Ok(()) };
-        let mut bytes = bytes.clone();
-        loop {
-            drop(hashing);
-            hasher.update(&bytes);
-            hashing = lock(&self.hashing);
-            hashing.next += 1;
-            let next = hashing.next;
-            match hashing.pending.remove(&next) {
-                Some(waiting) => bytes = waiting,
-                None => break,
-            }
-        }
-        // A second copy of a block that was being hashed may have been left here.
-        let next = hashing.next;
-        hashing.pending.retain(|index, _| *index > next);
-        let complete = next == self.block_count();
-        hashing.idle = Some(hasher.clone());
-        drop(hashing);
-        let result = if complete { self.settle(hasher) } else { Ok(()) };
-        self.hash_advanced.notify_all();
-        result
-    }
-
-    /// Remembers the digest, if what was hashed is one version from beginning to end.
-    fn settle(&self, hasher: crate::model::Hasher) -> Result<(), StoreError> {
-        self.object.ensure_unchanged()?;
-        let digest = hasher.finish();
-        let _ = self.digest.set(digest);
-        if !self.object.meta().unsettled {
-            self.digests.remember(&self.object.meta().etag, digest);
-        }
-        Ok(())
-    }
-
-    fn compute_digest(&self) -> Result<Digest, StoreError> {
-        loop {
-            if let Some(digest) = self.digest.get() {
-                return Ok(*digest);
-            }
-            let mut hashing = lock(&self.hashing);
-            while hashing.idle.is_none() {
-                hashing = self.hash_advanced.wait(hashing).unwrap_or_else(PoisonError::into_inner);
-            }
-            let next = hashing.next;
-            if next == self.block_count() {
-                let hasher = hashing.idle.clone().unwrap_or_default();
-                drop(hashing);
-                self.settle(hasher)?;
-                continue;
-            }
-            drop(hashing);
-            // A block among the recent ones was hashed by whoever read it, unless it came too early: offer it again.
-            let bytes = self.block(next)?;
-            self.hash(next, &bytes)?;
-        }
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::shared::{KEPT_BLOCKS, RECENT_BLOCKS};
     use super::*;
     use std::sync::atomic::AtomicU64;
 
@@ -398,6 +232,31 @@ mod tests {
         }
         assert_eq!(object.reads.load(Ordering::Relaxed), 20);
         assert_eq!(readers[9].known_digest(), Some(Digest::of(&object.content)));
+    }
+
+    // Fails when readers that drift apart read again, when more is kept than is allowed, or what is forgotten stays counted.
+    #[test]
+    fn readers_that_drift_apart_share_reads_within_what_is_kept() {
+        let (versions, object, path) = versions(KEPT_BLOCKS as u64 + 20);
+        let (first, second) = (versions.open(&path).unwrap(), versions.open(&path).unwrap());
+        (0..KEPT_BLOCKS as u64).for_each(|index| drop(first.block(index).unwrap()));
+        (0..KEPT_BLOCKS as u64).for_each(|index| drop(second.block(index).unwrap()));
+        assert_eq!(object.reads.load(Ordering::Relaxed), KEPT_BLOCKS as u64);
+        (KEPT_BLOCKS as u64..).take(20).for_each(|index| drop(first.block(index).unwrap()));
+        assert_eq!(
+            (versions.kept.load(Ordering::Relaxed), lock(&first.shared.blocks).recent.len()),
+            (KEPT_BLOCKS, KEPT_BLOCKS)
+        );
+        drop(second);
+        assert_eq!(versions.kept.load(Ordering::Relaxed), 0);
+        drop(first);
+        // When others keep all that may be kept, a version still has its few.
+        versions.kept.store(KEPT_BLOCKS, Ordering::Relaxed);
+        let (first, second) = (versions.open(&path).unwrap(), versions.open(&path).unwrap());
+        (0..20).for_each(|index| drop(first.block(index).unwrap()));
+        assert_eq!(lock(&first.shared.blocks).recent.len(), RECENT_BLOCKS);
+        drop((first, second));
+        assert_eq!(versions.kept.load(Ordering::Relaxed), KEPT_BLOCKS);
     }
 
     #[test]
