@@ -40,7 +40,7 @@ pub struct PathReport {
 impl Connection {
     /// `receive_window` is what the transport configuration granted the peer, in bytes.
     pub(super) fn new(inner: quinn::Connection, receive_window: u64) -> Self {
-        let window = ReceiveWindow { bytes: receive_window, taken: 0, since: Instant::now() };
+        let window = ReceiveWindow::new(receive_window, Instant::now());
         let send_window =
             Arc::new(SendWindow { bytes: AtomicU64::new(INITIAL_SEND_WINDOW), unchecked: AtomicU64::new(0) });
         Self { inner, send_window, receive_window: Arc::new(Mutex::new(window)) }
@@ -132,22 +132,14 @@ impl Connection {
         }
     }
 
-    /// Counts `bytes` as taken by the application. When half a window is taken in a round trip, the window is what holds the sender,
-    /// and doubles; a slow disk takes less and leaves it small, so that little accumulates before the disk.
+    /// Counts `bytes` as taken by the application, and lets the receive window grow with what is taken.
     pub(super) fn note_taken(&self, bytes: usize) {
         let mut window = self.receive_window.lock().unwrap_or_else(PoisonError::into_inner);
-        window.taken += bytes as u64;
-        if window.taken < window.bytes / 2 {
-            return;
+        if let Some(wider) = window.take(bytes as u64, || self.inner.rtt(), Instant::now())
+            && let Ok(wider) = VarInt::from_u64(wider)
+        {
+            self.inner.set_receive_window(wider);
         }
-        if window.since.elapsed() <= self.inner.rtt() && window.bytes < MAX_RECEIVE_WINDOW {
-            window.bytes *= 2;
-            if let Ok(bytes) = VarInt::from_u64(window.bytes) {
-                self.inner.set_receive_window(bytes);
-            }
-        }
-        window.taken = 0;
-        window.since = Instant::now();
     }
 }
 
@@ -180,6 +172,35 @@ struct ReceiveWindow {
     /// Taken by the application since `since`.
     taken: u64,
     since: Instant,
+    /// The shortest round trip lately.
+    shortest: Duration,
+}
+
+impl ReceiveWindow {
+    fn new(bytes: u64, now: Instant) -> Self {
+        Self { bytes, taken: 0, since: now, shortest: Duration::MAX }
+    }
+
+    /// Counts `bytes` as taken; returns a new window. When half of it is taken in a round trip, the window is what holds the sender,
+    /// and doubles; a slow disk takes less and leaves it small, so that little accumulates before the disk.
+    ///
+    /// The round trip is the shortest one lately. A disk that stands still makes the present one long, and all that waited is
+    /// taken at once when it goes on: a window that grew then would be filled at the next stop.
+    fn take(&mut self, bytes: u64, round_trip: impl FnOnce() -> Duration, now: Instant) -> Option<u64> {
+        self.taken += bytes;
+        if self.taken < self.bytes / 2 {
+            return None;
+        }
+        // A path that became longer is believed after some dozen looks.
+        self.shortest = round_trip().min(self.shortest.saturating_add(self.shortest / 16));
+        let grows = now.duration_since(self.since) <= self.shortest && self.bytes < MAX_RECEIVE_WINDOW;
+        self.taken = 0;
+        self.since = now;
+        if grows {
+            self.bytes *= 2;
+        }
+        grows.then_some(self.bytes)
+    }
 }
 
 /// Bytes sent on a connection between two looks at its congestion window.
@@ -228,6 +249,34 @@ mod tests {
         let mut path = quinn::PathStats::default();
         (path.cwnd, path.current_mtu, path.sent_packets, path.lost_packets) = (cwnd, 1452, sent, lost);
         path
+    }
+
+    /// Fails when a stop of the disk widens the window (the present round trip in place of the shortest), when a long path leaves
+    /// it small, or when a path that became longer is not believed.
+    #[test]
+    fn the_receive_window_follows_the_path_and_not_the_disk() {
+        const MIB: u64 = 1 << 20;
+        let ms = Duration::from_millis;
+        let now = std::cell::Cell::new(Instant::now());
+        let mut window = ReceiveWindow::new(4 * MIB, now.get());
+        let take = |window: &mut ReceiveWindow, after, rtt| {
+            now.set(now.get() + after);
+            window.take(window.bytes / 2, || rtt, now.get());
+            window.bytes / MIB
+        };
+        // A fast path: 2 MiB in 4 ms, of which one takes 1 ms. Then the disk stands still.
+        assert_eq!(take(&mut window, ms(4), ms(1)), 4);
+        assert_eq!(take(&mut window, ms(900), ms(700)), 4);
+        assert_eq!((0..8).map(|_| take(&mut window, ms(2), ms(600))).max(), Some(4));
+        // A far path that brings 20 MiB in a round trip.
+        let mut far = ReceiveWindow::new(4 * MIB, now.get());
+        for width in [8, 16, 32, 64, 64, 64] {
+            let after = ms(far.bytes / MIB * 5 / 2);
+            assert_eq!(take(&mut far, after, ms(100)), width);
+        }
+        // The near one becomes far.
+        let widths: Vec<_> = (0..200).map(|_| take(&mut window, ms(50), ms(100))).collect();
+        assert!(widths.last() > Some(&4), "{widths:?}");
     }
 
     #[test]
