@@ -14,8 +14,8 @@ use qfs_core::framing::read_frame;
 use qfs_core::model::{ETag, Fingerprint, RemotePath, Ticket, escape_untrusted};
 use qfs_core::stream::{Chunk, ChunkSource, Order, StreamError};
 use qfs_core::wire::{
-    DownloadHead, FRAME_PREFIX_BYTES, IdentityHead, ListHead, ListPage, MAX_FRAME_BYTES, MAX_MESSAGE_BYTES, Request,
-    StatusCode, Trailer, decode_error, decode_response, encode,
+    DownloadHead, FRAME_PREFIX_BYTES, FileAnswer, IdentityHead, ListHead, ListPage, MAX_FRAME_BYTES, MAX_MESSAGE_BYTES,
+    MAX_RECORD_BYTES, Request, StatusCode, Trailer, decode_error, decode_response, encode, take_record,
 };
 
 /// Takes any bytes.
@@ -23,10 +23,11 @@ pub type Target = fn(&[u8]);
 
 /// The targets by name, which is also that of their corpus.
 #[allow(dead_code, reason = "the targets of libFuzzer name their functions")]
-pub const TARGETS: [(&str, Target); 6] = [
+pub const TARGETS: [(&str, Target); 7] = [
     ("request", request),
     ("response", response),
     ("answer", answer),
+    ("many", many),
     ("path", path),
     ("known_servers", known_servers),
     ("ticket", ticket),
@@ -109,6 +110,29 @@ fn download(shape: u8, stream: &[u8]) {
         let whole = FRAME_PREFIX_BYTES as u64 * 2 + frame.len() as u64 + received + trailer.len() as u64;
         assert_eq!(whole, stream.len() as u64, "nothing follows the trailer");
         let _ = decode_response::<Trailer>(&trailer);
+    }
+}
+
+/// The records of an answer to `download_many`, whole and cut short by the first byte: what is taken is bounded, consumed, and the
+/// same however much has come behind it.
+pub fn many(data: &[u8]) {
+    let Some((&cut, stream)) = data.split_first() else { return };
+    let whole = records(stream);
+    let near = records(&stream[..stream.len().saturating_sub(usize::from(cut))]);
+    assert_eq!(near[..], whole[..near.len()]);
+}
+
+fn records(stream: &[u8]) -> Vec<FileAnswer> {
+    let (mut buffer, mut taken) = (Bytes::copy_from_slice(stream), Vec::new());
+    loop {
+        let before = buffer.len();
+        let Ok(Some(answer)) = take_record(&mut buffer) else { return taken };
+        assert!((1..=MAX_RECORD_BYTES).contains(&(before - buffer.len())));
+        match &answer {
+            Ok((record, body)) => assert_eq!(record.size, body.len() as u64),
+            Err(refusal) => is_inert(&escape_untrusted(&refusal.message)),
+        }
+        taken.push(answer);
     }
 }
 
