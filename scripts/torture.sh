@@ -29,7 +29,7 @@ done
 # part: the tests whose names contain the filter, and their full counts.
 parts=(
   "kills:kills::: KILLS=200 DAMAGED_PARTIALS=200"
-  "restarts:restarts::: RESTARTS=100"
+  "restarts:restarts::: RESTARTS=100 RESTARTS_SMALL=100"
   "versions:versions::: CHANGES_SERVED=100 CHANGES_BETWEEN=100"
   "networks:networks::: NET_BURST_LOSS=20 NET_MESS=20 NET_CORRUPTION=20 NET_BLACKHOLE=20 NET_FAR=20 NET_REBINDING=20"
   "malice:malicious_server::: "
