@@ -152,21 +152,19 @@ impl Fetch {
             }
             answer => answer?,
         };
-        let mut running: Option<JoinHandle<Done>> = None;
+        let (mut running, mut rest): (Option<JoinHandle<Done>>, _) = (None, Bytes::new());
         loop {
             let mut pieces = Vec::new();
             // Gathering goes on while the step before is at work. Nothing is lost when it is interrupted.
-            let gathered = match timeout(STEP_PATIENCE, answer.gather(&mut pieces, STEP_BYTES)).await {
-                Err(_) if pieces.is_empty() => continue,
-                Err(_) => Ok(false),
-                Ok(gathered) => gathered,
-            };
-            let rest = match running.take() {
-                Some(step) => self.settle(step).await?,
-                None => Bytes::new(),
-            };
+            let gathered = timeout(STEP_PATIENCE, answer.gather(&mut pieces, STEP_BYTES)).await.unwrap_or(Ok(false));
+            if let Some(step) = running.take() {
+                rest = self.settle(step).await?;
+            }
             let is_end = !matches!(gathered, Ok(false));
-            let step = self.step(rest, pieces, matches!(gathered, Ok(true)));
+            if pieces.is_empty() && !is_end {
+                continue;
+            }
+            let step = self.step(std::mem::take(&mut rest), pieces, matches!(gathered, Ok(true)));
             if !is_end {
                 running = Some(step);
                 continue;
