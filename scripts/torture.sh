@@ -34,6 +34,9 @@ parts=(
   "networks:networks::: NET_BURST_LOSS=20 NET_MESS=20 NET_CORRUPTION=20 NET_BLACKHOLE=20 NET_FAR=20 NET_REBINDING=20"
   "malice:malicious_server::: "
   "batches:malicious_batches::: "
+  "malice-clients:malicious_client::: "
+  "paths:paths::: PATH_CASES=1000000 RACE_SECONDS=60"
+  "spoofed:spoofed::: SPOOF_PAIRS=7 SPOOF_MIB=512"
   "disk:disk::: SWEEP_DEPTH=40 SERVER_SWEEP_DEPTH=40"
   "twins:twins::: TWINS=100"
   "crowd:crowd::: CONNECTIONS=1000 STALLED=1000 SLOWLORIS=1000 SMALL_FILES=10000 LISTED_FILES=100000"
@@ -44,8 +47,9 @@ parts=(
 )
 
 echo "torture: seed $seed"
-cargo build --release --locked --quiet -p qfs-client -p qfs-server --bins
-test_binary=$(cargo test --locked -p qfs-testkit --test torture --no-run --message-format=json 2>/dev/null |
+# The workspace's selection of features, as CI has it: a package's own would build every dependency anew.
+cargo build --release --locked --quiet --workspace --bin qfs-client --bin qfs-server
+test_binary=$(cargo test --locked --workspace --test torture --no-run --message-format=json 2>/dev/null |
   sed -n 's/.*"executable":"\([^"]*torture-[^"]*\)".*/\1/p' | tail -n 1)
 export QFS_TORTURE_BIN=$PWD/${CARGO_TARGET_DIR:-target}/release QFS_TORTURE_SEED=$seed
 [[ ${CARGO_TARGET_DIR:-} != /* ]] || QFS_TORTURE_BIN=$CARGO_TARGET_DIR/release

@@ -32,6 +32,7 @@ pub(crate) struct Tally {
 
 impl Tally {
     pub(crate) fn new(name: &'static str, total: u64) -> Self {
+        eprintln!("torture: {name}, seed {}", seed());
         Self { name, total, done: 0, notes: Vec::new(), begun: Instant::now() }
     }
 
