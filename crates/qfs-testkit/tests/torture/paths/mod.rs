@@ -23,6 +23,9 @@ use crate::lab::files_below;
 /// What every published file begins with, and no other on this machine.
 const PUBLISHED: &[u8] = b"published by this test: ";
 
+/// The sandbox would keep a server from what is outside even if it opened it. Here it is not to help.
+const ALONE: &str = "--sandbox=off";
+
 /// Fills `root` with files, and with links and other things that lead out of it to `outside`.
 fn furnish(root: &Path, outside: &Path) {
     std::fs::create_dir_all(outside.join("deep")).unwrap();
