@@ -82,8 +82,8 @@ fn requests_that_are_none() {
 /// Promise: whatever a connection does, others are served.
 ///
 /// Fails when: uni streams or datagrams are let in (`tuning::common`); early data is accepted (`tls::server_config`); nothing
-/// counts abandoned streams (`Abandoned`); a request has no deadline (`read_request`); a close reason is logged as it came
-/// (`Visit::end`).
+/// counts abandoned streams (`Abandoned`); a request has no deadline (`read_request`); what a client says at parting is
+/// taken over (`transport::connection::lost`) and logged as it came (`Visit::end`).
 #[test]
 fn connections_that_misbehave() {
     let victim = Victim::new();
