@@ -33,6 +33,9 @@ pub enum BenchError {
         /// All there are.
         known: String,
     },
+    /// A secret stands where everybody on the machine can read it.
+    #[error("a ticket with a token must not stand on the command line: everybody on this machine can read it there")]
+    Exposed,
     /// A data set, a directory for the copies, or a report could not be made.
     #[error("cannot {doing} {}: {source}", path.display())]
     Local {
@@ -67,6 +70,7 @@ impl BenchError {
                 Some("name the directory to publish with --root, or a running server with --ip and --port")
             }
             Self::List(_) => Some("is the server running? name it with --ip and --port, or --server TICKET"),
+            Self::Exposed => Some("put it into QFS_SERVER; this token is best revoked"),
             Self::NothingListed => Some("put a file into the published directory, or name one with --root"),
             Self::Local { doing: "create", .. } => Some("choose another place with --work-dir"),
             _ => None,
@@ -78,7 +82,7 @@ impl BenchError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Process(ProcessError::Interrupted) | Self::Server(ProcessError::Interrupted) => 130,
-            Self::Unknown { .. } | Self::NoProgram(_) => 2,
+            Self::Unknown { .. } | Self::NoProgram(_) | Self::Exposed => 2,
             Self::Server(ProcessError::NotReady { code: Some(2), .. }) => 2,
             _ => 1,
         }

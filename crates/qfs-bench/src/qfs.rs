@@ -62,12 +62,18 @@ impl Client {
         let invocation = Invocation::new(&self.program).without_env(&self.without_env);
         let invocation = match &self.address {
             // Everybody can read arguments.
-            Address::Ticket(ticket) if ticket.contains("&token=") => invocation.env("QFS_SERVER", ticket),
+            Address::Ticket(ticket) if has_token(ticket) => invocation.env("QFS_SERVER", ticket),
             Address::Ticket(ticket) => invocation.args(["--server", ticket]),
             Address::At { host, port } => invocation.args(["--ip", host, "--port", &port.to_string()]),
         };
         invocation.args(&self.extra)
     }
+}
+
+/// Whether a ticket lets whoever has it in.
+#[must_use]
+pub fn has_token(ticket: &str) -> bool {
+    ticket.contains("&token=")
 }
 
 /// Size in bytes by name, from `list --json`.

@@ -47,6 +47,20 @@ fn json_has_its_shape_and_nothing_beside_it() {
     assert!(world.path("cwd/t").exists());
 }
 
+// Fails when: the bench takes every ticket from its own command line.
+#[test]
+fn a_token_on_the_command_line_is_refused_and_not_repeated() {
+    let world = World::new(&[("a", "text")]);
+    let token = format!("qfs_{}", "5".repeat(64));
+    let ticket = format!("qfs://127.0.0.1:9#sha256:{}&token={token}", "a".repeat(64));
+    let output = world.crowd(1).args(["--server", &ticket]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+    assert!(stderr(&output).contains("command line") && stderr(&output).contains("\nhint: "), "{}", stderr(&output));
+    assert!(!stderr(&output).contains(&token));
+    let output = world.crowd(1).env("QFS_SERVER", &ticket).output().unwrap();
+    assert!(!stderr(&output).contains("command line"), "{}", stderr(&output));
+}
+
 #[test]
 fn a_client_that_fails_is_counted_and_quoted() {
     let world = World::new(&[("a", "text")]);

@@ -9,9 +9,11 @@ mod suite;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
+use clap::parser::ValueSource;
 use clap::{CommandFactory as _, FromArgMatches as _};
 use qfs_bench::BenchError;
 use qfs_bench::process::{ProcessError, Supervisor};
+use qfs_bench::qfs::has_token;
 use qfs_bench::report::escape;
 
 use args::{Args, Command, Common};
@@ -24,6 +26,10 @@ pub(crate) fn main() -> ExitCode {
         Err(error) => error.exit(),
     };
     start_log(&args.common);
+    let on_line = matches.value_source("server") == Some(ValueSource::CommandLine);
+    if on_line && args.crowd.server.as_deref().is_some_and(has_token) {
+        return fail(&BenchError::Exposed);
+    }
     let supervisor = Supervisor::default();
     if let Err(error) = supervisor.stop_on_signals() {
         return fail(&BenchError::Process(ProcessError::Watch(error)));
