@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# Fuzzes every target of fuzz/ for so many seconds each, one after another, and says what came of it.
+#   scripts/fuzz.sh                       each for 60 seconds
+#   scripts/fuzz.sh 600 request ticket    these for ten minutes each
+# Needs a nightly toolchain and a C++ compiler, and not cargo-fuzz: the flags below are the ones that it passes. What libFuzzer
+# finds on the way lies below the target directory; a crash is kept there too, and named. Put what crashed into
+# fuzz/corpus/TARGET once it is mended: everything there runs in each `cargo test`.
+set -euo pipefail
+cd "$(dirname "$0")/../fuzz"
+
+usage() { sed -n '2,/^set/{/^set/!s/^# \{0,1\}//p}' "../scripts/fuzz.sh"; exit "${1:-0}"; }
+seconds=60
+case ${1:-} in
+  -h | --help) usage ;;
+  -* | 0*) usage 2 >&2 ;;
+  [0-9]*) seconds=$1; shift ;;
+esac
+targets=("$@")
+((${#targets[@]})) || mapfile -t targets < <(cd corpus && printf '%s\n' *)
+
+host=$(rustc -vV | sed -n 's/^host: //p')
+# Coverage of each edge and of what is compared, and the address sanitizer.
+flags="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters"
+flags+=" -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares -Zsanitizer=address --cfg fuzzing"
+export RUSTFLAGS=$flags CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/target}
+cargo +nightly build --release --quiet --target "$host" --bins
+built=$CARGO_TARGET_DIR/$host/release
+
+failed=0
+printf '%-16s %8s %12s %10s %s\n' target seconds executions edges found
+for target in "${targets[@]}"; do
+  found=$CARGO_TARGET_DIR/found/$target crashes=$CARGO_TARGET_DIR/crashes/$target log=$CARGO_TARGET_DIR/$target.log
+  mkdir -p "$found" "$crashes"
+  verdict="nothing wrong"
+  "$built/$target" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
+    -artifact_prefix="$crashes/" "$found" "corpus/$target" >"$log" 2>&1 || { verdict="FAILED, see $log" failed=1; }
+  runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
+  edges=$(grep -o 'cov: [0-9]*' "$log" | tail -n 1)
+  printf '%-16s %8s %12s %10s %s\n' "$target" "$seconds" "${runs:-?}" "${edges#cov: }" "$verdict"
+done
+exit "$failed"
