@@ -66,12 +66,11 @@ impl<'a> Planner<'a> {
         planned: mpsc::Sender<Vec<Job>>,
     ) -> Result<Vec<FileOutcome>, Failure> {
         let mut failed = Vec::new();
-        let nesting = nesting::Named::new(selection.items().iter().map(|item| item.text.as_str()));
         for names in selection.items().chunks(LOOKED_UP_FILES) {
             let mut rows = Vec::with_capacity(names.len());
             for item in names {
                 match RemotePath::parse(&item.text) {
-                    Ok(path) => rows.push(Row { above: nesting.above(&path), path, meta: None }),
+                    Ok(path) => rows.push(Row { above: None, path, meta: None }),
                     Err(error) => failed.push(FileOutcome::failed(&item.text, Failure::InvalidName(error))),
                 }
             }

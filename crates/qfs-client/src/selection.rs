@@ -3,11 +3,15 @@
 use globset::{Glob, GlobBuilder, GlobMatcher};
 use qfs_core::model::RemotePath;
 
+use crate::nesting::Named;
+
 /// The files a command is about.
 #[derive(Debug, Clone)]
 pub struct Selection {
     items: Vec<Item>,
     everything: bool,
+    /// Whether a name lies below another one.
+    nested: bool,
 }
 
 /// One name or pattern, as it was given.
@@ -32,7 +36,7 @@ impl Selection {
     /// Every file.
     #[must_use]
     pub fn all() -> Self {
-        Self { items: Vec::new(), everything: true }
+        Self { items: Vec::new(), everything: true, nested: false }
     }
 
     /// These names and patterns. `*` and `?` do not match `/`, `**` does; a name that exists matches itself even where it could
@@ -48,13 +52,16 @@ impl Selection {
                 if text.contains(['*', '?', '[', '{']) { Some(compile(text)?.compile_matcher()) } else { None };
             items.push(Item { text: text.clone(), pattern });
         }
-        Ok(Self { items, everything: false })
+        let names = Named::new(items.iter().map(|item| item.text.as_str()));
+        let nested = items.iter().any(|item| RemotePath::parse(&item.text).is_ok_and(|path| names.is_below(&path)));
+        Ok(Self { items, everything: false, nested })
     }
 
-    /// Whether the server's listing is needed to know which files are meant.
+    /// Whether the server's listing is needed to know which files are meant: of a name and one below it, only the server knows
+    /// which is a file.
     #[must_use]
     pub fn needs_listing(&self) -> bool {
-        self.everything || self.items.iter().any(|item| item.pattern.is_some())
+        self.everything || self.nested || self.items.iter().any(|item| item.pattern.is_some())
     }
 
     /// The names and patterns, in the order given; none for everything.
@@ -127,6 +134,17 @@ mod tests {
     fn a_listing_by_directory() {
         assert!(selects(&["sub"], "sub/x") && selects(&["sub/"], "sub/x") && !selects(&["sub"], "subx"));
         assert!(selects(&[], "anything"));
+    }
+
+    /// Fails when: a name and one below it are asked for without knowing which is a file.
+    #[test]
+    fn names_below_others_need_the_listing() {
+        let needs = |names: &[&str]| {
+            let names: Vec<_> = names.iter().map(|n| (*n).to_owned()).collect();
+            Selection::parse(&names).unwrap().needs_listing()
+        };
+        assert!(needs(&["sub", "sub/x"]) && needs(&["a/b/c", "z", "a"]));
+        assert!(!needs(&["sub", "subx/y", "sub-x"]) && !needs(&["sub/x", "sub/y"]) && !needs(&["sub/", "sub/x"]));
     }
 
     #[test]

@@ -38,6 +38,21 @@ fn a_line_for_every_file_as_sha256sum_prints_it() {
     }
 }
 
+/// Fails when: the shorter of two names counts as a file without a look at what the server has.
+#[test]
+fn a_name_below_a_directory_is_fetched_though_the_directory_was_named_too() {
+    let lab = Lab::new(FILES);
+    for names in [["sub", "sub/deep/c"], ["sub/deep/c", "sub"]] {
+        let done = lab.run(["get", "--json", "--overwrite"].into_iter().chain(names)).ends_with(5);
+        let json = done.json();
+        let ends: Vec<_> =
+            json["files"].as_array().unwrap().iter().map(|f| (&f["name"], &f["error"]["code"])).collect();
+        assert!(ends.contains(&(&"sub".into(), &"not_found".into())), "{json}");
+        assert!(ends.contains(&(&"sub/deep/c".into(), &serde_json::Value::Null)), "{json}");
+        assert_eq!(lab.saved("sub/deep/c"), b"third");
+    }
+}
+
 #[test]
 fn sha256sum_checks_what_get_printed_odd_names_too() {
     let odd: &[(&str, &[u8])] = &[
