@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`config`] | what a run is asked to do |
 //! | [`session`] | the connection, and making it anew when it is lost |
+//! | `dial` | one connection: the host's addresses, tried beside one another |
 //! | [`trust`] | whether the key a server shows is believed |
 //! | `renewal` | planned changes of a known server's key |
 //! | [`exchange`] | one stream: a request and its answer |
@@ -19,6 +20,7 @@
 mod batch;
 pub mod bottleneck;
 pub mod config;
+mod dial;
 pub mod download;
 pub mod error;
 pub mod exchange;

@@ -1,6 +1,6 @@
 //! The connection, and making it anew when it is lost.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -8,13 +8,11 @@ use std::time::{Duration, Instant};
 use qfs_core::model::{Fingerprint, Token};
 use qfs_core::observe::{Event, Observer};
 use qfs_core::stream::Lost;
-use qfs_core::transport::{
-    ClientEndpoint, ConnectError, Connection, PathReport, Roots, RootsError, SocketBuffers, Trust,
-};
+use qfs_core::transport::{ConnectError, Connection, PathReport, Roots, RootsError, SocketBuffers, Trust};
 use qfs_core::wire::StatusCode;
-use tokio::task::JoinSet;
 
 use crate::config::{ConnectConfig, Vouching};
+use crate::dial::{Link, connect};
 use crate::error::{Failure, FailureClass, SessionError};
 use crate::renewal::Renewal;
 use crate::trust::{Known, TrustStore};
@@ -28,12 +26,6 @@ const LONGEST_WAIT: Duration = Duration::from_secs(2);
 /// Longest single attempt to reconnect. A server that is back answers within a round trip; waiting long for an answer to a
 /// packet sent into a dead network only delays the next attempt.
 const RECONNECT_PATIENCE: Duration = Duration::from_secs(4);
-
-/// Wait before the next address of a host is tried beside the one before (RFC 8305 §5).
-const ADDRESS_STAGGER: Duration = Duration::from_millis(250);
-
-/// Most addresses of a host that are tried.
-const MAX_ADDRESSES: usize = 16;
 
 /// A connection to one server, kept alive across losses; cheap to clone.
 #[derive(Clone)]
@@ -68,13 +60,6 @@ struct Live {
     link: Link,
     /// Which connection this is, counted from 0.
     generation: u64,
-}
-
-/// A connection with the socket below it.
-#[derive(Clone)]
-struct Link {
-    endpoint: Arc<ClientEndpoint>,
-    connection: Connection,
 }
 
 /// A connection to use, and to name when it turns out to be lost.
@@ -356,82 +341,4 @@ fn with_origin(error: SessionError, from_the_store: bool) -> SessionError {
         }
         other => other,
     }
-}
-
-/// Connects to whichever of the host's addresses answers first, starting one after another (RFC 8305).
-async fn connect(config: &ConnectConfig, trust: &Trust, patience: Duration) -> Result<Link, SessionError> {
-    let deadline = tokio::time::Instant::now() + patience;
-    let addresses = resolve(config, deadline).await?;
-    let mut attempts = JoinSet::new();
-    let mut addresses = addresses.into_iter().peekable();
-    let mut last = ConnectError::NoAnswer;
-    loop {
-        if let Some(address) = addresses.next() {
-            let (config, trust) = (config.clone(), trust.clone());
-            let patience = deadline.saturating_duration_since(tokio::time::Instant::now());
-            attempts.spawn(async move { connect_one(address, &config, trust, patience).await });
-        }
-        let stagger = async {
-            match addresses.peek() {
-                Some(_) => tokio::time::sleep(ADDRESS_STAGGER).await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            joined = attempts.join_next() => match joined {
-                Some(Ok(Ok(link))) => return Ok(link),
-                Some(Ok(Err(error))) => last = error,
-                Some(Err(e)) => last = ConnectError::Handshake(e.to_string()),
-                None if addresses.peek().is_none() => return Err(classify(config, last)),
-                None => {}
-            },
-            () = stagger => {}
-        }
-    }
-}
-
-async fn connect_one(
-    address: SocketAddr,
-    config: &ConnectConfig,
-    trust: Trust,
-    patience: Duration,
-) -> Result<Link, ConnectError> {
-    let endpoint = Arc::new(ClientEndpoint::bind(address.ip())?.with_identity(config.identity.clone()));
-    let connection = endpoint.connect(address, &config.server.host, trust, &config.tuning, patience).await?;
-    Ok(Link { endpoint, connection })
-}
-
-fn classify(config: &ConnectConfig, error: ConnectError) -> SessionError {
-    let server = config.server.clone();
-    match error {
-        ConnectError::WrongKey { expected, presented } => {
-            SessionError::WrongKey { server, expected, presented, from_store: false }
-        }
-        source @ ConnectError::Unproven { .. } => SessionError::Impostor { server, source },
-        ConnectError::Certificate(source) => SessionError::Certificate { server, source },
-        source => SessionError::Connect { server, source },
-    }
-}
-
-/// The host's addresses, families taking turns (RFC 8305 §4).
-async fn resolve(config: &ConnectConfig, deadline: tokio::time::Instant) -> Result<Vec<SocketAddr>, SessionError> {
-    let host = config.server.host.as_str();
-    let failed = |reason: String| SessionError::Resolve { host: host.to_owned(), reason };
-    if let Ok(address) = host.parse::<IpAddr>() {
-        return Ok(vec![SocketAddr::new(address, config.server.port)]);
-    }
-    let found = tokio::time::timeout_at(deadline, tokio::net::lookup_host((host, config.server.port)))
-        .await
-        .map_err(|_| failed("no answer from the resolver".to_owned()))?
-        .map_err(|e| failed(e.to_string()))?;
-    let (six, four): (Vec<_>, Vec<_>) = found.take(MAX_ADDRESSES).partition(SocketAddr::is_ipv6);
-    let (mut six, mut four) = (six.into_iter(), four.into_iter());
-    let mut turns = Vec::new();
-    loop {
-        match (six.next(), four.next()) {
-            (None, None) => break,
-            (a, b) => turns.extend(a.into_iter().chain(b)),
-        }
-    }
-    if turns.is_empty() { Err(failed("the name has no address".to_owned())) } else { Ok(turns) }
 }
