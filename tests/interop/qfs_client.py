@@ -39,14 +39,15 @@ MAX_FRAME_BYTES = 65_536  # §2.1
 MAX_ROWS = 10_000_000  # §4.1
 MAX_NAME_BYTES, MAX_COMPONENT_BYTES = 4096, 255  # §2.2
 MAX_OFFSET = 2**63 - 1  # §2.6
+MAX_SMALL_FILE_BYTES = 262144  # §4.3
 READ_BYTES = 1 << 18
 RECEIVE_BUFFER_BYTES = 4 << 20  # what arrives while Python is slow; the kernel may grant less
 
 OK, BAD_REQUEST, UNKNOWN_COMMAND, NOT_FOUND, BUSY, CHANGED, INTERNAL, BAD_RANGE = range(8)  # §3.1
-DENIED, TOO_LARGE, TIMEOUT, SHUTTING_DOWN, CANCELLED = range(8, 13)
+DENIED, TOO_LARGE, TIMEOUT, SHUTTING_DOWN, CANCELLED, USE_DOWNLOAD = range(8, 14)
 CODE_NAMES = (
     "ok bad_request unknown_command not_found busy changed internal bad_range "
-    "denied too_large timeout shutting_down cancelled"
+    "denied too_large timeout shutting_down cancelled use_download"
 ).split()
 
 
@@ -434,6 +435,25 @@ class Client:
         if head.end - head.start == head.size and hasher.hexdigest() != sha256:
             raise IntegrityError(f"{escape(name)}: what arrived has another digest than the trailer says")
         return Download(head, sha256)
+
+    async def download_many(self, names: list[str]) -> list[bytes | StatusError]:
+        """Many small files on one stream (§4.3): for each name its content, verified, or why there is none."""
+        answers: list[bytes | StatusError] = []
+        async with self.exchange(request("download_many", files=names)) as stream:
+            await stream.read_coded()
+            for name in names:
+                record = await stream.read_message()
+                code = integer(record.get("code"), 2**32 - 1)
+                if code != OK:
+                    answers.append(StatusError(code, str(record.get("message") or "")))
+                    continue
+                time(record.get("modified"))
+                body = await stream.read_exactly(integer(record.get("size"), MAX_SMALL_FILE_BYTES))
+                if hashlib.sha256(body).hexdigest() != digest(record.get("sha256")):
+                    raise IntegrityError(f"{escape(name)}: what arrived has another digest than its record says")
+                answers.append(body)
+            await stream.read_end()
+        return answers
 
     @staticmethod
     def _head(message: dict[str, Any]) -> Head:

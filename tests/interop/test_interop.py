@@ -205,6 +205,9 @@ class Page(unittest.TestCase):
                     span = message["range"]
                     body, data = data[: span["end"] - span["start"]], data[span["end"] - span["start"] :]
                     self.assertEqual(body, b"abc"[span["start"] : span["end"]])
+                elif {"size", "sha256"} <= message.keys() and "etag" not in message:  # a record (§4.3)
+                    body, data = data[: message["size"]], data[message["size"] :]
+                    self.assertEqual((body, message["sha256"]), (b"abc", sha256(b"abc")))
                 messages.append(message)
             if "etag" in messages[0] and len(messages) > 1:
                 self.assertEqual(messages[-1], {"code": 0, "sha256": sha256(b"abc")})
@@ -269,6 +272,30 @@ class Identity(Case):
             self.assertEqual(quic._remote_max_idle_timeout, 30.0)
         for ticket in tickets:
             self.assertFalse(ticket.max_early_data_size, "no 0-RTT (§1.4)")
+
+
+class Many(Case):
+    """§4.3"""
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        super().setUpClass()
+        cls.server.write("edge", b"e" * qfs.MAX_SMALL_FILE_BYTES)
+        cls.server.write("beyond", b"b" * (qfs.MAX_SMALL_FILE_BYTES + 1))
+
+    async def test_many_small_files_come_on_one_stream(self) -> None:
+        names = ["small.txt", "edge", "nope", "beyond", "../small.txt", "small.txt"]
+        async with self.connect() as client:
+            answers = await client.download_many(names)
+        self.assertEqual([answers[i] for i in (0, 1, 5)], [b"abc", b"e" * qfs.MAX_SMALL_FILE_BYTES, b"abc"])
+        codes = [answer.code for answer in (answers[2], answers[3], answers[4])]
+        self.assertEqual(codes, [qfs.NOT_FOUND, qfs.USE_DOWNLOAD, qfs.NOT_FOUND])
+
+    async def test_a_request_without_names_or_with_too_many_is_refused(self) -> None:
+        async with self.connect() as client:
+            for names in ([], ["small.txt"] * 1001):
+                await self.refused(qfs.BAD_REQUEST, client.download_many(names))
+            await self.still_works(client)
 
 
 class Listing(Case):
