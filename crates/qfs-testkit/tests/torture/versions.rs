@@ -126,8 +126,8 @@ fn a_source_that_changes_while_it_is_served_is_never_blended() {
 
 /// Promise: what is left of an old version is not continued with a new one.
 ///
-/// Fails when: the partial file's name and record carry no etag; `if_match` is not sent with a range (the server then sends
-/// the rest of the new version, which the digest refutes at the price of an error).
+/// Fails when: neither the name nor the record of a partial file holds the etag, and the digest is not compared. Each of them alone
+/// would find it out, and so would `if_match`.
 #[test]
 fn a_source_that_changes_between_attempts_is_fetched_anew() {
     let each = count("changes_between", 1);
