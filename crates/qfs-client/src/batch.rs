@@ -2,14 +2,14 @@
 //! to [`crate::download`], which fetches one file and knows every way out.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use qfs_core::body::Stage;
 use qfs_core::model::{Digest, RemotePath};
 use qfs_core::observe::{Event, FileId};
-use qfs_core::store::{CommitSpec, StoreError, WriteStore};
+use qfs_core::store::{StoreError, WriteStore};
 use qfs_core::wire::{DownloadManyRequest, FileAnswer, MAX_RECORD_BYTES, StatusCode, name_bytes, take_record};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -45,22 +45,6 @@ const STEP_BYTES: usize = 256 << 10;
 
 /// Longest that bytes wait to be gathered: on a slow link, progress shall be seen.
 const STEP_PATIENCE: Duration = Duration::from_millis(50);
-
-/// Whether the server knows `download_many`: true until it says that it does not.
-#[derive(Debug)]
-pub(crate) struct Offered(AtomicBool);
-
-impl Default for Offered {
-    fn default() -> Self {
-        Self(AtomicBool::new(true))
-    }
-}
-
-impl Offered {
-    pub(crate) fn holds(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-}
 
 /// Files that wait for being asked for together.
 #[derive(Debug, Default)]
@@ -147,7 +131,7 @@ impl Fetch {
         let request = DownloadManyRequest { files, priority: asked[0].priority };
         let mut answer = match exchange::download_many(&self.session, lease, request).await {
             Err(AttemptError::Remote(error)) if error.code == StatusCode::UNKNOWN_COMMAND => {
-                self.context.batches.0.store(false, Ordering::Relaxed);
+                self.context.singly.store(true, Ordering::Relaxed);
                 return Err(error.into());
             }
             answer => answer?,
@@ -170,13 +154,12 @@ impl Fetch {
                 continue;
             }
             // What came whole before a failure counts.
-            let rest = self.settle(step).await?;
+            self.settle(step).await?;
             gathered?;
-            return match (self.next == self.jobs.len(), rest.is_empty()) {
-                (true, true) => Ok(()),
-                (true, false) => Err(AttemptError::Protocol("the stream goes on behind its end".to_owned())),
-                (false, _) => Err(AttemptError::Protocol("the answer ended early".to_owned())),
-            };
+            // The last file counts only where nothing follows it, so all of them are an answer without more.
+            let is_whole = self.next == self.jobs.len();
+            let fault = "the answer does not end with the last file";
+            return if is_whole { Ok(()) } else { Err(AttemptError::Protocol(fault.to_owned())) };
         }
     }
 
@@ -273,9 +256,7 @@ impl Committer {
         if got != record.sha256 {
             return Some((record.size, Err(Failure::DigestMismatch { got, expected: record.sha256 })));
         }
-        let spec =
-            CommitSpec { modified: record.modified, replace: self.config.overwrite, durable: self.config.durable };
-        match self.store.put(path, &[body], &spec) {
+        match self.store.put(path, &[body], &self.config.commit_spec(record.modified)) {
             Ok(()) => Some((record.size, Ok(got))),
             // Somebody was quicker, or descriptors ran out: both have their way out.
             Err(StoreError::Exists | StoreError::Busy) => None,

@@ -5,7 +5,9 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use qfs_core::model::{Fingerprint, Token};
+use qfs_core::store::CommitSpec;
 use qfs_core::transport::{ClientTuning, Identity};
 
 /// Where a server is.
@@ -89,4 +91,11 @@ pub struct FetchConfig {
     pub durable: bool,
     /// Whether it is measured what limits the run.
     pub measured: bool,
+}
+
+impl FetchConfig {
+    /// How a file that was modified at `modified` becomes its target.
+    pub(crate) fn commit_spec(&self, modified: Timestamp) -> CommitSpec {
+        CommitSpec { modified, replace: self.overwrite, durable: self.durable }
+    }
 }

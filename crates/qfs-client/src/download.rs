@@ -9,7 +9,7 @@ use futures_util::future::join_all;
 use qfs_core::body::{Answer, Assembly, BodyChunks, Stage, blocking, collect, pump};
 use qfs_core::model::{ByteRange, Digest, ETag};
 use qfs_core::observe::Event;
-use qfs_core::store::{BLOCK_BYTES, CommitSpec, StageSpec, StoreError, TargetMeta};
+use qfs_core::store::{BLOCK_BYTES, StageSpec, StoreError, TargetMeta};
 use qfs_core::stream::ChunkSource;
 use qfs_core::wire::{DownloadHead, DownloadRequest, Trailer, decode_response};
 
@@ -353,7 +353,7 @@ impl Download<'_> {
                 return Err(error);
             }
         };
-        let commit = self.commit_spec(head);
+        let commit = self.context.config.commit_spec(head.modified);
         let was_resumed = self.resumed;
         blocking(move || match known.assembly.digest() {
             Some(got) if got == expected => {
@@ -376,17 +376,13 @@ impl Download<'_> {
         })
     }
 
-    fn commit_spec(&self, head: &DownloadHead) -> CommitSpec {
-        let config = &self.context.config;
-        CommitSpec { modified: head.modified, replace: config.overwrite, durable: config.durable }
-    }
-
     /// A small file: all of it in memory, then hashed, written and committed in one step.
     async fn fetch_small(&self, head: &DownloadHead, answer: Answer<Patience>) -> Result<Digest, AttemptError> {
         let mut body = answer.into_body(head.size);
         let content = collect(&mut body, |bytes| self.count(bytes)).await?;
         let expected = read_trailer(body)?.sha256;
-        let (store, path, commit) = (Arc::clone(&self.context.store), self.job.path.clone(), self.commit_spec(head));
+        let (store, path) = (Arc::clone(&self.context.store), self.job.path.clone());
+        let commit = self.context.config.commit_spec(head.modified);
         let stages = Arc::clone(&self.context.stages);
         let store_small = move || {
             let mut hasher = qfs_core::model::Hasher::new();

@@ -1,6 +1,7 @@
 //! A file to be had, what all of a run share, and how one ends.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use qfs_core::body::Stages;
@@ -8,7 +9,6 @@ use qfs_core::model::{Digest, RemotePath};
 use qfs_core::observe::{Event, FileId, Observer};
 use qfs_core::store::{TargetMeta, WriteStore};
 
-use crate::batch::Offered;
 use crate::config::FetchConfig;
 use crate::error::Failure;
 use crate::outcome::{FileOutcome, Status};
@@ -41,8 +41,8 @@ pub(crate) struct Context {
     pub(crate) flush: usize,
     /// Where the time of all of them is counted.
     pub(crate) stages: Arc<Stages>,
-    /// Whether small files may be asked for in batches.
-    pub(crate) batches: Arc<Offered>,
+    /// Whether the server has said that it does not know `download_many`: then every file is asked for by itself.
+    pub(crate) singly: Arc<AtomicBool>,
 }
 
 /// How `job` ends without a request, if what is known of both sides settles it.

@@ -121,8 +121,7 @@ impl<'a> Planner<'a> {
         self.observer.event(Event::Planned { files: self.next, bytes: self.bytes });
         let store = Arc::clone(self.store);
         let looked_up = blocking(move || {
-            let paths: Vec<_> = rows.iter().map(|row| row.path.clone()).collect();
-            let existing = store.existing_all(&paths);
+            let existing = store.existing_all(&rows.iter().map(|row| &row.path).collect::<Vec<_>>());
             let jobs = rows.into_iter().zip(existing).enumerate().map(|(i, (Row { path, meta, above }, existing))| {
                 let local = match above {
                     Some(above) => Err(Failure::BelowFile(above)),

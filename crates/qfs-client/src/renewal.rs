@@ -2,7 +2,7 @@
 //!
 //! Only for servers on record. Whoever was told a key by hand (a ticket, `--fingerprint`) meant that key.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use qfs_core::body::ReceiveError;
@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 use crate::config::ServerAddress;
 use crate::error::AttemptError;
 use crate::exchange;
-use crate::session::{Lease, Session};
+use crate::session::{Lease, Session, lock};
 use crate::trust::{Known, TrustError, TrustStore};
 
 /// Longest wait at the end for an answer that has not come. It was asked for before anything else, so an honest server's is
@@ -128,8 +128,4 @@ async fn announced(
         Err(error) => Err(error.into()),
         Ok(_) => Err(AttemptError::Protocol("something follows the answer".to_owned())),
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

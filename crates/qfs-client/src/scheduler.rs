@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use qfs_core::body::{Stages, blocking, flush_bytes};
@@ -58,7 +59,7 @@ pub async fn fetch(
         config,
         flush,
         stages: Arc::clone(&stages),
-        batches: Arc::default(),
+        singly: Arc::default(),
     };
     let scheduler = Scheduler::new(context, &mut *done);
     let work = async { tokio::join!(planner.run(selection, planned), scheduler.run(jobs)) };
@@ -190,7 +191,7 @@ impl<'a> Scheduler<'a> {
             if config.parallel.is_none() {
                 job.priority = i32::try_from(job.id.0).map_or(i32::MIN, |n| -n);
             }
-            if !(self.context.batches.holds() && Batch::takes(&job, &config)) {
+            if self.context.singly.load(Ordering::Relaxed) || !Batch::takes(&job, &config) {
                 self.queue.push_back(Unit::One(job));
                 continue;
             }

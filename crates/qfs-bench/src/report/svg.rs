@@ -95,8 +95,7 @@ pub(super) fn curves(title: &str, rows: &[Curve<'_>]) -> String {
             format!("{:.1},{:.1}", plot.x(seconds), bottom - rate / highest * (ROW - 6.0))
         };
         let corners = row.points.iter().map(corner).collect::<Vec<_>>().join(" ");
-        let class = if row.ours { "ours" } else { "peer" };
-        plot.raw(&format!("<polyline class=\"{class}\" points=\"{corners}\"/>"));
+        plot.polyline(if row.ours { "ours" } else { "peer" }, &corners);
         let most = row.points.iter().map(|(_, rate)| *rate).fold(0.0, f64::max);
         plot.text("value", WIDTH - MARGIN + 8.0, bottom - ROW / 2.0 + 6.0, "start", &format!("≤ {} MB/s", short(most)));
     }
@@ -148,8 +147,8 @@ impl Plot {
         );
     }
 
-    fn raw(&mut self, element: &str) {
-        let _ = writeln!(self.out, "{element}");
+    fn polyline(&mut self, class: &str, corners: &str) {
+        let _ = writeln!(self.out, "<polyline class=\"{class}\" points=\"{corners}\"/>");
     }
 
     fn line(&mut self, class: &str, x1: f64, y1: f64, x2: f64, y2: f64) {

@@ -114,7 +114,7 @@ pub trait WriteStore: Store {
     fn existing(&self, path: &RemotePath) -> Result<Option<TargetMeta>, StoreError>;
 
     /// [`Self::existing`] of each of `paths`, in order.
-    fn existing_all(&self, paths: &[RemotePath]) -> Vec<Result<Option<TargetMeta>, StoreError>> {
+    fn existing_all(&self, paths: &[&RemotePath]) -> Vec<Result<Option<TargetMeta>, StoreError>> {
         paths.iter().map(|path| self.existing(path)).collect()
     }
 

@@ -1,9 +1,7 @@
 //! `get_identity` (PROTOCOL §4.4): the key of this server, and the one that it will have next.
 
-use std::io;
-
+use qfs_core::body::blocking;
 use qfs_core::model::Fingerprint;
-use qfs_core::store::StoreError;
 use qfs_core::stream::ByteSink;
 use qfs_core::wire::{IdentityHead, StatusCode, encode};
 
@@ -25,9 +23,7 @@ pub(crate) async fn identity<K: ByteSink>(announcer: &Announcer, sink: &mut K) -
     // Read anew each time: two files of a few hundred bytes, and `identity rotate` needs no restart.
     let next = match announcer.directory.clone() {
         None => None,
-        Some(directory) => tokio::task::spawn_blocking(move || directory.announced(current))
-            .await
-            .map_err(|e| StoreError::Io(io::Error::other(e)))??,
+        Some(directory) => blocking(move || Ok(directory.announced(current))).await??,
     };
     sink.send(encode(&IdentityHead { code: StatusCode::OK, current, next })?).await?;
     sink.finish();

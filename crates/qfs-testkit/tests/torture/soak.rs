@@ -2,14 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use crate::crowd::memory;
 use crate::lab::{Lab, finish, noise};
 use crate::tally::{Tally, count, seed};
-
-fn resident_kib(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
-}
 
 fn descriptors(pid: u32) -> usize {
     std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count()
@@ -70,19 +65,19 @@ fn a_mixed_load_leaves_nothing_behind() {
     while Instant::now() < warm {
         round();
     }
-    let (before, open_before, begun) = (resident_kib(pid), descriptors(pid), Instant::now());
+    let (before, open_before, begun) = (memory(pid).0, descriptors(pid), Instant::now());
     let mut samples = Vec::new();
     let mut rounds = 0;
     while begun.elapsed() < length * 3 / 4 {
         round();
         rounds += 1;
         if begun.elapsed() >= length * samples.len() as u32 / SAMPLES {
-            let (hours, memory) = (begun.elapsed().as_secs_f64() / 3600.0, resident_kib(pid) as f64 / 1024.0);
+            let (hours, memory) = (begun.elapsed().as_secs_f64() / 3600.0, memory(pid).0 as f64 / 1024.0);
             samples.push((hours, memory));
             eprintln!("torture: soak {hours:.4} h, {memory:.1} MiB, {} descriptors", descriptors(pid));
         }
     }
-    let (after, open_after) = (resident_kib(pid), descriptors(pid));
+    let (after, open_after) = (memory(pid).0, descriptors(pid));
     let hours = begun.elapsed().as_secs_f64() / 3600.0;
     let slope = slope(&samples);
     assert!(open_after <= open_before + 8, "descriptors: {open_before}, then {open_after}");

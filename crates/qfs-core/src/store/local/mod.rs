@@ -159,7 +159,7 @@ impl WriteStore for LocalStore {
     }
 
     /// Resolves a directory once for all names in it that follow each other, and one that is missing as well.
-    fn existing_all(&self, paths: &[RemotePath]) -> Vec<Result<Option<TargetMeta>, StoreError>> {
+    fn existing_all(&self, paths: &[&RemotePath]) -> Vec<Result<Option<TargetMeta>, StoreError>> {
         let mut found: Option<(&str, Option<Arc<Directory>>)> = None;
         let existing = paths.iter().map(|path| {
             let parent = path.parent().unwrap_or("");

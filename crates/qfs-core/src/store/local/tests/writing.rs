@@ -93,7 +93,14 @@ fn existing_tells_files_from_everything_else() {
         ["none", "none/at/all", "none/a", ".hidden", "none/b", "directory/none", ".hidden", "none/at/a", "directory"];
     let paths: Vec<_> = names.iter().map(|name| path(name)).collect();
     let singly: Vec<_> = paths.iter().map(|path| format!("{:?}", store.existing(path))).collect();
-    assert_eq!(store.existing_all(&paths).iter().map(|found| format!("{found:?}")).collect::<Vec<_>>(), singly);
+    assert_eq!(
+        store
+            .existing_all(&paths.iter().collect::<Vec<_>>())
+            .iter()
+            .map(|found| format!("{found:?}"))
+            .collect::<Vec<_>>(),
+        singly
+    );
 }
 
 #[test]
