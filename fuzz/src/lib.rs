@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use qfs_client::known_servers::{Document, parse_address};
+use qfs_client::trust::known_servers::{Document, parse_address};
 use qfs_core::body::{Answer, collect};
 use qfs_core::framing::read_frame;
 use qfs_core::model::{ETag, Fingerprint, RemotePath, Ticket, escape_untrusted};

@@ -8,7 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use qfs_core::model::{Fingerprint, Token};
 use qfs_core::store::CommitSpec;
-use qfs_core::transport::{ClientTuning, Identity};
+use qfs_transport::{ClientTuning, Identity};
 
 /// Where a server is.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -5,8 +5,8 @@ use qfs_core::framing::FrameError;
 use qfs_core::model::{Digest, Fingerprint, PathError, RemotePath};
 use qfs_core::store::StoreError;
 use qfs_core::stream::{Lost, StreamError};
-use qfs_core::transport::{CertificateFault, ConnectError, RootsError};
 use qfs_core::wire::{DecodeError, RemoteError, StatusCode};
+use qfs_transport::{CertificateFault, ConnectError, RootsError};
 
 use crate::config::ServerAddress;
 use crate::trust::TrustError;

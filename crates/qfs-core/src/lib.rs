@@ -1,4 +1,4 @@
-//! The machinery both ends of qfs share.
+//! The machinery both ends of qfs share: what is true without a network and without an operating system.
 //!
 //! One idea carries everything: **both ends hold a [`store::Store`], and a transfer is Store → wire → Store.**
 //!
@@ -8,9 +8,9 @@
 //! | [`wire`] | the messages of `docs/PROTOCOL.md` and their bytes; no I/O |
 //! | [`framing`] | length-prefixed messages over an asynchronous byte stream |
 //! | [`body`] | the pump: store → stream and stream → stage, the one place where bytes in flight are hashed |
-//! | [`store`] | where objects come from and go to; the only code that touches published or downloaded files |
+//! | [`store`] | the contract of a store: where objects come from and go to; digests and open versions shared by their readers |
+//! | [`offload`] | where work that blocks is done |
 //! | [`stream`] | the small traits between the pump and the network |
-//! | [`transport`] | QUIC end points, TLS identity and pins, every quinn number with its reason |
 //! | [`observe`] | events of a transfer, for progress, metrics and logs |
 //!
 //! This crate is a library in the strict sense: it prints nothing, parses no command line and never exits.
@@ -22,7 +22,7 @@ pub mod body;
 pub mod framing;
 pub mod model;
 pub mod observe;
+pub mod offload;
 pub mod store;
 pub mod stream;
-pub mod transport;
 pub mod wire;

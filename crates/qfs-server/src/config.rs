@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use qfs_core::transport::{Roots, ServerTuning};
+use qfs_transport::{Roots, ServerTuning};
 
 use crate::access::Gate;
 use crate::digest_file::DigestFile;
@@ -16,7 +16,7 @@ pub struct ServerConfig {
     pub address: SocketAddr,
     /// Who vouches for clients; None: everybody may read.
     pub clients: Option<Roots>,
-    /// End points on that port, 1 to [`qfs_core::transport::MAX_ENDPOINTS`]; each beyond the first is a thread of its own.
+    /// End points on that port, 1 to [`qfs_transport::MAX_ENDPOINTS`]; each beyond the first is a thread of its own.
     pub endpoints: usize,
     /// What a connection may cost QUIC.
     pub tuning: ServerTuning,

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use qfs_core::model::escape_untrusted;
 use qfs_core::store::Store;
-use qfs_core::transport::{Connection, Incoming, Listener, QuicRequestReader, QuicSink};
 use qfs_core::wire::StatusCode;
+use qfs_transport::{Connection, Incoming, Listener, QuicRequestReader, QuicSink};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tracing::{debug, error};

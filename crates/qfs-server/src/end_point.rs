@@ -4,8 +4,8 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use qfs_core::store::Store;
-use qfs_core::transport::{BoundEndpoint, Incoming, Listener, TransportError};
 use qfs_core::wire::StatusCode;
+use qfs_transport::{BoundEndpoint, Incoming, Listener, TransportError};
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;

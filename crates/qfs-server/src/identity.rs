@@ -1,6 +1,6 @@
 //! The server's identity on disk: `server.key` and `server.crt` in one directory, made once and kept.
 //!
-//! Knows files and their modes; what is in them is `qfs_core::transport`'s affair. `next` owns the pair that comes after it.
+//! Knows files and their modes; what is in them is `qfs_transport`'s affair. `next` owns the pair that comes after it.
 
 #![expect(
     clippy::disallowed_methods,
@@ -16,7 +16,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use qfs_core::model::Fingerprint;
-use qfs_core::transport::{Identity, IdentityError, IdentityPem};
+use qfs_transport::{Identity, IdentityError, IdentityPem};
 use rustix::fs::{FlockOperation, RenameFlags, flock, renameat_with};
 
 pub use next::{Keys, NEXT_CERTIFICATE_FILE, NEXT_KEY_FILE};

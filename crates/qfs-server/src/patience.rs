@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use qfs_core::body::Budget;
-use qfs_core::transport::Connection;
+use qfs_transport::Connection;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 /// How far a client has come.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use qfs_core::body::Budget;
 use qfs_core::model::Fingerprint;
 use qfs_core::store::{DigestCache, Store, Versions};
-use qfs_core::transport::{Identity, Listener, SocketBuffers, TransportError};
+use qfs_transport::{Identity, Listener, SocketBuffers, TransportError};
 use tokio::sync::{Semaphore, watch};
 use tracing::{error, warn};
 
@@ -111,7 +111,7 @@ impl<S: Store> Server<S> {
             Listener::bind_several(config.address, identity, clients, &config.tuning, config.endpoints)?;
         let limits = config.limits;
         let shared = Arc::new(Shared {
-            versions: Arc::new(Versions::new(store, Arc::new(DigestCache::default()))),
+            versions: Arc::new(Versions::new(store, Arc::new(DigestCache::default()), qfs_store::blocking_threads())),
             gate: Arc::new(config.gate),
             admission: Arc::new(Admission::new(limits)),
             limits,

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use qfs_core::model::{ByteRange, Digest};
 use qfs_core::stream::{ByteSink, Lost};
-use qfs_core::transport::{ClientEndpoint, ClientTuning, ConnectError, Trust};
 use qfs_core::wire::{DownloadRequest, StatusCode, frame};
+use qfs_transport::{ClientEndpoint, ClientTuning, ConnectError, Trust};
 use support::{Failed, PATIENCE, Rig, Tree, finish, head, narrow, noise, refusal, soon};
 
 const LIST: &[u8] = br#"{"command":"get_files_list"}"#;

@@ -11,8 +11,8 @@ mod support;
 use std::os::unix::fs::MetadataExt;
 
 use bytes::Bytes;
-use qfs_core::transport::ClientTuning;
 use qfs_core::wire::{DownloadRequest, StatusCode, frame};
+use qfs_transport::ClientTuning;
 use serde_json::Value;
 use support::program::Home;
 

@@ -13,8 +13,8 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::process::Output;
 
 use qfs_core::model::{Fingerprint, Token};
-use qfs_core::transport::{ClientTuning, IdentityPem};
 use qfs_core::wire::{IdentityHead, IdentityRequest, Request, StatusCode, decode_response};
+use qfs_transport::{ClientTuning, IdentityPem};
 use support::program::{Home, Running};
 use support::soon;
 

@@ -16,8 +16,8 @@ use std::time::Instant;
 
 use qfs_core::body::Answer;
 use qfs_core::model::Digest;
-use qfs_core::transport::{ClientEndpoint, ClientTuning, Connection, QuicSource, Trust};
 use qfs_core::wire::{DownloadRequest, Request};
+use qfs_transport::{ClientEndpoint, ClientTuning, Connection, QuicSource, Trust};
 use support::{Client, PATIENCE, Tree, head, noise};
 
 struct Program {

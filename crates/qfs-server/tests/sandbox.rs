@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use qfs_core::model::Digest;
-use qfs_core::transport::ClientTuning;
 use qfs_core::wire::StatusCode;
+use qfs_transport::ClientTuning;
 use support::noise;
 use support::program::{Home, Running};
 

@@ -11,12 +11,12 @@ mod support;
 use qfs_core::body::Answer;
 use qfs_core::model::Token;
 use qfs_core::stream::{Lost, StreamError};
-use qfs_core::transport::QuicSource;
 use qfs_core::wire::{
     DownloadHead, DownloadManyRequest, DownloadRequest, ListRequest, Request, StatusCode, take_record,
 };
 use qfs_server::Gate;
 use qfs_server::tokens::{Issue, Record, Scope, TokenFile};
+use qfs_transport::QuicSource;
 use support::{Client, Failed, Rig, Tree, finish, head, narrow, noise, refusal, soon};
 
 /// A server with tokens, and their file.

@@ -353,7 +353,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use std::time::Instant;
 
-    use qfs_core::store::mem::MemStore;
+    use qfs_store::mem::MemStore;
 
     use super::*;
 

@@ -11,8 +11,8 @@ use bytes::Bytes;
 use qfs_core::framing::read_frame;
 use qfs_core::model::Fingerprint;
 use qfs_core::stream::ByteSink as _;
-use qfs_core::transport::{Connection, Identity, IdentityPem, Listener, QuicRequestReader, QuicSink, ServerTuning};
 use qfs_core::wire::{Request, StatusCode};
+use qfs_transport::{Connection, Identity, IdentityPem, Listener, QuicRequestReader, QuicSink, ServerTuning};
 use tokio::sync::oneshot;
 
 /// One step of an answer. An answer whose steps end without an end is reset with `cancelled`.

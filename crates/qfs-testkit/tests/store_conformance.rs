@@ -5,8 +5,8 @@
 use std::fs;
 
 use qfs_core::model::RemotePath;
-use qfs_core::store::local::LocalStore;
-use qfs_core::store::mem::MemStore;
+use qfs_store::local::LocalStore;
+use qfs_store::mem::MemStore;
 use qfs_testkit::conformance::Subject;
 use qfs_testkit::fault_store::FaultStore;
 use tempfile::TempDir;

@@ -10,9 +10,9 @@ use std::time::Duration;
 use clap::builder::{FalseyValueParser, PossibleValuesParser, TypedValueParser as _};
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 use qfs_client::config::{DEFAULT_PARALLEL, MAX_CONNECTIONS, MAX_PARALLEL, ServerAddress};
-use qfs_client::known_servers::parse_address;
+use qfs_client::trust::known_servers::parse_address;
 use qfs_core::model::{DEFAULT_PORT, Fingerprint, Ticket};
-use qfs_core::transport::congestion::Congestion;
+use qfs_transport::Congestion;
 
 const EXAMPLES: &str = "\
 Examples:

@@ -4,9 +4,9 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use qfs_client::known_servers::{Keeper, KnownServers, Newcomers};
 use qfs_client::session::Session;
 use qfs_client::trust::TrustStore;
+use qfs_client::trust::known_servers::{Keeper, KnownServers, Newcomers};
 use qfs_core::observe::Observer;
 
 use super::input;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use qfs_client::error::FailureClass;
-use qfs_client::outcome::RunOutcome;
+use qfs_client::transfer::outcome::RunOutcome;
 
 /// How the program ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

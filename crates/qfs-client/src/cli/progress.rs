@@ -11,7 +11,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
-use qfs_client::outcome::{FileOutcome, Status};
+use qfs_client::transfer::outcome::{FileOutcome, Status};
 use qfs_core::model::escape_untrusted;
 use qfs_core::observe::{Event, FileId, Observer};
 

@@ -9,9 +9,9 @@ use clap::builder::Resettable;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _};
 use qfs_client::config::{ConnectConfig, FetchConfig, ServerAddress, Vouching};
-use qfs_client::known_servers::{KnownServers, store_path};
+use qfs_client::trust::known_servers::{KnownServers, store_path};
 use qfs_core::model::{Fingerprint, Ticket, Token};
-use qfs_core::transport::{ClientTuning, Identity};
+use qfs_transport::{ClientTuning, Identity};
 
 use super::args::{Args, Command, Fsync, Options, Tls, TrustCommand};
 use super::exit::Exit;

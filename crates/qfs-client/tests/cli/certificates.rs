@@ -4,10 +4,10 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use qfs_core::transport::Identity;
 use qfs_testkit::binaries::{server_bin, without_settings};
 use qfs_testkit::certificates::{Authority, Pem, Subject, self_signed};
 use qfs_testkit::impostor::Impostor;
+use qfs_transport::Identity;
 
 use crate::support::{Done, Lab, run};
 

@@ -5,8 +5,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use bytes::Bytes;
 use qfs_core::model::{ByteRange, Digest};
 use qfs_core::stream::ByteSink as _;
-use qfs_core::transport::{Connection, Identity, IdentityPem, Listener, ServerTuning};
 use qfs_core::wire::{DownloadHead, RemoteError, StatusCode, Trailer, encode};
+use qfs_transport::{Connection, Identity, IdentityPem, Listener, ServerTuning};
 
 /// How it answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

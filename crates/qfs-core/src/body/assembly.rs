@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{Stage, Stages};
 use crate::model::{Digest, Hasher};
+use crate::offload::Threads;
 use crate::store::{StagedObject, StoreError};
 use crate::stream::Chunk;
 
@@ -22,6 +23,7 @@ pub struct Assembly {
     size: u64,
     progress: Mutex<Progress>,
     stages: Arc<Stages>,
+    threads: Threads,
 }
 
 struct Progress {
@@ -39,7 +41,7 @@ impl Assembly {
     ///
     /// # Errors
     /// What reading back failed with, unless the bytes are not there: then it starts anew.
-    pub fn new(stage: Arc<dyn StagedObject>, size: u64) -> Result<Self, StoreError> {
+    pub fn new(stage: Arc<dyn StagedObject>, size: u64, threads: Threads) -> Result<Self, StoreError> {
         let recorded = stage.recorded_frontier().min(size);
         let mut progress = Progress { hasher: Hasher::new(), frontier: 0, beyond: BTreeMap::new(), recorded };
         match hash_stored(&*stage, &mut progress, recorded) {
@@ -50,7 +52,7 @@ impl Assembly {
             }
             Err(error) => return Err(error),
         }
-        Ok(Self { stage, size, progress: Mutex::new(progress), stages: Arc::default() })
+        Ok(Self { stage, size, progress: Mutex::new(progress), stages: Arc::default(), threads })
     }
 
     /// Counts in `stages` what its pumps wait for, and its writing and hashing.
@@ -62,6 +64,11 @@ impl Assembly {
     /// Where it counts.
     pub(super) fn stages(&self) -> &Stages {
         &self.stages
+    }
+
+    /// Where its pump has it write.
+    pub(super) fn threads(&self) -> &Threads {
+        &self.threads
     }
 
     /// Writes pieces of the file. Their offsets count from the file's start; no byte was written before.

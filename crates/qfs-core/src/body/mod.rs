@@ -1,6 +1,6 @@
 //! The pump: store → stream on the server, stream → stage on the client. The one place where bytes in flight are hashed.
 //!
-//! Disks and hashing run on tokio's blocking threads, the network on the thread that polls; between them stand bounded
+//! Disks and hashing run on [`Threads`](crate::offload::Threads), the network on the thread that polls; between them stand bounded
 //! buffers, so that memory does not depend on the size of a file. Works on the traits of [`crate::stream`] and
 //! [`crate::store`]: no network, no messages.
 
@@ -17,16 +17,3 @@ pub use budget::{Budget, Reservation, Share};
 pub use receive::{FLUSH_BUDGET_BYTES, collect, flush_bytes, pump};
 pub use send::{Opened, SMALL_BODY_BYTES, SendError, open, send, send_within};
 pub use stages::{Stage, StageTimes, Stages};
-
-/// Runs `work` where blocking is allowed; a panic there becomes an error here instead of spreading.
-///
-/// # Errors
-/// [`crate::store::StoreError::Io`] when `work` panicked or the runtime is shutting down.
-pub async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, crate::store::StoreError> + Send + 'static,
-) -> Result<T, crate::store::StoreError> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(e) => Err(crate::store::StoreError::Io(std::io::Error::other(e))),
-    }
-}

@@ -6,10 +6,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use tokio::task::JoinHandle;
-
 use super::stages::Waits;
 use super::{Assembly, BodyChunks, ReceiveError, Stage};
+use crate::offload::Offloaded;
 use crate::store::StoreError;
 use crate::stream::{Chunk, ChunkSource};
 
@@ -72,7 +71,7 @@ struct Pump<'a> {
     gathered: Vec<Chunk>,
     waiting: usize,
     /// Oldest first; at most [`WRITES`].
-    writing: VecDeque<JoinHandle<Result<(), StoreError>>>,
+    writing: VecDeque<Offloaded<()>>,
     waits: Waits,
 }
 
@@ -122,7 +121,7 @@ impl Pump<'_> {
             match Pin::new(oldest).poll(cx) {
                 Poll::Ready(joined) => {
                     self.writing.pop_front();
-                    if let Err(error) = flatten(joined) {
+                    if let Err(error) = joined {
                         return Poll::Ready(Err(error));
                     }
                 }
@@ -137,7 +136,8 @@ impl Pump<'_> {
         let pieces = std::mem::take(&mut self.gathered);
         self.waiting = 0;
         let assembly = Arc::clone(self.assembly);
-        self.writing.push_back(tokio::task::spawn_blocking(move || assembly.write(pieces)));
+        let written = self.assembly.threads().run(move || assembly.write(pieces));
+        self.writing.push_back(written);
     }
 
     /// Waits until everything gathered is written; the first error is told when no write is under way any more.
@@ -148,13 +148,9 @@ impl Pump<'_> {
         let mut result = Ok(());
         self.waits.stand(Stage::Store);
         for writing in self.writing {
-            result = result.and(flatten(writing.await));
+            result = result.and(writing.await);
         }
         self.waits.end(self.assembly.stages());
         result
     }
-}
-
-fn flatten(joined: Result<Result<(), StoreError>, tokio::task::JoinError>) -> Result<(), StoreError> {
-    joined.unwrap_or_else(|e| Err(StoreError::Io(std::io::Error::other(e))))
 }

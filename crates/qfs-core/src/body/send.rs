@@ -3,13 +3,12 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use tokio::task::JoinHandle;
-
-use super::{Reservation, Share, blocking};
+use super::{Reservation, Share};
 use crate::model::{Digest, RemotePath};
+use crate::offload::Offloaded;
 use crate::store::{BLOCK_BYTES, Store, StoreError, Version, Versions};
 use crate::stream::{ByteSink, StreamError};
+use bytes::Bytes;
 
 /// A body up to this many bytes is read, hashed and checked in the same step that opens its file.
 pub const SMALL_BODY_BYTES: u64 = BLOCK_BYTES;
@@ -42,27 +41,29 @@ impl Opened {
     }
 }
 
-/// Opens `path`, on a blocking thread.
+/// Opens `path`, on a thread for blocking work.
 ///
 /// # Errors
 /// As [`Store::open`].
 pub async fn open<S: Store>(versions: &Arc<Versions<S>>, path: RemotePath) -> Result<Opened, StoreError> {
+    let threads = versions.threads().clone();
     let versions = Arc::clone(versions);
-    blocking(move || {
-        let version = versions.open(&path)?;
-        let content = match version.meta().size {
-            size if size > SMALL_BODY_BYTES => None,
-            0 => Some(Bytes::new()),
-            _ => Some(version.block(0)?),
-        };
-        if content.is_some() {
-            // Also hashes an empty file, which has no block that would.
-            version.digest()?;
-            version.ensure_unchanged()?;
-        }
-        Ok(Opened { version: Arc::new(version), content })
-    })
-    .await
+    threads
+        .run(move || {
+            let version = versions.open(&path)?;
+            let content = match version.meta().size {
+                size if size > SMALL_BODY_BYTES => None,
+                0 => Some(Bytes::new()),
+                _ => Some(version.block(0)?),
+            };
+            if content.is_some() {
+                // Also hashes an empty file, which has no block that would.
+                version.digest()?;
+                version.ensure_unchanged()?;
+            }
+            Ok(Opened { version: Arc::new(version), content })
+        })
+        .await
 }
 
 /// Sends bytes `range` of `version`, the next block always being read while one is sent, then makes sure that all of it is of
@@ -98,7 +99,7 @@ pub async fn send_within<K: ByteSink>(
             // Waits for room only while it holds nothing itself.
             None => read_ahead(version, index, share.reserve(BLOCK_BYTES as usize).await),
         };
-        let block = reading.await.map_err(|e| StoreError::Io(std::io::Error::other(e)))??;
+        let block = reading.await?;
         let block_start = index * BLOCK_BYTES;
         let end = range.end.min(block_start + block.len() as u64);
         if (index + 1) * BLOCK_BYTES < range.end {
@@ -109,12 +110,14 @@ pub async fn send_within<K: ByteSink>(
         sink.send(block.slice(part)).await?;
         position = end;
     }
+    let threads = version.threads().clone();
     let version = Arc::clone(version);
-    blocking(move || version.ensure_unchanged()).await?;
+    threads.run(move || version.ensure_unchanged()).await?;
     Ok(())
 }
 
-fn read_ahead(version: &Arc<Version>, index: u64, room: Reservation) -> JoinHandle<Result<Bytes, StoreError>> {
+fn read_ahead(version: &Arc<Version>, index: u64, room: Reservation) -> Offloaded<Bytes> {
+    let threads = version.threads().clone();
     let version = Arc::clone(version);
-    tokio::task::spawn_blocking(move || Ok(room.attach(version.block(index)?)))
+    threads.run(move || Ok(room.attach(version.block(index)?)))
 }

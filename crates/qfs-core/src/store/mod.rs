@@ -1,6 +1,6 @@
 //! Where objects come from and where they go.
 //!
-//! The server reads through [`Store`], the client writes through [`WriteStore`]; [`local`] is both, on a directory.
+//! This is the contract; `qfs-store` implements it. The server reads through [`Store`], the client writes through [`WriteStore`].
 //! All methods **block**: the pump (`body`) decides which thread waits. Implementations never see the wire.
 
 use std::fmt;
@@ -14,8 +14,6 @@ use jiff::Timestamp;
 use crate::model::{ETag, RemotePath};
 
 mod digest_cache;
-pub mod local;
-pub mod mem;
 mod versions;
 
 pub use digest_cache::DigestCache;

@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use super::{DigestCache, Object, ObjectMeta, Store, StoreError, Visit};
 use crate::model::{Digest, ETag, RemotePath};
+use crate::offload::Threads;
 
 mod shared;
 
@@ -24,18 +25,25 @@ pub struct Versions<S> {
     open: Mutex<HashMap<ETag, Weak<Shared>>>,
     /// Blocks kept by all of them.
     kept: Arc<AtomicUsize>,
+    threads: Threads,
 }
 
 impl<S: Store> Versions<S> {
-    /// Shares the versions of `store`; `digests` may be filled from an earlier run.
-    pub fn new(store: S, digests: Arc<DigestCache>) -> Self {
-        Self { store, digests, open: Mutex::default(), kept: Arc::default() }
+    /// Shares the versions of `store`, which are read and hashed on `threads`; `digests` may be filled from an earlier run.
+    pub fn new(store: S, digests: Arc<DigestCache>, threads: Threads) -> Self {
+        Self { store, digests, open: Mutex::default(), kept: Arc::default(), threads }
     }
 
     /// The digests remembered.
     #[must_use]
     pub fn digests(&self) -> &Arc<DigestCache> {
         &self.digests
+    }
+
+    /// Where its versions are read and hashed.
+    #[must_use]
+    pub fn threads(&self) -> &Threads {
+        &self.threads
     }
 
     /// Opens `path`. Blocks.
@@ -47,11 +55,11 @@ impl<S: Store> Versions<S> {
         let meta = object.meta();
         // A file of one block is read in one go: there is nothing to share, and small files are many.
         if meta.size <= BLOCK_BYTES {
-            return Ok(Version::new(Arc::new(Shared::new(object, &self.digests, &self.kept))));
+            return Ok(Version::new(Arc::new(Shared::new(object, &self.digests, &self.kept)), self.threads.clone()));
         }
         let mut open = lock(&self.open);
         if let Some(shared) = open.get(&meta.etag).and_then(Weak::upgrade) {
-            return Ok(Version::new(shared));
+            return Ok(Version::new(shared, self.threads.clone()));
         }
         // Swept when it has doubled, so that forgotten entries never outnumber live ones for long.
         if open.len() == open.capacity() {
@@ -60,7 +68,7 @@ impl<S: Store> Versions<S> {
         let etag = meta.etag.clone();
         let shared = Arc::new(Shared::new(object, &self.digests, &self.kept));
         open.insert(etag, Arc::downgrade(&shared));
-        Ok(Version::new(shared))
+        Ok(Version::new(shared, self.threads.clone()))
     }
 
     /// The whole of `path` with its digest, in one go, if it has no more than `limit` bytes; None when it has more. Blocks.
@@ -111,12 +119,19 @@ pub struct Whole {
 /// One reader's hold on an open version.
 pub struct Version {
     shared: Arc<Shared>,
+    threads: Threads,
 }
 
 impl Version {
-    fn new(shared: Arc<Shared>) -> Self {
+    fn new(shared: Arc<Shared>, threads: Threads) -> Self {
         shared.readers.fetch_add(1, Ordering::Relaxed);
-        Self { shared }
+        Self { shared, threads }
+    }
+
+    /// Where it is read and hashed.
+    #[must_use]
+    pub fn threads(&self) -> &Threads {
+        &self.threads
     }
 
     /// The version's metadata.
@@ -193,6 +208,15 @@ mod tests {
         }
     }
 
+    /// Every call of these tests blocks.
+    struct Unused;
+
+    impl crate::offload::Offload for Unused {
+        fn run(&self, _: Box<dyn FnOnce() + Send>) {
+            unreachable!("nothing here is asynchronous")
+        }
+    }
+
     /// Holds one object under every name.
     struct One(Arc<Counted>);
 
@@ -215,7 +239,7 @@ mod tests {
             unsettled: false,
         };
         let object = Arc::new(Counted { content, meta, reads: AtomicU64::new(0), changed: false.into() });
-        let versions = Versions::new(One(Arc::clone(&object)), Arc::default());
+        let versions = Versions::new(One(Arc::clone(&object)), Arc::default(), Threads::new(Unused));
         (versions, object, RemotePath::parse("x").unwrap())
     }
 

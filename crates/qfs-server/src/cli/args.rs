@@ -7,9 +7,9 @@ use std::time::Duration;
 use clap::builder::{FalseyValueParser, PossibleValuesParser};
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 use qfs_core::model::DEFAULT_PORT;
-use qfs_core::transport::MAX_ENDPOINTS;
-use qfs_core::transport::congestion::Congestion;
 use qfs_server::tokens::TokenId;
+use qfs_transport::Congestion;
+use qfs_transport::MAX_ENDPOINTS;
 
 use super::expiry::Expiry;
 

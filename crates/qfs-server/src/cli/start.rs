@@ -5,10 +5,10 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use qfs_core::store::local::{Hidden, LocalStore};
-use qfs_core::transport::{Identity, IdentityFileError, Roots, ServerTuning, TransportError};
 use qfs_server::tokens::TokenFile;
 use qfs_server::{Deadlines, DigestFile, Gate, IdentityDir, IdentityDirError, Limits, Server, ServerConfig};
+use qfs_store::local::{Hidden, LocalStore};
+use qfs_transport::{Identity, IdentityFileError, Roots, ServerTuning, TransportError};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tracing::warn;
 

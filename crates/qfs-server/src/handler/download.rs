@@ -114,7 +114,7 @@ async fn digest<S: Store, K: ByteSink>(
     let pass = async {
         let _permit = lane.acquire().await.map_err(|_| HandlerError::ShuttingDown)?;
         let version = Arc::clone(version);
-        Ok(body::blocking(move || version.digest()).await?)
+        Ok(qfs_store::blocking(move || version.digest()).await?)
     };
     tokio::select! {
         biased;

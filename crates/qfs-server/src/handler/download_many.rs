@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use qfs_core::body::{Reservation, Share, blocking};
+use qfs_core::body::{Reservation, Share};
 use qfs_core::model::RemotePath;
 use qfs_core::store::{BLOCK_BYTES, Store, StoreError};
 use qfs_core::stream::ByteSink;
@@ -14,6 +14,7 @@ use qfs_core::wire::{
     DownloadManyRequest, EncodeError, FileRecord, MAX_SMALL_FILE_BYTES, ManyHead, RemoteError, StatusCode, encode,
     put_record, put_refusal,
 };
+use qfs_store::blocking;
 use tokio::sync::Semaphore;
 
 use crate::access::View;

@@ -1,9 +1,9 @@
 //! `get_identity` (PROTOCOL §4.4): the key of this server, and the one that it will have next.
 
-use qfs_core::body::blocking;
 use qfs_core::model::Fingerprint;
 use qfs_core::stream::ByteSink;
 use qfs_core::wire::{IdentityHead, StatusCode, encode};
+use qfs_store::blocking;
 
 use crate::error::HandlerError;
 use crate::identity::IdentityDir;

@@ -10,7 +10,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 
 use qfs_core::model::Fingerprint;
-use qfs_core::transport::{Identity, IdentityError, IdentityPem};
+use qfs_transport::{Identity, IdentityError, IdentityPem};
 use rustix::fs::renameat;
 
 use super::{CERTIFICATE_FILE, IdentityDir, IdentityDirError, KEY_FILE, io_error, read_all};

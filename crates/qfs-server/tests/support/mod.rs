@@ -11,16 +11,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use qfs_core::body::{Answer, ReceiveError, collect};
 use qfs_core::model::Digest;
-use qfs_core::store::local::LocalStore;
 use qfs_core::stream::{ByteSink, StreamError};
-use qfs_core::transport::{
-    ClientEndpoint, ClientTuning, Connection, Identity, IdentityPem, QuicSink, QuicSource, Trust,
-};
 use qfs_core::wire::{
     DownloadHead, DownloadRequest, ListHead, ListPage, RemoteError, Request, StatusCode, Trailer, decode_error,
     decode_response, frame,
 };
 use qfs_server::{Drained, ServeError, Server, ServerConfig};
+use qfs_store::local::LocalStore;
+use qfs_transport::{ClientEndpoint, ClientTuning, Connection, Identity, IdentityPem, QuicSink, QuicSource, Trust};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 

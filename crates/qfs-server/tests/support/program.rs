@@ -7,7 +7,7 @@ use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
 
 use qfs_core::model::Fingerprint;
-use qfs_core::transport::{ClientEndpoint, ClientTuning, Trust};
+use qfs_transport::{ClientEndpoint, ClientTuning, Trust};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::{Client, PATIENCE, Tree, soon};

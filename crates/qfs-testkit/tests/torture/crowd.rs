@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use qfs_core::body::{Answer, collect};
 use qfs_core::model::Digest;
 use qfs_core::stream::ByteSink as _;
-use qfs_core::transport::{ClientEndpoint, ClientTuning, Connection, QuicSource, Trust};
 use qfs_core::wire::{
     DownloadHead, DownloadRequest, ListHead, ListPage, ListRequest, Request, StatusCode, Trailer, decode_response,
 };
+use qfs_transport::{ClientEndpoint, ClientTuning, Connection, QuicSource, Trust};
 use tokio::sync::Semaphore;
 
 use crate::lab::{Lab, WATCHDOG, noise};

@@ -6,9 +6,9 @@ use std::process::Command;
 use qfs_core::body::{Answer, collect};
 use qfs_core::model::Digest;
 use qfs_core::stream::Lost;
-use qfs_core::transport::{ClientEndpoint, ClientTuning, ConnectError, Connection, QuicSource, Trust};
 use qfs_core::wire::{DownloadHead, DownloadRequest, Request, StatusCode, decode_response};
 use qfs_testkit::binaries::{server_bin, without_settings};
+use qfs_transport::{ClientEndpoint, ClientTuning, ConnectError, Connection, QuicSource, Trust};
 
 use crate::lab::{Lab, WATCHDOG, finish, noise, run, slow_link, wait_for_bytes, wait_until};
 use crate::tally::{Tally, count, seed};

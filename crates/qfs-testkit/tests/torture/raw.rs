@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use qfs_core::body::{Answer, collect};
 use qfs_core::framing::read_frame;
 use qfs_core::model::Digest;
-use qfs_core::transport::{ClientEndpoint, ClientTuning, Trust};
 use qfs_core::wire::{
     ALPN, DownloadHead, DownloadRequest, Request, StatusCode, Trailer, decode_error, decode_response, frame,
 };
+use qfs_transport::{ClientEndpoint, ClientTuning, Trust};
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{ClientConfig, Connecting, Connection, Endpoint, RecvStream, SendStream, TransportConfig};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -149,7 +149,7 @@ pub(crate) async fn honest(server: SocketAddr, name: &str) -> Digest {
 }
 
 /// All of `name`, compared with the digest behind it.
-pub(crate) async fn fetch(connection: &qfs_core::transport::Connection, name: &str) -> Digest {
+pub(crate) async fn fetch(connection: &qfs_transport::Connection, name: &str) -> Digest {
     let (sink, source) = connection.open_stream().await.unwrap();
     sink.send_request(download(name).into()).await.unwrap();
     let mut answer = Answer::new(source);

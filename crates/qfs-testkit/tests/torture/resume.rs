@@ -9,8 +9,8 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
 use qfs_core::body::flush_bytes;
 use qfs_core::model::{ETag, RemotePath};
-use qfs_core::store::local::LocalStore;
 use qfs_core::store::{StageSpec, Store as _, WriteStore as _};
+use qfs_store::local::LocalStore;
 
 use crate::lab::{Lab, noise};
 use crate::tally::{Tally, count, seed};

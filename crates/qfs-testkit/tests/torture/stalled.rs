@@ -7,8 +7,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use qfs_core::body::Answer;
-use qfs_core::transport::{ClientEndpoint, ClientTuning, QuicSource};
 use qfs_core::wire::{DownloadRequest, Request, StatusCode};
+use qfs_transport::{ClientEndpoint, ClientTuning, QuicSource};
 use tokio::sync::Semaphore;
 
 use crate::crowd::{Client, HANDSHAKES, memory, runtime};

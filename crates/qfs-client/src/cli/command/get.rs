@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use qfs_client::bottleneck::bottleneck;
 use qfs_client::error::FailureClass;
-use qfs_client::outcome::{FileOutcome, RunOutcome};
-use qfs_client::scheduler;
-use qfs_client::selection::Selection;
-use qfs_core::store::local::LocalStore;
+use qfs_client::insight::bottleneck::bottleneck;
+use qfs_client::plan::selection::Selection;
+use qfs_client::transfer::outcome::{FileOutcome, RunOutcome};
+use qfs_client::transfer::scheduler;
+use qfs_store::local::LocalStore;
 
 use super::list::parse;
 use crate::cli::args::GetArgs;

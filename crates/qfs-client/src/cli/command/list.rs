@@ -3,8 +3,8 @@
 use std::ops::ControlFlow;
 
 use qfs_client::error::FailureClass;
-use qfs_client::exchange;
-use qfs_client::selection::Selection;
+use qfs_client::plan::selection::Selection;
+use qfs_client::session::exchange;
 use qfs_core::model::{EntryMeta, RemotePath};
 
 use crate::cli::connection::Context;

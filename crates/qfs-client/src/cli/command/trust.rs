@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use qfs_client::config::{ServerAddress, Vouching};
-use qfs_client::known_servers::{Change, KnownServersError, Record};
+use qfs_client::trust::known_servers::{Change, KnownServersError, Record};
 use qfs_client::trust::{Known, TrustError, TrustStore};
 use qfs_core::model::{Fingerprint, Ticket};
 

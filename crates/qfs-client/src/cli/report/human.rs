@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use qfs_client::bottleneck::Verdict;
 use qfs_client::error::Failure;
-use qfs_client::outcome::{FileOutcome, RunOutcome, Status};
+use qfs_client::insight::bottleneck::Verdict;
+use qfs_client::transfer::outcome::{FileOutcome, RunOutcome, Status};
 use qfs_core::model::{EntryMeta, RemotePath};
 
 use super::problem::{Problem, of_file};
@@ -121,7 +121,7 @@ pub(crate) fn per_second(bytes: u64, elapsed: Duration) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use qfs_client::bottleneck::Limit;
+    use qfs_client::insight::bottleneck::Limit;
     use qfs_core::model::Digest;
 
     use super::*;

@@ -4,8 +4,8 @@
 use std::io;
 use std::path::Path;
 
-use qfs_client::bottleneck::{Verdict, bottleneck};
-use qfs_client::outcome::{FileOutcome, RunOutcome, Status};
+use qfs_client::insight::bottleneck::{Verdict, bottleneck};
+use qfs_client::transfer::outcome::{FileOutcome, RunOutcome, Status};
 use qfs_core::model::{Digest, EntryMeta, RemotePath};
 use serde::Serialize;
 use serde_json::ser::{Formatter, Serializer};
@@ -167,8 +167,8 @@ mod tests {
     use std::time::Duration;
 
     use proptest::prelude::*;
-    use qfs_client::bottleneck::Measurements;
     use qfs_client::error::Failure;
+    use qfs_client::insight::bottleneck::Measurements;
     use serde_json::{Value, json};
 
     use super::*;

@@ -3,12 +3,12 @@
 use std::fmt;
 
 use qfs_client::error::{Failure, FailureClass, SessionError};
-use qfs_client::known_servers::KnownServersError;
 use qfs_client::trust::TrustError;
+use qfs_client::trust::known_servers::KnownServersError;
 use qfs_core::model::escape_untrusted;
 use qfs_core::stream::Lost;
-use qfs_core::transport::{CertificateFault, ConnectError};
 use qfs_core::wire::StatusCode;
+use qfs_transport::{CertificateFault, ConnectError};
 
 use crate::cli::exit::Exit;
 use crate::cli::sanitize::inert;

@@ -13,8 +13,8 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use jiff::Timestamp;
 use qfs_core::model::RemotePath;
-use qfs_core::store::local::{Hidden, LocalStore};
 use qfs_core::store::{CommitSpec, StageSpec, Store as _, StoreError, WriteStore as _};
+use qfs_store::local::{Hidden, LocalStore};
 use rustix::fs::{CWD, Mode, mknodat};
 use tempfile::TempDir;
 

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
-use qfs_core::store::local::LocalStore;
 use qfs_core::wire::StatusCode;
+use qfs_store::local::LocalStore;
 use quinn::Connection;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 

@@ -1,0 +1,8 @@
+//! What is to be done, decided from what is known. Everything here is pure: no file and no network is touched.
+
+mod decide;
+pub(crate) mod nesting;
+pub mod selection;
+pub(crate) mod stripes;
+
+pub use decide::{RemoteMeta, Step, next_step, on_difference};

@@ -1,0 +1,145 @@
+//! One stream: a request and its answer.
+
+use std::ops::ControlFlow;
+
+use qfs_core::body::{Answer, ReceiveError};
+use qfs_core::framing::FrameError;
+use qfs_core::model::{EntryMeta, RemotePath};
+use qfs_core::wire::{
+    DownloadHead, DownloadManyRequest, DownloadRequest, IdentityHead, IdentityRequest, ListHead, ListPage, ListRequest,
+    MAX_LIST_ENTRIES, ManyHead, Request, decode_response,
+};
+
+use super::handle::{Lease, Session};
+use super::patience::Patience;
+use super::tries::Tries;
+use crate::error::{AttemptError, Failure};
+use crate::trust::Known;
+
+/// Sends `request` on a stream of its own, with the token: there is no session, and so no lease, before the key is trusted.
+pub(crate) async fn ask(session: &Session, lease: &Lease, request: &Request) -> Result<Answer<Patience>, AttemptError> {
+    let frame = request.encode_with(session.token()).map_err(|e| AttemptError::Protocol(e.to_string()))?;
+    let (sink, source) = lease.connection.open_stream().await?;
+    sink.send_request(frame).await?;
+    Ok(Answer::new(Patience::new(source, session)))
+}
+
+/// Asks for a file and reads the head of the answer.
+pub(crate) async fn download(
+    session: &Session,
+    lease: &Lease,
+    request: DownloadRequest,
+) -> Result<(DownloadHead, Answer<Patience>), AttemptError> {
+    let wanted = request.range;
+    let mut answer = ask(session, lease, &Request::Download(request)).await?;
+    let head: DownloadHead = decode_response(&answer.next_frame().await?)??;
+    // The server is a stranger: nothing below may rely on what it says before it was checked.
+    let served = head.range.within(head.size).ok();
+    let asked = match wanted {
+        Some(range) => range.within(head.size).ok(),
+        None => Some(0..head.size),
+    };
+    if served.is_none() || served != asked || head.size > MAX_FILE_BYTES {
+        return Err(AttemptError::Protocol("the head does not fit the request".to_owned()));
+    }
+    answer.source_mut().allow_digest(head.size);
+    Ok((head, answer))
+}
+
+/// Asks for many small files and reads the head of the answer; records and bodies follow.
+pub(crate) async fn download_many(
+    session: &Session,
+    lease: &Lease,
+    request: DownloadManyRequest,
+) -> Result<Answer<Patience>, AttemptError> {
+    let mut answer = ask(session, lease, &Request::DownloadMany(request)).await?;
+    let _: ManyHead = decode_response(&answer.next_frame().await?)??;
+    Ok(answer)
+}
+
+/// What the server announces on the connection in use (PROTOCOL §4.4).
+pub(crate) async fn announced(session: &Session) -> Result<Known, AttemptError> {
+    let lease = session.lease();
+    let key = lease.connection.peer_fingerprint();
+    let key = key.ok_or_else(|| AttemptError::Protocol("the server shows no key".to_owned()))?;
+    let mut answer = ask(session, &lease, &Request::GetIdentity(IdentityRequest {})).await?;
+    let head: IdentityHead = decode_response(&answer.next_frame().await?)??;
+    let next = head.announced(key)?;
+    match answer.next_frame().await {
+        Err(ReceiveError::Frame(FrameError::End)) => Ok(Known { key, next }),
+        Err(error) => Err(error.into()),
+        Ok(_) => Err(AttemptError::Protocol("something follows the answer".to_owned())),
+    }
+}
+
+/// Largest file that a client believes in, in bytes: what a file offset can hold (PROTOCOL §2.6).
+const MAX_FILE_BYTES: u64 = i64::MAX as u64;
+
+/// Lists the server's files: `on_page` is given the rows as they arrive, in ascending order, and breaks to end early. Returns
+/// how many rows there were.
+///
+/// A connection lost before the first row is made anew; later, rows already given out cannot be taken back, and the listing
+/// goes on behind the last of them.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn list(
+    session: &Session,
+    on_page: &mut dyn FnMut(Vec<(RemotePath, EntryMeta)>) -> ControlFlow<()>,
+) -> Result<u64, Failure> {
+    let mut listing = Listing { last: None, rows: 0, on_page };
+    let mut tries = Tries::new(session);
+    loop {
+        match listing.attempt(session, &tries.lease).await {
+            Ok(()) => return Ok(listing.rows),
+            Err(error) => tries.after(error).await?,
+        }
+    }
+}
+
+struct Listing<'a> {
+    last: Option<RemotePath>,
+    rows: u64,
+    on_page: &'a mut dyn FnMut(Vec<(RemotePath, EntryMeta)>) -> ControlFlow<()>,
+}
+
+impl Listing<'_> {
+    async fn attempt(&mut self, session: &Session, lease: &Lease) -> Result<(), AttemptError> {
+        let mut answer = ask(session, lease, &Request::GetFilesList(ListRequest {})).await?;
+        let _: ListHead = decode_response(&answer.next_frame().await?)??;
+        let mut previous = None;
+        let mut served = 0;
+        loop {
+            let payload = answer.next_frame().await?;
+            let mut page = ListPage::decode(&payload, previous.as_ref())?;
+            session.note_progress();
+            served += page.files.len() as u64;
+            if served > MAX_LIST_ENTRIES {
+                answer.stop();
+                return Err(AttemptError::Protocol("the listing does not end".to_owned()));
+            }
+            if let Some((name, _)) = page.files.last() {
+                previous = Some(name.clone());
+            }
+            let end = page.end;
+            // On a further attempt, rows given out before come again.
+            if let Some(last) = &self.last {
+                page.files.retain(|(name, _)| name > last);
+            }
+            self.rows += page.files.len() as u64;
+            if previous > self.last {
+                self.last.clone_from(&previous);
+            }
+            if (self.on_page)(page.files).is_break() {
+                answer.stop();
+                return Ok(());
+            }
+            if let Some(end) = end {
+                if end.count != served {
+                    return Err(AttemptError::Protocol("the listing is not whole".to_owned()));
+                }
+                return Ok(());
+            }
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! The connection, and making it anew when it is lost.
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use qfs_core::model::{Fingerprint, Token};
+use qfs_core::observe::{Event, Observer};
+use qfs_core::stream::Lost;
+use qfs_core::wire::StatusCode;
+use qfs_transport::{ConnectError, Connection, PathReport, SocketBuffers, Trust};
+
+use super::dial::{Link, connect};
+use super::renewal::Renewal;
+use crate::config::ConnectConfig;
+use crate::error::{Failure, FailureClass, SessionError};
+use crate::sync::lock;
+
+/// Wait before the first attempt to reconnect; doubles up to [`LONGEST_WAIT`].
+const FIRST_WAIT: Duration = Duration::from_millis(50);
+
+/// Longest wait between two attempts to reconnect.
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
+
+/// Longest single attempt to reconnect. A server that is back answers within a round trip; waiting long for an answer to a
+/// packet sent into a dead network only delays the next attempt.
+const RECONNECT_PATIENCE: Duration = Duration::from_secs(4);
+
+/// A connection to one server, kept alive across losses; cheap to clone.
+#[derive(Clone)]
+pub struct Session {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    config: ConnectConfig,
+    observer: Arc<dyn Observer>,
+    /// Whom further connections may meet.
+    whom: Whom,
+    live: Mutex<Live>,
+    /// Held by whoever reconnects; the others wait for it.
+    reconnecting: tokio::sync::Mutex<()>,
+    progress: Mutex<Instant>,
+    /// The progress behind which a reconnect was granted although the time was up; there is one for each.
+    granted: Mutex<Option<Instant>>,
+}
+
+/// Whom connections may meet.
+#[derive(Clone)]
+pub(super) enum Whom {
+    /// As it was said.
+    Told(Trust),
+    /// As it is on record.
+    Known(Arc<Renewal>),
+}
+
+#[derive(Clone)]
+struct Live {
+    link: Link,
+    /// Which connection this is, counted from 0.
+    generation: u64,
+}
+
+/// A connection to use, and to name when it turns out to be lost.
+#[derive(Clone)]
+pub struct Lease {
+    /// The connection.
+    pub connection: Connection,
+    generation: u64,
+}
+
+impl Session {
+    /// This session and further ones to the same server, `connections` in all. They must show the key this one has.
+    ///
+    /// # Errors
+    /// [`Failure`] when one of them cannot be made.
+    pub async fn widen(&self, connections: Option<NonZeroUsize>) -> Result<Vec<Self>, Failure> {
+        let mut sessions = vec![self.clone()];
+        while sessions.len() < connections.map_or(1, NonZeroUsize::get) {
+            let config = self.inner.config.clone();
+            let link = self.another(config.patience).await;
+            let link =
+                link.map_err(|error| final_failure(&error).unwrap_or(Failure::ConnectionLost(error.to_string())))?;
+            sessions.push(Self::over(link, config, Arc::clone(&self.inner.observer), self.inner.whom.clone()));
+        }
+        Ok(sessions)
+    }
+
+    /// One more connection to the same server.
+    async fn another(&self, patience: Duration) -> Result<Link, SessionError> {
+        let trust = match &self.inner.whom {
+            Whom::Told(trust) => trust.clone(),
+            Whom::Known(renewal) => renewal.trust(),
+        };
+        let link = connect(&self.inner.config, &trust, patience).await?;
+        if let Whom::Known(renewal) = &self.inner.whom {
+            renewal.met(link.connection.peer_fingerprint(), &*self.inner.observer).await;
+        }
+        Ok(link)
+    }
+
+    /// Waits, not for long, until it is known and recorded whether the server announces another key.
+    pub async fn settled(&self) {
+        if let Whom::Known(renewal) = &self.inner.whom {
+            renewal.settled().await;
+        }
+    }
+
+    pub(super) fn over(link: Link, config: ConnectConfig, observer: Arc<dyn Observer>, whom: Whom) -> Self {
+        let inner = Inner {
+            config,
+            observer,
+            whom,
+            live: Mutex::new(Live { link, generation: 0 }),
+            reconnecting: tokio::sync::Mutex::default(),
+            progress: Mutex::new(Instant::now()),
+            granted: Mutex::default(),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// The server's key.
+    #[must_use]
+    pub fn fingerprint(&self) -> Option<Fingerprint> {
+        self.inner.live().link.connection.peer_fingerprint()
+    }
+
+    /// What is shown with every request.
+    pub(crate) fn token(&self) -> Option<&Token> {
+        self.inner.config.token.as_ref()
+    }
+
+    /// Where the server is now.
+    #[must_use]
+    pub fn peer(&self) -> SocketAddr {
+        self.inner.live().link.connection.remote_address()
+    }
+
+    /// What is known of the path.
+    #[must_use]
+    pub fn path_report(&self) -> PathReport {
+        self.inner.live().link.connection.path_report()
+    }
+
+    /// What the kernel granted for socket buffers.
+    #[must_use]
+    pub fn socket_buffers(&self) -> SocketBuffers {
+        self.inner.live().link.endpoint.buffers()
+    }
+
+    /// The UDP port that the connection in use has here.
+    #[must_use]
+    pub fn local_port(&self) -> Option<u16> {
+        self.inner.live().link.endpoint.local_addr().ok().map(|address| address.port())
+    }
+
+    /// The connection in use.
+    #[must_use]
+    pub fn lease(&self) -> Lease {
+        let live = self.inner.live();
+        Lease { connection: live.link.connection, generation: live.generation }
+    }
+
+    /// A connection after `lost` failed: another one if somebody has made it already, else a new one, tried again and again
+    /// until nothing has made progress for the retry time-out.
+    ///
+    /// # Errors
+    /// [`Failure::ConnectionLost`] when the time is up, [`Failure::Untrusted`] when the server came back with another key.
+    pub async fn renew(&self, lost: &Lease, why: &Lost) -> Result<Lease, Failure> {
+        if let Lost::CertificateRefused(_) = why {
+            return Err(Failure::CertificateRefused(why.clone()));
+        }
+        let _turn = self.inner.reconnecting.lock().await;
+        let current = self.lease();
+        if current.generation != lost.generation {
+            return Ok(current);
+        }
+        let mut reason = why.to_string();
+        let mut wait = FIRST_WAIT;
+        for attempt in 1.. {
+            let left = self.time_left();
+            // Noticing the loss may have taken longer than the whole time-out: one attempt is owed all the same, but a server
+            // that lets everybody in and serves nobody gets no second one.
+            if left.is_zero() && (attempt > 1 || !self.grant_one()) {
+                break;
+            }
+            self.inner.observer.event(Event::Reconnecting { attempt, wait, reason: &reason });
+            tokio::time::sleep(wait.min(left)).await;
+            wait = (wait * 2).min(LONGEST_WAIT);
+            let left = if attempt > 1 { self.time_left().max(FIRST_WAIT) } else { RECONNECT_PATIENCE };
+            let patience = RECONNECT_PATIENCE.min(left);
+            match self.another(patience).await {
+                Ok(link) => return Ok(self.install(link, lost.generation + 1)),
+                Err(error) => match final_failure(&error) {
+                    Some(failure) => return Err(failure),
+                    None => reason = error.to_string(),
+                },
+            }
+        }
+        Err(Failure::ConnectionLost(reason))
+    }
+
+    fn install(&self, link: Link, generation: u64) -> Lease {
+        let connection = link.connection.clone();
+        *lock(&self.inner.live) = Live { link, generation };
+        Lease { connection, generation }
+    }
+
+    /// Whether this is the first attempt beyond the time-out since the last progress.
+    fn grant_one(&self) -> bool {
+        let progress = Some(*lock(&self.inner.progress));
+        std::mem::replace(&mut *lock(&self.inner.granted), progress) != progress
+    }
+
+    /// Something arrived that will not have to be fetched again: the retry time-out starts anew.
+    pub fn note_progress(&self) {
+        *lock(&self.inner.progress) = Instant::now();
+    }
+
+    /// How long ago something last arrived.
+    pub(crate) fn silent_for(&self) -> Duration {
+        lock(&self.inner.progress).elapsed()
+    }
+
+    /// The retry time-out.
+    pub(crate) fn retry_timeout(&self) -> Duration {
+        self.inner.config.retry_timeout
+    }
+
+    /// What is left of the retry time-out.
+    #[must_use]
+    pub fn time_left(&self) -> Duration {
+        self.inner.config.retry_timeout.saturating_sub(lock(&self.inner.progress).elapsed())
+    }
+
+    /// Ends the connection and tells the server, without sitting out the closing period (RFC 9000 §10.2).
+    pub async fn close(self) {
+        let link = self.inner.live().link;
+        link.connection.close(StatusCode::OK);
+        link.endpoint.flush().await;
+    }
+
+    pub(crate) fn observer(&self) -> &Arc<dyn Observer> {
+        &self.inner.observer
+    }
+}
+
+impl Inner {
+    fn live(&self) -> Live {
+        lock(&self.live).clone()
+    }
+}
+
+/// What a connection that was not made is reported as, when another attempt would end alike.
+fn final_failure(error: &SessionError) -> Option<Failure> {
+    match (error, error.class()) {
+        (_, FailureClass::Trust) => Some(Failure::Untrusted(error.to_string())),
+        (SessionError::Connect { source: ConnectError::Lost(lost @ Lost::CertificateRefused(_)), .. }, _) => {
+            Some(Failure::CertificateRefused(lost.clone()))
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,424 @@
+//! One file: fetch, verify, commit, and again what is missing.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use futures_util::future::join_all;
+use qfs_core::body::{Answer, Assembly, BodyChunks, Stage, collect, pump};
+use qfs_core::model::{ByteRange, Digest, ETag};
+use qfs_core::observe::Event;
+use qfs_core::store::{BLOCK_BYTES, StageSpec, StoreError, TargetMeta};
+use qfs_core::stream::ChunkSource;
+use qfs_core::wire::{DownloadHead, DownloadRequest, Trailer, decode_response};
+use qfs_store::{blocking, blocking_threads};
+
+use crate::error::{AttemptError, Failure, store_failure};
+use crate::plan::stripes::{MIN_STRIPE_BYTES, first_missing, stripes};
+use crate::plan::{RemoteMeta, Step, next_step, on_difference};
+use crate::session::Patience;
+use crate::session::Tries;
+use crate::session::exchange;
+use crate::session::{Lease, Session};
+use crate::transfer::job::{Context, Job, conclude};
+use crate::transfer::outcome::{FileOutcome, Status};
+
+/// Fetches one file, or finds that nothing needs to be done.
+pub(crate) async fn run(context: Context, job: Job) -> FileOutcome {
+    let begun = Instant::now();
+    let mut download = Download {
+        context: &context,
+        session: &context.sessions[job.id.0 % context.sessions.len()],
+        job: &job,
+        size: job.remote.map(|r| r.size),
+        received: AtomicU64::new(0),
+        resumed: false,
+    };
+    let (status, sha256) = match download.run().await {
+        Ok((status, sha256)) => (status, sha256),
+        Err(failure) => (Status::Failed(failure), None),
+    };
+    let (size, received) = (download.size, download.received.into_inner());
+    conclude(&**download.session.observer(), &job, status, sha256, size, received, begun)
+}
+
+struct Download<'a> {
+    context: &'a Context,
+    /// The connection of everything that is not striped.
+    session: &'a Session,
+    job: &'a Job,
+    size: Option<u64>,
+    received: AtomicU64,
+    resumed: bool,
+}
+
+/// What is known of the version being fetched, across attempts.
+struct Partial {
+    etag: ETag,
+    assembly: Arc<Assembly>,
+}
+
+type Ending = (Status, Option<Digest>);
+
+impl Download<'_> {
+    async fn run(&mut self) -> Result<Ending, Failure> {
+        let local = self.job.local.clone()?;
+        let mut step = next_step(self.job.remote, local, &self.context.config);
+        let mut digest = self.job.digest;
+        if step == Step::Probe {
+            let (head, _) = self.probe(false).await?;
+            digest = head.sha256;
+            self.size = Some(head.size);
+            let remote = RemoteMeta { size: head.size, modified: head.modified };
+            step = next_step(Some(remote), local, &self.context.config);
+        }
+        if step == Step::Compare {
+            let (head, expected) = self.probe(true).await?;
+            if let Some(kept) = self.keep_if_matches(local, &head, expected).await? {
+                return Ok(kept);
+            }
+            step = on_difference(&self.context.config);
+        }
+        match step {
+            Step::Keep => Ok((Status::Unchanged, digest)),
+            Step::Refuse => Err(Failure::Exists),
+            Step::Fetch | Step::Probe | Step::Compare => match self.fetch().await {
+                // Nothing was there before: somebody was quicker, perhaps with this very file.
+                Err(Failure::Exists) => self.yield_to_same().await?.ok_or(Failure::Exists),
+                ended => ended,
+            },
+        }
+    }
+
+    /// Keeps what somebody else put there meanwhile if it is the same, and removes what was fetched in vain.
+    async fn yield_to_same(&mut self) -> Result<Option<Ending>, Failure> {
+        let (head, expected) = self.probe(true).await?;
+        let kept = self.keep_if_matches(None, &head, expected).await?;
+        if kept.is_some() {
+            let (store, path) = (Arc::clone(&self.context.store), self.job.path.clone());
+            let spec = StageSpec { size: head.size, etag: head.etag };
+            blocking(move || store.stage(&path, &spec)?.discard()).await.map_err(|e| store_failure(&e))?;
+        }
+        Ok(kept)
+    }
+
+    /// Keeps what is there if it has the content of the server's file, whose `head` and digest are these.
+    async fn keep_if_matches(
+        &self,
+        local: Option<TargetMeta>,
+        head: &DownloadHead,
+        expected: Option<Digest>,
+    ) -> Result<Option<Ending>, Failure> {
+        if self.content_digest(head.size).await? != expected {
+            return Ok(None);
+        }
+        self.restore_time(local, head).await?;
+        Ok(Some((Status::Unchanged, expected)))
+    }
+
+    /// Asks for no bytes at all: the head, and with `digest` the trailer's digest.
+    async fn probe(&mut self, digest: bool) -> Result<(DownloadHead, Option<Digest>), Failure> {
+        let mut tries = Tries::new(self.session);
+        loop {
+            match self.probe_once(&tries.lease, digest).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => tries.after(error).await?,
+            }
+        }
+    }
+
+    async fn probe_once(&self, lease: &Lease, digest: bool) -> Result<(DownloadHead, Option<Digest>), AttemptError> {
+        let range = Some(ByteRange { start: 0, end: Some(0) });
+        let request = DownloadRequest { range, ..self.request() };
+        let (head, answer) = exchange::download(self.session, lease, request).await?;
+        let known = head.sha256;
+        if !digest || known.is_some() {
+            answer.stop();
+            return Ok((head, known));
+        }
+        let mut body = answer.into_body(0);
+        collect(&mut body, |_| {}).await?;
+        let sha256 = read_trailer(body)?.sha256;
+        Ok((head, Some(sha256)))
+    }
+
+    fn request(&self) -> DownloadRequest {
+        DownloadRequest {
+            filename: self.job.path.as_str().to_owned(),
+            priority: self.job.priority,
+            ..DownloadRequest::default()
+        }
+    }
+
+    /// The digest of what is there, or None when it is no longer `size` bytes long.
+    async fn content_digest(&self, size: u64) -> Result<Option<Digest>, Failure> {
+        let (store, path) = (Arc::clone(&self.context.store), self.job.path.clone());
+        let digest = blocking(move || {
+            let object = store.open(&path)?;
+            if object.meta().size != size {
+                return Ok(None);
+            }
+            let mut hasher = qfs_core::model::Hasher::new();
+            let mut position = 0;
+            while position < size {
+                let length = BLOCK_BYTES.min(size - position);
+                hasher.update(&object.read_at(position, length as usize)?);
+                position += length;
+            }
+            object.ensure_unchanged()?;
+            Ok(Some(hasher.finish()))
+        })
+        .await;
+        digest.map_err(|e| store_failure(&e))
+    }
+
+    /// Gives an existing file of the same content the server's time, so that the next run need not hash it.
+    async fn restore_time(&self, local: Option<TargetMeta>, head: &DownloadHead) -> Result<(), Failure> {
+        if local.is_some_and(|l| l.modified == head.modified) {
+            return Ok(());
+        }
+        let (store, path, modified) = (Arc::clone(&self.context.store), self.job.path.clone(), head.modified);
+        blocking(move || store.touch(&path, modified)).await.map_err(|e| store_failure(&e))
+    }
+
+    /// Fetches until the file is committed or nothing helps any more.
+    async fn fetch(&mut self) -> Result<Ending, Failure> {
+        let mut partial = None;
+        let mut tries = Tries::new(self.session);
+        let digest = loop {
+            match self.attempt(&tries.lease, &mut partial).await {
+                Ok(digest) => break digest,
+                Err(error) => tries.after(error).await?,
+            }
+        };
+        self.session.note_progress();
+        let status = if self.resumed { Status::Resumed } else { Status::Downloaded };
+        Ok((status, Some(digest)))
+    }
+
+    async fn attempt(&mut self, lease: &Lease, partial: &mut Option<Partial>) -> Result<Digest, AttemptError> {
+        let result = match partial.take() {
+            Some(known) => self.complete(known, partial).await,
+            None => self.begin(lease, partial).await,
+        };
+        match result {
+            // What there is belongs to a version that is gone: nothing of it may be kept.
+            Err(AttemptError::Remote(error)) if error.code == qfs_core::wire::StatusCode::CHANGED => {
+                if let Some(stale) = partial.take() {
+                    blocking(move || stale.assembly.stage().discard()).await?;
+                }
+                Err(AttemptError::Remote(error))
+            }
+            result => result,
+        }
+    }
+
+    /// The first request for a version: learns its etag, and whether a part of it is here.
+    async fn begin(&mut self, lease: &Lease, partial: &mut Option<Partial>) -> Result<Digest, AttemptError> {
+        let (head, answer) = exchange::download(self.session, lease, self.request()).await?;
+        self.size = Some(head.size);
+        if head.size <= self.context.flush as u64 {
+            self.announce(&head, 0);
+            return self.fetch_small(&head, answer).await;
+        }
+        let assembly = self.stage(&head).await?;
+        let here = assembly.frontier();
+        self.announce(&head, here);
+        let known = Partial { etag: head.etag.clone(), assembly };
+        self.resumed = here > 0;
+        let striped = self.context.sessions.len() > 1 && head.size >= 2 * MIN_STRIPE_BYTES;
+        if here > 0 || striped {
+            answer.stop();
+            return self.complete(known, partial).await;
+        }
+        let result = self.receive(self.session, answer, &known.assembly, 0..head.size).await;
+        self.settle(result, known, &head, partial).await
+    }
+
+    fn announce(&self, head: &DownloadHead, resumed_from: u64) {
+        let (file, name, size) = (self.job.id, &self.job.path, head.size);
+        self.session.observer().event(Event::Started { file, name, size, resumed_from });
+    }
+
+    async fn stage(&self, head: &DownloadHead) -> Result<Arc<Assembly>, StoreError> {
+        let (store, path) = (Arc::clone(&self.context.store), self.job.path.clone());
+        let spec = StageSpec { size: head.size, etag: head.etag.clone() };
+        let stages = Arc::clone(&self.context.stages);
+        blocking(move || {
+            let stage = store.stage(&path, &spec)?;
+            Ok(Arc::new(Assembly::new(stage, spec.size, blocking_threads())?.counted_in(stages)))
+        })
+        .await
+    }
+
+    /// Asks for what is missing of a version of which a part is here, in stripes over all connections.
+    async fn complete(&mut self, known: Partial, partial: &mut Option<Partial>) -> Result<Digest, AttemptError> {
+        let mut stripes = stripes(&known.assembly.missing(), self.context.sessions.len());
+        if stripes.is_empty() {
+            // Even when nothing is missing the digest is: ask for the empty rest.
+            let size = self.size.unwrap_or_default();
+            stripes.push(size..size);
+        }
+        let sessions = self.context.sessions.iter().cycle();
+        let this = &*self;
+        let known_ref = &known;
+        let received =
+            stripes.into_iter().zip(sessions).map(|(range, session)| this.receive_stripe(session, known_ref, range));
+        // All of them end before anything is decided: a stripe given up halfway could still be writing.
+        let ends: Result<Vec<_>, _> = join_all(received).await.into_iter().collect();
+        match ends.map(|mut ends| ends.pop()) {
+            Ok(Some((head, digest))) => self.settle(Ok(digest), known, &head, partial).await,
+            Ok(None) => Err(AttemptError::Protocol("nothing was asked for".to_owned())),
+            Err(error) => {
+                keep(known, partial).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Receives `range` over one connection, asking again for what is missing of it whenever that connection is made anew.
+    async fn receive_stripe(
+        &self,
+        session: &Session,
+        known: &Partial,
+        range: Range<u64>,
+    ) -> Result<(DownloadHead, Digest), AttemptError> {
+        let mut lease = session.lease();
+        let mut rest = range.clone();
+        loop {
+            let lost = match self.receive_range(session, &lease, known, rest).await {
+                Err(AttemptError::Lost(lost)) => lost,
+                ended => return ended,
+            };
+            lease = session.renew(&lease, &lost).await.map_err(AttemptError::Final)?;
+            rest = first_missing(&known.assembly.missing(), &range);
+        }
+    }
+
+    async fn receive_range(
+        &self,
+        session: &Session,
+        lease: &Lease,
+        known: &Partial,
+        range: Range<u64>,
+    ) -> Result<(DownloadHead, Digest), AttemptError> {
+        let request = DownloadRequest {
+            range: Some(ByteRange { start: range.start, end: Some(range.end) }),
+            if_match: Some(known.etag.clone()),
+            ..self.request()
+        };
+        let (head, answer) = exchange::download(session, lease, request).await?;
+        if head.etag != known.etag {
+            return Err(AttemptError::Protocol("another version than the one asked for".to_owned()));
+        }
+        let digest = self.receive(session, answer, &known.assembly, range).await?;
+        Ok((head, digest))
+    }
+
+    /// Takes bytes `range` of the file into `assembly`; returns the digest of the whole.
+    async fn receive(
+        &self,
+        session: &Session,
+        answer: Answer<Patience>,
+        assembly: &Arc<Assembly>,
+        range: Range<u64>,
+    ) -> Result<Digest, AttemptError> {
+        let mut body = answer.into_body(range.end - range.start);
+        let _record = RecordOnDrop(Arc::clone(assembly));
+        pump(&mut body, assembly, range.start, self.context.flush, |bytes| {
+            session.note_progress();
+            self.count(bytes);
+        })
+        .await?;
+        Ok(read_trailer(body)?.sha256)
+    }
+
+    fn count(&self, bytes: u64) {
+        self.received.fetch_add(bytes, Ordering::Relaxed);
+        self.session.observer().event(Event::Received { file: self.job.id, bytes });
+    }
+
+    /// Verifies and commits what was received, or keeps it for the next attempt.
+    async fn settle(
+        &mut self,
+        received: Result<Digest, AttemptError>,
+        known: Partial,
+        head: &DownloadHead,
+        partial: &mut Option<Partial>,
+    ) -> Result<Digest, AttemptError> {
+        let expected = match received {
+            Ok(digest) => digest,
+            Err(error) => {
+                keep(known, partial).await;
+                return Err(error);
+            }
+        };
+        let commit = self.context.config.commit_spec(head.modified);
+        let was_resumed = self.resumed;
+        blocking(move || match known.assembly.digest() {
+            Some(got) if got == expected => {
+                known.assembly.stage().commit(&commit)?;
+                Ok(Ok(got))
+            }
+            Some(got) => {
+                known.assembly.stage().discard()?;
+                Ok(Err(AttemptError::DigestMismatch { got, expected }))
+            }
+            None => Ok(Err(AttemptError::Protocol("the body is not whole".to_owned()))),
+        })
+        .await?
+        .map_err(|error| match error {
+            AttemptError::DigestMismatch { .. } if was_resumed => {
+                self.resumed = false;
+                AttemptError::Stale
+            }
+            error => error,
+        })
+    }
+
+    /// A small file: all of it in memory, then hashed, written and committed in one step.
+    async fn fetch_small(&self, head: &DownloadHead, answer: Answer<Patience>) -> Result<Digest, AttemptError> {
+        let mut body = answer.into_body(head.size);
+        let content = collect(&mut body, |bytes| self.count(bytes)).await?;
+        let expected = read_trailer(body)?.sha256;
+        let (store, path) = (Arc::clone(&self.context.store), self.job.path.clone());
+        let commit = self.context.config.commit_spec(head.modified);
+        let stages = Arc::clone(&self.context.stages);
+        let store_small = move || {
+            let mut hasher = qfs_core::model::Hasher::new();
+            content.iter().for_each(|piece| hasher.update(piece));
+            let got = hasher.finish();
+            if got != expected {
+                return Ok(Err(AttemptError::DigestMismatch { got, expected }));
+            }
+            store.put(&path, &content, &commit)?;
+            Ok(Ok(got))
+        };
+        blocking(move || stages.time(Stage::Committing, store_small)).await?
+    }
+}
+
+/// Keeps a partial file for the next attempt, and its frontier for the next run.
+async fn keep(known: Partial, partial: &mut Option<Partial>) {
+    let assembly = Arc::clone(&known.assembly);
+    *partial = Some(known);
+    if let Err(error) = blocking(move || assembly.record()).await {
+        tracing::warn!(%error, "cannot record how far the file is");
+    }
+}
+
+/// Records the frontier when the download is dropped halfway, as by an interrupt.
+struct RecordOnDrop(Arc<Assembly>);
+
+impl Drop for RecordOnDrop {
+    fn drop(&mut self) {
+        if let Err(error) = self.0.record() {
+            tracing::warn!(%error, "cannot record how far the file is");
+        }
+    }
+}
+
+fn read_trailer<C: ChunkSource>(body: BodyChunks<C>) -> Result<Trailer, AttemptError> {
+    Ok(decode_response::<Trailer>(&body.into_trailer()?)??)
+}

@@ -1,0 +1,79 @@
+//! A file to be had, what all of a run share, and how one ends.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+use qfs_core::body::Stages;
+use qfs_core::model::{Digest, RemotePath};
+use qfs_core::observe::{Event, FileId, Observer};
+use qfs_core::store::{TargetMeta, WriteStore};
+
+use crate::config::FetchConfig;
+use crate::error::Failure;
+use crate::plan::{RemoteMeta, Step, next_step};
+use crate::session::Session;
+use crate::transfer::outcome::{FileOutcome, Status};
+
+/// A file to be had.
+#[derive(Debug, Clone)]
+pub(crate) struct Job {
+    pub(crate) id: FileId,
+    pub(crate) path: RemotePath,
+    /// What the listing says, when there was one.
+    pub(crate) remote: Option<RemoteMeta>,
+    /// The digest in the listing.
+    pub(crate) digest: Option<Digest>,
+    /// What is there already, or why that cannot be told.
+    pub(crate) local: Result<Option<TargetMeta>, Failure>,
+    /// Sent before those with a lower number.
+    pub(crate) priority: i32,
+}
+
+/// What all downloads of a run share.
+#[derive(Clone)]
+pub(crate) struct Context {
+    /// The connections; at least one. Files take turns, large ones are striped over all.
+    pub(crate) sessions: Arc<[Session]>,
+    pub(crate) store: Arc<dyn WriteStore>,
+    pub(crate) config: FetchConfig,
+    /// Bytes each pump gathers before it writes.
+    pub(crate) flush: usize,
+    /// Where the time of all of them is counted.
+    pub(crate) stages: Arc<Stages>,
+    /// Whether the server has said that it does not know `download_many`: then every file is asked for by itself.
+    pub(crate) singly: Arc<AtomicBool>,
+}
+
+/// How `job` ends without a request, if what is known of both sides settles it.
+pub(crate) fn settled(context: &Context, job: &Job) -> Option<FileOutcome> {
+    let (status, sha256) = match &job.local {
+        Err(failure) => (Status::Failed(failure.clone()), None),
+        Ok(local) => match next_step(job.remote, *local, &context.config) {
+            Step::Keep => (Status::Unchanged, job.digest),
+            Step::Refuse => (Status::Failed(Failure::Exists), None),
+            Step::Fetch | Step::Probe | Step::Compare => return None,
+        },
+    };
+    let size = job.remote.map(|remote| remote.size);
+    Some(conclude(&**context.sessions[0].observer(), job, status, sha256, size, 0, Instant::now()))
+}
+
+/// Tells the end of `job`, which began at `begun`.
+pub(crate) fn conclude(
+    observer: &dyn Observer,
+    job: &Job,
+    status: Status,
+    sha256: Option<Digest>,
+    size: Option<u64>,
+    received: u64,
+    begun: Instant,
+) -> FileOutcome {
+    match (&status, sha256) {
+        (Status::Failed(_), _) => observer.event(Event::Failed { file: job.id }),
+        (Status::Unchanged, _) => observer.event(Event::Unchanged { file: job.id }),
+        (_, Some(sha256)) => observer.event(Event::Committed { file: job.id, sha256 }),
+        _ => {}
+    }
+    FileOutcome { name: job.path.as_str().to_owned(), size, sha256, status, received, elapsed: begun.elapsed() }
+}

@@ -1,0 +1,92 @@
+//! How a run ended.
+
+use std::time::Duration;
+
+use qfs_core::model::Digest;
+
+use crate::error::Failure;
+use crate::insight::bottleneck::Measurements;
+
+/// How one file ended.
+#[derive(Debug, Clone)]
+pub struct FileOutcome {
+    /// The name as it was asked for; not safe to print.
+    pub name: String,
+    /// Size of the whole file in bytes, when known.
+    pub size: Option<u64>,
+    /// SHA-256 of the file under its final name, when known.
+    pub sha256: Option<Digest>,
+    /// What became of it.
+    pub status: Status,
+    /// Bytes of body received for it, resent ones included.
+    pub received: u64,
+    /// From its request to its commit.
+    pub elapsed: Duration,
+}
+
+impl FileOutcome {
+    /// One that failed before anything was asked for.
+    pub(crate) fn failed(name: &str, failure: Failure) -> Self {
+        Self {
+            name: name.to_owned(),
+            size: None,
+            sha256: None,
+            status: Status::Failed(failure),
+            received: 0,
+            elapsed: Duration::ZERO,
+        }
+    }
+}
+
+/// What became of a file.
+#[derive(Debug, Clone)]
+pub enum Status {
+    /// Fetched from its first byte.
+    Downloaded,
+    /// Continued where an earlier run was cut off.
+    Resumed,
+    /// Already there with the same content.
+    Unchanged,
+    /// Not fetched; whatever stood under its name still does.
+    Failed(Failure),
+}
+
+impl Status {
+    /// The word for it in machine output.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Downloaded => "downloaded",
+            Self::Resumed => "resumed",
+            Self::Unchanged => "unchanged",
+            Self::Failed(_) => "failed",
+        }
+    }
+}
+
+/// How a whole run ended.
+#[derive(Debug, Clone, Default)]
+pub struct RunOutcome {
+    /// Every file, in the order they were asked for.
+    pub files: Vec<FileOutcome>,
+    /// From the first request to the last commit.
+    pub elapsed: Duration,
+    /// What was measured, when that was asked for.
+    pub measured: Option<Measurements>,
+}
+
+impl RunOutcome {
+    /// Bytes of body received.
+    #[must_use]
+    pub fn received(&self) -> u64 {
+        self.files.iter().map(|file| file.received).sum()
+    }
+
+    /// The failures, in order.
+    pub fn failures(&self) -> impl Iterator<Item = (&FileOutcome, &Failure)> {
+        self.files.iter().filter_map(|file| match &file.status {
+            Status::Failed(failure) => Some((file, failure)),
+            _ => None,
+        })
+    }
+}

@@ -1,0 +1,152 @@
+//! From the selection to jobs: what is meant, what the listing says of it, and what is there already.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use qfs_core::model::{EntryMeta, RemotePath};
+use qfs_core::observe::{Event, FileId, Observer};
+use qfs_core::store::WriteStore;
+use qfs_store::blocking;
+use tokio::sync::mpsc;
+
+use crate::error::{Failure, store_failure};
+use crate::plan::RemoteMeta;
+use crate::plan::nesting;
+use crate::plan::selection::Selection;
+use crate::session::Session;
+use crate::session::exchange;
+use crate::transfer::job::Job;
+use crate::transfer::outcome::FileOutcome;
+
+/// Names looked up on disk in one step.
+const LOOKED_UP_FILES: usize = 512;
+
+/// Pages of jobs that wait between planning and fetching; a page of the listing has some 500 rows.
+pub(crate) const PLANNED_PAGES: usize = 4;
+
+/// A file that is meant.
+struct Row {
+    path: RemotePath,
+    /// What the listing says, when there is one.
+    meta: Option<EntryMeta>,
+    /// Another file that is meant, below which this one would have to lie.
+    above: Option<RemotePath>,
+}
+
+/// Turns the selection into jobs, while the first of them are being fetched.
+pub(crate) struct Planner<'a> {
+    session: &'a Session,
+    store: &'a Arc<dyn WriteStore>,
+    observer: &'a Arc<dyn Observer>,
+    next: usize,
+    bytes: u64,
+}
+
+impl<'a> Planner<'a> {
+    pub(crate) fn new(session: &'a Session, store: &'a Arc<dyn WriteStore>, observer: &'a Arc<dyn Observer>) -> Self {
+        Self { session, store, observer, next: 0, bytes: 0 }
+    }
+
+    /// Returns the outcomes of what could not become a job.
+    pub(crate) async fn run(
+        mut self,
+        selection: Selection,
+        planned: mpsc::Sender<Vec<Job>>,
+    ) -> Result<Vec<FileOutcome>, Failure> {
+        if selection.needs_listing() {
+            self.plan_listed(&selection, planned).await
+        } else {
+            self.plan_named(&selection, planned).await
+        }
+    }
+
+    async fn plan_named(
+        &mut self,
+        selection: &Selection,
+        planned: mpsc::Sender<Vec<Job>>,
+    ) -> Result<Vec<FileOutcome>, Failure> {
+        let mut failed = Vec::new();
+        for names in selection.items().chunks(LOOKED_UP_FILES) {
+            let mut rows = Vec::with_capacity(names.len());
+            for item in names {
+                match RemotePath::parse(&item.text) {
+                    Ok(path) => rows.push(Row { above: None, path, meta: None }),
+                    Err(error) => failed.push(FileOutcome::failed(&item.text, Failure::InvalidName(error))),
+                }
+            }
+            self.plan(rows, &planned).await;
+        }
+        Ok(failed)
+    }
+
+    async fn plan_listed(
+        &mut self,
+        selection: &Selection,
+        planned: mpsc::Sender<Vec<Job>>,
+    ) -> Result<Vec<FileOutcome>, Failure> {
+        let (pages, mut rows) = mpsc::unbounded_channel();
+        let mut matched = vec![false; selection.items().len()];
+        let listing = async {
+            // Moved in, so that the channel ends with the listing.
+            let pages = pages;
+            let mut on_page = |page: Vec<(RemotePath, EntryMeta)>| {
+                let wanted: Vec<_> =
+                    page.into_iter().filter(|(path, _)| is_wanted(selection, path, &mut matched)).collect();
+                if pages.send(wanted).is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            };
+            exchange::list(self.session, &mut on_page).await
+        };
+        let mut planner = Planner { next: self.next, bytes: self.bytes, ..*self };
+        let planning = async {
+            let mut nesting = nesting::Listed::default();
+            while let Some(page) = rows.recv().await {
+                let row = |(path, meta)| Row { above: nesting.above(&path), path, meta: Some(meta) };
+                planner.plan(page.into_iter().map(row).collect(), &planned).await;
+            }
+        };
+        let (listed, ()) = tokio::join!(listing, planning);
+        listed?;
+        let unmatched = selection.items().iter().zip(matched).filter(|(_, matched)| !matched);
+        Ok(unmatched.map(|(item, _)| FileOutcome::failed(&item.text, Failure::NoMatch)).collect())
+    }
+
+    /// Looks up what is there already of a batch, in one step on a blocking thread, and passes the jobs on.
+    async fn plan(&mut self, rows: Vec<Row>, planned: &mpsc::Sender<Vec<Job>>) {
+        if rows.is_empty() {
+            return;
+        }
+        let first = self.next;
+        self.next += rows.len();
+        self.bytes += rows.iter().filter_map(|row| row.meta.as_ref()).map(|meta| meta.size).sum::<u64>();
+        self.observer.event(Event::Planned { files: self.next, bytes: self.bytes });
+        let store = Arc::clone(self.store);
+        let looked_up = blocking(move || {
+            let existing = store.existing_all(&rows.iter().map(|row| &row.path).collect::<Vec<_>>());
+            let jobs = rows.into_iter().zip(existing).enumerate().map(|(i, (Row { path, meta, above }, existing))| {
+                let local = match above {
+                    Some(above) => Err(Failure::BelowFile(above)),
+                    None => existing.map_err(|e| store_failure(&e)),
+                };
+                let remote = meta.as_ref().map(|m| RemoteMeta { size: m.size, modified: m.modified });
+                let digest = meta.and_then(|m| m.sha256);
+                Job { id: FileId(first + i), path, remote, digest, local, priority: 0 }
+            });
+            Ok(jobs.collect::<Vec<_>>())
+        });
+        if let Ok(jobs) = looked_up.await {
+            // Nobody receives any more only when the run is being given up.
+            let _ = planned.send(jobs).await;
+        }
+    }
+}
+
+fn is_wanted(selection: &Selection, path: &RemotePath, matched: &mut [bool]) -> bool {
+    let mut wanted = selection.is_everything();
+    for (item, matched) in selection.items().iter().zip(matched) {
+        if item.matches(path) {
+            *matched = true;
+            wanted = true;
+        }
+    }
+    wanted
+}

@@ -1,0 +1,268 @@
+//! Which files are under way at once, and in which order their ends are told.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use qfs_core::body::{Stages, flush_bytes};
+use qfs_core::observe::{FileId, Observer};
+use qfs_core::store::WriteStore;
+use qfs_store::blocking;
+use tokio::sync::mpsc;
+use tokio::task::{self, JoinSet};
+
+use crate::config::FetchConfig;
+use crate::error::{Failure, store_failure};
+use crate::insight::bottleneck::Measurements;
+use crate::insight::gauge::Gauge;
+use crate::plan::selection::Selection;
+use crate::session::Session;
+use crate::transfer::batch::{self, Batch, Ended, MAX_BATCHES};
+use crate::transfer::download;
+use crate::transfer::job::{self, Context, Job};
+use crate::transfer::outcome::{FileOutcome, RunOutcome, Status};
+use crate::transfer::planner::{PLANNED_PAGES, Planner};
+
+/// In sequential mode the next requests are under way already, so that the link never idles; the server sends them in order.
+/// Most files of that look-ahead.
+const LOOK_AHEAD_FILES: usize = 64;
+
+/// Most bytes of that look-ahead beyond the file being received, as far as sizes are known.
+const LOOK_AHEAD_BYTES: u64 = 4 << 20;
+
+/// What a file of unknown size counts for in the look-ahead, in bytes.
+const UNKNOWN_SIZE_BYTES: u64 = 256 << 10;
+
+/// Fetches what `selection` means, and tells `done` of the files as they end, those that end together together: in order when one
+/// after another.
+///
+/// # Errors
+/// [`Failure`] when the listing cannot be had. Failures of single files are in the outcome.
+pub async fn fetch(
+    session: &Session,
+    store: Arc<dyn WriteStore>,
+    selection: Selection,
+    config: FetchConfig,
+    observer: Arc<dyn Observer>,
+    done: &mut dyn FnMut(&[&FileOutcome]),
+) -> Result<RunOutcome, Failure> {
+    let begun = Instant::now();
+    let (planned, jobs) = mpsc::channel(PLANNED_PAGES);
+    let planner = Planner::new(session, &store, &observer);
+    let streams = config.parallel.map_or(2, std::num::NonZero::get);
+    let sessions = session.widen(config.connections).await?;
+    let flush = flush_bytes(streams.max(sessions.len()));
+    let (sessions, stages): (Arc<[Session]>, Arc<Stages>) = (sessions.into(), Arc::default());
+    let context = Context {
+        sessions: Arc::clone(&sessions),
+        store: Arc::clone(&store),
+        config,
+        flush,
+        stages: Arc::clone(&stages),
+        singly: Arc::default(),
+    };
+    let scheduler = Scheduler::new(context, &mut *done);
+    let work = async { tokio::join!(planner.run(selection, planned), scheduler.run(jobs)) };
+    let (gauge, (plan, mut files)) = if config.measured {
+        let mut gauge = Gauge::begin(&sessions);
+        let done = gauge.watch(work).await;
+        (Some(gauge), done)
+    } else {
+        (None, work.await)
+    };
+    let measured = gauge.map(|gauge| gauge.end(stages.times()));
+    for session in sessions[1..].iter().cloned() {
+        session.close().await;
+    }
+    let failed = plan?;
+    done(&failed.iter().collect::<Vec<_>>());
+    files.extend(failed);
+    if config.durable && files.iter().any(|file| !matches!(file.status, Status::Failed(_))) {
+        blocking(move || store.sync_directories()).await.map_err(|e| store_failure(&e))?;
+    }
+    let elapsed = begun.elapsed();
+    let mut outcome = RunOutcome { files, elapsed, measured: None };
+    outcome.measured = measured.map(|measured| Measurements {
+        elapsed,
+        bytes: outcome.received(),
+        files: outcome.files.len() as u64,
+        at_once: config.parallel.map_or(LOOK_AHEAD_FILES, std::num::NonZero::get) as u64,
+        ..measured
+    });
+    Ok(outcome)
+}
+
+/// What is asked for on one stream.
+enum Unit {
+    One(Job),
+    Many(Batch),
+}
+
+impl Unit {
+    fn first(&self) -> Option<&Job> {
+        match self {
+            Self::One(job) => Some(job),
+            Self::Many(batch) => batch.jobs.first(),
+        }
+    }
+
+    /// What it counts for in the look-ahead, in bytes.
+    fn weight(&self) -> u64 {
+        match self {
+            Self::One(job) => job.remote.map_or(UNKNOWN_SIZE_BYTES, |remote| remote.size),
+            Self::Many(batch) => batch.bytes,
+        }
+    }
+}
+
+/// A unit that is under way.
+struct Task {
+    first: FileId,
+    weight: u64,
+    is_batch: bool,
+}
+
+/// Keeps the right number of downloads under way.
+struct Scheduler<'a> {
+    context: Context,
+    done: &'a mut dyn FnMut(&[&FileOutcome]),
+    running: JoinSet<Ended>,
+    /// What is known of each task that runs.
+    tasks: HashMap<task::Id, Task>,
+    /// Bytes in flight, as far as sizes are known.
+    in_flight: u64,
+    /// Tasks that fetch a batch.
+    batches: usize,
+    queue: VecDeque<Unit>,
+    finished: BTreeMap<FileId, FileOutcome>,
+    /// In sequential mode, the next file whose end is told.
+    next_told: usize,
+}
+
+impl<'a> Scheduler<'a> {
+    fn new(context: Context, done: &'a mut dyn FnMut(&[&FileOutcome])) -> Self {
+        Self {
+            context,
+            done,
+            running: JoinSet::new(),
+            tasks: HashMap::new(),
+            in_flight: 0,
+            batches: 0,
+            queue: VecDeque::new(),
+            finished: BTreeMap::new(),
+            next_told: 0,
+        }
+    }
+
+    /// Runs until all jobs are done; returns their outcomes in order.
+    async fn run(mut self, mut jobs: mpsc::Receiver<Vec<Job>>) -> Vec<FileOutcome> {
+        let mut planning = true;
+        loop {
+            while self.may_start()
+                && let Some(unit) = self.queue.pop_front()
+            {
+                self.start(unit);
+            }
+            if !planning && self.running.is_empty() && self.queue.is_empty() {
+                break;
+            }
+            tokio::select! {
+                jobs = jobs.recv(), if planning && self.queue.is_empty() => match jobs {
+                    Some(jobs) => self.arrange(jobs),
+                    None => planning = false,
+                },
+                Some(joined) = self.running.join_next_with_id() => self.end(joined),
+            }
+        }
+        self.finished.into_values().collect()
+    }
+
+    /// Queues `jobs`, small files in batches, and tells the end of those that need no request.
+    fn arrange(&mut self, jobs: Vec<Job>) {
+        let config = self.context.config;
+        // A batch stands where its first file would.
+        let mut open: Option<usize> = None;
+        let mut settled = Vec::new();
+        for mut job in jobs {
+            if let Some(outcome) = job::settled(&self.context, &job) {
+                settled.push((job.id, outcome));
+                continue;
+            }
+            if config.parallel.is_none() {
+                job.priority = i32::try_from(job.id.0).map_or(i32::MIN, |n| -n);
+            }
+            if self.context.singly.load(Ordering::Relaxed) || !Batch::takes(&job, &config) {
+                self.queue.push_back(Unit::One(job));
+                continue;
+            }
+            let at = *open.get_or_insert_with(|| {
+                self.queue.push_back(Unit::Many(Batch::default()));
+                self.queue.len() - 1
+            });
+            if let Some(Unit::Many(batch)) = self.queue.get_mut(at) {
+                batch.push(job);
+                if batch.is_full(&config) {
+                    open = None;
+                }
+            }
+        }
+        self.tell(settled);
+    }
+
+    fn may_start(&self) -> bool {
+        let running = self.running.len();
+        let is_allowed = match self.context.config.parallel {
+            Some(parallel) => running < parallel.get(),
+            // One more than the file being received is always under way.
+            None => running < 2 || (running < LOOK_AHEAD_FILES && self.in_flight < LOOK_AHEAD_BYTES),
+        };
+        let is_batch = matches!(self.queue.front(), Some(Unit::Many(_)));
+        // Batches that wait for the disk are small, and the more of them wait at once the better.
+        is_allowed && (!is_batch || self.batches < MAX_BATCHES || self.context.config.durable)
+    }
+
+    fn start(&mut self, unit: Unit) {
+        let Some(first) = unit.first().map(|job| job.id) else { return };
+        let (weight, context) = (unit.weight(), self.context.clone());
+        let is_batch = matches!(unit, Unit::Many(_));
+        let started = match unit {
+            Unit::Many(batch) => self.running.spawn(batch::run(context, batch)),
+            Unit::One(job) => self.running.spawn(async move {
+                let outcome = download::run(context, job).await;
+                Ended { outcomes: vec![(first, outcome)], alone: Vec::new() }
+            }),
+        };
+        self.in_flight += weight;
+        self.batches += usize::from(is_batch);
+        self.tasks.insert(started.id(), Task { first, weight, is_batch });
+    }
+
+    fn end(&mut self, joined: Result<(task::Id, Ended), task::JoinError>) {
+        let id = joined.as_ref().map_or_else(task::JoinError::id, |(id, _)| *id);
+        let Some(Task { first, weight, is_batch }) = self.tasks.remove(&id) else { return };
+        self.in_flight -= weight;
+        self.batches -= usize::from(is_batch);
+        let ended = joined.map(|(_, ended)| ended).unwrap_or_else(|error| {
+            // A bug in a download; its file cannot be named any more, the others go on.
+            tracing::error!(%error, "a download ended without an outcome");
+            let outcome = FileOutcome::failed("?", Failure::Local(error.to_string()));
+            Ended { outcomes: vec![(first, outcome)], alone: Vec::new() }
+        });
+        ended.alone.into_iter().rev().for_each(|job| self.queue.push_front(Unit::One(job)));
+        self.tell(ended.outcomes);
+    }
+
+    /// Tells how files ended: at once, or in sequential mode when their turn has come.
+    fn tell(&mut self, ended: Vec<(FileId, FileOutcome)>) {
+        if self.context.config.parallel.is_some() {
+            (self.done)(&ended.iter().map(|(_, outcome)| outcome).collect::<Vec<_>>());
+        }
+        self.finished.extend(ended);
+        if self.context.config.parallel.is_none() {
+            let due: Vec<_> = (self.next_told..).map_while(|n| self.finished.get(&FileId(n))).collect();
+            self.next_told += due.len();
+            (self.done)(&due);
+        }
+    }
+}

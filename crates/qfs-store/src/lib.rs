@@ -1,0 +1,17 @@
+//! Where the bytes of qfs live: implementations of the store contract in [`qfs_core::store`].
+//!
+//! | module | owns |
+//! |---|---|
+//! | [`local`] | a directory of this machine; the only code that touches published or downloaded files |
+//! | [`mem`] | a store in memory, for tests and examples |
+//! | [`blocking`] | tokio's blocking threads, for everything that waits for a disk |
+//!
+//! A store never sees a message or a network.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that panics has failed, which is its job"))]
+
+mod blocking;
+pub mod local;
+pub mod mem;
+
+pub use blocking::{blocking, blocking_threads};

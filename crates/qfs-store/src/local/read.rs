@@ -1,0 +1,101 @@
+//! One opened file and its bytes. Never maps a file: a file cut short meanwhile must end in an error, not a signal.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::thread;
+use std::time::Duration;
+
+use bytes::Bytes;
+use rustix::buffer::spare_capacity;
+use rustix::fs::{Advice, OFlags};
+use rustix::io::retry_on_intr;
+
+use super::stamp::{Stamp, now_nanos};
+use super::{read_error, resolve};
+use qfs_core::model::RemotePath;
+use qfs_core::store::{Object, ObjectMeta, StoreError};
+
+/// Files of at least this many bytes announce that they will be read from front to back.
+const SEQUENTIAL_FROM_BYTES: u64 = 1 << 20;
+
+/// How often `open` waits, a clock tick each time, for a file that is being changed just now.
+const SETTLE_ATTEMPTS: usize = 2;
+
+/// An opened regular file.
+#[derive(Debug)]
+pub(super) struct LocalObject {
+    file: OwnedFd,
+    opened: Stamp,
+    meta: ObjectMeta,
+}
+
+impl LocalObject {
+    pub(super) fn open(root: &OwnedFd, path: &RemotePath) -> Result<Self, StoreError> {
+        let file = resolve::open(root, path.as_str(), OFlags::RDONLY).map_err(read_error)?;
+        let opened = settled_stamp(&file)?;
+        if opened.size >= SEQUENTIAL_FROM_BYTES {
+            // Advice; a file system that does not take it loses nothing but speed.
+            let _ = rustix::fs::fadvise(&file, 0, None, Advice::Sequential);
+        }
+        Ok(Self { meta: opened.meta(), file, opened })
+    }
+}
+
+impl Object for LocalObject {
+    fn meta(&self) -> &ObjectMeta {
+        &self.meta
+    }
+
+    fn read_at(&self, offset: u64, length: usize) -> Result<Bytes, StoreError> {
+        if !fits(offset, length, self.opened.size) {
+            return Err(StoreError::Changed);
+        }
+        read_exact_at(&self.file, offset, length)
+    }
+
+    fn ensure_unchanged(&self) -> Result<(), StoreError> {
+        if self.opened.same_content(&stamp(&self.file)?) { Ok(()) } else { Err(StoreError::Changed) }
+    }
+}
+
+/// Whether `length` bytes from `offset` lie within `size`.
+pub(super) fn fits(offset: u64, length: usize, size: u64) -> bool {
+    u64::try_from(length).ok().and_then(|length| offset.checked_add(length)).is_some_and(|end| end <= size)
+}
+
+/// Exactly `length` bytes from `offset`; [`StoreError::Changed`] when the file is too short for them.
+pub(super) fn read_exact_at(file: impl AsFd, offset: u64, length: usize) -> Result<Bytes, StoreError> {
+    if length == 0 {
+        return Ok(Bytes::new());
+    }
+    let mut buffer = Vec::with_capacity(length);
+    while buffer.len() < length {
+        let position = offset + buffer.len() as u64;
+        match retry_on_intr(|| rustix::io::pread(&file, spare_capacity(&mut buffer), position)) {
+            Ok(0) => return Err(StoreError::Changed),
+            Ok(_) => {}
+            Err(error) => return Err(super::shortage(error).unwrap_or_else(|| super::io_error(error))),
+        }
+    }
+    // The allocator may have given more room than was asked for, and pread filled it.
+    buffer.truncate(length);
+    Ok(buffer.into())
+}
+
+/// The stamp of `file`, taken when a later change cannot hide behind it any more.
+///
+/// A file changed within the present tick of the kernel's clock could change again, half read, without its times showing
+/// it. Waiting out the tick closes that door, and costs only files that were written this very moment.
+fn settled_stamp(file: &OwnedFd) -> Result<Stamp, StoreError> {
+    let mut found = stamp(file)?;
+    for _ in 0..SETTLE_ATTEMPTS {
+        let Ok(nanos @ 1..) = u64::try_from(found.nanos_to_settle(now_nanos())) else { break };
+        thread::sleep(Duration::from_nanos(nanos));
+        found = stamp(file)?;
+    }
+    Ok(found)
+}
+
+fn stamp(file: &OwnedFd) -> Result<Stamp, StoreError> {
+    let stat = rustix::fs::fstat(file).map_err(read_error)?;
+    Stamp::regular(&stat).ok_or(StoreError::NotFound)
+}

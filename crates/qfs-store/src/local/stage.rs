@@ -1,0 +1,243 @@
+//! A large object on its way: a locked partial file beside its target, continued by a later run when this one is cut off.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use bytes::Bytes;
+use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, Stat};
+use rustix::io::{Errno, retry_on_intr};
+
+use super::directories::Directory;
+use super::partial::{self, Frontier, RECORD_BYTES};
+use super::read::{fits, read_exact_at};
+use super::write::write_all_at;
+use super::{Shared, rename_into_place, stamp, write_error};
+use qfs_core::model::ETag;
+use qfs_core::store::{CommitSpec, StageSpec, StagedObject, StoreError};
+
+/// How often a partial file that was committed or removed between opening and locking it is looked for anew.
+const RACE_ATTEMPTS: usize = 16;
+
+/// Bytes that `st_blocks` counts in.
+const BLOCK_BYTES: u64 = 512;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Staged {
+    shared: Arc<Shared>,
+    directory: Arc<Directory>,
+    file: OwnedFd,
+    partial_name: String,
+    target_name: String,
+    size: u64,
+    etag: ETag,
+    /// Whether a later run could not find this partial file.
+    private: bool,
+    recorded_before: u64,
+    recorded: AtomicU64,
+    /// Committed or discarded: the partial file's name is no longer ours.
+    finished: AtomicBool,
+}
+
+impl Staged {
+    pub(super) fn open(
+        shared: &Arc<Shared>,
+        directory: &Arc<Directory>,
+        target_name: &str,
+        spec: &StageSpec,
+    ) -> Result<Self, StoreError> {
+        let shared_name = partial::shared_name(target_name, &spec.etag);
+        ensure_space(directory, &shared_name, spec.size)?;
+        let (file, partial_name, private) = match open_shared(directory, &shared_name)? {
+            Some(file) => (file, shared_name, false),
+            None => {
+                let name = || partial::private_name(target_name, &spec.etag);
+                let (file, name) = partial::create_unique(directory, OFlags::RDWR, name).map_err(write_error)?;
+                (file, name, true)
+            }
+        };
+        let recorded_before = if private { 0 } else { take_up(&file, spec)? };
+        Ok(Self {
+            shared: Arc::clone(shared),
+            directory: Arc::clone(directory),
+            file,
+            partial_name,
+            target_name: target_name.to_owned(),
+            size: spec.size,
+            etag: spec.etag.clone(),
+            private,
+            recorded_before,
+            recorded: AtomicU64::new(recorded_before),
+            finished: AtomicBool::new(false),
+        })
+    }
+
+    /// Brings the partial file to its final length and time.
+    fn complete(&self, spec: &CommitSpec) -> Result<(), StoreError> {
+        let length = length(&rustix::fs::fstat(&self.file).map_err(write_error)?);
+        if length < self.size {
+            return Err(StoreError::Changed);
+        }
+        if length > self.size {
+            retry_on_intr(|| rustix::fs::ftruncate(&self.file, self.size)).map_err(write_error)?;
+        }
+        rustix::fs::futimens(&self.file, &stamp::times(spec.modified)).map_err(write_error)?;
+        if spec.durable {
+            retry_on_intr(|| rustix::fs::fdatasync(&self.file)).map_err(write_error)?;
+        }
+        Ok(())
+    }
+}
+
+impl StagedObject for Staged {
+    fn recorded_frontier(&self) -> u64 {
+        self.recorded_before
+    }
+
+    fn write_at(&self, offset: u64, chunks: &[Bytes]) -> Result<(), StoreError> {
+        let length = chunks.iter().map(Bytes::len).fold(0, usize::saturating_add);
+        if !fits(offset, length, self.size) {
+            return Err(StoreError::Io(io::ErrorKind::InvalidInput.into()));
+        }
+        write_all_at(&self.file, offset, chunks).map_err(write_error)
+    }
+
+    fn read_at(&self, offset: u64, length: usize) -> Result<Bytes, StoreError> {
+        if !fits(offset, length, self.size) {
+            return Err(StoreError::Changed);
+        }
+        read_exact_at(&self.file, offset, length)
+    }
+
+    fn record_frontier(&self, frontier: u64) -> Result<(), StoreError> {
+        if frontier > self.size {
+            return Err(StoreError::Io(io::ErrorKind::InvalidInput.into()));
+        }
+        if self.private {
+            return Ok(());
+        }
+        let record = Frontier { bytes: frontier, size: self.size, etag: &self.etag }.encode();
+        write_all_at(&self.file, self.size, &[Bytes::copy_from_slice(&record)]).map_err(write_error)?;
+        self.recorded.store(frontier, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn commit(&self, spec: &CommitSpec) -> Result<(), StoreError> {
+        self.complete(spec)?;
+        if let Err(error) = rename_into_place(&self.directory, &self.partial_name, &self.target_name, spec.replace) {
+            // The content is whole; with its record back, a run that may replace the target need not fetch it again.
+            if let Err(error) = self.record_frontier(self.size) {
+                tracing::debug!(%error, "the frontier record could not be restored");
+            }
+            return Err(match error {
+                StoreError::NotFound => super::io_error(Errno::NOENT),
+                error => error,
+            });
+        }
+        self.finished.store(true, Ordering::Relaxed);
+        self.shared.committed(&self.directory, &self.target_name, spec)
+    }
+
+    fn discard(&self) -> Result<(), StoreError> {
+        if self.finished.swap(true, Ordering::Relaxed) {
+            return Ok(());
+        }
+        partial::remove(&self.directory, &self.partial_name).map_err(write_error)
+    }
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        if self.finished.load(Ordering::Relaxed) {
+            return;
+        }
+        // Nothing to continue from, or nobody who would: only litter. The lock is still held.
+        if self.private || self.recorded.load(Ordering::Relaxed) == 0 {
+            if let Err(error) = partial::remove(&self.directory, &self.partial_name) {
+                tracing::debug!(%error, "a partial file stays behind");
+            }
+        } else {
+            self.shared.directories.leftovers().add(&self.directory, &self.partial_name);
+        }
+    }
+}
+
+/// Fails when what is still missing of an object of `size` bytes does not fit the disk.
+fn ensure_space(directory: &Directory, partial_name: &str, size: u64) -> Result<(), StoreError> {
+    let Ok(disk) = rustix::fs::fstatvfs(directory.handle()) else { return Ok(()) };
+    if disk.f_blocks == 0 {
+        // File systems that do not count.
+        return Ok(());
+    }
+    let available = disk.f_bavail.saturating_mul(disk.f_frsize);
+    if size <= available {
+        return Ok(());
+    }
+    let allocated = rustix::fs::statat(directory.handle(), partial_name, AtFlags::SYMLINK_NOFOLLOW)
+        .map_or(0, |stat| u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(BLOCK_BYTES));
+    let needed = size.saturating_sub(allocated);
+    if needed <= available {
+        return Ok(());
+    }
+    Err(StoreError::NoSpace { needed: Some(needed), available: Some(available) })
+}
+
+/// Opens and locks the partial file `name`; None when another process has it, or it is nothing we would write to.
+fn open_shared(directory: &Directory, name: &str) -> Result<Option<OwnedFd>, StoreError> {
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    for _ in 0..RACE_ATTEMPTS {
+        let opened = retry_on_intr(|| rustix::fs::openat(directory.handle(), name, flags, Mode::from_raw_mode(0o666)));
+        let file = match opened {
+            Ok(file) => file,
+            Err(Errno::LOOP | Errno::ISDIR | Errno::NXIO | Errno::ACCESS | Errno::PERM) => return Ok(None),
+            Err(error) => return Err(write_error(error)),
+        };
+        let stat = rustix::fs::fstat(&file).map_err(write_error)?;
+        if !is_ours(&stat) {
+            return Ok(None);
+        }
+        if let Err(error) = rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            // Where nobody can lock, nobody uses this name, and an empty file under it is what was just made.
+            if error != Errno::WOULDBLOCK && stat.st_size == 0 {
+                partial::remove(directory, name).map_err(write_error)?;
+            }
+            return Ok(None);
+        }
+        // Whoever held the lock before may have made it the target meanwhile.
+        match rustix::fs::statat(directory.handle(), name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(named) if (named.st_dev, named.st_ino) == (stat.st_dev, stat.st_ino) => return Ok(Some(file)),
+            Ok(_) | Err(Errno::NOENT) => {}
+            Err(error) => return Err(write_error(error)),
+        }
+    }
+    Ok(None)
+}
+
+/// Whether it is a plain file of this user that has no second name: writing to it changes nothing else.
+fn is_ours(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
+        && stat.st_nlink <= 1
+        && stat.st_uid == rustix::process::geteuid().as_raw()
+}
+
+/// The frontier that a former run recorded in `file`; one without a valid record is emptied and starts at 0.
+fn take_up(file: &OwnedFd, spec: &StageSpec) -> Result<u64, StoreError> {
+    let length = length(&rustix::fs::fstat(file).map_err(write_error)?);
+    if length == 0 {
+        return Ok(0);
+    }
+    if spec.size.checked_add(RECORD_BYTES as u64) == Some(length)
+        && let Ok(record) = read_exact_at(file, spec.size, RECORD_BYTES)
+        && let Some(frontier) = Frontier::decode(&record, spec.size, &spec.etag)
+    {
+        return Ok(frontier);
+    }
+    retry_on_intr(|| rustix::fs::ftruncate(file, 0)).map_err(write_error)?;
+    Ok(0)
+}
+
+fn length(stat: &Stat) -> u64 {
+    u64::try_from(stat.st_size).unwrap_or(0)
+}

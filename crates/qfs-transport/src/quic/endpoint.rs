@@ -1,0 +1,275 @@
+//! Sockets, and the client's end point.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::time::Duration;
+
+use quinn::crypto::rustls::QuicClientConfig;
+use quinn::{ConnectionError, Endpoint, EndpointConfig, TokioRuntime};
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::connection::{Connection, lost};
+use crate::tls::Identity;
+use crate::tls::{self, CertificateFault, Refusal, Trust};
+use crate::tuning::{ClientTuning, MAX_RECEIVED_PAYLOAD, SOCKET_BUFFER_BYTES, path_mtu};
+use qfs_core::model::Fingerprint;
+use qfs_core::stream::Lost;
+use qfs_core::wire::StatusCode;
+
+/// Why an end point cannot be made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TransportError {
+    /// The socket cannot be bound.
+    #[error("cannot listen on {address}: {source}")]
+    Bind {
+        /// The address asked for.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// TLS refuses the configuration.
+    #[error("cannot set up TLS: {0}")]
+    Tls(#[from] rustls::Error),
+    /// The end point's driver cannot run.
+    #[error("cannot start: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// Why a connection was not made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// Nothing answered in time.
+    #[error("no answer")]
+    NoAnswer,
+    /// The host answers that nothing listens on this port.
+    #[error("nothing listens there")]
+    Refused,
+    /// The server holds another key than the pinned one.
+    #[error("the server's key is {presented}, expected {expected}")]
+    WrongKey {
+        /// The pin.
+        expected: Fingerprint,
+        /// What the server presented.
+        presented: Fingerprint,
+    },
+    /// The server does not prove that it holds the key of its certificate: it shows a copy of somebody else's.
+    #[error("it shows a certificate with the key {presented} and does not prove to hold that key")]
+    Unproven {
+        /// The key of the certificate.
+        presented: Fingerprint,
+    },
+    /// The server's certificate does not do, where it is to.
+    #[error(transparent)]
+    Certificate(CertificateFault),
+    /// The server breaks TLS.
+    #[error("the handshake failed: {0}")]
+    Handshake(String),
+    /// Something answers that does not speak this protocol.
+    #[error("the other side does not speak qfs/1")]
+    OtherProtocol,
+    /// The server turns connections away.
+    #[error("the server refuses connections: {0}")]
+    Turned(StatusCode),
+    /// The connection ended while it was made.
+    #[error(transparent)]
+    Lost(#[from] Lost),
+    /// This end cannot even try.
+    #[error(transparent)]
+    Local(#[from] TransportError),
+}
+
+/// What the kernel granted of [`SOCKET_BUFFER_BYTES`], in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SocketBuffers {
+    /// Wanted for each direction.
+    pub wanted: usize,
+    /// Send buffer.
+    pub send: usize,
+    /// Receive buffer.
+    pub receive: usize,
+}
+
+impl SocketBuffers {
+    /// Whether a larger `net.core.rmem_max` and `net.core.wmem_max` would help.
+    #[must_use]
+    pub fn are_short(&self) -> bool {
+        self.send < self.wanted || self.receive < self.wanted
+    }
+}
+
+/// Makes connections from one UDP socket.
+#[derive(Debug)]
+pub struct ClientEndpoint {
+    endpoint: Endpoint,
+    identity: Option<Arc<Identity>>,
+    buffers: SocketBuffers,
+}
+
+impl ClientEndpoint {
+    /// Binds a free port that can reach `peer`, inside a tokio runtime.
+    ///
+    /// # Errors
+    /// [`TransportError`] when the system has no socket for it.
+    pub fn bind(peer: IpAddr) -> Result<Self, TransportError> {
+        let any: IpAddr = if peer.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+        let address = SocketAddr::new(any, 0);
+        let (socket, buffers) = bind_socket(address).map_err(|source| TransportError::Bind { address, source })?;
+        let mut config = EndpointConfig::default();
+        accept_large_payloads(&mut config);
+        let endpoint = Endpoint::new(config, None, socket, Arc::new(TokioRuntime))?;
+        Ok(Self { endpoint, identity: None, buffers })
+    }
+
+    /// Has a certificate to show to servers that ask for one.
+    #[must_use]
+    pub fn with_identity(mut self, identity: Option<Arc<Identity>>) -> Self {
+        self.identity = identity;
+        self
+    }
+
+    /// What the kernel granted for socket buffers.
+    #[must_use]
+    pub fn buffers(&self) -> SocketBuffers {
+        self.buffers
+    }
+
+    /// The address bound.
+    ///
+    /// # Errors
+    /// When the socket is gone.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.endpoint.local_addr()
+    }
+
+    /// Connects to `peer`, or gives up after `patience`. `server_name` is what was asked for, host name or address.
+    ///
+    /// # Errors
+    /// [`ConnectError`] tells the cases apart that a person would want told apart.
+    pub async fn connect(
+        &self,
+        peer: SocketAddr,
+        server_name: &str,
+        trust: Trust,
+        tuning: &ClientTuning,
+        patience: Duration,
+    ) -> Result<Connection, ConnectError> {
+        let (crypto, verdict) = tls::client_config(trust, self.identity.as_deref()).map_err(TransportError::from)?;
+        let crypto = QuicClientConfig::try_from(crypto).map_err(|e| ConnectError::Handshake(e.to_string()))?;
+        let mut config = quinn::ClientConfig::new(Arc::new(crypto));
+        config.transport_config(tuning.transport(path_mtu(peer.ip())));
+        let connecting = self
+            .endpoint
+            .connect_with(config, peer, server_name)
+            .map_err(|e| ConnectError::Handshake(e.to_string()))?;
+        let result = tokio::select! {
+            result = connecting => result,
+            () = refused(peer) => return Err(ConnectError::Refused),
+            () = tokio::time::sleep(patience) => return Err(ConnectError::NoAnswer),
+        };
+        result.map(|connection| Connection::new(connection, tuning.receive_window)).map_err(|error| {
+            match verdict.refusal() {
+                Some(Refusal::WrongKey { expected, presented }) => ConnectError::WrongKey { expected, presented },
+                Some(Refusal::Unproven { presented }) => ConnectError::Unproven { presented },
+                Some(Refusal::Certificate(fault)) => ConnectError::Certificate(fault),
+                None => classify(&error),
+            }
+        })
+    }
+
+    /// Moves the end point to a new local socket, as after a change of network.
+    ///
+    /// # Errors
+    /// When no socket can be had.
+    pub fn rebind(&self, peer: IpAddr) -> io::Result<()> {
+        let any: IpAddr = if peer.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+        let (socket, _) = bind_socket(SocketAddr::new(any, 0))?;
+        self.endpoint.rebind(socket)
+    }
+
+    /// Lets the driver send what is queued, such as a CONNECTION_CLOSE, without sitting out the closing period.
+    pub async fn flush(&self) {
+        for _ in 0..FLUSH_TURNS {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+/// Turns of the scheduler in which the drivers of a connection and its end point pass on and send a last packet.
+const FLUSH_TURNS: usize = 8;
+
+fn classify(error: &ConnectionError) -> ConnectError {
+    /// TLS alert no_application_protocol (RFC 7301 §3.2) as a QUIC error (RFC 9001 §4.8).
+    const NO_APPLICATION_PROTOCOL: u64 = 0x100 + 120;
+    let code = match error {
+        ConnectionError::TransportError(e) => Some(u64::from(e.code)),
+        ConnectionError::ConnectionClosed(close) => Some(u64::from(close.error_code)),
+        _ => None,
+    };
+    match error {
+        _ if matches!(lost(error), Lost::CertificateRefused(_)) => ConnectError::Lost(lost(error)),
+        _ if code == Some(NO_APPLICATION_PROTOCOL) => ConnectError::OtherProtocol,
+        ConnectionError::VersionMismatch => ConnectError::OtherProtocol,
+        ConnectionError::TimedOut => ConnectError::NoAnswer,
+        ConnectionError::ConnectionClosed(close)
+            if close.error_code == quinn::TransportErrorCode::CONNECTION_REFUSED =>
+        {
+            ConnectError::Turned(StatusCode::BUSY)
+        }
+        ConnectionError::ApplicationClosed(close) => {
+            ConnectError::Turned(StatusCode::from_quic(close.error_code.into_inner()))
+        }
+        _ if code.is_some_and(|c| (0x100..0x200).contains(&c)) => ConnectError::Handshake(error.to_string()),
+        _ => ConnectError::Lost(lost(error)),
+    }
+}
+
+/// Resolves when the host says that nothing listens at `peer` (an ICMP message that a connected socket is told of, and
+/// QUIC's unconnected one is not); never otherwise.
+async fn refused(peer: SocketAddr) {
+    let probe = async {
+        let any: IpAddr = if peer.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+        let socket = tokio::net::UdpSocket::bind((any, 0)).await?;
+        socket.connect(peer).await?;
+        // One byte is no QUIC packet: a server drops it without a trace.
+        socket.send(&[0]).await?;
+        socket.recv(&mut [0; 1]).await
+    };
+    match probe.await {
+        Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => {}
+        _ => std::future::pending().await,
+    }
+}
+
+pub(super) fn accept_large_payloads(config: &mut EndpointConfig) {
+    // Fails only below 1200.
+    let _ = config.max_udp_payload_size(MAX_RECEIVED_PAYLOAD);
+}
+
+pub(super) fn bind_socket(address: SocketAddr) -> io::Result<(UdpSocket, SocketBuffers)> {
+    let (socket, buffers) = bind_shared(address, false)?;
+    Ok((socket.into(), buffers))
+}
+
+/// As [`bind_socket`]; with `shared` beside other sockets of this user that share the port too.
+pub(super) fn bind_shared(address: SocketAddr, shared: bool) -> io::Result<(Socket, SocketBuffers)> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    if address.is_ipv6() {
+        // An address of one family is one address; a host name may have both.
+        socket.set_only_v6(!address.ip().is_unspecified())?;
+    }
+    // The kernel clips both to its limits without an error; what it granted is read back.
+    socket.set_send_buffer_size(SOCKET_BUFFER_BYTES)?;
+    socket.set_recv_buffer_size(SOCKET_BUFFER_BYTES)?;
+    socket.set_reuse_port(shared)?;
+    socket.bind(&address.into())?;
+    // Linux reports twice the usable size (socket(7)).
+    let buffers = SocketBuffers {
+        wanted: SOCKET_BUFFER_BYTES,
+        send: socket.send_buffer_size()? / 2,
+        receive: socket.recv_buffer_size()? / 2,
+    };
+    Ok((socket, buffers))
+}

@@ -1,0 +1,203 @@
+//! The server's end points: one, or several on one port.
+
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::time::Duration;
+
+use quinn::crypto::rustls::QuicServerConfig;
+use quinn::{AsyncUdpSocket, Endpoint, EndpointConfig, Incoming, Runtime, TokioRuntime, VarInt};
+
+use super::bundling::BundlingSocket;
+use super::connection::{Connection, lost};
+use super::endpoint::{SocketBuffers, TransportError, accept_large_payloads, bind_shared};
+use super::steering::{self, CidKey, Cids, Hatch, MAX_ENDPOINTS, SteeredSocket};
+use crate::tls;
+use crate::tls::Identity;
+use crate::tls::Roots;
+use crate::tuning::{REQUEST_WINDOW, ServerTuning, path_mtu};
+use qfs_core::stream::Lost;
+use qfs_core::wire::StatusCode;
+
+/// Accepts connections on one UDP port, alone or beside others of this process.
+#[derive(Debug)]
+pub struct Listener {
+    endpoint: Endpoint,
+    template: quinn::ServerConfig,
+    tuning: ServerTuning,
+    buffers: SocketBuffers,
+}
+
+/// The socket of an end point that nobody drives yet.
+#[derive(Debug)]
+pub struct BoundEndpoint {
+    socket: UdpSocket,
+    buffers: SocketBuffers,
+    /// The same for all on a port: tokens that one gave out are good at the others.
+    template: quinn::ServerConfig,
+    config: EndpointConfig,
+    tuning: ServerTuning,
+    steering: Option<(Arc<CidKey>, Hatch)>,
+}
+
+impl BoundEndpoint {
+    /// Starts the end point, inside the tokio runtime that is to drive it.
+    ///
+    /// # Errors
+    /// [`TransportError::Io`] when the runtime cannot take the socket.
+    pub fn start(self) -> Result<Listener, TransportError> {
+        let runtime = Arc::new(TokioRuntime);
+        let socket = BundlingSocket::new(runtime.wrap_udp_socket(self.socket)?);
+        let socket: Arc<dyn AsyncUdpSocket> = match self.steering {
+            Some((key, hatch)) => Arc::new(SteeredSocket::new(socket, key, hatch)),
+            None => socket,
+        };
+        let template = self.template;
+        let endpoint = Endpoint::new_with_abstract_socket(self.config, Some(template.clone()), socket, runtime)?;
+        Ok(Listener { endpoint, template, tuning: self.tuning, buffers: self.buffers })
+    }
+}
+
+impl Listener {
+    /// Binds `address` (port 0: any free one) inside a tokio runtime.
+    ///
+    /// # Errors
+    /// [`TransportError::Bind`] when the port is taken or not allowed.
+    pub fn bind(address: SocketAddr, identity: &Identity, tuning: ServerTuning) -> Result<Self, TransportError> {
+        let (first, _) = Self::bind_several(address, identity, None, &tuning, 1)?;
+        first.start()
+    }
+
+    /// Binds `count` end points, at most [`MAX_ENDPOINTS`], to `address` (port 0: any free one), the first and the others. The
+    /// kernel spreads clients over them; one that moves to another address stays with its own. Where there are `clients`, only
+    /// those are let in that hold a certificate which one of these authorities vouches for.
+    ///
+    /// # Errors
+    /// As [`Self::bind`].
+    pub fn bind_several(
+        address: SocketAddr,
+        identity: &Identity,
+        clients: Option<&Roots>,
+        tuning: &ServerTuning,
+        count: usize,
+    ) -> Result<(BoundEndpoint, Vec<BoundEndpoint>), TransportError> {
+        let count = count.clamp(1, MAX_ENDPOINTS);
+        let key = CidKey::new(&cid_secret(identity))?;
+        let template = template(identity, clients, tuning)?;
+        let sockets = bind_sockets(address, count).map_err(|source| TransportError::Bind { address, source })?;
+        let numbered = (0..=u8::MAX).zip(sockets).zip(steering::hatches(count));
+        let mut bound = numbered.map(|((number, (socket, buffers)), hatch)| BoundEndpoint {
+            socket,
+            buffers,
+            template: template.clone(),
+            config: endpoint_config(identity, &key, number),
+            tuning: tuning.clone(),
+            steering: (count > 1).then(|| (Arc::clone(&key), hatch)),
+        });
+        let first = bound.next().ok_or_else(|| TransportError::Io(io::ErrorKind::InvalidInput.into()))?;
+        Ok((first, bound.collect()))
+    }
+
+    /// The address really bound.
+    ///
+    /// # Errors
+    /// When the socket is gone.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.endpoint.local_addr()
+    }
+
+    /// What the kernel granted for socket buffers.
+    #[must_use]
+    pub fn buffers(&self) -> SocketBuffers {
+        self.buffers
+    }
+
+    /// The next client that wants in; None when the socket died or [`Self::close`] was called.
+    pub async fn accept(&self) -> Option<Incoming> {
+        self.endpoint.accept().await
+    }
+
+    /// Completes the handshake of `incoming`, with packets as large as the path to it carries.
+    ///
+    /// # Errors
+    /// [`Lost`] when the client gave up or broke the protocol.
+    pub async fn handshake(&self, incoming: Incoming) -> Result<Connection, Lost> {
+        let mut config = self.template.clone();
+        config.transport_config(self.tuning.transport(path_mtu(incoming.remote_address().ip())));
+        let connecting = incoming.accept_with(Arc::new(config)).map_err(|e| lost(&e))?;
+        Ok(Connection::new(connecting.await.map_err(|e| lost(&e))?, REQUEST_WINDOW.into()))
+    }
+
+    /// Closes every connection with `code` and waits until the peers were told.
+    pub async fn close(&self, code: StatusCode) {
+        self.endpoint.close(VarInt::from_u32(code.0), b"");
+        // A peer that is gone never confirms; do not sit out its closing period.
+        let _ = tokio::time::timeout(Duration::from_millis(500), self.endpoint.wait_idle()).await;
+    }
+}
+
+/// Most handshakes held before they are accepted, refused or sent a Retry, for each end point.
+const MAX_INCOMING: usize = 4096;
+
+/// Most bytes buffered of one such handshake. A ClientHello is about 300; worst case in all: 4096 × 16 KiB / 16 = 4 MiB.
+const INCOMING_BUFFER_BYTES: u64 = 16 << 10;
+
+fn template(
+    identity: &Identity,
+    clients: Option<&Roots>,
+    tuning: &ServerTuning,
+) -> Result<quinn::ServerConfig, TransportError> {
+    let crypto = QuicServerConfig::try_from(tls::server_config(identity, clients)?)
+        .map_err(|e| rustls::Error::General(e.to_string()))?;
+    let mut template = quinn::ServerConfig::with_crypto(Arc::new(crypto));
+    template
+        .transport_config(tuning.transport(None))
+        // Half-open handshakes held before admission decides; each buffers at most a few packets.
+        .max_incoming(MAX_INCOMING)
+        .incoming_buffer_size(INCOMING_BUFFER_BYTES)
+        .incoming_buffer_size_total(INCOMING_BUFFER_BYTES * MAX_INCOMING as u64 / 16);
+    Ok(template)
+}
+
+fn endpoint_config(identity: &Identity, key: &Arc<CidKey>, number: u8) -> EndpointConfig {
+    let mut config = EndpointConfig::new(Arc::new(reset_key(identity)));
+    let key = Arc::clone(key);
+    config.cid_generator(move || Box::new(Cids { key: Arc::clone(&key), end_point: number }));
+    accept_large_payloads(&mut config);
+    config
+}
+
+/// `count` sockets on one port.
+fn bind_sockets(address: SocketAddr, count: usize) -> io::Result<Vec<(UdpSocket, SocketBuffers)>> {
+    // The first one alone, so that a port which another program has, a second server above all, is taken for everybody.
+    let (first, buffers) = bind_shared(address, false)?;
+    let address = first.local_addr()?.as_socket().unwrap_or(address);
+    if count > 1 {
+        first.set_reuse_port(true)?;
+    }
+    let mut sockets = vec![(first.into(), buffers)];
+    for _ in 1..count {
+        let (socket, buffers) = bind_shared(address, true)?;
+        sockets.push((socket.into(), buffers));
+    }
+    Ok(sockets)
+}
+
+/// The stateless reset key (RFC 9000 §10.3), derived from the identity so that it survives a restart without a file of its
+/// own: clients of the former process notice at once that it is gone.
+fn reset_key(identity: &Identity) -> ring::hmac::Key {
+    ring::hmac::Key::new(ring::hmac::HMAC_SHA256, derived(identity, b"qfs stateless reset v1").as_ref())
+}
+
+/// The secret by which a server recognises its own connection IDs, which must survive a restart like the reset key: quinn
+/// resets no connection whose ID it does not recognise.
+fn cid_secret(identity: &Identity) -> [u8; 16] {
+    let mut secret = [0; 16];
+    let derived = derived(identity, b"qfs connection ids v2");
+    secret.iter_mut().zip(derived.as_ref()).for_each(|(to, from)| *to = *from);
+    secret
+}
+
+fn derived(identity: &Identity, label: &[u8]) -> ring::hmac::Tag {
+    ring::hmac::sign(&ring::hmac::Key::new(ring::hmac::HMAC_SHA256, identity.key.secret_der()), label)
+}

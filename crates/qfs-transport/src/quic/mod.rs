@@ -1,0 +1,15 @@
+//! QUIC: end points, connections and streams on quinn.
+
+mod bundling;
+mod connection;
+mod endpoint;
+mod listener;
+mod steering;
+mod streams;
+
+pub use connection::{Connection, PathReport};
+pub use endpoint::{ClientEndpoint, ConnectError, SocketBuffers, TransportError};
+pub use listener::{BoundEndpoint, Listener};
+pub use quinn::Incoming;
+pub use steering::MAX_ENDPOINTS;
+pub use streams::{QuicRequestReader, QuicSink, QuicSource};

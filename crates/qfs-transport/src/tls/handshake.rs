@@ -1,0 +1,227 @@
+//! TLS 1.3 for both ends: which ciphers, which protocol, and whom the client believes.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::WebPkiSupportedAlgorithms;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{CertificateError, DigitallySignedStruct, SignatureScheme};
+
+use super::identity::{Identity, fingerprint_of};
+use super::provider::provider;
+use super::roots::Roots;
+use qfs_core::model::Fingerprint;
+use qfs_core::wire::ALPN;
+
+/// Which server key a client accepts in the handshake.
+#[derive(Debug, Clone)]
+pub enum Trust {
+    /// This one only; nothing else about the certificate counts.
+    Pinned(Fingerprint),
+    /// The known key, or the one that it has announced as its successor.
+    Renewing {
+        /// The known key.
+        current: Fingerprint,
+        /// The one announced.
+        next: Fingerprint,
+    },
+    /// Any key that the server proves to hold. The caller decides by the connection's fingerprint before it sends anything.
+    AnyKey,
+    /// A certificate for the host's name that one of these authorities vouches for, as in the web (RFC 5280, RFC 6125).
+    Certified {
+        /// Whom this client believes.
+        roots: Roots,
+        /// The key it must have besides.
+        pin: Option<Fingerprint>,
+    },
+}
+
+/// What is wrong with a certificate where names, dates and issuers count.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CertificateFault {
+    /// Its time is over.
+    #[error("its certificate has expired")]
+    Expired,
+    /// Its time has not come.
+    #[error("its certificate is not valid yet")]
+    NotYetValid,
+    /// No authority that is believed stands behind it.
+    #[error("its certificate was issued by nobody whom this machine trusts")]
+    UnknownIssuer,
+    /// It is for others.
+    #[error("its certificate is for {}, not for this host", listed(.0))]
+    WrongName(
+        /// Whom it is for; a stranger's text.
+        Vec<String>,
+    ),
+    /// Something else.
+    #[error("its certificate is not valid: {0}")]
+    Other(String),
+}
+
+fn listed(names: &[String]) -> String {
+    if names.is_empty() { "nobody".to_owned() } else { names.join(", ") }
+}
+
+impl From<&CertificateError> for CertificateFault {
+    fn from(error: &CertificateError) -> Self {
+        match error {
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => Self::Expired,
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => Self::NotYetValid,
+            CertificateError::UnknownIssuer => Self::UnknownIssuer,
+            CertificateError::NotValidForName => Self::WrongName(Vec::new()),
+            CertificateError::NotValidForNameContext { presented, .. } => Self::WrongName(presented.clone()),
+            other => Self::Other(other.to_string()),
+        }
+    }
+}
+
+/// With `clients`, only those with a certificate that one of these authorities vouches for get in.
+pub(crate) fn server_config(
+    identity: &Identity,
+    clients: Option<&Roots>,
+) -> Result<rustls::ServerConfig, rustls::Error> {
+    let provider = provider();
+    let verifier = match clients {
+        None => WebPkiClientVerifier::no_client_auth(),
+        Some(roots) => WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots.0), Arc::clone(&provider))
+            .build()
+            .map_err(|e| rustls::Error::General(e.to_string()))?,
+    };
+    let mut config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(identity.chain.clone(), identity.key.clone_key())?;
+    config.alpn_protocols = vec![ALPN.to_vec()];
+    // 0-RTT data can be replayed by anybody who saw it.
+    config.max_early_data_size = 0;
+    Ok(config)
+}
+
+/// With `identity`, the client shows its certificate to a server that asks for one.
+pub(crate) fn client_config(
+    trust: Trust,
+    identity: Option<&Identity>,
+) -> Result<(rustls::ClientConfig, Arc<Verdict>), rustls::Error> {
+    let verdict = Arc::new(Verdict::default());
+    let provider = provider();
+    let algorithms = provider.signature_verification_algorithms;
+    let web = match &trust {
+        Trust::Certified { roots, .. } => Some(
+            WebPkiServerVerifier::builder_with_provider(Arc::clone(&roots.0), Arc::clone(&provider))
+                .build()
+                .map_err(|e| rustls::Error::General(e.to_string()))?,
+        ),
+        Trust::Pinned(_) | Trust::Renewing { .. } | Trust::AnyKey => None,
+    };
+    let verifier = Verifier { trust, web, algorithms, verdict: Arc::clone(&verdict) };
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier));
+    let mut config = match identity {
+        Some(identity) => config.with_client_auth_cert(identity.chain.clone(), identity.key.clone_key())?,
+        None => config.with_no_client_auth(),
+    };
+    config.alpn_protocols = vec![ALPN.to_vec()];
+    config.enable_early_data = false;
+    config.resumption = rustls::client::Resumption::disabled();
+    Ok((config, verdict))
+}
+
+/// Why the verifier refused a server, kept for the error message: the alert that ends the handshake says less.
+#[derive(Debug, Default)]
+pub(crate) struct Verdict(Mutex<Option<Refusal>>);
+
+/// Why a server is not believed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// It holds another key.
+    WrongKey { expected: Fingerprint, presented: Fingerprint },
+    /// It shows a certificate whose key it does not prove to hold.
+    Unproven { presented: Fingerprint },
+    /// Its certificate does not do.
+    Certificate(CertificateFault),
+}
+
+impl Verdict {
+    pub(crate) fn refusal(&self) -> Option<Refusal> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn refuse(&self, refusal: Refusal) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(refusal);
+    }
+}
+
+/// Believes a key, not a name: chain, names and dates of the certificate are ignored, the signature that proves
+/// possession of the key is not. For [`Trust::Certified`], `web` checks chain, names and dates.
+#[derive(Debug)]
+struct Verifier {
+    trust: Trust,
+    web: Option<Arc<WebPkiServerVerifier>>,
+    algorithms: WebPkiSupportedAlgorithms,
+    verdict: Arc<Verdict>,
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let presented = fingerprint_of(end_entity)?;
+        let pin = match &self.trust {
+            Trust::Pinned(pin) => Some(*pin),
+            Trust::Renewing { next, .. } if *next == presented => None,
+            Trust::Renewing { current, .. } => Some(*current),
+            Trust::Certified { pin, .. } => *pin,
+            Trust::AnyKey => None,
+        };
+        if let Some(expected) = pin.filter(|pin| *pin != presented) {
+            self.verdict.refuse(Refusal::WrongKey { expected, presented });
+            return Err(CertificateError::ApplicationVerificationFailure.into());
+        }
+        let Some(web) = &self.web else { return Ok(ServerCertVerified::assertion()) };
+        web.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now).inspect_err(|error| {
+            self.verdict.refuse(Refusal::Certificate(match error {
+                rustls::Error::InvalidCertificate(error) => error.into(),
+                other => CertificateFault::Other(other.to_string()),
+            }));
+        })
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _cert: &CertificateDer<'_>,
+        _dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        // QUIC has TLS 1.3 only (RFC 9001 §4.2).
+        Err(rustls::Error::General("TLS 1.2 in QUIC".to_owned()))
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        // Without this, anybody who copied the public certificate could answer in the server's place.
+        rustls::crypto::verify_tls13_signature(message, cert, dss, &self.algorithms).inspect_err(|_| {
+            if let Ok(presented) = fingerprint_of(cert) {
+                self.verdict.refuse(Refusal::Unproven { presented });
+            }
+        })
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}

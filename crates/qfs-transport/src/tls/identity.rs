@@ -1,0 +1,136 @@
+//! A server's key and self-signed certificate.
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::ParsedCertificate;
+
+use qfs_core::model::Fingerprint;
+
+/// A private key with its certificate chain, ready to serve.
+#[derive(Debug)]
+pub struct Identity {
+    pub(crate) key: PrivateKeyDer<'static>,
+    pub(crate) chain: Vec<CertificateDer<'static>>,
+    fingerprint: Fingerprint,
+}
+
+/// A new identity as it is stored.
+#[derive(Clone)]
+pub struct IdentityPem {
+    /// PKCS #8 private key, PEM. Secret.
+    pub key: String,
+    /// X.509 certificate, PEM.
+    pub certificate: String,
+}
+
+/// Why a key and certificate cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum IdentityError {
+    /// No new key or certificate could be made.
+    #[error("cannot make an identity: {0}")]
+    Generate(String),
+    /// The key file holds no PEM private key.
+    #[error("the key is not a PEM private key: {0}")]
+    Key(String),
+    /// The certificate file holds no PEM certificate.
+    #[error("the certificate is not a PEM certificate: {0}")]
+    Certificate(String),
+    /// Both can be read and do not belong together.
+    #[error("the key and the certificate do not belong together: {0}")]
+    Mismatch(String),
+}
+
+impl IdentityPem {
+    /// Makes a fresh ECDSA P-256 key and a certificate for it, signed by itself.
+    ///
+    /// The certificate never matters beyond carrying the key: clients pin the key. It is valid until the end of year
+    /// 9999 (RFC 5280 §4.1.2.5), so that a clock never locks anybody out.
+    ///
+    /// # Errors
+    /// [`IdentityError::Generate`] when the system has no randomness.
+    pub fn generate() -> Result<Self, IdentityError> {
+        let failed = |e: rcgen::Error| IdentityError::Generate(e.to_string());
+        let key = rcgen::KeyPair::generate().map_err(failed)?;
+        let mut parameters = rcgen::CertificateParams::new(vec!["qfs".to_owned()]).map_err(failed)?;
+        parameters.distinguished_name.push(rcgen::DnType::CommonName, "qfs");
+        parameters.not_before = rcgen::date_time_ymd(2020, 1, 1);
+        parameters.not_after = rcgen::date_time_ymd(9999, 12, 31);
+        let certificate = parameters.self_signed(&key).map_err(failed)?;
+        Ok(Self { key: key.serialize_pem(), certificate: certificate.pem() })
+    }
+}
+
+impl Identity {
+    /// Reads a PEM private key and a PEM certificate chain, the server's own certificate first.
+    ///
+    /// # Errors
+    /// [`IdentityError`] says which of the two is at fault.
+    pub fn from_pem(key: &[u8], certificates: &[u8]) -> Result<Self, IdentityError> {
+        let key = PrivateKeyDer::from_pem_slice(key).map_err(|e| IdentityError::Key(e.to_string()))?;
+        let (chain, fingerprint) = read_chain(certificates)?;
+        // Rejects a key that does not fit the certificate now, not at the first handshake.
+        let provider = super::provider::provider();
+        let signer =
+            provider.key_provider.load_private_key(key.clone_key()).map_err(|e| IdentityError::Key(e.to_string()))?;
+        rustls::sign::CertifiedKey::new(chain.clone(), signer)
+            .keys_match()
+            .map_err(|e| IdentityError::Mismatch(e.to_string()))?;
+        Ok(Self { key, chain, fingerprint })
+    }
+
+    /// The name clients know this identity by.
+    #[must_use]
+    pub fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint
+    }
+
+    /// The name that clients know the first of these PEM certificates by; its key is not looked at.
+    ///
+    /// # Errors
+    /// [`IdentityError::Certificate`].
+    pub fn fingerprint_of_pem(certificates: &[u8]) -> Result<Fingerprint, IdentityError> {
+        read_chain(certificates).map(|(_, fingerprint)| fingerprint)
+    }
+}
+
+/// A PEM chain, and the fingerprint of its first certificate.
+fn read_chain(certificates: &[u8]) -> Result<(Vec<CertificateDer<'static>>, Fingerprint), IdentityError> {
+    let chain = CertificateDer::pem_slice_iter(certificates)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|e| IdentityError::Certificate(e.to_string()))?;
+    let Some(own) = chain.first() else {
+        return Err(IdentityError::Certificate("none found".to_owned()));
+    };
+    let fingerprint = fingerprint_of(own).map_err(|e| IdentityError::Certificate(e.to_string()))?;
+    Ok((chain, fingerprint))
+}
+
+/// The fingerprint of a certificate's public key.
+pub(crate) fn fingerprint_of(certificate: &CertificateDer<'_>) -> Result<Fingerprint, rustls::Error> {
+    let parsed = ParsedCertificate::try_from(certificate)?;
+    Ok(Fingerprint::of_public_key(&parsed.subject_public_key_info()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_generated_identity_reads_back_with_a_stable_fingerprint() {
+        let pem = IdentityPem::generate().unwrap();
+        let read = || Identity::from_pem(pem.key.as_bytes(), pem.certificate.as_bytes()).unwrap().fingerprint();
+        assert_eq!(read(), read());
+        let key = rcgen::KeyPair::from_pem(&pem.key).unwrap();
+        assert_eq!(read(), Fingerprint::of_public_key(&rcgen::PublicKeyData::subject_public_key_info(&key)));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        let (a, b) = (IdentityPem::generate().unwrap(), IdentityPem::generate().unwrap());
+        let read = |key: &str, cert: &str| Identity::from_pem(key.as_bytes(), cert.as_bytes()).unwrap_err();
+        assert!(matches!(read("nonsense", &a.certificate), IdentityError::Key(_)));
+        assert!(matches!(read(&a.key, ""), IdentityError::Certificate(_)));
+        assert!(matches!(read(&a.key, &b.certificate), IdentityError::Mismatch(_)));
+    }
+}

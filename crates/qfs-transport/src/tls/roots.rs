@@ -1,0 +1,54 @@
+//! Certificate authorities that are believed: those of this machine, or those of a file.
+
+use std::sync::Arc;
+
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+
+/// Certificate authorities; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Roots(pub(crate) Arc<RootCertStore>);
+
+/// Why there are no authorities.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RootsError {
+    /// Something there is no certificate.
+    #[error("not a PEM certificate: {0}")]
+    Certificate(String),
+    /// None was found.
+    #[error("no certificate authority is found{0}")]
+    Nobody(String),
+}
+
+impl Roots {
+    /// The authorities that this machine believes: those of the operating system, or where `SSL_CERT_FILE` or `SSL_CERT_DIR`
+    /// is set, of these. Reads files: blocks. What is malformed there is left out, as everywhere else on the machine.
+    ///
+    /// # Errors
+    /// [`RootsError::Nobody`], with the reason where there is one.
+    pub fn of_this_machine() -> Result<Self, RootsError> {
+        let found = rustls_native_certs::load_native_certs();
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(found.certs);
+        if roots.is_empty() {
+            let why = found.errors.first().map(|error| format!(": {error}")).unwrap_or_default();
+            return Err(RootsError::Nobody(why));
+        }
+        Ok(Self(Arc::new(roots)))
+    }
+
+    /// The authorities of a PEM file. Fails closed: one that cannot be read makes all of it unusable.
+    ///
+    /// # Errors
+    /// [`RootsError`].
+    pub fn from_pem(pem: &[u8]) -> Result<Self, RootsError> {
+        let mut roots = RootCertStore::empty();
+        for certificate in CertificateDer::pem_slice_iter(pem) {
+            let certificate = certificate.map_err(|e| RootsError::Certificate(e.to_string()))?;
+            roots.add(certificate).map_err(|e| RootsError::Certificate(e.to_string()))?;
+        }
+        if roots.is_empty() { Err(RootsError::Nobody(String::new())) } else { Ok(Self(Arc::new(roots))) }
+    }
+}
