@@ -15,7 +15,7 @@ use qfs_core::wire::{
     DownloadHead, DownloadManyRequest, DownloadRequest, ListRequest, Request, StatusCode, take_record,
 };
 use qfs_server::Gate;
-use qfs_server::tokens::{Issue, Record, Scope, TokenFile};
+use qfs_server::gate::tokens::{Issue, Record, Scope, TokenFile};
 use qfs_transport::QuicSource;
 use support::{Client, Failed, Rig, Tree, finish, head, narrow, noise, refusal, soon};
 

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::audit::Refusal;
 use crate::config::Limits;
+use crate::gate::audit::Refusal;
 
 /// The counters, shared by all connections of a server.
 #[derive(Debug)]

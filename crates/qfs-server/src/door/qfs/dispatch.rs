@@ -13,12 +13,13 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::access::Access;
+use super::handler::{self, Reply};
 use crate::config::Limits;
 use crate::error::HandlerError;
-use crate::handler::{self, Answered, Reply};
-use crate::patience::Progress;
-use crate::server::Shared;
+use crate::gate::access::Access;
+use crate::gate::audit::Answered;
+use crate::gate::patience::Progress;
+use crate::service::Service;
 
 /// The request half of a stream.
 pub(crate) trait RequestSource: AsyncRead + Unpin + Send {
@@ -74,26 +75,26 @@ impl Outcome {
         }
     }
 
-    /// The names that a `download_many` is about, as the client sent them.
-    pub(crate) fn many(&self) -> impl Iterator<Item = &str> {
+    /// The names that a `download_many` is about, as the client sent them, and what became of each as far as it got.
+    pub(crate) fn many(&self) -> impl Iterator<Item = (&str, Answered)> {
         let files = match &self.request {
             Some(Request::DownloadMany(many)) => &many.files[..],
             _ => &[],
         };
-        files.iter().map(String::as_str)
+        files.iter().map(String::as_str).zip(self.answered.iter().copied())
     }
 }
 
 /// Serves one stream to its end. `heard` is called when a request came in time, a bad one included.
 pub(crate) async fn serve<S: Store, K: ByteSink, P: Progress>(
-    shared: &Shared<S>,
+    service: &Service<S>,
     quota: &Quota,
     reply: &mut Reply<K, P>,
     source: &mut impl RequestSource,
     heard: impl FnOnce(),
 ) -> Outcome {
     let mut outcome = Outcome { request: None, token: None, answered: Vec::new(), error: None };
-    let result = match read_request(shared, quota, source).await {
+    let result = match read_request(service, quota, source).await {
         Ok((access, request)) => {
             heard();
             outcome.token = access.token_id();
@@ -101,7 +102,7 @@ pub(crate) async fn serve<S: Store, K: ByteSink, P: Progress>(
             // A token that is revoked ends what it was good for.
             tokio::select! {
                 biased;
-                result = answer(shared, quota, reply, request, access.clone(), &mut outcome.answered) => result,
+                result = answer(service, quota, reply, request, access.clone(), &mut outcome.answered) => result,
                 () = access.withdrawn() => Err(HandlerError::Denied),
             }
         }
@@ -127,11 +128,11 @@ const SHORT_REQUEST_BYTES: usize = 4 << 10;
 /// Reads a request within its two deadlines: one from now on, one from its first byte on (PROTOCOL §1.5). Who asks is settled before
 /// what is asked: a stranger does not even learn which commands there are (PROTOCOL §2.7).
 async fn read_request<S>(
-    shared: &Shared<S>,
+    service: &Service<S>,
     quota: &Quota,
     source: &mut impl RequestSource,
 ) -> Result<(Access, Request), HandlerError> {
-    let deadlines = &shared.deadlines;
+    let deadlines = &service.deadlines;
     let latest = Instant::now() + deadlines.request;
     let late = |_| HandlerError::RequestTimeout;
     let mut prefix = [0; FRAME_PREFIX_BYTES];
@@ -144,8 +145,8 @@ async fn read_request<S>(
         return Err(FrameError::End.into());
     }
     let latest = latest.min(Instant::now() + deadlines.request_begun);
-    let payload = timeout_at(latest, read_begun(&shared.long_requests, prefix, source)).await.map_err(late)??;
-    let access = shared.gate.admit(&payload)?;
+    let payload = timeout_at(latest, read_begun(&service.long_requests, prefix, source)).await.map_err(late)??;
+    let access = service.gate.admit(&payload)?;
     Ok((access, Request::decode(&payload)?))
 }
 
@@ -169,24 +170,26 @@ async fn read_begun(
 
 /// Waits for a turn and runs the handler.
 async fn answer<S: Store, K: ByteSink, P: Progress>(
-    shared: &Shared<S>,
+    service: &Service<S>,
     quota: &Quota,
     reply: &mut Reply<K, P>,
     request: Request,
     access: Access,
     answered: &mut Vec<Answered>,
 ) -> Result<(), HandlerError> {
-    if shared.is_draining() {
+    if service.is_draining() {
         return Err(HandlerError::ShuttingDown);
     }
     let _turn = wait_for(&quota.commands, reply, None).await?;
-    let _command = wait_for(&shared.commands, reply, Some(shared.deadlines.queue)).await?;
-    let view = shared.view(access);
+    let _command = wait_for(&service.commands, reply, Some(service.deadlines.queue)).await?;
+    let view = service.view(access);
     match request {
-        Request::GetFilesList(_) => handler::list(shared, &view, &quota.share, reply).await,
-        Request::Download(download) => handler::download(shared, &view, &quota.share, reply, download).await,
-        Request::DownloadMany(many) => handler::download_many(shared, &view, &quota.share, reply, many, answered).await,
-        Request::GetIdentity(_) => handler::identity(&shared.announcer, reply).await,
+        Request::GetFilesList(_) => handler::list(service, &view, &quota.share, reply).await,
+        Request::Download(download) => handler::download(service, &view, &quota.share, reply, download).await,
+        Request::DownloadMany(many) => {
+            handler::download_many(service, &view, &quota.share, reply, many, answered).await
+        }
+        Request::GetIdentity(_) => handler::identity(&service.announcer, reply).await,
         other => Err(DecodeError::UnknownCommand(other.command().to_owned()).into()),
     }
 }

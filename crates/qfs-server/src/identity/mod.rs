@@ -7,6 +7,7 @@
     reason = "the identity is the one other thing on disk, and none of it is published"
 )]
 
+mod announcer;
 mod next;
 
 use std::fs::{self, File};
@@ -19,6 +20,7 @@ use qfs_core::model::Fingerprint;
 use qfs_transport::{Identity, IdentityError, IdentityPem};
 use rustix::fs::{FlockOperation, RenameFlags, flock, renameat_with};
 
+pub(crate) use announcer::Announcer;
 pub use next::{Keys, NEXT_CERTIFICATE_FILE, NEXT_KEY_FILE};
 
 /// The private key's file name. Mode 0600.

@@ -13,9 +13,9 @@ use qfs_core::wire::{EncodeError, ListHead, PageBuilder, StatusCode, encode};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
-use crate::access::View;
 use crate::error::HandlerError;
-use crate::server::Shared;
+use crate::service::Service;
+use crate::view::View;
 
 /// Pages of at most 64 KiB that wait for the client, for each listing: 1 MiB.
 const PAGES_AHEAD: usize = 16;
@@ -35,13 +35,13 @@ enum Page {
 
 /// Answers on `sink` with what `view` shows, up to and including the end of the stream. Pages on their way are taken out of `share`.
 pub(crate) async fn list<S: Store, K: ByteSink>(
-    shared: &Shared<S>,
+    service: &Service<S>,
     view: &View<S>,
     share: &Share,
     sink: &mut K,
 ) -> Result<(), HandlerError> {
-    let waiting = Arc::clone(&shared.listings).acquire_owned();
-    let permit = tokio::time::timeout(shared.deadlines.queue, waiting)
+    let waiting = Arc::clone(&service.listings).acquire_owned();
+    let permit = tokio::time::timeout(service.deadlines.queue, waiting)
         .await
         .map_err(|_| HandlerError::Busy)?
         .map_err(|_| HandlerError::ShuttingDown)?;

@@ -12,20 +12,21 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tracing::{error, info};
 
-use crate::admission::Verdict;
-use crate::audit::Refusal;
-use crate::connection;
-use crate::server::{BLOCKING_THREADS, Drained, ServeError, Shared};
+use super::connection;
+use crate::door::{BLOCKING_THREADS, Drained, ServeError};
+use crate::gate::admission::Verdict;
+use crate::gate::audit::Refusal;
+use crate::service::Service;
 
 /// An end point in the runtime that drives it.
 pub(crate) struct EndPoint<S> {
-    shared: Arc<Shared<S>>,
+    service: Arc<Service<S>>,
     listener: Arc<Listener>,
 }
 
 impl<S: Store> EndPoint<S> {
-    pub(crate) fn new(shared: Arc<Shared<S>>, listener: Listener) -> Self {
-        Self { shared, listener: Arc::new(listener) }
+    pub(crate) fn new(service: Arc<Service<S>>, listener: Listener) -> Self {
+        Self { service, listener: Arc::new(listener) }
     }
 
     /// Serves until the server drains, then lets running answers finish.
@@ -41,7 +42,7 @@ impl<S: Store> EndPoint<S> {
     }
 
     async fn accept_until_drained(&self, connections: &mut JoinSet<()>) -> Result<(), ServeError> {
-        let mut drain = self.shared.drain.subscribe();
+        let mut drain = self.service.drain.subscribe();
         loop {
             tokio::select! {
                 _ = drain.wait_for(|draining| *draining) => return Ok(()),
@@ -60,20 +61,20 @@ impl<S: Store> EndPoint<S> {
         let peer = incoming.remote_address();
         // A client that has shown its address cannot be asked again.
         let validated = incoming.remote_address_validated() || !incoming.may_retry();
-        match self.shared.admission.judge(peer, validated) {
+        match self.service.admission.judge(peer, validated) {
             Verdict::Admit(admitted) => {
-                let (shared, listener) = (Arc::clone(&self.shared), Arc::clone(&self.listener));
-                connections.spawn(connection::serve(shared, listener, incoming, admitted));
+                let (service, listener) = (Arc::clone(&self.service), Arc::clone(&self.listener));
+                connections.spawn(connection::serve(service, listener, incoming, admitted));
             }
             Verdict::Retry => {
-                self.shared.refusals.note(Refusal::Address, peer);
+                self.service.refusals.note(Refusal::Address, peer);
                 if let Err(error) = incoming.retry() {
                     error.into_incoming().refuse();
                 }
             }
             Verdict::Refuse(reason) => {
                 incoming.refuse();
-                self.shared.refusals.note(reason, peer);
+                self.service.refusals.note(reason, peer);
             }
         }
     }
@@ -90,7 +91,7 @@ impl<S: Store> EndPoint<S> {
             }
         };
         // What did not finish is counted from what is left.
-        let _ = timeout(self.shared.deadlines.drain, finish).await;
+        let _ = timeout(self.service.deadlines.drain, finish).await;
         Drained { cut: connections.len() }
     }
 }
@@ -111,11 +112,11 @@ impl<S> Others<S> {
 }
 
 impl<S: Store> Others<S> {
-    pub(crate) fn bind(shared: &Arc<Shared<S>>, bound: Vec<BoundEndpoint>) -> Result<Self, TransportError> {
+    pub(crate) fn bind(service: &Arc<Service<S>>, bound: Vec<BoundEndpoint>) -> Result<Self, TransportError> {
         let bind = |bound: BoundEndpoint| {
             let driver = Driver::new()?;
             let listener = driver.enter(|| bound.start())?;
-            Ok((driver, EndPoint::new(Arc::clone(shared), listener)))
+            Ok((driver, EndPoint::new(Arc::clone(service), listener)))
         };
         bound.into_iter().map(bind).collect::<Result<_, _>>().map(Self)
     }

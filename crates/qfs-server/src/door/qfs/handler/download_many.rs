@@ -17,9 +17,10 @@ use qfs_core::wire::{
 use qfs_store::blocking;
 use tokio::sync::Semaphore;
 
-use crate::access::View;
 use crate::error::HandlerError;
-use crate::server::Shared;
+use crate::gate::audit::Answered;
+use crate::service::Service;
+use crate::view::View;
 
 /// A step ends when it has so many bytes. The file that fills it may be as large again.
 const STEP_BYTES: usize = BLOCK_BYTES as usize;
@@ -33,18 +34,10 @@ const STEP_ROOM_BYTES: usize = STEP_BYTES + MAX_SMALL_FILE_BYTES as usize;
 /// Room made at first for each answer, in bytes.
 const USUAL_ANSWER_BYTES: usize = 5 << 10;
 
-/// What became of one name, for the audit trail.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Answered {
-    /// Size of its body in bytes.
-    pub(crate) bytes: u64,
-    pub(crate) code: StatusCode,
-}
-
 /// Answers `request` on `sink` with what `view` shows, up to and including the end of the stream. What it reads is taken out of
 /// `share`; what was sent is added to `answered`, in the order of the names.
 pub(crate) async fn download_many<S: Store, K: ByteSink>(
-    shared: &Shared<S>,
+    service: &Service<S>,
     view: &View<S>,
     share: &Share,
     sink: &mut K,
@@ -55,7 +48,7 @@ pub(crate) async fn download_many<S: Store, K: ByteSink>(
         sink.set_priority(request.priority);
     }
     let names: Arc<[String]> = request.files.into();
-    let begin = |from, room| begin(Arc::clone(&shared.batch_steps), view.clone(), Arc::clone(&names), from, room);
+    let begin = |from, room| begin(Arc::clone(&service.batch_steps), view.clone(), Arc::clone(&names), from, room);
     let mut head = Some(encode(&ManyHead { code: StatusCode::OK })?);
     let mut ahead = None;
     while answered.len() < names.len() {

@@ -1,21 +1,11 @@
 //! `get_identity` (PROTOCOL §4.4): the key of this server, and the one that it will have next.
 
-use qfs_core::model::Fingerprint;
 use qfs_core::stream::ByteSink;
 use qfs_core::wire::{IdentityHead, StatusCode, encode};
 use qfs_store::blocking;
 
 use crate::error::HandlerError;
-use crate::identity::IdentityDir;
-
-/// What a running server knows of its key.
-#[derive(Debug)]
-pub(crate) struct Announcer {
-    /// The key it shows to clients.
-    pub(crate) current: Fingerprint,
-    /// Where a next one is looked for.
-    pub(crate) directory: Option<IdentityDir>,
-}
+use crate::identity::Announcer;
 
 /// Answers on `sink` with what `announcer` finds now, up to and including the end of the stream.
 pub(crate) async fn identity<K: ByteSink>(announcer: &Announcer, sink: &mut K) -> Result<(), HandlerError> {

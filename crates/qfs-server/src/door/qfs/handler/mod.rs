@@ -7,7 +7,7 @@ mod list;
 mod reply;
 
 pub(crate) use download::download;
-pub(crate) use download_many::{Answered, download_many};
-pub(crate) use identity::{Announcer, identity};
+pub(crate) use download_many::download_many;
+pub(crate) use identity::identity;
 pub(crate) use list::list;
 pub(crate) use reply::Reply;

@@ -1,23 +1,20 @@
-//! Who is let in, and what they may see: the rule of a server, kept as its token file has it, and what it grants a request.
+//! Who is let in, and how far: the rule of a server, kept as its token file has it, and what it grants a request.
 //!
 //! Whatever is wrong with the file, nobody is let in by it: a rule that cannot be read is not a missing rule.
 
 use std::convert::Infallible;
 use std::fmt;
-use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use qfs_core::body::{self, Opened};
-use qfs_core::model::{Digest, RemotePath};
-use qfs_core::store::{ObjectMeta, Store, StoreError, Versions, Whole};
+use qfs_core::model::RemotePath;
 use qfs_core::wire::Request;
 use tokio::sync::watch;
 use tracing::{error, info};
 
 use crate::error::HandlerError;
-use crate::tokens::{Document, Record, TokenFile, TokenFileError};
+use crate::gate::tokens::{Document, Record, TokenFile, TokenFileError};
 
 /// How often the token file is looked at. It is read whole: some hundred bytes, and no change can hide behind its times.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
@@ -146,7 +143,7 @@ impl Access {
         self.grant.as_ref().map(|grant| grant.record().id.to_string())
     }
 
-    fn covers(&self, path: &RemotePath) -> bool {
+    pub(crate) fn covers(&self, path: &RemotePath) -> bool {
         let scope = self.grant.as_ref().and_then(|grant| grant.record().scope.as_ref());
         scope.is_none_or(|scope| scope.covers(path))
     }
@@ -161,56 +158,6 @@ impl Access {
     }
 }
 
-/// The published files as one request may see them. The only way to them that handlers have, so that none can forget the scope.
-pub(crate) struct View<S> {
-    versions: Arc<Versions<S>>,
-    access: Access,
-}
-
-impl<S> Clone for View<S> {
-    fn clone(&self) -> Self {
-        Self { versions: Arc::clone(&self.versions), access: self.access.clone() }
-    }
-}
-
-impl<S: Store> View<S> {
-    pub(crate) fn new(versions: &Arc<Versions<S>>, access: Access) -> Self {
-        Self { versions: Arc::clone(versions), access }
-    }
-
-    /// Opens `path`, as [`body::open`].
-    ///
-    /// # Errors
-    /// [`StoreError::NotFound`] outside of the scope, whatever is there; as [`body::open`].
-    pub(crate) async fn open(&self, path: RemotePath) -> Result<Opened, StoreError> {
-        if !self.access.covers(&path) {
-            return Err(StoreError::NotFound);
-        }
-        body::open(&self.versions, path).await
-    }
-
-    /// The whole of `path` if it is small, as [`Versions::read_whole`]. Blocks.
-    ///
-    /// # Errors
-    /// [`StoreError::NotFound`] outside of the scope, whatever is there; as [`Versions::read_whole`].
-    pub(crate) fn read_whole(&self, path: &RemotePath, limit: u64) -> Result<Option<Whole>, StoreError> {
-        if self.access.covers(path) { self.versions.read_whole(path, limit) } else { Err(StoreError::NotFound) }
-    }
-
-    /// Lists what lies in the scope, as [`Versions::list`]. Blocks.
-    ///
-    /// # Errors
-    /// As [`Versions::list`].
-    pub(crate) fn list(
-        &self,
-        visit: &mut dyn FnMut(RemotePath, ObjectMeta, Option<Digest>) -> ControlFlow<()>,
-    ) -> Result<(), StoreError> {
-        self.versions.list(&mut |path, meta, digest| {
-            if self.access.covers(&path) { visit(path, meta, digest) } else { ControlFlow::Continue(()) }
-        })
-    }
-}
-
 #[cfg(test)]
 #[expect(clippy::disallowed_methods, reason = "damages the token file")]
 mod tests {
@@ -222,7 +169,7 @@ mod tests {
     use qfs_core::wire::ListRequest;
 
     use super::*;
-    use crate::tokens::{Issue, Scope};
+    use crate::gate::tokens::{Issue, Scope};
 
     fn payload(token: Option<&Token>) -> Vec<u8> {
         Request::GetFilesList(ListRequest {}).encode_with(token).unwrap()[4..].to_vec()

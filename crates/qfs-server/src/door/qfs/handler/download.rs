@@ -11,16 +11,16 @@ use qfs_core::stream::{ByteSink, StreamError};
 use qfs_core::wire::{DownloadHead, DownloadRequest, StatusCode, Trailer, encode};
 use tokio::sync::Semaphore;
 
-use crate::access::View;
 use crate::error::HandlerError;
-use crate::server::Shared;
+use crate::service::Service;
+use crate::view::View;
 
 /// An answer up to this many bytes goes out as one buffer: copying it costs less than handing over three.
 const ONE_BUFFER_BYTES: usize = 16 << 10;
 
 /// Answers `request` on `sink` with what `view` shows, up to and including the end of the stream. What it reads is taken out of `share`.
 pub(crate) async fn download<S: Store, K: ByteSink>(
-    shared: &Shared<S>,
+    service: &Service<S>,
     view: &View<S>,
     share: &Share,
     sink: &mut K,
@@ -42,7 +42,7 @@ pub(crate) async fn download<S: Store, K: ByteSink>(
     let head = encode(&head(meta, &range, opened.digest()))?;
     match opened.content {
         Some(content) => {
-            let digest = digest(shared, sink, &opened.version, false).await?;
+            let digest = digest(service, sink, &opened.version, false).await?;
             // A small body is held whole, so its length and its offsets fit.
             let body = content.slice(range.start as usize..range.end as usize);
             drop(opened.version);
@@ -53,7 +53,7 @@ pub(crate) async fn download<S: Store, K: ByteSink>(
             let whole = range == (0..meta.size);
             sink.send(head).await?;
             body::send_within(sink, &opened.version, range, share, Some(room)).await?;
-            let digest = digest(shared, sink, &opened.version, whole).await?;
+            let digest = digest(service, sink, &opened.version, whole).await?;
             sink.send(trailer(digest)?).await?;
         }
     }
@@ -101,7 +101,7 @@ async fn send_small<K: ByteSink>(
 /// The digest of the whole file: at once when it is known, otherwise from a pass over what nobody has hashed yet, for as long as
 /// the client waits for it.
 async fn digest<S: Store, K: ByteSink>(
-    shared: &Shared<S>,
+    service: &Service<S>,
     sink: &mut K,
     version: &Arc<Version>,
     streamed: bool,
@@ -110,7 +110,7 @@ async fn digest<S: Store, K: ByteSink>(
         return Ok(known);
     }
     // Whoever has just streamed the whole file misses a few blocks at most, and must not queue behind long passes.
-    let lane: &Semaphore = if streamed { &shared.digest_tails } else { &shared.digest_passes };
+    let lane: &Semaphore = if streamed { &service.digest_tails } else { &service.digest_passes };
     let pass = async {
         let _permit = lane.acquire().await.map_err(|_| HandlerError::ShuttingDown)?;
         let version = Arc::clone(version);

@@ -9,10 +9,10 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use qfs_core::model::{MAX_PATH_BYTES, escape_untrusted};
+use qfs_core::wire::StatusCode;
 use tracing::{Level, info, warn};
 
-use crate::dispatch::Outcome;
-use crate::handler::Answered;
+use crate::error::HandlerError;
 
 /// The `tracing` target of every event of the trail. Warnings: a limit was reached. Information: everything else.
 pub const TARGET: &str = "qfs_server::audit";
@@ -190,24 +190,51 @@ pub(crate) fn hears_commands() -> bool {
     tracing::enabled!(target: TARGET, Level::INFO)
 }
 
-/// Tells of a command of `peer`, answered with so many bytes, and of each file of it where it names many. `client`: who it is by its
-/// certificate.
-pub(crate) fn command(peer: SocketAddr, client: Option<String>, outcome: &Outcome, bytes: u64, seconds: f64) {
-    let token = outcome.token.as_deref();
-    let (command, name) = outcome.describe();
-    let name = escape_untrusted(shortened(name));
-    for (name, Answered { bytes, code }) in outcome.many().zip(&outcome.answered) {
-        let (name, status) = (escape_untrusted(shortened(name)), code.to_string());
-        info!(target: TARGET, %peer, client, token, command, name, bytes, status, "file");
-    }
-    match &outcome.error {
-        None => info!(target: TARGET, %peer, client, token, command, name, bytes, seconds, status = "ok", "command"),
-        Some(error) => {
-            let status = error.status().map_or_else(|| "abandoned".to_owned(), |code| code.to_string());
-            // Parsers quote what they read.
-            let error = escape_untrusted(shortened(&error.to_string()));
-            info!(target: TARGET, %peer, client, token, command, name, bytes, seconds, status, error, "command");
+/// A command as the trail has it. Text of the client is escaped here.
+pub(crate) struct Command<'a> {
+    /// Who asked.
+    pub(crate) peer: SocketAddr,
+    /// Who that is by its certificate, escaped.
+    pub(crate) client: Option<&'a str>,
+    /// The id of the token that let it in.
+    pub(crate) token: Option<&'a str>,
+    /// What was asked.
+    pub(crate) command: &'a str,
+    /// The name it is about; empty where it is about none, or about many.
+    pub(crate) name: &'a str,
+    /// Why it failed.
+    pub(crate) error: Option<&'a HandlerError>,
+    /// Bytes of the answer.
+    pub(crate) bytes: u64,
+    /// How long it took.
+    pub(crate) seconds: f64,
+}
+
+/// What became of one file of many that a command is about.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Answered {
+    /// Bytes of its body.
+    pub(crate) bytes: u64,
+    /// How it ended.
+    pub(crate) code: StatusCode,
+}
+
+impl Command<'_> {
+    /// Tells of the command, after each of `files` where it is about many.
+    pub(crate) fn tell<'a>(&self, files: impl Iterator<Item = (&'a str, Answered)>) {
+        let &Command { peer, client, token, command, bytes, seconds, .. } = self;
+        for (name, Answered { bytes, code }) in files {
+            let (name, status) = (escape_untrusted(shortened(name)), code.to_string());
+            info!(target: TARGET, %peer, client, token, command, name, bytes, status, "file");
         }
+        let name = escape_untrusted(shortened(self.name));
+        let Some(error) = self.error else {
+            return info!(target: TARGET, %peer, client, token, command, name, bytes, seconds, status = "ok", "command");
+        };
+        let status = error.status().map_or_else(|| "abandoned".to_owned(), |code| code.to_string());
+        // Parsers quote what they read.
+        let error = escape_untrusted(shortened(&error.to_string()));
+        info!(target: TARGET, %peer, client, token, command, name, bytes, seconds, status, error, "command");
     }
 }
 

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use qfs_core::body::Budget;
-use qfs_transport::Connection;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 /// How far a client has come.
@@ -22,14 +21,6 @@ pub(crate) struct Taken {
     pub(crate) pieces: u64,
     /// Bytes on the wire.
     pub(crate) bytes: u64,
-}
-
-impl Progress for Connection {
-    fn taken(&self) -> Taken {
-        // Frames with stream data go out as the client's flow control and acknowledgements permit, and not otherwise.
-        let stats = self.path_report().stats;
-        Taken { pieces: stats.frame_tx.stream, bytes: stats.udp_tx.bytes }
-    }
 }
 
 /// How often a waiting answer looks.

@@ -13,14 +13,14 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tracing::{debug, error};
 
-use crate::admission::Admitted;
-use crate::audit::{self, Refusal, Refusals, Visit};
+use super::dispatch::{self, Quota};
+use super::handler::Reply;
 use crate::config::Limits;
-use crate::dispatch::{self, Quota};
 use crate::error::HandlerError;
-use crate::handler::Reply;
-use crate::patience::Patience;
-use crate::server::Shared;
+use crate::gate::admission::Admitted;
+use crate::gate::audit::{self, Refusal, Refusals, Visit};
+use crate::gate::patience::{Patience, Progress, Taken};
+use crate::service::Service;
 
 /// What the streams of a connection share.
 struct Client {
@@ -37,41 +37,41 @@ struct Client {
 
 /// Completes the handshake of `incoming` and serves the client until it is gone.
 pub(crate) async fn serve<S: Store>(
-    shared: Arc<Shared<S>>,
+    service: Arc<Service<S>>,
     listener: Arc<Listener>,
     incoming: Incoming,
     mut admitted: Admitted,
 ) {
     let peer = incoming.remote_address();
-    let deadline = Instant::now() + shared.deadlines.first_request;
+    let deadline = Instant::now() + service.deadlines.first_request;
     let connection = match timeout_at(deadline, listener.handshake(incoming)).await {
         Ok(Ok(connection)) => connection,
         Ok(Err(lost)) => {
             debug!(%peer, lost = escape_untrusted(&lost.to_string()), "handshake failed");
-            return shared.refusals.note(Refusal::Handshake, peer);
+            return service.refusals.note(Refusal::Handshake, peer);
         }
-        Err(_) => return shared.refusals.note(Refusal::Handshake, peer),
+        Err(_) => return service.refusals.note(Refusal::Handshake, peer),
     };
     admitted.established();
     let client = connection.peer_certificate().map(|certificate| certificate.to_string());
     let client = Arc::new(Client {
         connection,
         peer,
-        quota: Quota::new(&shared.limits, shared.budget.share()),
+        quota: Quota::new(&service.limits, service.budget.share()),
         heard: AtomicBool::new(false),
-        abandoned: Mutex::new(Abandoned::new(&shared.limits, Instant::now())),
+        abandoned: Mutex::new(Abandoned::new(&service.limits, Instant::now())),
         denied: AtomicU32::new(0),
         visit: Mutex::new(Visit::begin(peer, client)),
     });
-    let reason = serve_streams(&shared, &client, deadline).await;
+    let reason = serve_streams(&service, &client, deadline).await;
     client.visit().end(&reason);
 }
 
 /// Serves streams until the connection is gone, or everything is answered and the server ends; returns which.
-async fn serve_streams<S: Store>(shared: &Arc<Shared<S>>, client: &Arc<Client>, deadline: Instant) -> String {
+async fn serve_streams<S: Store>(service: &Arc<Service<S>>, client: &Arc<Client>, deadline: Instant) -> String {
     // Dropped with the connection, and with it whatever is still under way.
     let mut streams = JoinSet::new();
-    let mut drain = shared.drain.subscribe();
+    let mut drain = service.drain.subscribe();
     let mut draining = false;
     let silence = sleep_until(deadline);
     tokio::pin!(silence);
@@ -80,7 +80,7 @@ async fn serve_streams<S: Store>(shared: &Arc<Shared<S>>, client: &Arc<Client>, 
         tokio::select! {
             stream = client.connection.accept_stream() => match stream {
                 Ok((sink, source)) => {
-                    streams.spawn(serve_stream(Arc::clone(shared), Arc::clone(client), sink, source));
+                    streams.spawn(serve_stream(Arc::clone(service), Arc::clone(client), sink, source));
                 }
                 Err(lost) => break lost.to_string(),
             },
@@ -89,7 +89,7 @@ async fn serve_streams<S: Store>(shared: &Arc<Shared<S>>, client: &Arc<Client>, 
                 // Asked now, not when the wait began: a first download may outlast the deadline for its request.
                 heard = client.heard.load(Ordering::Relaxed);
                 if !heard {
-                    shared.refusals.note(Refusal::Silence, client.peer);
+                    service.refusals.note(Refusal::Silence, client.peer);
                     client.connection.close(StatusCode::TIMEOUT);
                     return "no request in time".to_owned();
                 }
@@ -106,31 +106,42 @@ async fn serve_streams<S: Store>(shared: &Arc<Shared<S>>, client: &Arc<Client>, 
 }
 
 async fn serve_stream<S: Store>(
-    shared: Arc<Shared<S>>,
+    service: Arc<Service<S>>,
     client: Arc<Client>,
     sink: QuicSink,
     mut source: QuicRequestReader,
 ) {
     let start = Instant::now();
-    let patience = Patience::new(shared.deadlines.stall, Arc::clone(&shared.budget));
+    let patience = Patience::new(service.deadlines.stall, Arc::clone(&service.budget));
     let mut reply = Reply::new(sink, client.connection.clone(), patience);
     let heard = || client.heard.store(true, Ordering::Relaxed);
-    let outcome = dispatch::serve(&shared, &client.quota, &mut reply, &mut source, heard).await;
+    let outcome = dispatch::serve(&service, &client.quota, &mut reply, &mut source, heard).await;
     let (peer, bytes) = (client.peer, reply.sent());
     client.visit().count(bytes);
     if outcome.error.as_ref().is_some_and(HandlerError::is_abandoned) {
-        client.note_abandoned(&shared.refusals);
+        client.note_abandoned(&service.refusals);
         if bytes == 0 {
-            return shared.refusals.note(Refusal::Abandoned, peer);
+            return service.refusals.note(Refusal::Abandoned, peer);
         }
     } else if matches!(outcome.error, Some(HandlerError::Denied)) {
-        return client.note_denied(&shared);
+        return client.note_denied(&service);
     } else if outcome.request.is_none() {
-        return shared.refusals.note(Refusal::NoRequest, peer);
+        return service.refusals.note(Refusal::NoRequest, peer);
     }
     if audit::hears_commands() {
         let who = client.visit().client();
-        audit::command(peer, who, &outcome, bytes, start.elapsed().as_secs_f64());
+        let (command, name) = outcome.describe();
+        let seconds = start.elapsed().as_secs_f64();
+        let (client, token, error) = (who.as_deref(), outcome.token.as_deref(), outcome.error.as_ref());
+        audit::Command { peer, client, token, command, name, error, bytes, seconds }.tell(outcome.many());
+    }
+}
+
+impl Progress for Connection {
+    fn taken(&self) -> Taken {
+        // Frames with stream data go out as the client's flow control and acknowledgements permit, and not otherwise.
+        let stats = self.path_report().stats;
+        Taken { pieces: stats.frame_tx.stream, bytes: stats.udp_tx.bytes }
     }
 }
 
@@ -141,11 +152,11 @@ impl Client {
 
     /// Turns the client out when it goes on asking without a good token. Nobody guesses one in any number of tries; this bounds what
     /// trying costs the server and its log.
-    fn note_denied<S>(&self, shared: &Shared<S>) {
-        shared.refusals.note(Refusal::NoToken, self.peer);
+    fn note_denied<S>(&self, service: &Service<S>) {
+        service.refusals.note(Refusal::NoToken, self.peer);
         let denied = self.denied.fetch_add(1, Ordering::Relaxed) + 1;
-        if denied > shared.limits.denials_per_connection && self.connection.close_reason().is_none() {
-            shared.refusals.note(Refusal::Guessing, self.peer);
+        if denied > service.limits.denials_per_connection && self.connection.close_reason().is_none() {
+            service.refusals.note(Refusal::Guessing, self.peer);
             self.connection.close(StatusCode::DENIED);
         }
     }

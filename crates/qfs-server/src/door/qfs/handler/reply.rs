@@ -5,7 +5,7 @@ use qfs_core::stream::{ByteSink, StreamError};
 use qfs_core::wire::{StatusCode, encode};
 
 use crate::error::HandlerError;
-use crate::patience::{Patience, Progress};
+use crate::gate::patience::{Patience, Progress};
 
 /// A sink that gives up on a client that takes nothing, and counts.
 #[derive(Debug)]
