@@ -172,7 +172,7 @@ mod tests {
     use crate::gate::tokens::{Issue, Scope};
 
     fn payload(token: Option<&Token>) -> Vec<u8> {
-        Request::GetFilesList(ListRequest {}).encode_with(token).unwrap()[4..].to_vec()
+        Request::GetFilesList(ListRequest::default()).encode_with(token).unwrap()[4..].to_vec()
     }
 
     fn gate() -> (tempfile::TempDir, TokenFile, Gate) {

@@ -57,7 +57,7 @@ pub(crate) async fn list<S: Store, K: ByteSink>(
         })
         .map_err(|_| HandlerError::Busy)?;
 
-    let mut head = Some(encode(&ListHead { code: StatusCode::OK })?);
+    let mut head = Some(encode(&ListHead { code: StatusCode::OK, tree: false })?);
     loop {
         let (frame, last) = match pages.recv().await {
             Some(Page::More(frame)) => (frame, false),
