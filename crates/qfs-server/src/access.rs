@@ -11,7 +11,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use qfs_core::body::{self, Opened};
 use qfs_core::model::{Digest, RemotePath};
-use qfs_core::store::{ObjectMeta, Store, StoreError, Versions, Whole};
+use qfs_core::store::{Entry, ListQuery, ObjectMeta, Store, StoreError, Versions, Whole};
 use qfs_core::wire::Request;
 use tokio::sync::watch;
 use tracing::{error, info};
@@ -205,8 +205,9 @@ impl<S: Store> View<S> {
         &self,
         visit: &mut dyn FnMut(RemotePath, ObjectMeta, Option<Digest>) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
-        self.versions.list(&mut |path, meta, digest| {
-            if self.access.covers(&path) { visit(path, meta, digest) } else { ControlFlow::Continue(()) }
+        self.versions.list(&ListQuery::default(), &mut |path, entry, digest| match entry {
+            Entry::File(meta) if self.access.covers(&path) => visit(path, meta, digest),
+            _ => ControlFlow::Continue(()),
         })
     }
 }
