@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use qfs_core::body::{self, Opened};
 use qfs_core::model::{Digest, RemotePath};
-use qfs_core::store::{ObjectMeta, Store, StoreError, Versions, Whole};
+use qfs_core::store::{Entry, ListQuery, ObjectMeta, Store, StoreError, Versions, Whole};
 
 use crate::gate::access::Access;
 
@@ -53,8 +53,9 @@ impl<S: Store> View<S> {
         &self,
         visit: &mut dyn FnMut(RemotePath, ObjectMeta, Option<Digest>) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
-        self.versions.list(&mut |path, meta, digest| {
-            if self.access.covers(&path) { visit(path, meta, digest) } else { ControlFlow::Continue(()) }
+        self.versions.list(&ListQuery::default(), &mut |path, entry, digest| match entry {
+            Entry::File(meta) if self.access.covers(&path) => visit(path, meta, digest),
+            _ => ControlFlow::Continue(()),
         })
     }
 }

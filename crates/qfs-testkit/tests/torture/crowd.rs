@@ -64,7 +64,7 @@ impl Client {
         let mut answer = self.ask(&Request::GetFilesList(ListRequest::default())).await;
         let _: ListHead = decode_response(&answer.next_frame().await.unwrap()).unwrap().unwrap();
         loop {
-            let page = ListPage::decode(&answer.next_frame().await.unwrap(), None).unwrap();
+            let page = <ListPage>::decode(&answer.next_frame().await.unwrap(), None).unwrap();
             if let Some(end) = page.end {
                 return end.count;
             }
