@@ -34,6 +34,12 @@ impl<S: Store> Versions<S> {
         Self { store, digests, open: Mutex::default(), kept: Arc::default(), threads }
     }
 
+    /// The store whose versions these are.
+    #[must_use]
+    pub fn store(&self) -> &S {
+        &self.store
+    }
+
     /// The digests remembered.
     #[must_use]
     pub fn digests(&self) -> &Arc<DigestCache> {

@@ -61,7 +61,7 @@ impl Connection {
     /// [`Lost`] when the connection is gone.
     pub async fn accept_stream(&self) -> Result<(QuicSink, QuicRequestReader), Lost> {
         let (send, receive) = self.inner.accept_bi().await.map_err(|e| lost(&e))?;
-        Ok((QuicSink::new(send, self.clone()), QuicRequestReader::new(receive)))
+        Ok((QuicSink::new(send, self.clone()), QuicRequestReader::new(receive, self.clone())))
     }
 
     /// Closes the connection; every stream fails.

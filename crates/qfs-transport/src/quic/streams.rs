@@ -75,7 +75,7 @@ impl Drop for QuicSink {
     }
 }
 
-/// The receiving half on the client: chunks as they arrive.
+/// The receiving half: chunks as they arrive.
 #[derive(Debug)]
 pub struct QuicSource {
     stream: RecvStream,
@@ -118,11 +118,18 @@ impl ChunkSource for QuicSource {
 #[derive(Debug)]
 pub struct QuicRequestReader {
     stream: RecvStream,
+    connection: Connection,
 }
 
 impl QuicRequestReader {
-    pub(super) fn new(stream: RecvStream) -> Self {
-        Self { stream }
+    pub(super) fn new(stream: RecvStream, connection: Connection) -> Self {
+        Self { stream, connection }
+    }
+
+    /// What follows the request, as chunks whose offsets count from the start of the stream.
+    #[must_use]
+    pub fn into_source(self) -> QuicSource {
+        QuicSource::new(self.stream, self.connection)
     }
 
     /// Tells the client that no more is read.
