@@ -20,7 +20,7 @@ use qfs_client::session::{Session, exchange};
 use qfs_client::trust::NoRecords;
 use qfs_core::model::{Digest, EntryMeta, Hasher, RemotePath, Ticket, escape_untrusted};
 use qfs_core::observe::NoObserver;
-use qfs_core::store::{Store as _, StoreError};
+use qfs_core::store::{ListQuery, Store as _, StoreError};
 use qfs_store::local::LocalStore;
 
 /// Bytes read at once.
@@ -50,7 +50,7 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
             },
         }
     }
-    store.list(&mut |name, _| {
+    store.list(&ListQuery::default(), &mut |name, _| {
         if !published.contains_key(&name) {
             complaints.push(("extra", name));
         }
@@ -79,7 +79,7 @@ async fn published(ticket: Ticket) -> Result<BTreeMap<RemotePath, EntryMeta>, Bo
 
 /// Size and digest of a file of this machine. The store resolves the name below the directory and follows no link.
 fn digest(store: &LocalStore, name: &RemotePath) -> Result<(u64, Digest), StoreError> {
-    let object = store.open(name)?;
+    let object = store.object(name)?;
     let size = object.meta().size;
     let mut hasher = Hasher::new();
     let mut offset = 0;

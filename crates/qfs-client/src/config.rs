@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use qfs_core::model::{Fingerprint, Ticket, Token};
-use qfs_core::store::CommitSpec;
+use qfs_core::store::{CommitSpec, Condition};
 use qfs_transport::{ClientTuning, Identity};
 
 /// Where a server is.
@@ -121,6 +121,7 @@ pub struct FetchConfig {
 impl FetchConfig {
     /// How a file that was modified at `modified` becomes its target.
     pub(crate) fn commit_spec(&self, modified: Timestamp) -> CommitSpec {
-        CommitSpec { modified, replace: self.overwrite, durable: self.durable }
+        let condition = if self.overwrite { Condition::Any } else { Condition::Absent };
+        CommitSpec { modified, executable: None, condition, durable: self.durable }
     }
 }

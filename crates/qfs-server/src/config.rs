@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use qfs_transport::{Roots, ServerTuning};
 
-use crate::access::Gate;
 use crate::digest_file::DigestFile;
+use crate::gate::access::Gate;
 use crate::identity::IdentityDir;
 
 /// Everything a [`crate::Server`] is told.

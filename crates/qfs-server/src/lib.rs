@@ -26,38 +26,29 @@
 //! | module | owns |
 //! |---|---|
 //! | [`config`] | everything that can be set, and every bound with its worst case |
-//! | [`access`] | who is let in, and what they may see |
-//! | [`server`] | the server as a whole: bind, serve until told to stop |
-//! | `end_point` | one of its end points: accept, drain; the threads of several |
+//! | [`server`] | the server as a whole: binds the doors, runs them, drains them |
+//! | `door` | what speaks with clients: `qfs` over QUIC |
+//! | `service` | what every door shares: the files, the gate, budgets and limits |
+//! | `view` | the published files as one request may see them |
+//! | [`gate`] | who is let in, and what is written down about it |
 //! | [`identity`] | the key and certificate on disk |
 //! | [`digest_file`] | digests remembered between runs |
-//! | [`tokens`] | the tokens handed out, on disk |
-//! | `admission` | who may connect |
-//! | [`audit`] | the audit trail |
-//! | `connection` | one client: its streams, its deadlines |
-//! | `dispatch` | one stream: request → handler, error → status |
-//! | `handler` | a file for each command |
-//! | `patience` | clients that take nothing |
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that panics has failed, which is its job"))]
 
-pub mod access;
-mod admission;
-pub mod audit;
 pub mod config;
-mod connection;
 pub mod digest_file;
-mod dispatch;
-mod end_point;
+mod door;
 mod error;
-mod handler;
+pub mod gate;
 pub mod identity;
-mod patience;
 pub mod server;
-pub mod tokens;
+mod service;
+mod view;
 
-pub use access::Gate;
 pub use config::{Deadlines, Limits, ServerConfig};
 pub use digest_file::DigestFile;
+pub use door::{BLOCKING_THREADS, Drained, ServeError};
+pub use gate::access::Gate;
 pub use identity::{IdentityDir, IdentityDirError};
-pub use server::{BLOCKING_THREADS, Drained, ServeError, Server};
+pub use server::Server;

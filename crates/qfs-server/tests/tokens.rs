@@ -15,7 +15,7 @@ use qfs_core::wire::{
     DownloadHead, DownloadManyRequest, DownloadRequest, ListRequest, Request, StatusCode, take_record,
 };
 use qfs_server::Gate;
-use qfs_server::tokens::{Issue, Record, Scope, TokenFile};
+use qfs_server::gate::tokens::{Issue, Record, Scope, TokenFile};
 use qfs_transport::QuicSource;
 use support::{Client, Failed, Rig, Tree, finish, head, narrow, noise, refusal, soon};
 
@@ -50,7 +50,7 @@ fn get(name: &str, token: Option<&Token>) -> bytes::Bytes {
 }
 
 fn list(token: Option<&Token>) -> bytes::Bytes {
-    Request::GetFilesList(ListRequest {}).encode_with(token).unwrap()
+    Request::GetFilesList(ListRequest::default()).encode_with(token).unwrap()
 }
 
 async fn download(client: &Client, name: &str, token: Option<&Token>) -> Result<Vec<u8>, Failed> {

@@ -17,7 +17,7 @@
 //! let path = RemotePath::parse("sub/hello.txt")?;
 //! store.insert(&path, "hello");
 //!
-//! let object = store.open(&path)?;
+//! let object = store.object(&path)?;
 //! assert_eq!(object.meta().size, 5);
 //! assert_eq!(object.read_at(1, 4)?, "ello");
 //! // What was read is of the version that was opened.

@@ -87,7 +87,15 @@ fn transport_knows_no_store_and_no_messages() {
 
 #[test]
 fn handlers_see_no_quic() {
-    forbid("qfs-server/src/handler", &["qfs_transport", "Quic"], &[]);
+    forbid("qfs-server/src/door/qfs/handler", &["qfs_transport", "Quic"], &[]);
+}
+
+// The types see to it that a door has no store; this sees to it that none is handed one.
+#[test]
+fn doors_reach_files_through_a_view_only() {
+    forbid("qfs-server/src/door", &["Versions", "WriteStore", "LocalStore", "MemStore", "std::fs"], &[]);
+    forbid("qfs-server/src/gate", &["crate::door", "crate::service", "qfs_transport"], &[]);
+    forbid("qfs-server/src/service.rs", &["crate::door", "crate::server", "qfs_transport"], &[]);
 }
 
 #[test]

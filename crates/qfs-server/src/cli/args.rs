@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::builder::{FalseyValueParser, PossibleValuesParser};
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 use qfs_core::model::DEFAULT_PORT;
-use qfs_server::tokens::TokenId;
+use qfs_server::gate::tokens::TokenId;
 use qfs_transport::Congestion;
 use qfs_transport::MAX_ENDPOINTS;
 

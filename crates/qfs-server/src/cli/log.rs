@@ -8,7 +8,7 @@ use std::str::FromStr;
 use std::sync::Mutex;
 
 use qfs_core::model::escape_untrusted;
-use qfs_server::audit;
+use qfs_server::gate::audit;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;

@@ -5,7 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use qfs_server::tokens::TokenFile;
+use qfs_server::gate::tokens::TokenFile;
 use qfs_server::{Deadlines, DigestFile, Gate, IdentityDir, IdentityDirError, Limits, Server, ServerConfig};
 use qfs_store::local::{Hidden, LocalStore};
 use qfs_transport::{Identity, IdentityFileError, Roots, ServerTuning, TransportError};

@@ -7,7 +7,7 @@ use qfs_client::insight::bottleneck::bottleneck;
 use qfs_client::plan::selection::Selection;
 use qfs_client::transfer::outcome::{FileOutcome, RunOutcome};
 use qfs_client::transfer::scheduler;
-use qfs_store::local::LocalStore;
+use qfs_store::local::{Hidden, LocalStore};
 
 use super::list::parse;
 use crate::cli::args::GetArgs;
@@ -47,7 +47,9 @@ pub(crate) async fn download(context: &Context, selection: Selection) -> Result<
     let session = context.session().await?;
     let (settings, screen, progress) = (&context.settings, &context.screen, &context.progress);
     let directory = settings.save_dir.clone();
-    let opened = tokio::task::spawn_blocking(move || LocalStore::create_root(&directory)).await;
+    // Whoever asks for a hidden file by its name gets it.
+    let open = move || LocalStore::create_root(&directory).map(|store| store.hidden(Hidden::Included));
+    let opened = tokio::task::spawn_blocking(open).await;
     let what = || format!("cannot use {} to save files", settings.save_dir.display());
     let store = match opened {
         Ok(Ok(store)) => Arc::new(store),

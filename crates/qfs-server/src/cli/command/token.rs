@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use jiff::Timestamp;
 use qfs_core::model::{Ticket, escape_untrusted};
-use qfs_server::tokens::{Issue, Record, Scope, TokenFile, TokenFileError};
+use qfs_server::gate::tokens::{Issue, Record, Scope, TokenFile, TokenFileError};
 
 use super::{notice, print};
 use crate::cli::announce;
