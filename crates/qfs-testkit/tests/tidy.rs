@@ -118,6 +118,21 @@ fn only_the_command_line_prints_parses_and_exits() {
     }
 }
 
+/// Whoever uses quinn has these already, so that the controller costs them nothing.
+#[test]
+fn the_controller_needs_quinn_proto_alone() {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let tree = std::process::Command::new(cargo)
+        .args(["tree", "--package", "qfs-congestion", "--edges", "no-dev", "--depth", "1", "--prefix", "none"])
+        .args(["--format", "{lib}", "--locked", "--offline"])
+        .current_dir(crates())
+        .output()
+        .unwrap();
+    assert!(tree.status.success(), "{}", String::from_utf8_lossy(&tree.stderr));
+    let names: Vec<_> = str::from_utf8(&tree.stdout).unwrap().split_whitespace().collect();
+    assert_eq!(names, ["qfs_congestion", "quinn_proto"]);
+}
+
 #[test]
 fn unsafe_is_nowhere() {
     for (path, text) in sources("") {

@@ -4,6 +4,7 @@
 
 mod args;
 mod crowd;
+mod draw;
 mod suite;
 
 use std::io::{self, Write as _};
@@ -37,6 +38,7 @@ pub(crate) fn main() -> ExitCode {
     let done = match &args.command {
         None => crowd::run(&args.crowd, &args.common, &supervisor),
         Some(Command::Run(run)) => suite::run(run, &args.common, &supervisor),
+        Some(Command::Draw(drawing)) => draw::run(drawing, &args.common),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,
