@@ -114,6 +114,11 @@ impl Observer for Progress {
                 tally.ended += 1;
                 tally.running.remove(&file);
             }
+            Event::Expanded { .. } => {
+                let mut tally = self.tally();
+                tally.ended = tally.ended.saturating_sub(1);
+                tally.files = tally.files.saturating_sub(1);
+            }
             Event::Reconnecting { attempt, wait, reason } => {
                 let mut text = format!("connection lost ({reason}); connecting again");
                 if attempt > 1 {

@@ -10,8 +10,8 @@ use crate::plan::nesting::Named;
 pub struct Selection {
     items: Vec<Item>,
     everything: bool,
-    /// Whether a name lies below another one.
-    nested: bool,
+    /// Whether names alone do not say which files are meant.
+    open: bool,
 }
 
 /// One name or pattern, as it was given.
@@ -36,11 +36,11 @@ impl Selection {
     /// Every file.
     #[must_use]
     pub fn all() -> Self {
-        Self { items: Vec::new(), everything: true, nested: false }
+        Self { items: Vec::new(), everything: true, open: true }
     }
 
-    /// These names and patterns. `*` and `?` do not match `/`, `**` does; a name that exists matches itself even where it could
-    /// be read as a pattern.
+    /// These names and patterns. `*` and `?` do not match `/`, `**` does. A name that exists stands for itself even where it could
+    /// be read as a pattern, and one that is neither file nor pattern stands for everything below it.
     ///
     /// # Errors
     /// [`SelectionError`] for a malformed pattern.
@@ -53,15 +53,25 @@ impl Selection {
             items.push(Item { text: text.clone(), pattern });
         }
         let names = Named::new(items.iter().map(|item| item.text.as_str()));
-        let nested = items.iter().any(|item| RemotePath::parse(&item.text).is_ok_and(|path| names.is_below(&path)));
-        Ok(Self { items, everything: false, nested })
+        let open = items.iter().any(|item| {
+            item.is_pattern()
+                || item.is_directory()
+                || RemotePath::parse(&item.text).is_ok_and(|path| names.is_below(&path))
+        });
+        Ok(Self { items, everything: false, open })
     }
 
-    /// Whether the server's listing is needed to know which files are meant: of a name and one below it, only the server knows
-    /// which is a file.
+    /// These names, of which no more is known than that the server had no file under them: they may be directories.
+    pub(crate) fn directories(names: impl Iterator<Item = String>) -> Self {
+        let items = names.map(|text| Item { text, pattern: None }).collect();
+        Self { items, everything: false, open: true }
+    }
+
+    /// Whether the server's listing is needed to know which files are meant: for patterns and directories, and because of a name
+    /// and one below it only the server knows which is a file.
     #[must_use]
     pub fn needs_listing(&self) -> bool {
-        self.everything || self.nested || self.items.iter().any(|item| item.pattern.is_some())
+        self.open
     }
 
     /// The names and patterns, in the order given; none for everything.
@@ -92,15 +102,31 @@ impl Item {
         self.pattern.is_some()
     }
 
+    /// Whether this can only be a directory: a name with a slash at its end.
+    fn is_directory(&self) -> bool {
+        let name = self.directory();
+        name.len() < self.text.len() && RemotePath::parse(name).is_ok()
+    }
+
+    /// The directory that this could stand for.
+    pub(crate) fn directory(&self) -> &str {
+        self.text.trim_end_matches('/')
+    }
+
     /// Whether `path` is this name or matches this pattern.
     #[must_use]
     pub fn matches(&self, path: &RemotePath) -> bool {
-        self.text == path.as_str() || self.pattern.as_ref().is_some_and(|pattern| pattern.is_match(path.as_str()))
+        self.text == path.as_str() || self.is_match(path)
     }
 
-    fn is_above(&self, path: &RemotePath) -> bool {
-        let directory = self.text.trim_end_matches('/');
-        path.as_str().strip_prefix(directory).is_some_and(|rest| rest.starts_with('/'))
+    /// Whether this is a pattern that `path` matches.
+    pub(crate) fn is_match(&self, path: &RemotePath) -> bool {
+        self.pattern.as_ref().is_some_and(|pattern| pattern.is_match(path.as_str()))
+    }
+
+    /// Whether `path` lies below this name.
+    pub(crate) fn is_above(&self, path: &RemotePath) -> bool {
+        path.as_str().strip_prefix(self.directory()).is_some_and(|rest| rest.starts_with('/'))
     }
 }
 
@@ -144,7 +170,8 @@ mod tests {
             Selection::parse(&names).unwrap().needs_listing()
         };
         assert!(needs(&["sub", "sub/x"]) && needs(&["a/b/c", "z", "a"]));
-        assert!(!needs(&["sub", "subx/y", "sub-x"]) && !needs(&["sub/x", "sub/y"]) && !needs(&["sub/", "sub/x"]));
+        assert!(!needs(&["sub", "subx/y", "sub-x"]) && !needs(&["sub/x", "sub/y"]));
+        assert!(needs(&["sub/"]) && needs(&["a/b//"]) && !needs(&["/"]) && !needs(&["../"]));
     }
 
     #[test]

@@ -10,7 +10,12 @@ const FILES: &[(&str, &[u8])] = &[("a.txt", b"a"), ("sub/b b.txt", b"b")];
 
 /// The menu with these lines piped into it.
 fn menu(lab: &Lab, input: &str) -> Done {
-    let mut command = lab.client([""; 0]);
+    menu_in(lab, input, "client_env")
+}
+
+/// The same, with another place for the files.
+fn menu_in(lab: &Lab, input: &str, place: &str) -> Done {
+    let mut command = lab.client(["--save-dir", place]);
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
     finish(child)
@@ -43,6 +48,18 @@ fn two_downloads_names_separated_by_commas_with_checksums_and_the_total_time() {
     }
     assert!(done.out.contains("\ntotal download time: "), "{done:?}");
     assert_eq!((lab.saved("a.txt"), lab.saved("sub/b b.txt")), (b"a".to_vec(), b"b".to_vec()));
+}
+
+#[test]
+fn two_downloads_directories() {
+    let lab = Lab::new(FILES);
+    for (input, place) in [("2\nsub\n3\n", "a"), ("2\nsub/,a.txt\n3\n", "b")] {
+        let done = menu_in(&lab, input, place).ends_with(0);
+        assert!(done.out.contains(&sums(&FILES[1..])) && done.err.is_empty(), "{done:?}");
+        assert_eq!(std::fs::read(lab.home().join(place).join("sub/b b.txt")).unwrap(), b"b");
+    }
+    let done = menu_in(&lab, "2\nnope\n3\n", "c").ends_with(0);
+    assert!(done.err.contains("error: nope: ") && !done.out.contains("total download time"), "{done:?}");
 }
 
 #[test]
