@@ -7,6 +7,7 @@ mod exit;
 mod input;
 mod interrupt;
 mod menu;
+mod names;
 mod progress;
 mod report;
 mod sanitize;

@@ -14,6 +14,25 @@ pub struct Selection {
     open: bool,
 }
 
+/// What a text may stand for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Wanted {
+    /// A file or directory of exactly this name.
+    Exactly(String),
+    /// The same, or a pattern.
+    Any(String),
+}
+
+impl Wanted {
+    /// The text.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        match self {
+            Self::Exactly(text) | Self::Any(text) => text,
+        }
+    }
+}
+
 /// One name or pattern, as it was given.
 #[derive(Debug, Clone)]
 pub struct Item {
@@ -45,12 +64,27 @@ impl Selection {
     /// # Errors
     /// [`SelectionError`] for a malformed pattern.
     pub fn parse(names: &[String]) -> Result<Self, SelectionError> {
-        let mut items: Vec<Item> = Vec::with_capacity(names.len());
+        Self::of(names.iter().cloned().map(Wanted::Any))
+    }
+
+    /// The same, of texts some of which are no patterns, however they look.
+    ///
+    /// # Errors
+    /// [`SelectionError`] for a malformed pattern.
+    pub fn of(names: impl IntoIterator<Item = Wanted>) -> Result<Self, SelectionError> {
+        let mut items: Vec<Item> = Vec::new();
         let mut seen = std::collections::HashSet::new();
-        for text in names.iter().filter(|text| seen.insert(text.as_str())) {
-            let pattern =
-                if text.contains(['*', '?', '[', '{']) { Some(compile(text)?.compile_matcher()) } else { None };
-            items.push(Item { text: text.clone(), pattern });
+        for wanted in names {
+            if !seen.insert(wanted.clone()) {
+                continue;
+            }
+            let (text, is_exact) = match wanted {
+                Wanted::Exactly(text) => (text, true),
+                Wanted::Any(text) => (text, false),
+            };
+            let is_pattern = !is_exact && text.contains(['*', '?', '[', '{']);
+            let pattern = if is_pattern { Some(compile(&text)?.compile_matcher()) } else { None };
+            items.push(Item { text, pattern });
         }
         let names = Named::new(items.iter().map(|item| item.text.as_str()));
         let open = items.iter().any(|item| {

@@ -16,6 +16,15 @@ use crate::cli::sanitize::checksum_line;
 /// Width of the size column: right-aligned, and fixed, because rows are shown before the largest is known.
 const SIZE_COLUMN: usize = 15;
 
+/// Width of the column of numbers in the menu's list.
+const NUMBER_COLUMN: usize = 5;
+
+/// What stands before a row of the menu's list: its number, where it has one.
+pub(crate) fn list_number(out: &mut String, number: Option<usize>) {
+    let number = number.map(|n| n.to_string()).unwrap_or_default();
+    let _ = write!(out, "{number:>NUMBER_COLUMN$}  ");
+}
+
 /// One row of a listing: size in bytes, modification time (UTC), name; aligned.
 pub(crate) fn list_row(out: &mut String, name: &RemotePath, meta: &EntryMeta) {
     let modified = meta.modified.strftime("%Y-%m-%d %H:%M:%S");
