@@ -1,6 +1,7 @@
 //! The command line: arguments in, text and exit codes out. The only place, with `main`, that uses clap, prints or exits.
 
 mod args;
+mod bars;
 mod command;
 mod connection;
 mod exit;
