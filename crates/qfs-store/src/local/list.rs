@@ -12,8 +12,9 @@ use std::sync::{Mutex, PoisonError};
 use rustix::fs::{AtFlags, FileType, RawDir};
 use rustix::io::Errno;
 
+use super::errors::{io_error, read_error, shortage};
+use super::resolve;
 use super::stamp::Stamp;
-use super::{Hidden, io_error, read_error, resolve, shortage};
 use qfs_core::model::{MAX_PATH_BYTES, RemotePath, escape_untrusted};
 use qfs_core::store::{StoreError, Visit};
 
@@ -22,6 +23,16 @@ const MAX_DEPTH: usize = 256;
 
 /// Bytes of directory entries read at once.
 const READ_BYTES: usize = 32 * 1024;
+
+/// Whether names with a component that starts with a dot are part of a [`LocalStore`](super::LocalStore).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Hidden {
+    /// They are neither listed nor opened.
+    #[default]
+    Excluded,
+    /// They are like any other.
+    Included,
+}
 
 /// See [`Store::list`](qfs_core::store::Store::list).
 pub(super) fn list(

@@ -8,67 +8,56 @@
 //! | `resolve` | how a name becomes a handle without leaving the root |
 //! | `stamp` | what fstat says, as etag and metadata |
 //! | `read`, `list` | the reading half |
-//! | `directories` | the handles of directories written to, and their fsync |
+//! | `directory`, `directories` | the handles of directories written to, and their fsync |
 //! | `partial` | names of partial files and the frontier record |
 //! | `leftovers` | removal of partial files nobody will continue |
-//! | `stage`, `put` | the writing half: large objects, small objects |
+//! | `stage`, `put`, `rename` | the writing half: large objects, small objects, and their final names |
+//! | `shared` | what all of it works on |
+//! | `errors` | what failures of the system mean |
 
 #![allow(clippy::disallowed_methods, reason = "this is the place the rule sends everybody to")]
 
-use std::io;
-use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU8;
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
 use qfs_core::model::RemotePath;
 use qfs_core::store::{CommitSpec, Object, StageSpec, StagedObject, Store, StoreError, TargetMeta, Visit, WriteStore};
 
 mod directories;
+mod directory;
+mod errors;
 mod leftovers;
 mod list;
 mod partial;
 mod put;
 mod read;
+mod rename;
 mod resolve;
+mod shared;
 mod stage;
 mod stamp;
 #[cfg(test)]
 mod tests;
 mod write;
 
-use directories::{Directories, Directory};
+use directories::Directories;
+use directory::Directory;
+use errors::{io_error, write_error};
+pub use list::Hidden;
+use shared::Shared;
 use stamp::Stamp;
-
-/// Whether names with a component that starts with a dot are part of a [`LocalStore`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Hidden {
-    /// They are neither listed nor opened.
-    #[default]
-    Excluded,
-    /// They are like any other.
-    Included,
-}
 
 /// A [`Store`] and [`WriteStore`] on a directory. Cloning is cheap and gives the same store.
 #[derive(Debug, Clone)]
 pub struct LocalStore {
     shared: Arc<Shared>,
     hidden: Hidden,
-}
-
-#[derive(Debug)]
-struct Shared {
-    root: OwnedFd,
-    directories: Directories,
-    unlistable: list::Unlistable,
-    /// How `put` makes files on this file system; see `put::Method`.
-    put_method: AtomicU8,
 }
 
 impl LocalStore {
@@ -198,76 +187,4 @@ impl WriteStore for LocalStore {
     fn sync_directories(&self) -> Result<(), StoreError> {
         self.shared.directories.sync()
     }
-}
-
-impl Shared {
-    /// Everything that follows the appearance of a target under its name.
-    fn committed(&self, directory: &Arc<Directory>, name: &str, spec: &CommitSpec) -> Result<(), StoreError> {
-        self.directories.leftovers().sweep(directory, name);
-        if spec.durable { self.directories.mark_changed(directory) } else { Ok(()) }
-    }
-}
-
-/// Makes `from` the target `to`, both in `directory`, by one rename.
-fn rename_into_place(directory: &Directory, from: &str, to: &str, replace: bool) -> Result<(), StoreError> {
-    let handle = directory.handle();
-    let renamed = if replace {
-        rustix::fs::renameat(handle, from, handle, to)
-    } else {
-        match rustix::fs::renameat_with(handle, from, handle, to, rustix::fs::RenameFlags::NOREPLACE) {
-            // Not every file system knows NOREPLACE; link() does the same in two steps, of which only the first decides.
-            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
-                rustix::fs::linkat(handle, from, handle, to, AtFlags::empty())
-                    .and_then(|()| rustix::fs::unlinkat(handle, from, AtFlags::empty()))
-            }
-            done => done,
-        }
-    };
-    renamed.map_err(|error| match error {
-        Errno::EXIST | Errno::NOTEMPTY => taken(directory, to),
-        error => write_error(error),
-    })
-}
-
-/// Why a target cannot be made where something is already.
-fn taken(directory: &Directory, name: &str) -> StoreError {
-    match rustix::fs::statat(directory.handle(), name, AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(stat) if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile => StoreError::NotRegular,
-        _ => StoreError::Exists,
-    }
-}
-
-/// What a failure on the way to published bytes means: whatever tells of the machine behind them is one `NotFound`.
-fn read_error(error: Errno) -> StoreError {
-    match error {
-        Errno::NOENT | Errno::ACCESS | Errno::PERM | Errno::LOOP | Errno::NOTDIR | Errno::ISDIR | Errno::XDEV => {
-            StoreError::NotFound
-        }
-        Errno::NXIO | Errno::NODEV | Errno::NAMETOOLONG | Errno::INVAL | Errno::ILSEQ | Errno::OVERFLOW => {
-            StoreError::NotFound
-        }
-        error => shortage(error).unwrap_or_else(|| io_error(error)),
-    }
-}
-
-/// What a failure on the writing side means. `NotFound` is a directory that vanished.
-fn write_error(error: Errno) -> StoreError {
-    match error {
-        Errno::NOENT => StoreError::NotFound,
-        Errno::EXIST => StoreError::Exists,
-        Errno::LOOP | Errno::NOTDIR | Errno::ISDIR | Errno::XDEV => StoreError::NotRegular,
-        // A file size limit (ulimit -f, or the file system's own) is as final as a full disk.
-        Errno::NOSPC | Errno::DQUOT | Errno::FBIG => StoreError::NoSpace { needed: None, available: None },
-        error => shortage(error).unwrap_or_else(|| io_error(error)),
-    }
-}
-
-/// [`StoreError::Busy`], where waiting may help.
-fn shortage(error: Errno) -> Option<StoreError> {
-    matches!(error, Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOBUFS | Errno::AGAIN)
-        .then_some(StoreError::Busy)
-}
-
-fn io_error(error: Errno) -> StoreError {
-    StoreError::Io(io::Error::from(error))
 }

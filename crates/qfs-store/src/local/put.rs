@@ -11,9 +11,12 @@ use bytes::Bytes;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 
-use super::directories::Directory;
+use super::directory::Directory;
+use super::errors::write_error;
+use super::rename::{rename_into_place, taken};
+use super::shared::Shared;
 use super::write::write_all_at;
-use super::{Shared, partial, rename_into_place, stamp, taken, write_error};
+use super::{partial, stamp};
 use qfs_core::store::{CommitSpec, StoreError};
 
 /// How files are made, from the best to what works everywhere. Where one does not work the next is tried and kept.

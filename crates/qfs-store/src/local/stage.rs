@@ -9,11 +9,14 @@ use bytes::Bytes;
 use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, Stat};
 use rustix::io::{Errno, retry_on_intr};
 
-use super::directories::Directory;
+use super::directory::Directory;
+use super::errors::{io_error, write_error};
 use super::partial::{self, Frontier, RECORD_BYTES};
 use super::read::{fits, read_exact_at};
+use super::rename::rename_into_place;
+use super::shared::Shared;
+use super::stamp;
 use super::write::write_all_at;
-use super::{Shared, rename_into_place, stamp, write_error};
 use qfs_core::model::ETag;
 use qfs_core::store::{CommitSpec, StageSpec, StagedObject, StoreError};
 
@@ -132,7 +135,7 @@ impl StagedObject for Staged {
                 tracing::debug!(%error, "the frontier record could not be restored");
             }
             return Err(match error {
-                StoreError::NotFound => super::io_error(Errno::NOENT),
+                StoreError::NotFound => io_error(Errno::NOENT),
                 error => error,
             });
         }

@@ -1,5 +1,7 @@
 //! Opening, reading and listing: attacks, changes under the reader, odd names and times.
 
+use rustix::fs::FileType;
+
 use super::*;
 
 #[test]
