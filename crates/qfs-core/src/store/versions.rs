@@ -12,11 +12,8 @@ use crate::offload::Threads;
 
 mod shared;
 
+pub use shared::BLOCK_BYTES;
 use shared::{Shared, lock};
-
-/// Bytes read at once, and the unit that is shared. Large enough that a read costs little beside its copying, small enough
-/// that two of them for each of a thousand readers fit in memory.
-pub const BLOCK_BYTES: u64 = 256 << 10;
 
 /// A store whose open versions are shared and whose digests are remembered.
 pub struct Versions<S> {
