@@ -44,6 +44,9 @@ pub enum Failure {
     /// The file kept changing while it was read.
     #[error("the file changed while it was being read")]
     Changed,
+    /// A file of this machine changed while it was sent.
+    #[error("the file changed while it was being sent")]
+    SourceChanged,
     /// The server breaks the protocol.
     #[error("the server's answer is not valid: {0}")]
     Protocol(String),
@@ -91,11 +94,15 @@ impl Failure {
         match self {
             Self::ConnectionLost(_) => FailureClass::Connection,
             Self::Untrusted(_) => FailureClass::Trust,
-            Self::Refused(error) if error.code == StatusCode::CHANGED => FailureClass::Integrity,
+            Self::Refused(error) if matches!(error.code, StatusCode::CHANGED | StatusCode::DIGEST_MISMATCH) => {
+                FailureClass::Integrity
+            }
             Self::CertificateRefused(_) | Self::Refused(_) | Self::InvalidName(_) | Self::NoMatch => {
                 FailureClass::Refused
             }
-            Self::DigestMismatch { .. } | Self::Changed | Self::Protocol(_) => FailureClass::Integrity,
+            Self::DigestMismatch { .. } | Self::Changed | Self::SourceChanged | Self::Protocol(_) => {
+                FailureClass::Integrity
+            }
             Self::Exists | Self::BelowFile(_) | Self::NotRegular | Self::NoSpace(_) | Self::Local(_) => {
                 FailureClass::Local
             }
@@ -113,7 +120,7 @@ impl Failure {
             Self::Refused(error) => error.code.name().unwrap_or("refused"),
             Self::InvalidName(_) | Self::NoMatch => "not_found",
             Self::DigestMismatch { .. } => "digest_mismatch",
-            Self::Changed => "changed",
+            Self::Changed | Self::SourceChanged => "changed",
             Self::Protocol(_) => "protocol",
             Self::Exists => "exists",
             Self::BelowFile(_) => "below_file",

@@ -16,6 +16,7 @@ mod screen;
 mod secret;
 mod settings;
 mod usage;
+mod verbs;
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal as _};
@@ -101,6 +102,10 @@ async fn dispatch(context: &mut Context, command: Option<Command>) -> Result<Exi
         None => menu::run(context).await,
         Some(Command::List(args)) => command::list::run(context, &args.patterns).await,
         Some(Command::Get(args)) => command::get::run(context, &args).await,
+        Some(Command::Put(args)) => command::put::run(context, &args).await,
+        Some(Command::Rm(args)) => command::rm::run(context, &args).await,
+        Some(Command::Cat(args)) => command::cat::run(context, &args).await,
+        Some(Command::Verify(args)) => command::verify::run(context, &args).await,
         Some(Command::Trust(verb)) => command::trust::run(context, &verb).await,
     }
 }

@@ -45,6 +45,10 @@ pub enum Status {
     Downloaded,
     /// Continued where an earlier run was cut off.
     Resumed,
+    /// Sent from its first byte; the server has verified it.
+    Uploaded,
+    /// No longer there.
+    Removed,
     /// Already there with the same content.
     Unchanged,
     /// Not fetched; whatever stood under its name still does.
@@ -58,6 +62,8 @@ impl Status {
         match self {
             Self::Downloaded => "downloaded",
             Self::Resumed => "resumed",
+            Self::Uploaded => "uploaded",
+            Self::Removed => "removed",
             Self::Unchanged => "unchanged",
             Self::Failed(_) => "failed",
         }

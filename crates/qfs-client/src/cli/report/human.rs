@@ -72,10 +72,19 @@ impl FileLines {
 
 /// The line that ends a run: `total download time: 1.234 s (…)`.
 pub(crate) fn total(outcome: &RunOutcome) -> String {
+    total_of("download", outcome)
+}
+
+/// The line that ends a run of uploads.
+pub(crate) fn total_upload(outcome: &RunOutcome) -> String {
+    total_of("upload", outcome)
+}
+
+fn total_of(what: &str, outcome: &RunOutcome) -> String {
     let (bytes, seconds) = (outcome.received(), outcome.elapsed.as_secs_f64());
     let done = outcome.files.iter().filter(|file| !matches!(file.status, Status::Failed(_))).count();
     let unchanged = outcome.files.iter().filter(|file| matches!(file.status, Status::Unchanged)).count();
-    let mut text = format!("total download time: {seconds:.3} s ({}", count(done as u64, "file"));
+    let mut text = format!("total {what} time: {seconds:.3} s ({}", count(done as u64, "file"));
     if unchanged > 0 {
         let _ = write!(text, ", {unchanged} unchanged");
     }
