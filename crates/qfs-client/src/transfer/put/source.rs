@@ -61,7 +61,6 @@ pub fn sources(
     remote: &RemotePath,
     add: &mut dyn FnMut(Tree, RemotePath, RemotePath, ObjectMeta),
 ) -> Result<(), SourceError> {
-    #[expect(clippy::disallowed_methods, reason = "whether it is a directory decides which of the two is opened")]
     let is_directory = std::fs::metadata(path)?.is_dir();
     if !is_directory {
         let name = path.file_name().and_then(|name| name.to_str()).ok_or(SourceError::Name)?;
