@@ -1,5 +1,5 @@
-//! The steady state: cruise at the estimate, and every few seconds probe above it (§5.3.3) or, when
-//! the minimum round trip has not been seen for a while, below it (§5.3.4).
+//! The steady state: the controller cruises at the estimate. Every few seconds it probes above the estimate (§5.3.3)
+//! or, when the minimum round trip has not been seen for a while, below it (§5.3.4).
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
@@ -9,8 +9,8 @@ use super::delivery::Sample;
 use super::filters::Rate;
 use super::{Bbr3, Phase};
 
-/// Window gains of the phases. A probe that finds the rate growing without a queue goes on with the
-/// next of its gains, so that a tenfold rise is found in about six rounds.
+/// Window gains of the phases. A probe that finds the rate growing without a queue continues with the next of its
+/// gains, so that it finds a tenfold rise in about six rounds.
 const DOWN_GAIN: f64 = 0.9;
 const CRUISE_GAIN: f64 = 1.0;
 const UP_GAINS: [f64; 3] = [1.25, 1.5, 2.0];
@@ -29,15 +29,15 @@ const PROBE_RTT_TIME: Duration = Duration::from_millis(200);
 /// What a packet was sent for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SentIn {
-    /// To send more than known to be safe, and its loss is news.
+    /// To send more than is known to be safe. Its loss has not been answered yet.
     Probe,
     /// For a probe that has ended, and whose loss has been answered.
     EndedProbe,
-    /// To carry data at the estimate.
+    /// To carry data at the estimated rate.
     Steady,
 }
 
-/// Where the bandwidth-probing cycle stands.
+/// The state of the bandwidth-probing cycle.
 #[derive(Clone, Debug)]
 pub(super) struct Cycle {
     began: Instant,
@@ -48,15 +48,15 @@ pub(super) struct Cycle {
     pace: usize,
     /// The bandwidth estimate a round ago, while probing up.
     mark: Rate,
-    /// The samples of the last probe are still coming in.
+    /// Whether samples of the last probe are still arriving.
     settling: bool,
     /// When the last probe began to send above the estimate.
     probe_began: Instant,
     /// When it ended.
     probe_ended: Option<Instant>,
-    /// The last probe went too far, and its loss has been answered.
+    /// Whether the last probe went too far and its loss has been answered.
     judged: bool,
-    /// The next probe does not wait.
+    /// Whether the next probe starts without a wait.
     hurried: bool,
     /// When [`Phase::ProbeRtt`] may end, once in-flight is low.
     rtt_until: Option<Instant>,
@@ -84,7 +84,7 @@ impl Cycle {
 
     /// Starts the clock until the next probe.
     pub(super) fn begin(&mut self, now: Instant) {
-        // xorshift64: any spread will do.
+        // xorshift64 is enough: any spread will do.
         self.rng ^= self.rng << 13;
         self.rng ^= self.rng >> 7;
         self.rng ^= self.rng << 17;
@@ -99,7 +99,7 @@ impl Cycle {
         self.probe_ended = Some(now);
     }
 
-    /// Where a packet sent at `sent` belongs, seen from `phase`.
+    /// What a packet sent at `sent` was sent for, seen from `phase`.
     pub(super) fn sent_in(&self, sent: Instant, phase: Phase) -> SentIn {
         let ended = self.probe_ended.is_some_and(|ended| sent <= ended);
         match phase {
@@ -111,12 +111,12 @@ impl Cycle {
         }
     }
 
-    /// The last probe was found to have gone too far.
+    /// Notes that the last probe went too far.
     pub(super) fn judged(&mut self) {
         self.judged = true;
     }
 
-    /// Has the next probe follow at once.
+    /// Makes the next probe follow at once.
     pub(super) fn hurry(&mut self) {
         self.hurried = true;
     }
@@ -138,8 +138,8 @@ impl Bbr3 {
             self.cycle.rounds += 1;
             self.settle_bandwidth(sample);
             if self.phase == Phase::ProbeCruise && self.rounds.in_phase == 1 {
-                // What was acknowledged in this round was sent while our own queue was drained: the
-                // queue left in the round trip is others'.
+                // What was acknowledged in this round was sent while our own queue was drained. The queue left in the
+                // round trip is that of others.
                 self.standing_rtt = Some(self.srtt);
             }
         }
@@ -163,7 +163,7 @@ impl Bbr3 {
         }
     }
 
-    /// Ends a probe: what it queued is drained before cruising on.
+    /// Ends a probe. What it queued is drained before cruising continues.
     pub(super) fn enter_probe_down(&mut self, now: Instant) {
         self.cycle.begin(now);
         self.cycle.end_probe(now);
@@ -172,8 +172,8 @@ impl Bbr3 {
         self.enter(Phase::ProbeDown);
     }
 
-    /// Goes on probing while the rate grows, or while the volume bound keeps it from growing; faster
-    /// as long as no queue does.
+    /// Continues to probe while the rate grows, or while the volume bound keeps it from growing, and accelerates as
+    /// long as no queue grows.
     fn judge_probe(&mut self, now: Instant) {
         let bandwidth = self.max_bw.get();
         let grows = bandwidth >= self.cycle.mark.scaled(UP_GROWTH);
@@ -190,8 +190,8 @@ impl Bbr3 {
         }
     }
 
-    /// A round after a probe its last samples are in, and the filter moves on by a cycle
-    /// (`AdvanceMaxBwFilter`), unless they show the application rather than the path.
+    /// One round after a probe its last samples have arrived, and the filter advances by a cycle
+    /// (`AdvanceMaxBwFilter`), unless the samples show the application rather than the path.
     fn settle_bandwidth(&mut self, sample: &Sample) {
         if self.cycle.settling && self.phase != Phase::ProbeUp {
             self.cycle.settling = false;
@@ -223,7 +223,7 @@ impl Bbr3 {
     }
 
     pub(super) fn step_probe_rtt(&mut self, now: Instant) {
-        // What is sent at half rate says nothing about the path's.
+        // What is sent at half the rate says nothing about the rate of the path.
         self.sampler.mark_app_limited();
         match self.cycle.rtt_until {
             None if self.sampler.in_flight() <= self.window => {

@@ -1,5 +1,5 @@
-//! Finding the path's rate from nothing: doubling each round (§5.3.1), then draining the queue that
-//! the last doubling made (§5.3.2).
+//! Start-up: the controller finds the path's rate by doubling each round (§5.3.1), and then drains the queue that the
+//! last doubling made (§5.3.2).
 
 use std::time::{Duration, Instant};
 
@@ -26,7 +26,7 @@ pub(super) struct FullPipe {
 }
 
 impl FullPipe {
-    /// The pipe has been full once.
+    /// Whether the pipe has been full once.
     pub(super) fn is_reached(self) -> bool {
         self.reached
     }
@@ -43,7 +43,7 @@ impl FullPipe {
     }
 }
 
-/// The lowest of every few round-trip samples: low unless all of them were raised.
+/// The lowest of every few round-trip samples. It is raised only if all of them were.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct DelayRise {
     lowest: Option<Duration>,
@@ -80,19 +80,19 @@ impl Bbr3 {
         }
     }
 
-    /// The pipe is full, by whatever sign.
+    /// Leaves start-up, because some sign says that the pipe is full.
     pub(super) fn leave_startup(&mut self, now: Instant) {
         self.full_pipe.reached = true;
         self.cycle.end_probe(now);
         self.enter(Phase::Drain);
     }
 
-    /// A window of one product stops sending until the queue is gone. The link stays busy
-    /// meanwhile, and each acknowledgement completes the picture of its rate: so the phase lasts a
-    /// whole round even when little was queued.
+    /// A window of one product stops sending until the queue is gone. The link stays busy meanwhile, and each
+    /// acknowledgement improves the estimate of its rate. The phase therefore lasts a whole round even if little was
+    /// queued.
     pub(super) fn step_drain(&mut self, now: Instant, round_start: bool) {
         if round_start && self.rounds.in_phase == 1 && !self.has_queued() {
-            // The delay that ended start-up was no queue of ours: look for more at once.
+            // The delay that ended start-up was not our own queue, so look for more bandwidth at once.
             self.cycle.hurry();
         }
         let level = self.bdp().map_or(u64::MAX, |bdp| bdp + self.burst_budget());
