@@ -184,7 +184,7 @@ impl<'a> Scheduler<'a> {
         self.batches -= usize::from(is_batch);
         let ended = joined.map(|(_, ended)| ended).unwrap_or_else(|error| {
             // A bug in a download; its file cannot be named any more, the others go on.
-            tracing::error!(%error, "a download ended without an outcome");
+            tracing::error!("a download ended without an outcome: {error}");
             let outcome = FileOutcome::failed("?", Failure::Local(error.to_string()));
             Ended { outcomes: vec![(first, outcome)], alone: Vec::new() }
         });
