@@ -151,12 +151,13 @@ impl<'a> Scheduler<'a> {
 
     fn may_start(&self) -> bool {
         let running = self.running.len();
+        let is_batch = matches!(self.queue.front(), Some(Unit::Many(_)));
         let is_allowed = match self.context.config.parallel {
-            Some(parallel) => running < parallel.get(),
+            // A batch that has come is still written for a while: one more is under way, so that the link does not stand still.
+            Some(parallel) => running < parallel.get() + usize::from(is_batch),
             // One more than the file being received is always under way.
             None => running < 2 || (running < LOOK_AHEAD_FILES && self.in_flight < LOOK_AHEAD_BYTES),
         };
-        let is_batch = matches!(self.queue.front(), Some(Unit::Many(_)));
         // Batches that wait for the disk are small, and the more of them wait at once the better.
         is_allowed && (!is_batch || self.batches < MAX_BATCHES || self.context.config.durable)
     }
