@@ -137,7 +137,7 @@ impl<S: Store> Service<S> {
 async fn on_blocking_thread(what: &str, work: impl FnOnce() -> std::io::Result<()> + Send + 'static) {
     match tokio::task::spawn_blocking(work).await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => warn!(%error, "remembered digests cannot be {what}"),
-        Err(error) => error!(%error, "the task for remembered digests failed"),
+        Ok(Err(error)) => warn!("remembered digests cannot be {what}: {error}"),
+        Err(error) => error!("the task for remembered digests failed: {error}"),
     }
 }

@@ -39,7 +39,7 @@ fn reachable_at(bound: IpAddr) -> Vec<IpAddr> {
     let mut addresses: Vec<_> = match if_addrs::get_if_addrs() {
         Ok(interfaces) => interfaces.into_iter().map(|interface| interface.ip()).collect(),
         Err(error) => {
-            tracing::warn!(%error, "the addresses of this machine cannot be listed");
+            tracing::warn!("the addresses of this machine cannot be listed: {error}");
             Vec::new()
         }
     };

@@ -136,7 +136,7 @@ fn restrict(wanted: Sandbox, places: &Places) -> Result<RulesetStatus, RulesetEr
             match PathFd::new(directory) {
                 Ok(handle) => rules = rules.add_rule(PathBeneath::new(handle, access))?,
                 // Not reached now, not reached later.
-                Err(error) => warn!(directory = %shown(directory), %error, "not in the sandbox"),
+                Err(error) => warn!("the sandbox leaves out {}: {error}", shown(directory)),
             }
         }
     }

@@ -162,7 +162,9 @@ fn digest_file(args: &Args, root: &Path) -> Option<DigestFile> {
     let file = DigestFile::new(&directory, root);
     // Now, because the sandbox permits what is in the directory, not its making.
     if let Err(error) = file.make_directory() {
-        warn!(%error, "digests are not remembered between runs: there is no cache directory; see --cache-dir");
+        warn!(
+            "digests are not remembered between runs, because the cache directory cannot be used: {error}; see --cache-dir"
+        );
         return None;
     }
     Some(file)
@@ -173,6 +175,6 @@ fn raise_file_limit() {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     if let Err(error) = setrlimit(Resource::Nofile, limit) {
-        warn!(%error, "the limit of open files cannot be raised");
+        warn!("the limit of open files cannot be raised: {error}");
     }
 }

@@ -97,7 +97,7 @@ impl Gate {
             let gate = Arc::clone(self);
             let looked = tokio::task::spawn_blocking(move || gate.tokens.as_ref().map(Tokens::look)).await;
             if let Err(error) = looked {
-                error!(%error, "the task that reads the tokens failed");
+                error!("the task that reads the tokens failed: {error}");
             }
         }
     }
@@ -110,7 +110,7 @@ impl Tokens {
         match found {
             Ok((_, bytes)) if seen.as_ref() == Ok(&bytes) => {}
             Ok((rules, bytes)) => {
-                info!(tokens = rules.records().len(), "the tokens have changed");
+                info!("the token file has changed; tokens in it: {}", rules.records().len());
                 *seen = Ok(bytes);
                 self.rules.send_replace(Arc::new(rules));
             }

@@ -216,7 +216,7 @@ fn note_panic(ended: Result<(), JoinError>) {
     if let Err(error) = ended
         && error.is_panic()
     {
-        error!(%error, "a command panicked");
+        error!("the task of a command failed: {error}");
     }
 }
 

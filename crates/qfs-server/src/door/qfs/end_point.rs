@@ -51,7 +51,7 @@ impl<S: WriteStore> EndPoint<S> {
                     None => return Err(ServeError::SocketDied),
                 },
                 Some(ended) = connections.join_next() => if let Err(error) = ended {
-                    error!(%error, "a connection's task failed");
+                    error!("the task of a connection failed: {error}");
                 },
             }
         }
@@ -81,7 +81,7 @@ impl<S: WriteStore> EndPoint<S> {
 
     /// Turns newcomers away while the connections finish what they have begun.
     async fn drain(&self, connections: &mut JoinSet<()>) -> Drained {
-        info!(connections = connections.len(), "shutting down");
+        info!("shutting down; connections that are open: {}", connections.len());
         let finish = async {
             loop {
                 tokio::select! {
