@@ -47,7 +47,10 @@ fn listing(c: &mut Criterion) {
     let frames = pages();
     group.bench_function("decode", |b| {
         b.iter(|| {
-            frames.iter().map(|f| ListPage::decode(&f[FRAME_PREFIX_BYTES..], None).unwrap().files.len()).sum::<usize>()
+            frames
+                .iter()
+                .map(|f| ListPage::<EntryMeta>::decode(&f[FRAME_PREFIX_BYTES..], None).unwrap().files.len())
+                .sum::<usize>()
         });
     });
 }
