@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use qfs_core::model::{Fingerprint, Token};
+use qfs_core::model::{Fingerprint, Ticket, Token};
 use qfs_core::store::{CommitSpec, Condition};
 use qfs_transport::{ClientTuning, Identity};
 
@@ -58,6 +58,31 @@ pub struct ConnectConfig {
     pub patience: Duration,
     /// How long a lost connection is sought again without a byte of progress.
     pub retry_timeout: Duration,
+}
+
+impl ConnectConfig {
+    /// The defaults, for the server at this address.
+    #[must_use]
+    pub fn new(server: ServerAddress) -> Self {
+        Self {
+            server,
+            pin: None,
+            token: None,
+            vouching: Vouching::default(),
+            identity: None,
+            tuning: ClientTuning::default(),
+            patience: DEFAULT_PATIENCE,
+            retry_timeout: DEFAULT_RETRY_TIMEOUT,
+        }
+    }
+}
+
+impl From<Ticket> for ConnectConfig {
+    /// The defaults, for the server of this ticket, with its fingerprint as the pin and its token.
+    fn from(ticket: Ticket) -> Self {
+        let Ticket { host, port, fingerprint, token } = ticket;
+        Self { pin: fingerprint, token, ..Self::new(ServerAddress { host, port }) }
+    }
 }
 
 /// Default of [`ConnectConfig::patience`]: a person is told within 5 s that nobody answers.

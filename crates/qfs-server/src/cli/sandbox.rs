@@ -55,6 +55,8 @@ pub(crate) struct Places {
     pub(crate) published: Vec<PathBuf>,
     /// What published links end at outside of them: files that are read, directories that are read and listed.
     pub(crate) linked: Vec<Outside>,
+    /// Directories in which anything may be made, written, renamed and removed besides.
+    pub(crate) uploads: Vec<PathBuf>,
     /// Directories whose files are read.
     pub(crate) read: Vec<PathBuf>,
     /// Directories whose files are read, made, written, renamed and removed.
@@ -70,6 +72,11 @@ const NEWEST: ABI = ABI::V6;
 /// To look into directories and read files.
 fn published() -> BitFlags<AccessFs> {
     AccessFs::ReadFile | AccessFs::ReadDir
+}
+
+/// To change what is published: files, directories and links, but nothing that is no data, and nothing is executed.
+fn uploads() -> BitFlags<AccessFs> {
+    published() | kept() | AccessFs::MakeDir | AccessFs::RemoveDir | AccessFs::MakeSym | AccessFs::Refer
 }
 
 /// To read files whose names are known.
@@ -122,7 +129,13 @@ fn restrict(wanted: Sandbox, places: &Places) -> Result<RulesetStatus, RulesetEr
         .scope(Scope::from_all(NEWEST))?
         .create()?
         .set_compatibility(CompatLevel::BestEffort);
-    for (directories, access) in [(&places.published, published()), (&places.read, read()), (&places.kept, kept())] {
+    let named = [
+        (&places.published, published()),
+        (&places.uploads, uploads()),
+        (&places.read, read()),
+        (&places.kept, kept()),
+    ];
+    for (directories, access) in named {
         for directory in directories {
             match PathFd::new(directory) {
                 Ok(handle) => rules = rules.add_rule(PathBeneath::new(handle, access))?,

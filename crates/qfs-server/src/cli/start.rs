@@ -42,7 +42,9 @@ pub(crate) async fn start(args: &Args) -> Result<Started, Failure> {
     let own = [Some(&*args.certs), Some(&*key), args.audit_log.as_deref(), cache];
     let store = store.never_by_link(&own.into_iter().flatten().collect::<Vec<_>>());
     let mut survey = links::survey(args, &store)?;
+    let gate = gate(args)?;
     let places = Places {
+        uploads: if gate.is_writable() { vec![root.clone()] } else { Vec::new() },
         published: vec![root],
         linked: survey.as_mut().map(|survey| std::mem::take(&mut survey.outside)).unwrap_or_default(),
         // Files that are named are read by now; tokens, and what is announced of a next key, are read again and again.
@@ -57,11 +59,13 @@ pub(crate) async fn start(args: &Args) -> Result<Started, Failure> {
             connections: args.max_connections,
             connections_per_ip: args.max_connections_per_ip,
             buffer_bytes: args.buffer_memory,
+            keep_free: args.keep_free,
+            max_upload: args.max_upload,
             ..Limits::default()
         },
         deadlines: Deadlines { drain: args.drain_timeout, stall: args.stall_timeout, ..Deadlines::default() },
         digest_file,
-        gate: gate(args)?,
+        gate,
         renewal: args.cert.is_none().then(|| IdentityDir::new(&args.certs)),
         ..ServerConfig::new(SocketAddr::new(args.ip, args.port))
     };
@@ -115,7 +119,7 @@ const ROOT_HINT: &str = "make it, or name another with --root DIR";
 /// Who may read. Tokens that cannot be read as they stand start nothing.
 fn gate(args: &Args) -> Result<Gate, Failure> {
     match args.auth {
-        Auth::Open => Ok(Gate::open()),
+        Auth::Open => Ok(Gate::open(args.allow)),
         Auth::Tokens => Gate::tokens(TokenFile::in_directory(&args.certs))
             .map_err(|e| Failure::refused(format!("cannot use the tokens: {e}"), e.hint())),
     }
