@@ -162,7 +162,7 @@ async fn any_link_is_published_as_far_as_the_sandbox_was_opened() {
         }
         drop(client);
         let (_, _, said) = server.stopped().await;
-        let told = said.lines().filter(|line| line.contains("left out of the listing") && line.contains("sandbox"));
+        let told = said.lines().filter(|line| line.contains("left out of listings") && line.contains("sandbox"));
         assert_eq!(told.count(), if late_is_published { 0 } else { 2 }, "{said}");
         for name in ["late", "late-dir"] {
             std::fs::remove_file(home.path().join("root").join(name)).unwrap();
