@@ -8,11 +8,15 @@ use quinn::{IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
 
 use qfs_congestion::Congestion;
 
+use crate::tcp::Grants;
+
 /// A connection on which nothing was heard for this long is dead (PROTOCOL §1.5).
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The client speaks at least this often, so that a long wait for a digest does not look like death.
-const KEEP_ALIVE: Duration = Duration::from_secs(8);
+/// The client asks for a sign of life when it has heard nothing for so long: a long wait for a digest does not look like death, and
+/// a network that no longer carries this connection shows soon (`qfs-client`, `session::watch`). A packet a second costs nothing beside
+/// what keeps the connection open at all.
+pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(1);
 
 /// Wanted size of the kernel's socket buffers, in bytes. 4 MiB holds 4 ms of a gigabyte a second, longer than the
 /// scheduler keeps a busy thread away; smaller ones lose packets on loopback.
@@ -93,6 +97,12 @@ impl ServerTuning {
             .send_window(INITIAL_SEND_WINDOW);
         Arc::new(config)
     }
+
+    /// What a client is granted over TCP: the same.
+    pub(crate) fn grants(&self) -> Grants {
+        let stream_window = qfs_core::wire::MAX_FRAME_BYTES as u64 * 2;
+        Grants { window: REQUEST_WINDOW.into(), stream_window, streams: self.max_streams.into() }
+    }
 }
 
 impl ClientTuning {
@@ -108,6 +118,11 @@ impl ClientTuning {
             .send_window(u64::from(REQUEST_WINDOW))
             .keep_alive_interval(Some(KEEP_ALIVE));
         Arc::new(config)
+    }
+
+    /// What a server is granted over TCP: the same.
+    pub(crate) fn grants(&self) -> Grants {
+        Grants { window: self.receive_window, stream_window: MAX_RECEIVE_WINDOW, streams: 0 }
     }
 }
 

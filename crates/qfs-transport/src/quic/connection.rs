@@ -3,15 +3,16 @@
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use quinn::{ConnectionError, VarInt};
 use rustls::pki_types::CertificateDer;
 
 use super::streams::{QuicRequestReader, QuicSink, QuicSource};
-use crate::tls::PeerCertificate;
-use crate::tls::fingerprint_of;
-use crate::tuning::{INITIAL_SEND_WINDOW, MAX_RECEIVE_WINDOW, MAX_SEND_WINDOW};
+use crate::connection::PathReport;
+use crate::receive_window::ReceiveWindow;
+use crate::tls::{self, PeerCertificate, fingerprint_of};
+use crate::tuning::{INITIAL_SEND_WINDOW, MAX_SEND_WINDOW};
 use qfs_core::model::Fingerprint;
 use qfs_core::stream::Lost;
 use qfs_core::wire::StatusCode;
@@ -22,19 +23,6 @@ pub struct Connection {
     inner: quinn::Connection,
     send_window: Arc<SendWindow>,
     receive_window: Arc<Mutex<ReceiveWindow>>,
-}
-
-/// What quinn knows of a path.
-#[derive(Debug, Clone)]
-pub struct PathReport {
-    /// Smoothed round-trip time.
-    pub rtt: Duration,
-    /// Congestion window in bytes.
-    pub congestion_window: u64,
-    /// Largest UDP payload in use, in bytes.
-    pub payload: u16,
-    /// Everything counted.
-    pub stats: quinn::ConnectionStats,
 }
 
 impl Connection {
@@ -112,7 +100,17 @@ impl Connection {
     #[must_use]
     pub fn path_report(&self) -> PathReport {
         let stats = self.inner.stats();
-        PathReport { rtt: stats.path.rtt, congestion_window: stats.path.cwnd, payload: stats.path.current_mtu, stats }
+        PathReport {
+            rtt: stats.path.rtt,
+            min_rtt: stats.path.min_rtt,
+            payload: stats.path.current_mtu,
+            lost_packets: stats.path.lost_packets,
+            received: stats.udp_rx.bytes,
+            sent: stats.udp_tx.bytes,
+            // Frames with stream data go out as the peer's flow control and acknowledgements permit, and not otherwise.
+            pieces: stats.frame_tx.stream,
+            blocked: stats.frame_rx.data_blocked + stats.frame_rx.stream_data_blocked,
+        }
     }
 
     /// Counts `bytes` as sent and, every [`WINDOW_CHECK_BYTES`], lets the send window follow the congestion window and the
@@ -164,45 +162,6 @@ fn send_window(path: &quinn::PathStats) -> u64 {
 /// Congestion windows in a send window, at most: enough for 5 % lost on any path.
 const MOST_ROUND_TRIPS: u64 = 6;
 
-/// How much the peer may send ahead.
-#[derive(Debug)]
-struct ReceiveWindow {
-    /// The window in force.
-    bytes: u64,
-    /// Taken by the application since `since`.
-    taken: u64,
-    since: Instant,
-    /// The shortest round trip lately.
-    shortest: Duration,
-}
-
-impl ReceiveWindow {
-    fn new(bytes: u64, now: Instant) -> Self {
-        Self { bytes, taken: 0, since: now, shortest: Duration::MAX }
-    }
-
-    /// Counts `bytes` as taken; returns a new window. When half of it is taken in a round trip, the window is what holds the sender,
-    /// and doubles; a slow disk takes less and leaves it small, so that little accumulates before the disk.
-    ///
-    /// The round trip is the shortest one lately. A disk that stands still makes the present one long, and all that waited is
-    /// taken at once when it goes on: a window that grew then would be filled at the next stop.
-    fn take(&mut self, bytes: u64, round_trip: impl FnOnce() -> Duration, now: Instant) -> Option<u64> {
-        self.taken += bytes;
-        if self.taken < self.bytes / 2 {
-            return None;
-        }
-        // A path that became longer is believed after some dozen looks.
-        self.shortest = round_trip().min(self.shortest.saturating_add(self.shortest / 16));
-        let grows = now.duration_since(self.since) <= self.shortest && self.bytes < MAX_RECEIVE_WINDOW;
-        self.taken = 0;
-        self.since = now;
-        if grows {
-            self.bytes *= 2;
-        }
-        grows.then_some(self.bytes)
-    }
-}
-
 /// Bytes sent on a connection between two looks at its congestion window.
 const WINDOW_CHECK_BYTES: u64 = 256 << 10;
 
@@ -220,7 +179,7 @@ pub(super) fn lost(error: &ConnectionError) -> Lost {
         ConnectionError::Reset => Lost::Restarted,
         ConnectionError::LocallyClosed => Lost::ClosedHere,
         ConnectionError::ApplicationClosed(close) => Lost::Closed(StatusCode::from_quic(close.error_code.into_inner())),
-        ConnectionError::ConnectionClosed(close) => match certificate_alert(u64::from(close.error_code)) {
+        ConnectionError::ConnectionClosed(close) => match certificate_alert(&close.error_code) {
             Some(why) => Lost::CertificateRefused(why),
             None => Lost::Transport(error.to_string()),
         },
@@ -228,17 +187,10 @@ pub(super) fn lost(error: &ConnectionError) -> Lost {
     }
 }
 
-/// What a server's TLS alert says of the client's certificate (RFC 8446 §6.2 as a QUIC error, RFC 9001 §4.8); None for others. A
-/// client is told after its half of the handshake: the connection seems made, and ends.
-fn certificate_alert(code: u64) -> Option<&'static str> {
-    Some(match code.checked_sub(0x100)? {
-        116 => "the server wants one, and none was shown",
-        48 => "the server does not know who issued it",
-        45 => "it has expired",
-        44 => "it was revoked",
-        42 | 43 | 46 | 49 | 51 => "the server does not accept it",
-        _ => return None,
-    })
+/// The alert in a QUIC error (RFC 9001 §4.8).
+fn certificate_alert(code: &quinn::TransportErrorCode) -> Option<&'static str> {
+    let alert = u64::from(*code).checked_sub(0x100)?;
+    tls::certificate_alert(u8::try_from(alert).ok()?)
 }
 
 #[cfg(test)]
@@ -249,34 +201,6 @@ mod tests {
         let mut path = quinn::PathStats::default();
         (path.cwnd, path.current_mtu, path.sent_packets, path.lost_packets) = (cwnd, 1452, sent, lost);
         path
-    }
-
-    /// Fails when a stop of the disk widens the window (the present round trip in place of the shortest), when a long path leaves
-    /// it small, or when a path that became longer is not believed.
-    #[test]
-    fn the_receive_window_follows_the_path_and_not_the_disk() {
-        const MIB: u64 = 1 << 20;
-        let ms = Duration::from_millis;
-        let now = std::cell::Cell::new(Instant::now());
-        let mut window = ReceiveWindow::new(4 * MIB, now.get());
-        let take = |window: &mut ReceiveWindow, after, rtt| {
-            now.set(now.get() + after);
-            window.take(window.bytes / 2, || rtt, now.get());
-            window.bytes / MIB
-        };
-        // A fast path: 2 MiB in 4 ms, of which one takes 1 ms. Then the disk stands still.
-        assert_eq!(take(&mut window, ms(4), ms(1)), 4);
-        assert_eq!(take(&mut window, ms(900), ms(700)), 4);
-        assert_eq!((0..8).map(|_| take(&mut window, ms(2), ms(600))).max(), Some(4));
-        // A far path that brings 20 MiB in a round trip.
-        let mut far = ReceiveWindow::new(4 * MIB, now.get());
-        for width in [8, 16, 32, 64, 64, 64] {
-            let after = ms(far.bytes / MIB * 5 / 2);
-            assert_eq!(take(&mut far, after, ms(100)), width);
-        }
-        // The near one becomes far.
-        let widths: Vec<_> = (0..200).map(|_| take(&mut window, ms(50), ms(100))).collect();
-        assert!(widths.last() > Some(&4), "{widths:?}");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use qfs_core::framing::{FrameError, announced_length, read_frame};
 use qfs_core::store::Store;
 use qfs_core::stream::{ByteSink, StreamError};
 use qfs_core::wire::{DecodeError, FRAME_PREFIX_BYTES, Request, StatusCode};
-use qfs_transport::QuicRequestReader;
+use qfs_transport::RequestReader;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -27,9 +27,9 @@ pub(crate) trait RequestSource: AsyncRead + Unpin + Send {
     fn stop(&mut self, code: StatusCode);
 }
 
-impl RequestSource for QuicRequestReader {
+impl RequestSource for RequestReader {
     fn stop(&mut self, code: StatusCode) {
-        QuicRequestReader::stop(self, code);
+        RequestReader::stop(self, code);
     }
 }
 
