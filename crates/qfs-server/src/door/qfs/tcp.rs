@@ -22,7 +22,7 @@ use crate::gate::admission::{Admitted, Verdict};
 use crate::gate::audit::Refusal;
 use crate::service::Service;
 
-/// Wait before the next client is accepted when the system has no descriptor left for one.
+/// Wait before the next attempt at a client that could not be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// How long those that are cut off are given to be told so.
@@ -59,17 +59,22 @@ impl<S: Store> TcpEndPoint<S> {
         loop {
             tokio::select! {
                 _ = drain.wait_for(|draining| *draining) => return,
-                accepted = self.acceptor.accept() => match accepted {
-                    Ok((stream, peer)) => self.admit(stream, peer, connections, cut),
-                    Err(error) => {
-                        warn!(%error, "a client cannot be accepted over TCP");
-                        sleep(ACCEPT_PAUSE).await;
-                    }
-                },
+                (stream, peer) = self.accept() => self.admit(stream, peer, connections, cut),
                 Some(ended) = connections.join_next() => if let Err(error) = ended {
                     error!(%error, "a connection's task failed");
                 },
             }
+        }
+    }
+
+    /// The next client. When the system has no descriptor left for it, it waits in the kernel's queue.
+    async fn accept(&self) -> (TcpStream, SocketAddr) {
+        loop {
+            match self.acceptor.accept().await {
+                Ok(accepted) => return accepted,
+                Err(error) => warn!(%error, "a client cannot be accepted over TCP"),
+            }
+            sleep(ACCEPT_PAUSE).await;
         }
     }
 
