@@ -125,9 +125,7 @@ async fn the_trail_is_kept_apart() {
     assert_eq!(std::fs::metadata(&file).unwrap().mode() & 0o7777, 0o600);
     let first = std::fs::read_to_string(&file).unwrap();
     assert!(first.lines().count() >= NAMES.len() + 4, "{first}");
-    assert!(
-        first.lines().all(|line| serde_json::from_str::<Value>(line).unwrap()["target"] == "qfs_server::audit")
-    );
+    assert!(first.lines().all(|line| serde_json::from_str::<Value>(line).unwrap()["target"] == "qfs_server::audit"));
     visit(&home, &["-q", "--audit-log", "trail", "--log-format", "json"]).await;
     assert!(std::fs::read_to_string(&file).unwrap().starts_with(&first), "appended to");
 }

@@ -3,6 +3,7 @@
 //! | module | owns |
 //! |---|---|
 //! | `quic` | end points, connections and streams on quinn |
+//! | `tcp` | the server's TLS over TCP, whatever is spoken inside |
 //! | `tls` | identities, pins, authorities, and the judgement of a peer's certificate |
 //! | `tuning` | every number given to quinn, with its unit and its reason |
 //!
@@ -12,6 +13,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that panics has failed, which is its job"))]
 
 mod quic;
+mod tcp;
 mod tls;
 mod tuning;
 
@@ -20,8 +22,9 @@ pub use quic::{
     BoundEndpoint, ClientEndpoint, ConnectError, Connection, Incoming, Listener, MAX_ENDPOINTS, PathReport,
     QuicRequestReader, QuicSink, QuicSource, SocketBuffers, TransportError,
 };
+pub use tcp::{BoundTcp, TcpAcceptor, TlsStream};
 pub use tls::{
     CertificateFault, Identity, IdentityError, IdentityFileError, IdentityPem, MAX_NAME_CHARS, PeerCertificate, Roots,
-    RootsError, Trust,
+    RootsError, ShownIdentity, Trust,
 };
 pub use tuning::{ClientTuning, IDLE_TIMEOUT, ServerTuning};

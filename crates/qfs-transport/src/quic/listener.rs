@@ -17,7 +17,7 @@ use crate::tls::Identity;
 use crate::tls::Roots;
 use crate::tuning::{REQUEST_WINDOW, ServerTuning, path_mtu};
 use qfs_core::stream::Lost;
-use qfs_core::wire::StatusCode;
+use qfs_core::wire::{ALPN, StatusCode};
 
 /// Accepts connections on one UDP port, alone or beside others of this process.
 #[derive(Debug)]
@@ -147,7 +147,8 @@ fn template(
     clients: Option<&Roots>,
     tuning: &ServerTuning,
 ) -> Result<quinn::ServerConfig, TransportError> {
-    let crypto = QuicServerConfig::try_from(tls::server_config(identity, clients)?)
+    let protocols: Vec<&[u8]> = std::iter::once(ALPN).chain(tuning.other_protocol).collect();
+    let crypto = QuicServerConfig::try_from(tls::server_config(identity, clients, &protocols)?)
         .map_err(|e| rustls::Error::General(e.to_string()))?;
     let mut template = quinn::ServerConfig::with_crypto(Arc::new(crypto));
     template

@@ -79,10 +79,12 @@ impl From<&CertificateError> for CertificateFault {
     }
 }
 
-/// With `clients`, only those with a certificate that one of these authorities vouches for get in.
+/// With `clients`, only those with a certificate that one of these authorities vouches for get in. `protocols`: what is offered,
+/// the best first (RFC 7301).
 pub(crate) fn server_config(
     identity: &Identity,
     clients: Option<&Roots>,
+    protocols: &[&[u8]],
 ) -> Result<rustls::ServerConfig, rustls::Error> {
     let provider = provider();
     let verifier = match clients {
@@ -94,8 +96,8 @@ pub(crate) fn server_config(
     let mut config = rustls::ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_client_cert_verifier(verifier)
-        .with_single_cert(identity.chain.clone(), identity.key.clone_key())?;
-    config.alpn_protocols = vec![ALPN.to_vec()];
+        .with_cert_resolver(identity.resolver());
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
     // 0-RTT data can be replayed by anybody who saw it.
     config.max_early_data_size = 0;
     Ok(config)
