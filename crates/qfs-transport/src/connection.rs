@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use qfs_core::model::Fingerprint;
 use qfs_core::stream::{ByteSink, Chunk, ChunkSource, Lost, Order, StreamError};
-use qfs_core::wire::StatusCode;
+use qfs_core::wire::{ALPN, StatusCode};
 use tokio::io::{AsyncRead, ReadBuf};
 
 use crate::quic::{self, QuicRequestReader, QuicSink, QuicSource};
@@ -139,6 +139,34 @@ impl Connection {
                 (Sink(Over::Tcp(sink)), RequestReader(Over::Tcp(reader)))
             }
         })
+    }
+
+    /// The protocol that was agreed on (RFC 7301); empty where none was.
+    #[must_use]
+    pub fn protocol(&self) -> Vec<u8> {
+        match &self.0 {
+            Over::Udp(quic) => quic.protocol(),
+            // No other gets so far.
+            Over::Tcp(_) => ALPN.to_vec(),
+        }
+    }
+
+    /// The connection itself, for another protocol on the same port, which brings its own streams; None over TCP.
+    #[must_use]
+    pub fn quic(&self) -> Option<quinn::Connection> {
+        match &self.0 {
+            Over::Udp(quic) => Some(quic.quic()),
+            Over::Tcp(_) => None,
+        }
+    }
+
+    /// Resolves when the peer opens a unidirectional stream, which `qfs/1` has none of (PROTOCOL §1.4), or the connection is gone.
+    pub async fn uni_stream_opened(&self) {
+        match &self.0 {
+            Over::Udp(quic) => quic.uni_stream_opened().await,
+            // Whoever does is cut off there and then.
+            Over::Tcp(tcp) => drop(tcp.closed().await),
+        }
     }
 
     /// Closes the connection; every stream fails.

@@ -31,6 +31,6 @@ pub use tcp::exercise;
 pub use tcp::{BoundTcp, TcpAcceptor, TlsStream, connect_tcp};
 pub use tls::{
     CertificateFault, Identity, IdentityError, IdentityFileError, IdentityPem, MAX_NAME_CHARS, PeerCertificate, Roots,
-    RootsError, Trust,
+    RootsError, ShownIdentity, Trust,
 };
 pub use tuning::{ClientTuning, IDLE_TIMEOUT, ServerTuning};

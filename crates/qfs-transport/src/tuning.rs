@@ -42,13 +42,20 @@ pub struct ServerTuning {
     pub max_streams: u32,
     /// Largest UDP payload, in bytes; None to follow the path.
     pub max_payload: Option<u16>,
+    /// The name (RFC 7301) of a protocol that is offered on the same port besides `qfs/1`.
+    pub other_protocol: Option<&'static [u8]>,
 }
 
 impl Default for ServerTuning {
     fn default() -> Self {
-        Self { congestion: Congestion::Auto, max_streams: 512, max_payload: None }
+        Self { congestion: Congestion::Auto, max_streams: 512, max_payload: None, other_protocol: None }
     }
 }
+
+/// Unidirectional streams that a client may open where another protocol is offered. HTTP/3 needs three, and clients open one or two
+/// of a kind that is to be ignored (RFC 9114 §6.2). They are granted before it is known which protocol a client speaks, and are
+/// none of `qfs/1` (PROTOCOL §1.4).
+const OTHER_UNI_STREAMS: u32 = 8;
 
 /// What the client lets a connection cost.
 #[derive(Debug, Clone)]
@@ -92,6 +99,7 @@ impl ServerTuning {
         config
             .congestion_controller_factory(self.congestion.factory())
             .max_concurrent_bidi_streams(VarInt::from_u32(self.max_streams))
+            .max_concurrent_uni_streams(VarInt::from_u32(self.other_protocol.map_or(0, |_| OTHER_UNI_STREAMS)))
             .stream_receive_window(VarInt::from_u32(qfs_core::wire::MAX_FRAME_BYTES as u32 * 2))
             .receive_window(VarInt::from_u32(REQUEST_WINDOW))
             .send_window(INITIAL_SEND_WINDOW);

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use quinn::crypto::rustls::HandshakeData;
 use quinn::{ConnectionError, VarInt};
 use rustls::pki_types::CertificateDer;
 
@@ -50,6 +51,24 @@ impl Connection {
     pub async fn accept_stream(&self) -> Result<(QuicSink, QuicRequestReader), Lost> {
         let (send, receive) = self.inner.accept_bi().await.map_err(|e| lost(&e))?;
         Ok((QuicSink::new(send, self.clone()), QuicRequestReader::new(receive)))
+    }
+
+    /// Resolves when the peer opens a unidirectional stream, which `qfs/1` has none of (PROTOCOL §1.4), or the connection is gone.
+    pub async fn uni_stream_opened(&self) {
+        let _ = self.inner.accept_uni().await;
+    }
+
+    /// The protocol that was agreed on (RFC 7301); empty where none was.
+    #[must_use]
+    pub fn protocol(&self) -> Vec<u8> {
+        let data = self.inner.handshake_data().and_then(|data| data.downcast::<HandshakeData>().ok());
+        data.and_then(|data| data.protocol).unwrap_or_default()
+    }
+
+    /// The connection itself, for another protocol on the same port, which brings its own streams.
+    #[must_use]
+    pub fn quic(&self) -> quinn::Connection {
+        self.inner.clone()
     }
 
     /// Closes the connection; every stream fails.

@@ -147,7 +147,8 @@ fn template(
     clients: Option<&Roots>,
     tuning: &ServerTuning,
 ) -> Result<quinn::ServerConfig, TransportError> {
-    let crypto = QuicServerConfig::try_from(tls::server_config(identity, clients, &[ALPN])?)
+    let protocols: Vec<&[u8]> = std::iter::once(ALPN).chain(tuning.other_protocol).collect();
+    let crypto = QuicServerConfig::try_from(tls::server_config(identity, clients, &protocols)?)
         .map_err(|e| rustls::Error::General(e.to_string()))?;
     let mut template = quinn::ServerConfig::with_crypto(Arc::new(crypto));
     template

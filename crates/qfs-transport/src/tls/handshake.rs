@@ -96,7 +96,7 @@ pub(crate) fn server_config(
     let mut config = rustls::ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_client_cert_verifier(verifier)
-        .with_single_cert(identity.chain.clone(), identity.key.clone_key())?;
+        .with_cert_resolver(identity.resolver());
     config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
     // 0-RTT data can be replayed by anybody who saw it.
     config.max_early_data_size = 0;

@@ -10,7 +10,7 @@ mod provider;
 mod roots;
 
 pub use handshake::{CertificateFault, Trust};
-pub use identity::{Identity, IdentityError, IdentityPem};
+pub use identity::{Identity, IdentityError, IdentityPem, ShownIdentity};
 pub use identity_files::IdentityFileError;
 pub use peer_certificate::{MAX_NAME_CHARS, PeerCertificate};
 pub use roots::{Roots, RootsError};
