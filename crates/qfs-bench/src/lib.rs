@@ -15,6 +15,7 @@
 //! | [`peers`], [`wan`] | the programs compared, and the emulated link between their ends |
 //! | [`suite`], [`results`] | runs in turns, and what came of them |
 //! | [`goals`] | what was to be reached, and whether it was |
+//! | [`figures`] | what is kept of results for the picture of the documentation |
 //! | [`host`] | the machine |
 //! | [`report`] | results as text, JSON, Markdown and HTML |
 //!
@@ -28,6 +29,7 @@
 pub mod crowd;
 pub mod dataset;
 mod error;
+pub mod figures;
 pub mod goals;
 pub mod host;
 pub mod peers;

@@ -25,6 +25,8 @@ pub struct Results {
     pub scale: &'static str,
     /// Measured rounds of each scenario.
     pub runs: u32,
+    /// The commit that was measured, as whoever ran the bench names it.
+    pub commit: Option<String>,
     /// Seed of the data sets and links.
     pub seed: u64,
     /// In the order they ran.
@@ -272,6 +274,7 @@ pub(crate) mod tests {
             },
             scale: "full",
             runs: 3,
+            commit: None,
             seed: 1,
             scenarios: scenarios.collect(),
         }

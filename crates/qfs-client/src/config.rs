@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use qfs_core::model::{Fingerprint, Token};
-use qfs_core::store::CommitSpec;
+use qfs_core::model::{Fingerprint, Ticket, Token};
+use qfs_core::store::{CommitSpec, Condition};
 use qfs_transport::{ClientTuning, Identity};
 
 /// Where a server is.
@@ -60,6 +60,31 @@ pub struct ConnectConfig {
     pub retry_timeout: Duration,
 }
 
+impl ConnectConfig {
+    /// The defaults, for the server at this address.
+    #[must_use]
+    pub fn new(server: ServerAddress) -> Self {
+        Self {
+            server,
+            pin: None,
+            token: None,
+            vouching: Vouching::default(),
+            identity: None,
+            tuning: ClientTuning::default(),
+            patience: DEFAULT_PATIENCE,
+            retry_timeout: DEFAULT_RETRY_TIMEOUT,
+        }
+    }
+}
+
+impl From<Ticket> for ConnectConfig {
+    /// The defaults, for the server of this ticket, with its fingerprint as the pin and its token.
+    fn from(ticket: Ticket) -> Self {
+        let Ticket { host, port, fingerprint, token } = ticket;
+        Self { pin: fingerprint, token, ..Self::new(ServerAddress { host, port }) }
+    }
+}
+
 /// Default of [`ConnectConfig::patience`]: a person is told within 5 s that nobody answers.
 pub const DEFAULT_PATIENCE: Duration = Duration::from_millis(4500);
 
@@ -96,6 +121,7 @@ pub struct FetchConfig {
 impl FetchConfig {
     /// How a file that was modified at `modified` becomes its target.
     pub(crate) fn commit_spec(&self, modified: Timestamp) -> CommitSpec {
-        CommitSpec { modified, replace: self.overwrite, durable: self.durable }
+        let condition = if self.overwrite { Condition::Any } else { Condition::Absent };
+        CommitSpec { modified, executable: None, condition, durable: self.durable }
     }
 }

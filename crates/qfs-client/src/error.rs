@@ -53,6 +53,9 @@ pub enum Failure {
     /// The name lies below that of another file of the same run, and here it cannot.
     #[error("{0} is fetched as a file, so nothing can lie below it")]
     BelowFile(RemotePath),
+    /// Something else than a regular file is here under this name, or a symbolic link on the way to it.
+    #[error("not a regular file, or a symbolic link on the way")]
+    NotRegular,
     /// The disk is full, or would be.
     #[error("{0}")]
     NoSpace(String),
@@ -93,7 +96,9 @@ impl Failure {
                 FailureClass::Refused
             }
             Self::DigestMismatch { .. } | Self::Changed | Self::Protocol(_) => FailureClass::Integrity,
-            Self::Exists | Self::BelowFile(_) | Self::NoSpace(_) | Self::Local(_) => FailureClass::Local,
+            Self::Exists | Self::BelowFile(_) | Self::NotRegular | Self::NoSpace(_) | Self::Local(_) => {
+                FailureClass::Local
+            }
             Self::Interrupted => FailureClass::Interrupted,
         }
     }
@@ -113,7 +118,7 @@ impl Failure {
             Self::Exists => "exists",
             Self::BelowFile(_) => "below_file",
             Self::NoSpace(_) => "no_space",
-            Self::Local(_) => "local",
+            Self::NotRegular | Self::Local(_) => "local",
             Self::Interrupted => "interrupted",
         }
     }
@@ -186,6 +191,7 @@ impl AttemptError {
 pub fn store_failure(error: &StoreError) -> Failure {
     match error {
         StoreError::Exists => Failure::Exists,
+        StoreError::NotRegular => Failure::NotRegular,
         StoreError::NoSpace { .. } => Failure::NoSpace(error.to_string()),
         other => Failure::Local(other.to_string()),
     }

@@ -50,7 +50,7 @@ fn get(name: &str, token: Option<&Token>) -> bytes::Bytes {
 }
 
 fn list(token: Option<&Token>) -> bytes::Bytes {
-    Request::GetFilesList(ListRequest {}).encode_with(token).unwrap()
+    Request::GetFilesList(ListRequest::default()).encode_with(token).unwrap()
 }
 
 async fn download(client: &Client, name: &str, token: Option<&Token>) -> Result<Vec<u8>, Failed> {

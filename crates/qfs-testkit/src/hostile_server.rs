@@ -12,7 +12,7 @@ use qfs_core::framing::read_frame;
 use qfs_core::model::Fingerprint;
 use qfs_core::stream::ByteSink as _;
 use qfs_core::wire::{Request, StatusCode};
-use qfs_transport::{Connection, Identity, IdentityPem, Listener, RequestReader, Sink, ServerTuning};
+use qfs_transport::{Connection, Identity, IdentityPem, Listener, RequestReader, ServerTuning, Sink};
 use tokio::sync::oneshot;
 
 /// One step of an answer. An answer whose steps end without an end is reset with `cancelled`.

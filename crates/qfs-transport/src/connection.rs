@@ -299,6 +299,17 @@ impl RequestReader {
     }
 }
 
+impl RequestReader {
+    /// What follows the request, as chunks whose offsets count from the start of the stream.
+    #[must_use]
+    pub fn into_source(self) -> Source {
+        Source(match self.0 {
+            Over::Udp(quic) => Over::Udp(quic.into_source()),
+            Over::Tcp(tcp) => Over::Tcp(tcp),
+        })
+    }
+}
+
 impl AsyncRead for RequestReader {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         either!(&mut self.get_mut().0, it => Pin::new(it).poll_read(cx, buf))

@@ -1,8 +1,9 @@
-//! Results as text, JSON, Markdown and HTML. Makes strings; prints nothing and measures nothing.
+//! Results as text, JSON, Markdown, HTML and SVG. Makes strings; prints nothing and measures nothing.
 
 pub mod crowd;
 pub mod html;
 pub mod markdown;
+pub mod picture;
 mod svg;
 pub mod text;
 mod units;

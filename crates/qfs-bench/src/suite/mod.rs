@@ -91,6 +91,7 @@ impl Bench<'_> {
             host: Host::describe(self.work),
             scale: if options.scale == Scale::Full { "full" } else { "quick" },
             runs: options.runs,
+            commit: None,
             seed: options.seed,
             scenarios,
         })

@@ -45,6 +45,7 @@ Examples:
 const GET_EXAMPLES: &str = "\
 Examples:
   qfs-client get a.txt 'logs/**/*.gz'
+  qfs-client get photos                   everything below photos
   qfs-client get --all --parallel --save-dir mirror
   qfs-client get a b > sums && (cd client_env && sha256sum -c ../sums)";
 
@@ -226,7 +227,7 @@ pub(crate) struct ListArgs {
 /// `get`
 #[derive(Debug, clap::Args)]
 pub(crate) struct GetArgs {
-    /// Names or glob patterns (`*` and `?` stop at a slash, `**` does not)
+    /// Names, directories (everything below them) or glob patterns (`*` and `?` stop at a slash, `**` does not)
     #[arg(value_name = "NAME", required_unless_present = "all")]
     pub(crate) names: Vec<String>,
 

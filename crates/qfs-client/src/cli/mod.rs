@@ -1,12 +1,14 @@
 //! The command line: arguments in, text and exit codes out. The only place, with `main`, that uses clap, prints or exits.
 
 mod args;
+mod bars;
 mod command;
 mod connection;
 mod exit;
 mod input;
 mod interrupt;
 mod menu;
+mod names;
 mod progress;
 mod report;
 mod sanitize;

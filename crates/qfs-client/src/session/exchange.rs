@@ -105,7 +105,7 @@ struct Listing<'a> {
 
 impl Listing<'_> {
     async fn attempt(&mut self, session: &Session, lease: &Lease) -> Result<(), AttemptError> {
-        let mut answer = ask(session, lease, &Request::GetFilesList(ListRequest {})).await?;
+        let mut answer = ask(session, lease, &Request::GetFilesList(ListRequest::default())).await?;
         let _: ListHead = decode_response(&answer.next_frame().await?)??;
         let mut previous = None;
         let mut served = 0;

@@ -3,7 +3,8 @@
 //! | module | owns |
 //! |---|---|
 //! | `planner` | lists, looks at what is here, and makes jobs of a selection |
-//! | [`scheduler`] | which files are under way at once |
+//! | [`run`] | a whole run: names, then directories |
+//! | `scheduler` | which files are under way at once |
 //! | [`download`] | one file: fetch, verify, commit, and again what is missing |
 //! | `batch` | many small files on one stream |
 //! | `job` | one file to fetch, and how it is reported |
@@ -14,4 +15,5 @@ pub mod download;
 pub(crate) mod job;
 pub mod outcome;
 pub(crate) mod planner;
-pub mod scheduler;
+pub mod run;
+pub(crate) mod scheduler;

@@ -82,6 +82,13 @@ impl RunOutcome {
         self.files.iter().map(|file| file.received).sum()
     }
 
+    /// Whether nothing was fetched because the server has none of what was named.
+    #[must_use]
+    pub fn is_all_unfound(&self) -> bool {
+        let is_unfound = |file: &FileOutcome| matches!(&file.status, Status::Failed(f) if f.code() == "not_found");
+        !self.files.is_empty() && self.files.iter().all(is_unfound)
+    }
+
     /// The failures, in order.
     pub fn failures(&self) -> impl Iterator<Item = (&FileOutcome, &Failure)> {
         self.files.iter().filter_map(|file| match &file.status {

@@ -95,6 +95,27 @@ impl RemotePath {
     pub fn is_hidden(&self) -> bool {
         self.components().any(|c| c.starts_with('.'))
     }
+
+    /// Whether a symbolic link of this name with this target ends below the root, whatever other such links there are.
+    ///
+    /// Such a target climbs first, at most to the root, and then descends: a `..` behind a name could climb from where another
+    /// link leads, which nobody can tell from the text.
+    #[must_use]
+    pub fn admits_link(&self, target: &str) -> bool {
+        let above = self.components().count() - 1;
+        let mut down = target;
+        let mut climbed = 0;
+        while let Some(rest) = down.strip_prefix("..") {
+            match rest.strip_prefix('/') {
+                Some(rest) => down = rest,
+                None if rest.is_empty() => down = rest,
+                None => break,
+            }
+            climbed += 1;
+        }
+        let ends = if down.is_empty() { climbed > 0 && !target.ends_with('/') } else { Self::check(down).is_ok() };
+        climbed <= above && ends
+    }
 }
 
 impl fmt::Display for RemotePath {
@@ -182,6 +203,34 @@ mod tests {
         assert_eq!(RemotePath::parse("c").unwrap().parent(), None);
         assert!(RemotePath::parse("a/.git/x").unwrap().is_hidden());
         assert!(!path.is_hidden());
+    }
+
+    // Fails when a link may climb above the root, or climb again behind a name that may be a link itself.
+    #[test]
+    fn a_link_is_admitted_only_where_it_must_end_inside() {
+        let path = RemotePath::parse("a/b/link").unwrap();
+        for target in ["x", "x/y", "..", "../..", "../x", "../../x/y", "...", "..x", "../..x"] {
+            assert!(path.admits_link(target), "{target:?}");
+        }
+        for target in [
+            "",
+            "/",
+            "/x",
+            "../../..",
+            "../../../x",
+            "x/..",
+            "x/../y",
+            ".",
+            "./x",
+            "../",
+            "x/",
+            "..//x",
+            "x//y",
+            "x\\y",
+        ] {
+            assert!(!path.admits_link(target), "{target:?}");
+        }
+        assert!(!RemotePath::parse("link").unwrap().admits_link(".."));
     }
 
     proptest! {

@@ -8,6 +8,10 @@ use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::codec::{DecodeError, EncodeError, decode, encode};
+use super::write::{
+    CopyRequest, MakeDirectoryRequest, MakeLinkRequest, RemoveRequest, SetMetadataRequest, UploadManyRequest,
+    UploadRequest,
+};
 use super::{IdentityRequest, MAX_MANY_FILES};
 use crate::model::{ByteRange, ETag, Token};
 
@@ -23,11 +27,32 @@ pub enum Request {
     DownloadMany(DownloadManyRequest),
     /// `get_identity` (PROTOCOL §4.4).
     GetIdentity(IdentityRequest),
+    /// `upload` (PROTOCOL §4.5).
+    Upload(UploadRequest),
+    /// `upload_many` (PROTOCOL §4.6).
+    UploadMany(UploadManyRequest),
+    /// `copy` (PROTOCOL §4.7).
+    Copy(CopyRequest),
+    /// `remove` (PROTOCOL §4.7).
+    Remove(RemoveRequest),
+    /// `make_directory` (PROTOCOL §4.7).
+    MakeDirectory(MakeDirectoryRequest),
+    /// `make_link` (PROTOCOL §4.7).
+    MakeLink(MakeLinkRequest),
+    /// `set_metadata` (PROTOCOL §4.7).
+    SetMetadata(SetMetadataRequest),
 }
 
-/// Parameters of `get_files_list`: none in version 1.
+/// Parameters of `get_files_list`. Servers that do not know them list every file.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ListRequest {}
+pub struct ListRequest {
+    /// Whether directories, links, modes and versions are wanted too (PROTOCOL §4.1.1).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub tree: bool,
+    /// Only names below this directory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prefix: Option<String>,
+}
 
 /// Parameters of `download`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -105,6 +130,13 @@ const GET_FILES_LIST: &str = "get_files_list";
 const DOWNLOAD: &str = "download";
 const DOWNLOAD_MANY: &str = "download_many";
 const GET_IDENTITY: &str = "get_identity";
+const UPLOAD: &str = "upload";
+const UPLOAD_MANY: &str = "upload_many";
+const COPY: &str = "copy";
+const REMOVE: &str = "remove";
+const MAKE_DIRECTORY: &str = "make_directory";
+const MAKE_LINK: &str = "make_link";
+const SET_METADATA: &str = "set_metadata";
 
 #[derive(Deserialize)]
 struct Envelope<'a> {
@@ -147,6 +179,28 @@ impl Request {
             Self::Download(_) => DOWNLOAD,
             Self::DownloadMany(_) => DOWNLOAD_MANY,
             Self::GetIdentity(_) => GET_IDENTITY,
+            Self::Upload(_) => UPLOAD,
+            Self::UploadMany(_) => UPLOAD_MANY,
+            Self::Copy(_) => COPY,
+            Self::Remove(_) => REMOVE,
+            Self::MakeDirectory(_) => MAKE_DIRECTORY,
+            Self::MakeLink(_) => MAKE_LINK,
+            Self::SetMetadata(_) => SET_METADATA,
+        }
+    }
+
+    /// The one name that it is about, if it is about one: a stranger's text, not yet checked.
+    #[must_use]
+    pub fn filename(&self) -> Option<&str> {
+        match self {
+            Self::Download(request) => Some(&request.filename),
+            Self::Upload(request) => Some(&request.filename),
+            Self::Copy(request) => Some(&request.filename),
+            Self::Remove(request) => Some(&request.filename),
+            Self::MakeDirectory(request) => Some(&request.filename),
+            Self::MakeLink(request) => Some(&request.filename),
+            Self::SetMetadata(request) => Some(&request.filename),
+            Self::GetFilesList(_) | Self::DownloadMany(_) | Self::GetIdentity(_) | Self::UploadMany(_) => None,
         }
     }
 
@@ -169,6 +223,13 @@ impl Request {
             Self::Download(parameters) => encode(&Tagged { command, parameters, token }),
             Self::DownloadMany(parameters) => encode(&Tagged { command, parameters, token }),
             Self::GetIdentity(parameters) => encode(&Tagged { command, parameters, token }),
+            Self::Upload(parameters) => encode(&Tagged { command, parameters, token }),
+            Self::UploadMany(parameters) => encode(&Tagged { command, parameters, token }),
+            Self::Copy(parameters) => encode(&Tagged { command, parameters, token }),
+            Self::Remove(parameters) => encode(&Tagged { command, parameters, token }),
+            Self::MakeDirectory(parameters) => encode(&Tagged { command, parameters, token }),
+            Self::MakeLink(parameters) => encode(&Tagged { command, parameters, token }),
+            Self::SetMetadata(parameters) => encode(&Tagged { command, parameters, token }),
         }
     }
 
@@ -192,6 +253,13 @@ impl Request {
             DOWNLOAD => Ok(Self::Download(decode(payload)?)),
             DOWNLOAD_MANY => Ok(Self::DownloadMany(decode(payload)?)),
             GET_IDENTITY => Ok(Self::GetIdentity(decode(payload)?)),
+            UPLOAD => Ok(Self::Upload(decode(payload)?)),
+            UPLOAD_MANY => Ok(Self::UploadMany(decode(payload)?)),
+            COPY => Ok(Self::Copy(decode(payload)?)),
+            REMOVE => Ok(Self::Remove(decode(payload)?)),
+            MAKE_DIRECTORY => Ok(Self::MakeDirectory(decode(payload)?)),
+            MAKE_LINK => Ok(Self::MakeLink(decode(payload)?)),
+            SET_METADATA => Ok(Self::SetMetadata(decode(payload)?)),
             other => Err(DecodeError::UnknownCommand(other.chars().take(64).collect())),
         }
     }
@@ -211,7 +279,11 @@ mod tests {
     // The byte examples of PROTOCOL §4.
     #[test]
     fn golden_requests() {
-        golden(&Request::GetFilesList(ListRequest {}), r#"{"command":"get_files_list"}"#);
+        golden(&Request::GetFilesList(ListRequest::default()), r#"{"command":"get_files_list"}"#);
+        golden(
+            &Request::GetFilesList(ListRequest { tree: true, prefix: Some("sub".into()) }),
+            r#"{"command":"get_files_list","tree":true,"prefix":"sub"}"#,
+        );
         golden(
             &Request::Download(DownloadRequest { filename: "sub/a b".into(), ..DownloadRequest::default() }),
             r#"{"command":"download","filename":"sub/a b"}"#,
@@ -248,7 +320,7 @@ mod tests {
     fn golden_token() {
         let token: Token = "qfs_0123456789abcdef".parse().unwrap();
         let json = r#"{"command":"get_files_list","token":"qfs_0123456789abcdef"}"#;
-        let request = Request::GetFilesList(ListRequest {});
+        let request = Request::GetFilesList(ListRequest::default());
         let bytes = request.encode_with(Some(&token)).unwrap();
         assert_eq!((&bytes[..4], &bytes[4..]), (&[0, 0, 0, 0x3b][..], json.as_bytes()));
         // Who has no use for it ignores it.

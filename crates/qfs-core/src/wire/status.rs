@@ -59,6 +59,14 @@ status_codes! {
     CANCELLED = 12, "cancelled";
     /// The file is larger than `download_many` delivers: ask for it by `download`.
     USE_DOWNLOAD = 13, "use_download";
+    /// Something is under the name already that the request does not allow to be replaced.
+    EXISTS = 14, "exists";
+    /// The server has no room for it, or it is larger than what the server takes.
+    NO_SPACE = 15, "no_space";
+    /// The digest of what arrived is not the one that the client sent.
+    DIGEST_MISMATCH = 16, "digest_mismatch";
+    /// The directory has something in it.
+    NOT_EMPTY = 17, "not_empty";
 }
 
 impl StatusCode {

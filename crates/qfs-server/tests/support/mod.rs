@@ -176,7 +176,7 @@ impl Client {
         let (mut rows, mut pages, mut last) = (Vec::new(), 0, None);
         loop {
             let payload = soon(answer.next_frame()).await.unwrap();
-            let page = ListPage::decode(&payload, last.as_ref()).unwrap();
+            let page = <ListPage>::decode(&payload, last.as_ref()).unwrap();
             pages += 1;
             last = page.files.last().map(|(name, _)| name.clone()).or(last);
             rows.extend(page.files.into_iter().map(|(name, meta)| (name.as_str().to_owned(), meta.size)));

@@ -1,4 +1,7 @@
-//! Every file below the root, in ascending byte order of full names, without recursion.
+//! Every file below the root, or below one of its directories, in ascending byte order of full names, without recursion.
+//!
+//! A directory stands twice among the names of the one it is in: as the row that it may be, and with a slash behind it where
+//! what is in it belongs. So rows of all kinds come in byte order, and a listing can go on behind any name.
 //!
 //! Memory is that of the names in the directories on the way to the row being visited: about 16 bytes and the name for
 //! each, so 4 MiB for 100,000 in one directory.
@@ -12,10 +15,10 @@ use std::sync::{Mutex, PoisonError};
 use rustix::fs::{AtFlags, FileType, RawDir};
 use rustix::io::Errno;
 
-use super::stamp::Stamp;
-use super::{Hidden, io_error, read_error, resolve, shortage};
+use super::stamp::{self, Stamp};
+use super::{Hidden, io_error, partial, read_error, resolve, shortage};
 use qfs_core::model::{MAX_PATH_BYTES, RemotePath, escape_untrusted};
-use qfs_core::store::{StoreError, Visit};
+use qfs_core::store::{DirectoryMeta, Entry, LinkMeta, ListQuery, StoreError, Visit};
 
 /// Directories deeper than this are left out: each level on the way down holds a file descriptor.
 const MAX_DEPTH: usize = 256;
@@ -28,11 +31,21 @@ pub(super) fn list(
     root: &OwnedFd,
     hidden: Hidden,
     unlistable: &Unlistable,
+    query: &ListQuery,
     visit: &mut Visit<'_>,
 ) -> Result<(), StoreError> {
-    let mut walk = Walk { hidden, unlistable, buffer: vec![MaybeUninit::uninit(); READ_BYTES] };
-    let handle = resolve::open_directory(root, "").map_err(io_error)?;
-    let mut levels = vec![walk.enter(handle, String::new()).map_err(io_error)?];
+    let mut walk = Walk { hidden, unlistable, query, buffer: vec![MaybeUninit::uninit(); READ_BYTES] };
+    let (first, above) = match &query.prefix {
+        Some(prefix) => {
+            let handle = resolve::open_directory(root, prefix.as_str()).map_err(read_error)?;
+            (walk.enter(handle, format!("{}/", prefix.as_str())).map_err(read_error)?, prefix.components().count())
+        }
+        None => {
+            let handle = resolve::open_directory(root, "").map_err(io_error)?;
+            (walk.enter(handle, String::new()).map_err(io_error)?, 0)
+        }
+    };
+    let mut levels = vec![first];
     while let Some(level) = levels.last_mut() {
         let Some(entry) = level.names.at(level.next) else {
             levels.pop();
@@ -40,13 +53,16 @@ pub(super) fn list(
         };
         level.next += 1;
         let Some(path) = walk.carried(&level.prefix, entry) else { continue };
+        if !walk.is_behind(&path) {
+            continue;
+        }
         if !path.ends_with('/') {
-            if let Some((path, stamp)) = look(level, path)?
-                && visit(path, stamp.meta()).is_break()
+            if let Some((path, entry)) = walk.look(level, path)?
+                && visit(path, entry).is_break()
             {
                 return Ok(());
             }
-        } else if levels.len() < MAX_DEPTH {
+        } else if above + levels.len() < MAX_DEPTH {
             levels.extend(walk.descend(&levels, path)?);
         } else {
             unlistable.warn(&path, "too deep");
@@ -86,10 +102,16 @@ struct Level {
 struct Walk<'a> {
     hidden: Hidden,
     unlistable: &'a Unlistable,
+    query: &'a ListQuery,
     buffer: Vec<MaybeUninit<u8>>,
 }
 
 impl Walk<'_> {
+    /// Whether `path`, or something in it where it ends in a slash, comes behind the name to go on from.
+    fn is_behind(&self, path: &str) -> bool {
+        self.query.after.as_ref().is_none_or(|after| path > after.as_str() || is_above(path, after.as_str()))
+    }
+
     /// The directory `path` (with a slash behind it) below the deepest of `levels`; None when it cannot be read.
     fn descend(&mut self, levels: &[Level], path: String) -> Result<Option<Level>, StoreError> {
         let Some(parent) = levels.last() else { return Ok(None) };
@@ -114,7 +136,7 @@ impl Walk<'_> {
         while let Some(entry) = entries.next() {
             let entry = entry?;
             let name = entry.file_name().to_bytes();
-            if matches!(name, b"." | b"..") || (self.hidden == Hidden::Excluded && name.starts_with(b".")) {
+            if name.starts_with(b".") && is_left_out(name, self.hidden) {
                 continue;
             }
             let kind = match entry.file_type() {
@@ -125,7 +147,13 @@ impl Walk<'_> {
             };
             match kind {
                 FileType::RegularFile => names.push(name, b""),
-                FileType::Directory => names.push(name, b"/"),
+                FileType::Directory => {
+                    if self.query.directories {
+                        names.push(name, b"");
+                    }
+                    names.push(name, b"/");
+                }
+                FileType::Symlink if self.query.links => names.push(name, b""),
                 _ => {}
             }
         }
@@ -150,19 +178,51 @@ impl Walk<'_> {
         self.unlistable.warn(&path, reason);
         None
     }
+
+    /// What is at `path` in the directory of `level`; None when it is nothing that was asked for, perhaps by now.
+    fn look(&self, level: &Level, path: String) -> Result<Option<(RemotePath, Entry)>, StoreError> {
+        let name = &path[level.prefix.len()..];
+        let stat = match rustix::fs::statat(level.handle.as_fd(), name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => stat,
+            Err(error) => return absent(error),
+        };
+        let modified = stamp::modified(&stat);
+        let entry = match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Directory if self.query.directories => Some(Entry::Directory(DirectoryMeta { modified })),
+            FileType::Symlink if self.query.links => match rustix::fs::readlinkat(&level.handle, name, Vec::new()) {
+                Ok(target) => match target.into_string() {
+                    Ok(target) => Some(Entry::Link(LinkMeta { target, modified })),
+                    Err(_) => {
+                        self.unlistable.warn(&path, "a link whose target is not UTF-8");
+                        None
+                    }
+                },
+                Err(error) => return absent(error),
+            },
+            _ => Stamp::regular(&stat).map(|stamp| Entry::File(stamp.meta())),
+        };
+        Ok(entry.and_then(|entry| Some((RemotePath::try_from(path).ok()?, entry))))
+    }
 }
 
-/// What is at `path` in the directory of `level`; None when it is no regular file any more.
-fn look(level: &Level, path: String) -> Result<Option<(RemotePath, Stamp)>, StoreError> {
-    let name = &path[level.prefix.len()..];
-    let stamp = match rustix::fs::statat(level.handle.as_fd(), name, AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(stat) => Stamp::regular(&stat),
-        Err(error) => match read_error(error) {
-            StoreError::NotFound => None,
-            error => return Err(error),
-        },
-    };
-    Ok(stamp.and_then(|stamp| Some((RemotePath::try_from(path).ok()?, stamp))))
+/// Whether `name`, which starts with a dot, is no name of the store.
+fn is_left_out(name: &[u8], hidden: Hidden) -> bool {
+    matches!(name, b"." | b"..")
+        || hidden == Hidden::Excluded
+        || std::str::from_utf8(name).is_ok_and(partial::is_reserved)
+}
+
+/// None of what is gone or cannot be read; an error where it would be wrong to leave it out.
+fn absent<T>(error: Errno) -> Result<Option<T>, StoreError> {
+    match read_error(error) {
+        StoreError::NotFound => Ok(None),
+        error => Err(error),
+    }
+}
+
+/// Whether `path` is a directory, with its slash, that `name` lies in.
+fn is_above(path: &str, name: &str) -> bool {
+    path.ends_with('/') && name.starts_with(path)
 }
 
 /// The names in a directory, in one allocation. Directories end in a slash, which puts what is in them where it belongs

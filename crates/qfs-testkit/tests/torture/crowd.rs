@@ -61,10 +61,10 @@ impl Client {
     }
 
     async fn list(&self) -> u64 {
-        let mut answer = self.ask(&Request::GetFilesList(ListRequest {})).await;
+        let mut answer = self.ask(&Request::GetFilesList(ListRequest::default())).await;
         let _: ListHead = decode_response(&answer.next_frame().await.unwrap()).unwrap().unwrap();
         loop {
-            let page = ListPage::decode(&answer.next_frame().await.unwrap(), None).unwrap();
+            let page = <ListPage>::decode(&answer.next_frame().await.unwrap(), None).unwrap();
             if let Some(end) = page.end {
                 return end.count;
             }
@@ -156,7 +156,7 @@ fn requests_that_never_end() {
         let one = async || {
             let client = Client::connect(&lab, &endpoint, &turn).await;
             let (mut sink, source) = client.connection.open_stream().await.unwrap();
-            let frame = Request::GetFilesList(ListRequest {}).encode().unwrap();
+            let frame = Request::GetFilesList(ListRequest::default()).encode().unwrap();
             let begun = Instant::now();
             sink.send(frame.slice(..9)).await.unwrap();
             let mut answer = Answer::new(source);
@@ -217,7 +217,7 @@ fn a_long_listing() {
         let client = Client::connect(&lab, &endpoint, &Semaphore::new(1)).await;
         for _ in 0..3 {
             let begun = Instant::now();
-            let mut answer = client.ask(&Request::GetFilesList(ListRequest {})).await;
+            let mut answer = client.ask(&Request::GetFilesList(ListRequest::default())).await;
             answer.next_frame().await.unwrap();
             answer.next_frame().await.unwrap();
             first_rows.push(begun.elapsed().as_millis());

@@ -1,19 +1,16 @@
 //! One connection.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
 
+use quinn::VarInt;
 use quinn::crypto::rustls::HandshakeData;
-use quinn::{ConnectionError, VarInt};
 use rustls::pki_types::CertificateDer;
 
+use super::lost::lost;
 use super::streams::{QuicRequestReader, QuicSink, QuicSource};
+use super::windows::Windows;
 use crate::connection::PathReport;
-use crate::receive_window::ReceiveWindow;
-use crate::tls::{self, PeerCertificate, fingerprint_of};
-use crate::tuning::{INITIAL_SEND_WINDOW, MAX_SEND_WINDOW};
+use crate::tls::{PeerCertificate, fingerprint_of};
 use qfs_core::model::Fingerprint;
 use qfs_core::stream::Lost;
 use qfs_core::wire::StatusCode;
@@ -22,17 +19,14 @@ use qfs_core::wire::StatusCode;
 #[derive(Debug, Clone)]
 pub struct Connection {
     inner: quinn::Connection,
-    send_window: Arc<SendWindow>,
-    receive_window: Arc<Mutex<ReceiveWindow>>,
+    windows: Windows,
 }
 
 impl Connection {
     /// `receive_window` is what the transport configuration granted the peer, in bytes.
     pub(super) fn new(inner: quinn::Connection, receive_window: u64) -> Self {
-        let window = ReceiveWindow::new(receive_window, Instant::now());
-        let send_window =
-            Arc::new(SendWindow { bytes: AtomicU64::new(INITIAL_SEND_WINDOW), unchecked: AtomicU64::new(0) });
-        Self { inner, send_window, receive_window: Arc::new(Mutex::new(window)) }
+        let windows = Windows::new(inner.clone(), receive_window);
+        Self { inner, windows }
     }
 
     /// Opens a stream for one command, waiting while the peer's limit is reached.
@@ -41,7 +35,7 @@ impl Connection {
     /// [`Lost`] when the connection is gone.
     pub async fn open_stream(&self) -> Result<(QuicSink, QuicSource), Lost> {
         let (send, receive) = self.inner.open_bi().await.map_err(|e| lost(&e))?;
-        Ok((QuicSink::new(send, self.clone()), QuicSource::new(receive, self.clone())))
+        Ok((QuicSink::new(send, self.windows.clone()), QuicSource::new(receive, self.windows.clone())))
     }
 
     /// The next stream that the peer opens.
@@ -50,7 +44,7 @@ impl Connection {
     /// [`Lost`] when the connection is gone.
     pub async fn accept_stream(&self) -> Result<(QuicSink, QuicRequestReader), Lost> {
         let (send, receive) = self.inner.accept_bi().await.map_err(|e| lost(&e))?;
-        Ok((QuicSink::new(send, self.clone()), QuicRequestReader::new(receive)))
+        Ok((QuicSink::new(send, self.windows.clone()), QuicRequestReader::new(receive, self.windows.clone())))
     }
 
     /// Resolves when the peer opens a unidirectional stream, which `qfs/1` has none of (PROTOCOL §1.4), or the connection is gone.
@@ -130,108 +124,5 @@ impl Connection {
             pieces: stats.frame_tx.stream,
             blocked: stats.frame_rx.data_blocked + stats.frame_rx.stream_data_blocked,
         }
-    }
-
-    /// Counts `bytes` as sent and, every [`WINDOW_CHECK_BYTES`], lets the send window follow the congestion window and the
-    /// losses: a fixed one caps a long link or wastes memory on a slow reader.
-    pub(super) fn note_sent(&self, bytes: usize) {
-        let unchecked = self.send_window.unchecked.fetch_add(bytes as u64, Ordering::Relaxed) + bytes as u64;
-        if unchecked < WINDOW_CHECK_BYTES {
-            return;
-        }
-        self.send_window.unchecked.store(0, Ordering::Relaxed);
-        let wanted = send_window(&self.inner.stats().path).clamp(INITIAL_SEND_WINDOW, MAX_SEND_WINDOW);
-        let current = self.send_window.bytes.load(Ordering::Relaxed);
-        // In steps of a quarter, so that quinn is not told at every look.
-        if wanted > current + current / 4 || wanted < current / 2 {
-            self.send_window.bytes.store(wanted, Ordering::Relaxed);
-            self.inner.set_send_window(wanted);
-        }
-    }
-
-    /// Counts `bytes` as taken by the application, and lets the receive window grow with what is taken.
-    pub(super) fn note_taken(&self, bytes: usize) {
-        let mut window = self.receive_window.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(wider) = window.take(bytes as u64, || self.inner.rtt(), Instant::now())
-            && let Ok(wider) = VarInt::from_u64(wider)
-        {
-            self.inner.set_receive_window(wider);
-        }
-    }
-}
-
-/// The send window, in bytes, that keeps a path busy.
-///
-/// quinn counts in it whatever was sent since the first byte that is still missing at the other end. Without loss that is one
-/// congestion window, and another holds what is sent next. A lost packet is missing until the round trip after the one in
-/// which its loss showed, and for a round trip more each time it is lost again: so with 1 % lost of 1,700 packets under way, a
-/// window of twice the congestion window stands still several times a second.
-fn send_window(path: &quinn::PathStats) -> u64 {
-    let loss = path.lost_packets as f64 / path.sent_packets.max(1) as f64;
-    // Packets under way that this fate is expected to meet; a tenth of one is none.
-    let mut unlucky = path.cwnd as f64 / f64::from(path.current_mtu.max(1)) * loss;
-    let mut round_trips = 2;
-    while unlucky >= 0.1 && round_trips < MOST_ROUND_TRIPS {
-        round_trips += 1;
-        unlucky *= loss;
-    }
-    path.cwnd.saturating_mul(round_trips)
-}
-
-/// Congestion windows in a send window, at most: enough for 5 % lost on any path.
-const MOST_ROUND_TRIPS: u64 = 6;
-
-/// Bytes sent on a connection between two looks at its congestion window.
-const WINDOW_CHECK_BYTES: u64 = 256 << 10;
-
-#[derive(Debug)]
-struct SendWindow {
-    /// The window in force.
-    bytes: AtomicU64,
-    /// Sent since the last look.
-    unchecked: AtomicU64,
-}
-
-pub(super) fn lost(error: &ConnectionError) -> Lost {
-    match error {
-        ConnectionError::TimedOut => Lost::TimedOut,
-        ConnectionError::Reset => Lost::Restarted,
-        ConnectionError::LocallyClosed => Lost::ClosedHere,
-        ConnectionError::ApplicationClosed(close) => Lost::Closed(StatusCode::from_quic(close.error_code.into_inner())),
-        ConnectionError::ConnectionClosed(close) => match certificate_alert(&close.error_code) {
-            Some(why) => Lost::CertificateRefused(why),
-            None => Lost::Transport(error.to_string()),
-        },
-        other => Lost::Transport(other.to_string()),
-    }
-}
-
-/// The alert in a QUIC error (RFC 9001 §4.8).
-fn certificate_alert(code: &quinn::TransportErrorCode) -> Option<&'static str> {
-    let alert = u64::from(*code).checked_sub(0x100)?;
-    tls::certificate_alert(u8::try_from(alert).ok()?)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn path(cwnd: u64, sent: u64, lost: u64) -> quinn::PathStats {
-        let mut path = quinn::PathStats::default();
-        (path.cwnd, path.current_mtu, path.sent_packets, path.lost_packets) = (cwnd, 1452, sent, lost);
-        path
-    }
-
-    #[test]
-    fn the_send_window_holds_what_losses_keep_back() {
-        // Fails if the window forgets that what was sent behind a lost packet stays in it: two of them were the cause of
-        // 149 Mbit/s in place of 158 on 200 Mbit/s, 100 ms and 1 % loss.
-        const BDP: u64 = 2_500_000;
-        assert_eq!(send_window(&path(BDP, 0, 0)), 2 * BDP);
-        assert_eq!(send_window(&path(BDP, 100_000, 0)), 2 * BDP);
-        assert_eq!(send_window(&path(BDP, 100_000, 100)), 3 * BDP);
-        assert_eq!(send_window(&path(BDP, 100_000, 1_000)), 4 * BDP);
-        assert_eq!(send_window(&path(BDP, 100_000, 5_000)), 5 * BDP);
-        assert_eq!(send_window(&path(BDP, 100_000, 100_000)), MOST_ROUND_TRIPS * BDP);
     }
 }

@@ -83,6 +83,7 @@ pub(crate) fn of_run(what: &str, failure: &Failure) -> Problem {
 fn hint_for(failure: &Failure) -> Option<&'static str> {
     match failure {
         Failure::Exists => Some("--overwrite replaces it"),
+        Failure::NotRegular => Some("move it away, or choose another place with --save-dir"),
         Failure::BelowFile(_) => Some("name one of the two, or fetch them into different places with --save-dir"),
         Failure::NoSpace(_) => Some("make room, or choose another place with --save-dir"),
         Failure::CertificateRefused(_) => Some(WANTS_CERTIFICATE),
@@ -105,7 +106,7 @@ const SHOW_TOKEN: &str = "show a valid token with --token-file FILE or QFS_TOKEN
 const WANTS_CERTIFICATE: &str =
     "name a certificate that the server's authority has signed with --client-cert FILE --client-key FILE";
 
-const SEE_LISTING: &str = "qfs-client list shows what the server has; 'DIR/**' stands for all below a directory";
+const SEE_LISTING: &str = "qfs-client list shows what the server has";
 
 /// A connection that was not made.
 pub(crate) fn of_session(error: &SessionError) -> Problem {

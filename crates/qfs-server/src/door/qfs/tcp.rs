@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use qfs_core::model::escape_untrusted;
-use qfs_core::store::Store;
+use qfs_core::store::WriteStore;
 use qfs_core::wire::{ALPN, StatusCode};
 use qfs_transport::{Connection, ServerTuning, TcpAcceptor, TlsStream};
 use tokio::net::TcpStream;
@@ -35,7 +35,7 @@ pub(crate) struct TcpEndPoint<S> {
     tuning: ServerTuning,
 }
 
-impl<S: Store> TcpEndPoint<S> {
+impl<S: WriteStore> TcpEndPoint<S> {
     pub(crate) fn new(service: Arc<Service<S>>, acceptor: TcpAcceptor, tuning: ServerTuning) -> Self {
         Self { service, acceptor: Arc::new(acceptor), tuning }
     }
@@ -100,7 +100,7 @@ impl<S: Store> TcpEndPoint<S> {
 
 /// Serves the client at the other end of `stream`, whose handshake is done, until it is gone or `cut` says that the server does not
 /// wait for it any longer. It owes its first request until `deadline`.
-pub(crate) async fn serve_tls_stream<S: Store>(
+pub(crate) async fn serve_tls_stream<S: WriteStore>(
     service: &Arc<Service<S>>,
     stream: TlsStream,
     peer: SocketAddr,

@@ -13,7 +13,7 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use jiff::Timestamp;
 use qfs_core::model::RemotePath;
-use qfs_core::store::{CommitSpec, StageSpec, Store as _, StoreError, WriteStore as _};
+use qfs_core::store::{CommitSpec, Condition, StageSpec, Store as _, StoreError, WriteStore as _};
 use qfs_store::local::{Hidden, LocalStore};
 use rustix::fs::{CWD, Mode, mknodat};
 use tempfile::TempDir;
@@ -88,14 +88,14 @@ impl Trap {
             furnish(root, &outside);
         }
         let source = LocalStore::open_root(&source).unwrap().hidden(Hidden::Included);
-        let target = LocalStore::open_root(&target).unwrap();
+        let target = LocalStore::open_root(&target).unwrap().hidden(Hidden::Included);
         Self { place, source, target }
     }
 
     /// Opens `name` if it is one; whether it was there. Nothing but what is published may be read.
     fn read(&self, name: &str) -> bool {
         let Ok(path) = RemotePath::parse(name) else { return false };
-        match self.source.open(&path) {
+        match self.source.object(&path) {
             Ok(object) => {
                 let length = usize::try_from(object.meta().size).unwrap();
                 let content = object.read_at(0, length).unwrap();
@@ -116,10 +116,11 @@ impl Trap {
 /// Writes under `name` in every way, if it is one; whether anything was written.
 fn write_to(target: &LocalStore, name: &str) -> bool {
     let Ok(path) = RemotePath::parse(name) else { return false };
-    let commit = CommitSpec { modified: Timestamp::UNIX_EPOCH, replace: true, durable: false };
+    let commit =
+        CommitSpec { modified: Timestamp::UNIX_EPOCH, executable: None, condition: Condition::Any, durable: false };
     let _ = target.existing(&path);
     let put = target.put(&path, &[Bytes::from_static(PUBLISHED)], &commit).is_ok();
-    let spec = StageSpec { size: PUBLISHED.len() as u64, etag: "0123".parse().unwrap() };
+    let spec = StageSpec { size: Some(PUBLISHED.len() as u64), etag: "0123".parse().unwrap() };
     let staged = target.stage(&path, &spec).and_then(|staged| {
         staged.write_at(0, &[Bytes::from_static(PUBLISHED)])?;
         staged.commit(&commit)

@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use qfs_core::model::RemotePath;
-use qfs_core::store::Store as _;
+use qfs_core::store::{ListQuery, Store as _};
 
 use super::{ALONE, PUBLISHED, Trap, furnish, surroundings};
 use crate::crowd::runtime;
@@ -46,7 +46,7 @@ fn names_that_lead_outside() {
     assert!(tally.of("inside") > 5 && tally.of("refused") > 50 && tally.of("no name") > 200);
     let mut listed = 0;
     trap.source
-        .list(&mut |path, _| {
+        .list(&ListQuery::default(), &mut |path, _| {
             assert!(trap.read(path.as_str()), "{path} is listed and cannot be opened");
             listed += 1;
             ControlFlow::Continue(())

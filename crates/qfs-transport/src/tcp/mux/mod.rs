@@ -250,7 +250,8 @@ impl Mux {
             owes_stop: None,
             owes: false,
         };
-        let grants = stream.receiving.wants_to_grant();
+        // A request fits what needs no grant; the server widens the window of one that goes on when it has taken the first of it.
+        let grants = self.side == Side::Client && stream.receiving.wants_to_grant();
         self.streams.insert(id, stream);
         if grants {
             self.owe(id);
