@@ -18,9 +18,10 @@ use crate::tcp::{self, TcpSink, TcpSource};
 use crate::tls::PeerCertificate;
 
 /// How a connection travels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Way {
     /// QUIC over UDP.
+    #[default]
     Udp,
     /// TLS over TCP (PROTOCOL §9).
     Tcp,
@@ -77,6 +78,8 @@ pub struct PathReport {
     pub lost_packets: u64,
     /// Bytes that the socket brought: UDP payload, or what was in TLS records.
     pub received: u64,
+    /// A number that grows whenever the peer shows that it hears this end, or something new comes.
+    pub signs: u64,
     /// Bytes that it took.
     pub sent: u64,
     /// Pieces of what is sent that the peer has let pass.

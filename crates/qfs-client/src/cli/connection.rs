@@ -50,8 +50,9 @@ impl Context {
         let connected = Session::connect(self.settings.connect.clone(), trust, observer).await;
         let session = connected.map_err(|e| problem::of_session(&e))?;
         let buffers = session.socket_buffers();
-        tracing::info!(peer = %session.peer(), key = session.fingerprint().map(tracing::field::display), ?buffers, "connected");
-        if buffers.are_short() {
+        let key = session.fingerprint().map(tracing::field::display);
+        tracing::info!(peer = %session.peer(), way = %session.way(), key, ?buffers, "connected");
+        if buffers.is_some_and(|buffers| buffers.are_short()) {
             tracing::info!("larger net.core.rmem_max and net.core.wmem_max would help on fast networks");
         }
         Ok(session)
@@ -75,7 +76,8 @@ impl Context {
         let session = self.slot().take();
         if let Some(session) = session {
             let path = session.path_report();
-            tracing::info!(rtt = ?path.rtt, payload = path.payload, lost = path.stats.path.lost_packets, "closing");
+            let (rtt, payload, lost) = (path.rtt, path.payload, path.lost_packets);
+            tracing::info!(way = %session.way(), ?rtt, payload, lost, "closing");
             // Nothing depends on it.
             let _ = tokio::time::timeout(CLOSE_PATIENCE, session.close()).await;
         }

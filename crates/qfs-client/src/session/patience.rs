@@ -38,6 +38,7 @@ impl Patience {
     pub(crate) fn new(source: Source, session: &Session) -> Self {
         let allowed = session.retry_timeout().max(LEAST);
         let alarm = Box::pin(tokio::time::sleep(allowed));
+        session.note_waiting(true);
         Self { source, session: session.clone(), allowed, silent_since: None, alarm }
     }
 
@@ -73,5 +74,11 @@ impl ChunkSource for Patience {
 
     fn stop(&mut self, code: StatusCode) {
         self.source.stop(code);
+    }
+}
+
+impl Drop for Patience {
+    fn drop(&mut self) {
+        self.session.note_waiting(false);
     }
 }

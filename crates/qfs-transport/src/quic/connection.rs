@@ -119,6 +119,8 @@ impl Connection {
             payload: stats.path.current_mtu,
             lost_packets: stats.path.lost_packets,
             received: stats.udp_rx.bytes,
+            // Not every packet: a peer that hears nothing goes on repeating itself.
+            signs: stats.frame_rx.acks + self.windows.taken(),
             sent: stats.udp_tx.bytes,
             // Frames with stream data go out as the peer's flow control and acknowledgements permit, and not otherwise.
             pieces: stats.frame_tx.stream,

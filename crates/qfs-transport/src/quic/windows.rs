@@ -15,6 +15,8 @@ pub(super) struct Windows {
     connection: quinn::Connection,
     send: Arc<SendWindow>,
     receive: Arc<Mutex<ReceiveWindow>>,
+    /// Bytes taken by the application.
+    taken: Arc<AtomicU64>,
 }
 
 impl Windows {
@@ -22,7 +24,12 @@ impl Windows {
     pub(super) fn new(connection: quinn::Connection, receive_window: u64) -> Self {
         let receive = ReceiveWindow::new(receive_window, Instant::now());
         let send = SendWindow { bytes: AtomicU64::new(INITIAL_SEND_WINDOW), unchecked: AtomicU64::new(0) };
-        Self { connection, send: Arc::new(send), receive: Arc::new(Mutex::new(receive)) }
+        Self { connection, send: Arc::new(send), receive: Arc::new(Mutex::new(receive)), taken: Arc::default() }
+    }
+
+    /// Bytes that the application has taken so far.
+    pub(super) fn taken(&self) -> u64 {
+        self.taken.load(Ordering::Relaxed)
     }
 
     /// Counts `bytes` as sent and, every [`WINDOW_CHECK_BYTES`], lets the send window follow the congestion window and the
@@ -44,6 +51,7 @@ impl Windows {
 
     /// Counts `bytes` as taken by the application, and lets the receive window grow with what is taken.
     pub(super) fn note_taken(&self, bytes: usize) {
+        self.taken.fetch_add(bytes as u64, Ordering::Relaxed);
         let mut window = self.receive.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(wider) = window.take(bytes as u64, || self.connection.rtt(), Instant::now())
             && let Ok(wider) = VarInt::from_u64(wider)

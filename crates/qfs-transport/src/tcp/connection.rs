@@ -160,6 +160,7 @@ impl Connection {
             payload: RECORD_BYTES,
             lost_packets: 0,
             received: vitals.received,
+            signs: vitals.received,
             sent: vitals.sent,
             pieces: vitals.pieces,
             blocked: vitals.blocked,
