@@ -59,15 +59,17 @@ pub(crate) async fn connect(
     let mut dial = Dial { config, trust, deadline, running: Vec::new(), attempts: JoinSet::new(), failed: None };
     let link = dial.run(schedule(&addresses, transport, first)).await.map_err(|error| classify(config, error))?;
     if transport == Transport::Auto && link.connection.way() != first {
-        remember(config, link.connection.way());
+        // A few milliseconds, once a day.
+        remember(config, link.connection.way()).await;
     }
     Ok(link)
 }
 
-/// Remembers by which way the server was reached, beside what the connection is wanted for.
-pub(crate) fn remember(config: &ConnectConfig, way: Way) {
+/// Remembers by which way the server was reached.
+pub(crate) async fn remember(config: &ConnectConfig, way: Way) {
     let (ways, server) = (Ways::at(config.without_udp.clone()), config.server.clone());
-    drop(tokio::task::spawn_blocking(move || ways.note(&server, way)));
+    // What is not remembered is found out again.
+    let _ = tokio::task::spawn_blocking(move || ways.note(&server, way)).await;
 }
 
 async fn first_way(config: &ConnectConfig, transport: Transport) -> Way {

@@ -285,18 +285,20 @@ impl Watched for Session {
     }
 
     /// The exchanges on `old` find out that it is closed, and go on over `link`.
-    fn go_over(&self, old: &Connection, link: Link) -> bool {
-        // Whoever holds this is making a connection already.
-        let Ok(_turn) = self.inner.reconnecting.try_lock() else { return false };
-        let current = self.lease();
-        if current.connection.id() != old.id() || current.connection.way() != old.way() {
-            return false;
-        }
+    async fn go_over(&self, old: &Connection, link: Link) -> bool {
         let (from, to) = (old.way(), link.connection.way());
-        self.install(link, current.generation + 1);
+        {
+            // Whoever holds this is making a connection already.
+            let Ok(_turn) = self.inner.reconnecting.try_lock() else { return false };
+            let current = self.lease();
+            if current.connection.id() != old.id() || current.connection.way() != from {
+                return false;
+            }
+            self.install(link, current.generation + 1);
+        }
         old.close(StatusCode::CANCELLED);
         self.inner.observer.event(Event::WayChanged { from: from.name(), to: to.name() });
-        remember(&self.inner.config, to);
+        remember(&self.inner.config, to).await;
         true
     }
 }

@@ -35,8 +35,8 @@ pub(super) trait Watched: Send + Sync {
     /// Another connection to the same server, by `way`.
     fn connect_by(&self, way: Way) -> impl Future<Output = Result<Link, SessionError>> + Send;
 
-    /// Uses `link` in place of `old`; false when `old` is not in use any more.
-    fn go_over(&self, old: &Connection, link: Link) -> bool;
+    /// Uses `link` in place of `old`, and remembers its way; false when `old` is not in use any more.
+    fn go_over(&self, old: &Connection, link: Link) -> impl Future<Output = bool> + Send;
 }
 
 /// Watches over what `session` finds, until that is nothing.
@@ -106,7 +106,7 @@ async fn race(session: &impl Watched, connection: &Connection) -> bool {
         () = sign_of_life(connection) => return false,
     };
     match link {
-        Ok(link) => session.go_over(connection, link),
+        Ok(link) => session.go_over(connection, link).await,
         Err(error) => {
             tracing::info!(%to, %error, "the other way does not work either");
             false

@@ -140,3 +140,29 @@ fn both_ways_are_cut() {
     let done = run(&mut lab.client(udp.addr(), &args)).ends_with(0);
     assert_eq!(done.one_file().0, "resumed", "{done:?}");
 }
+
+/// Fails when a drain cuts off what is under way over TCP (leave out `gone` in the server's `serve_connection`), or goes on letting
+/// clients in.
+#[test]
+fn a_server_that_ends_lets_tcp_finish() {
+    let total = count("tcp_drains", 2);
+    let content = noise(seed() ^ 15, 8 << 20);
+    let mut lab = Lab::serving(&[("large", &content)]);
+    let mut tally = Tally::new("tcp_drains", total);
+    for round in 0..total {
+        lab.clear();
+        let (udp, tcp) = network(&lab);
+        let child = lab.client(udp.addr(), &["get", "large", "--json", "--transport", "tcp"]).spawn().unwrap();
+        let part = fastrand::Rng::with_seed(seed() + round).u64(100_000..content.len() as u64 / 2);
+        wait_until("a part of the file", || tcp.carried() >= part);
+        assert!(lab.server_mut().terminate().unwrap().success());
+        let done = finish(child).ends_with(0);
+        assert_eq!(done.one_file(), ("downloaded".to_owned(), content.len() as u64), "{done:?}");
+        assert!(lab.saved_file("large").as_deref() == Some(&content[..]));
+        assert!(!done.err.contains("connecting again"), "{done:?}");
+        assert_eq!(lab.run(&["list", "--transport", "tcp"]).code, Some(3));
+        lab.start();
+        tally.note("finished");
+    }
+    tally.end("server exit 0, nothing cut");
+}
