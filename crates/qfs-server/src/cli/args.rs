@@ -39,9 +39,12 @@ pub(crate) struct Args {
     /// Address to listen on, IPv4 or IPv6; 0.0.0.0 or :: for all of this machine's
     #[arg(long, global = true, env = "QFS_IP", value_name = "ADDR", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
     pub(crate) ip: IpAddr,
-    /// UDP port; 0 for any free one
+    /// UDP port, and TCP port of the same number; 0 for any free one
     #[arg(long, global = true, env = "QFS_PORT", value_name = "N", default_value_t = DEFAULT_PORT)]
     pub(crate) port: u16,
+    /// Whether the TCP port is open too, for clients whose network carries no UDP: on, off
+    #[arg(long, env = "QFS_TCP", value_name = "ON|OFF", default_value = "on", hide_possible_values = true)]
+    pub(crate) tcp: Switch,
     /// The published directory
     #[arg(long, env = "QFS_ROOT", value_name = "DIR", default_value = "server_databases")]
     pub(crate) root: PathBuf,
@@ -149,6 +152,15 @@ impl From<FollowLinks> for local::FollowLinks {
             FollowLinks::Any => Self::Any,
         }
     }
+}
+
+/// What is either on or off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Switch {
+    /// On.
+    On,
+    /// Off.
+    Off,
 }
 
 /// Who may read.
@@ -412,6 +424,7 @@ mod tests {
             "--port 65536",
             "--congestion reno",
             "--sandbox on",
+            "--tcp yes",
             "--log-format xml",
             "--mtu 1199",
             "--max-connections 0",
