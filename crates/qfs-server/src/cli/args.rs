@@ -191,7 +191,8 @@ not mended so: its thief can announce keys too.
 Examples:
   qfs-server identity rotate        make the next key; a running server announces it from now on
   qfs-server identity show
-  qfs-server identity activate      some days later; then restart the server";
+  qfs-server identity activate      some days later; then restart the server
+  qfs-server identity withdraw      or have no other key after all";
 
 /// `identity`
 #[derive(Debug, Subcommand)]
@@ -210,6 +211,13 @@ pub(crate) enum IdentityCommand {
         #[arg(long, env = "QFS_REPLACE", value_parser = FalseyValueParser::new())]
         replace: bool,
         /// One JSON object: current, next
+        #[arg(long, env = "QFS_JSON", value_parser = FalseyValueParser::new())]
+        json: bool,
+    },
+    /// Remove the next key: a running server announces it no more, and clients that have learnt it forget it when they come by
+    #[command(after_help = IDENTITY_EXAMPLES)]
+    Withdraw {
+        /// One JSON object: current, next, withdrawn
         #[arg(long, env = "QFS_JSON", value_parser = FalseyValueParser::new())]
         json: bool,
     },
