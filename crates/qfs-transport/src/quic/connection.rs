@@ -33,7 +33,7 @@ pub struct PathReport {
     pub congestion_window: u64,
     /// Largest UDP payload in use, in bytes.
     pub payload: u16,
-    /// Everything counted.
+    /// All counters.
     pub stats: quinn::ConnectionStats,
 }
 
@@ -55,7 +55,7 @@ impl Connection {
         Ok((QuicSink::new(send, self.clone()), QuicSource::new(receive, self.clone())))
     }
 
-    /// The next stream that the peer opens.
+    /// Waits for the next stream that the peer opens.
     ///
     /// # Errors
     /// [`Lost`] when the connection is gone.
@@ -125,7 +125,7 @@ impl Connection {
         self.send_window.unchecked.store(0, Ordering::Relaxed);
         let wanted = send_window(&self.inner.stats().path).clamp(INITIAL_SEND_WINDOW, MAX_SEND_WINDOW);
         let current = self.send_window.bytes.load(Ordering::Relaxed);
-        // In steps of a quarter, so that quinn is not told at every look.
+        // The window moves in steps of a quarter, so that quinn is not told at every check.
         if wanted > current + current / 4 || wanted < current / 2 {
             self.send_window.bytes.store(wanted, Ordering::Relaxed);
             self.inner.set_send_window(wanted);
@@ -145,13 +145,14 @@ impl Connection {
 
 /// The send window, in bytes, that keeps a path busy.
 ///
-/// quinn counts in it whatever was sent since the first byte that is still missing at the other end. Without loss that is one
-/// congestion window, and another holds what is sent next. A lost packet is missing until the round trip after the one in
-/// which its loss showed, and for a round trip more each time it is lost again: so with 1 % lost of 1,700 packets under way, a
-/// window of twice the congestion window stands still several times a second.
+/// quinn counts in it everything that was sent since the first byte that is still missing at the other end. Without
+/// loss that is one congestion window, and another one holds what is sent next. A lost packet is missing until the
+/// round trip after the one in which its loss was detected, and for one more round trip each time it is lost again.
+/// With 1 % loss and 1,700 packets under way, a window of twice the congestion window would therefore stand still
+/// several times a second.
 fn send_window(path: &quinn::PathStats) -> u64 {
     let loss = path.lost_packets as f64 / path.sent_packets.max(1) as f64;
-    // Packets under way that this fate is expected to meet; a tenth of one is none.
+    // Packets under way that are expected to be lost this often; less than a tenth counts as none.
     let mut unlucky = path.cwnd as f64 / f64::from(path.current_mtu.max(1)) * loss;
     let mut round_trips = 2;
     while unlucky >= 0.1 && round_trips < MOST_ROUND_TRIPS {
@@ -161,7 +162,7 @@ fn send_window(path: &quinn::PathStats) -> u64 {
     path.cwnd.saturating_mul(round_trips)
 }
 
-/// Congestion windows in a send window, at most: enough for 5 % lost on any path.
+/// The most congestion windows in a send window: enough for 5 % loss on any path.
 const MOST_ROUND_TRIPS: u64 = 6;
 
 /// How much the peer may send ahead.
@@ -169,10 +170,10 @@ const MOST_ROUND_TRIPS: u64 = 6;
 struct ReceiveWindow {
     /// The window in force.
     bytes: u64,
-    /// Taken by the application since `since`.
+    /// Bytes that the application has taken since `since`.
     taken: u64,
     since: Instant,
-    /// The shortest round trip lately.
+    /// The shortest recent round trip.
     shortest: Duration,
 }
 
@@ -181,17 +182,19 @@ impl ReceiveWindow {
         Self { bytes, taken: 0, since: now, shortest: Duration::MAX }
     }
 
-    /// Counts `bytes` as taken; returns a new window. When half of it is taken in a round trip, the window is what holds the sender,
-    /// and doubles; a slow disk takes less and leaves it small, so that little accumulates before the disk.
+    /// Counts `bytes` as taken, and returns a new window when it changes. When half of the window is taken within a
+    /// round trip, the window limits the sender, and it doubles. A slow disk takes less and leaves the window small, so
+    /// that little accumulates before the disk.
     ///
-    /// The round trip is the shortest one lately. A disk that stands still makes the present one long, and all that waited is
-    /// taken at once when it goes on: a window that grew then would be filled at the next stop.
+    /// The shortest recent round trip is used. A disk that stands still makes the present round trip long, and
+    /// everything that waited is taken at once when the disk continues. A window that grew then would fill up at the
+    /// next stop.
     fn take(&mut self, bytes: u64, round_trip: impl FnOnce() -> Duration, now: Instant) -> Option<u64> {
         self.taken += bytes;
         if self.taken < self.bytes / 2 {
             return None;
         }
-        // A path that became longer is believed after some dozen looks.
+        // A path that became longer is believed after some dozen checks.
         self.shortest = round_trip().min(self.shortest.saturating_add(self.shortest / 16));
         let grows = now.duration_since(self.since) <= self.shortest && self.bytes < MAX_RECEIVE_WINDOW;
         self.taken = 0;
@@ -203,14 +206,14 @@ impl ReceiveWindow {
     }
 }
 
-/// Bytes sent on a connection between two looks at its congestion window.
+/// Bytes sent on a connection between two checks of its congestion window.
 const WINDOW_CHECK_BYTES: u64 = 256 << 10;
 
 #[derive(Debug)]
 struct SendWindow {
     /// The window in force.
     bytes: AtomicU64,
-    /// Sent since the last look.
+    /// Bytes sent since the last check.
     unchecked: AtomicU64,
 }
 
@@ -228,8 +231,9 @@ pub(super) fn lost(error: &ConnectionError) -> Lost {
     }
 }
 
-/// What a server's TLS alert says of the client's certificate (RFC 8446 §6.2 as a QUIC error, RFC 9001 §4.8); None for others. A
-/// client is told after its half of the handshake: the connection seems made, and ends.
+/// What a server's TLS alert says about the client's certificate (RFC 8446 §6.2 as a QUIC error, RFC 9001 §4.8); None
+/// for other alerts. A client is told after its half of the handshake: the connection seems to be established, and then
+/// ends.
 fn certificate_alert(code: u64) -> Option<&'static str> {
     Some(match code.checked_sub(0x100)? {
         116 => "the server wants one, and none was shown",
@@ -268,21 +272,21 @@ mod tests {
         assert_eq!(take(&mut window, ms(4), ms(1)), 4);
         assert_eq!(take(&mut window, ms(900), ms(700)), 4);
         assert_eq!((0..8).map(|_| take(&mut window, ms(2), ms(600))).max(), Some(4));
-        // A far path that brings 20 MiB in a round trip.
+        // A long path that delivers 20 MiB in a round trip.
         let mut far = ReceiveWindow::new(4 * MIB, now.get());
         for width in [8, 16, 32, 64, 64, 64] {
             let after = ms(far.bytes / MIB * 5 / 2);
             assert_eq!(take(&mut far, after, ms(100)), width);
         }
-        // The near one becomes far.
+        // The short path becomes long.
         let widths: Vec<_> = (0..200).map(|_| take(&mut window, ms(50), ms(100))).collect();
         assert!(widths.last() > Some(&4), "{widths:?}");
     }
 
     #[test]
     fn the_send_window_holds_what_losses_keep_back() {
-        // Fails if the window forgets that what was sent behind a lost packet stays in it: two of them were the cause of
-        // 149 Mbit/s in place of 158 on 200 Mbit/s, 100 ms and 1 % loss.
+        // Fails if the window forgets that what was sent after a lost packet stays in it. A window of two congestion
+        // windows caused 149 Mbit/s instead of 158 on 200 Mbit/s, 100 ms and 1 % loss.
         const BDP: u64 = 2_500_000;
         assert_eq!(send_window(&path(BDP, 0, 0)), 2 * BDP);
         assert_eq!(send_window(&path(BDP, 100_000, 0)), 2 * BDP);
