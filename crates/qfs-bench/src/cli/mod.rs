@@ -1,4 +1,4 @@
-//! The command line: arguments in, text and exit codes out. The only place that prints.
+//! The command line: arguments in, text and exit codes out. Nothing else in this crate prints.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "printing is this module's job")]
 #![allow(clippy::disallowed_methods, reason = "writes its reports where the caller says, by path")]
 
@@ -55,14 +55,14 @@ fn fail(error: &BenchError) -> ExitCode {
     ExitCode::from(error.exit_code())
 }
 
-/// Says something that is no result, unless `-q` was given.
+/// Prints something that is not a result, unless `-q` was given.
 fn notice(common: &Common, text: &str) {
     if !common.quiet {
         eprintln!("{text}");
     }
 }
 
-/// Writes a result. A reader that has gone away (`| head`) is no failure.
+/// Writes a result. A reader that has gone away (`| head`) is not a failure.
 fn result(text: &str) -> Result<(), BenchError> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {

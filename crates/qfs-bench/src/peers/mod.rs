@@ -1,4 +1,4 @@
-//! The programs compared: how each is set up, called and accounted for. One file each.
+//! The programs that are compared: how each is set up, called and accounted for. Each has a file of its own.
 //!
 //! A peer gets the same data, the same place and its usual flags. Its server and its keys live in a directory of its
 //! own below the bench's temporary one; nothing of the machine's own configuration is read or changed.
@@ -25,7 +25,7 @@ use crate::scenario::{Scenario, Task};
 
 /// A program set up for one scenario, its server running.
 pub trait Peer: std::fmt::Debug {
-    /// What it does with what, in a few words for the report.
+    /// What it does, in a few words for the report.
     fn about(&self) -> String;
 
     /// The command of one process of a run.
@@ -38,11 +38,11 @@ pub trait Peer: std::fmt::Debug {
 /// What one process of a run has to do.
 #[derive(Debug, Clone, Copy)]
 pub struct Job<'a> {
-    /// What.
+    /// The task.
     pub task: Task,
-    /// With what.
+    /// The data set.
     pub data: &'a DataSet,
-    /// Where to; an existing directory.
+    /// The destination, an existing directory.
     pub dest: &'a Path,
 }
 
@@ -74,7 +74,7 @@ impl From<std::io::Error> for PeerError {
     }
 }
 
-/// A peer set up, or why it is not.
+/// A peer that is set up, or why it is not.
 pub type Started = Result<Box<dyn Peer>, PeerError>;
 
 /// A program that can be set up.
@@ -99,7 +99,7 @@ pub const ALL: [Entry; 11] = [
     Entry { name: "aria2c", can: aria2::can, start: aria2::start },
     Entry { name: "rclone", can: rclone::can, start: rclone::start },
     Entry { name: "cp", can: cp::can, start: cp::start },
-    // Ours with another congestion controller: what the default is worth over a link.
+    // qfs with another congestion controller shows what the default is worth over a link.
     Entry { name: "qfs-cubic", can: over_a_link, start: ours::start_cubic },
     Entry { name: "qfs-bbr", can: over_a_link, start: ours::start_bbr },
 ];
@@ -108,7 +108,7 @@ fn over_a_link(scenario: &Scenario) -> bool {
     scenario.link.is_some() && scenario.task == Task::Fetch
 }
 
-/// The peers called `names`: `auto` all, `none` none.
+/// The peers called `names`; `auto` means all, and `none` means none.
 ///
 /// # Errors
 /// [`BenchError::Unknown`] for a name that none has.
