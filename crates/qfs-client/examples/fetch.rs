@@ -14,7 +14,7 @@ use qfs_client::config::{ConnectConfig, DEFAULT_PARALLEL, FetchConfig};
 use qfs_client::plan::selection::Selection;
 use qfs_client::session::Session;
 use qfs_client::transfer::outcome::FileOutcome;
-use qfs_client::transfer::scheduler;
+use qfs_client::transfer::run;
 use qfs_client::trust::NoRecords;
 use qfs_core::model::{Ticket, escape_untrusted};
 use qfs_core::observe::{Event, Observer};
@@ -73,7 +73,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             println!("{:<10}  {}", file.status.name(), escape_untrusted(&file.name));
         }
     };
-    let outcome = scheduler::fetch(&session, store, selection, config, progress, &mut ended).await?;
+    let outcome = run::fetch(&session, store, selection, config, progress, &mut ended).await?;
     session.close().await;
 
     for (file, failure) in outcome.failures() {

@@ -9,7 +9,7 @@
 //! use qfs_client::config::{ConnectConfig, FetchConfig};
 //! use qfs_client::plan::selection::Selection;
 //! use qfs_client::session::Session;
-//! use qfs_client::transfer::scheduler;
+//! use qfs_client::transfer::run;
 //! use qfs_client::trust::NoRecords;
 //! use qfs_core::model::Ticket;
 //! use qfs_core::observe::NoObserver;
@@ -23,7 +23,7 @@
 //! let store = Arc::new(LocalStore::create_root(Path::new("client_env"))?);
 //! let config = FetchConfig::default();
 //! let outcome =
-//!     scheduler::fetch(&session, store, Selection::all(), config, Arc::new(NoObserver), &mut |_| {}).await?;
+//!     run::fetch(&session, store, Selection::all(), config, Arc::new(NoObserver), &mut |_| {}).await?;
 //! println!("{} files, {} bytes received", outcome.files.len(), outcome.received());
 //! session.close().await;
 //! # Ok(())

@@ -68,6 +68,11 @@ pub enum Event<'a> {
         /// Which file.
         file: FileId,
     },
+    /// A name turned out to be no file: what lies below it follows as files of their own. It counts as a file no more.
+    Expanded {
+        /// Which file it would have been; it has failed before.
+        file: FileId,
+    },
     /// The connection was lost, and another attempt to replace it begins.
     Reconnecting {
         /// Attempts since the last progress, from 1.

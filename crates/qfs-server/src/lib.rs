@@ -29,6 +29,7 @@
 //! | [`server`] | the server as a whole: binds the doors, runs them, drains them |
 //! | `door` | what speaks with clients: `qfs` over QUIC |
 //! | `service` | what every door shares: the files, the gate, budgets and limits |
+//! | `room` | how much may still be uploaded |
 //! | `view` | the published files as one request may see them |
 //! | [`gate`] | who is let in, and what is written down about it |
 //! | [`identity`] | the key and certificate on disk |
@@ -42,6 +43,7 @@ mod door;
 mod error;
 pub mod gate;
 pub mod identity;
+mod room;
 pub mod server;
 mod service;
 mod view;

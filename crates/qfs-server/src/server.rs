@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use qfs_core::model::Fingerprint;
-use qfs_core::store::Store;
+use qfs_core::store::WriteStore;
 use qfs_transport::{Identity, Listener, SocketBuffers, TransportError};
 
 use crate::config::ServerConfig;
@@ -25,7 +25,7 @@ pub struct Server<S> {
     fingerprint: Fingerprint,
 }
 
-impl<S: Store> Server<S> {
+impl<S: WriteStore> Server<S> {
     /// Binds the address of `config` to hand out `store` under `identity`. Inside a tokio runtime, best one with a single
     /// thread: handlers wait for the network there, and for disks on its blocking threads. End points beyond the first bring
     /// their own.

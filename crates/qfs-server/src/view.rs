@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use qfs_core::body::{self, Opened};
 use qfs_core::model::{Digest, RemotePath};
-use qfs_core::store::{Entry, ListQuery, ObjectMeta, Store, StoreError, Versions, Whole};
+use qfs_core::store::{Entry, ListQuery, Store, StoreError, Versions, Whole};
 
 use crate::gate::access::Access;
+
+pub(crate) mod write;
 
 /// The published files as far as one request reaches. Doors have no other way to them, so that none can forget the scope.
 pub(crate) struct View<S> {
@@ -45,17 +47,19 @@ impl<S: Store> View<S> {
         if self.access.covers(path) { self.versions.read_whole(path, limit) } else { Err(StoreError::NotFound) }
     }
 
-    /// Lists what lies in the scope, as [`Versions::list`]. Blocks.
+    /// Lists what lies in the scope, below `prefix` if there is one, with directories and links where a `tree` is wanted. Blocks.
     ///
     /// # Errors
     /// As [`Versions::list`].
     pub(crate) fn list(
         &self,
-        visit: &mut dyn FnMut(RemotePath, ObjectMeta, Option<Digest>) -> ControlFlow<()>,
+        prefix: Option<RemotePath>,
+        tree: bool,
+        visit: &mut dyn FnMut(RemotePath, Entry, Option<Digest>) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
-        self.versions.list(&ListQuery::default(), &mut |path, entry, digest| match entry {
-            Entry::File(meta) if self.access.covers(&path) => visit(path, meta, digest),
-            _ => ControlFlow::Continue(()),
+        let query = ListQuery { prefix, directories: tree, links: tree, ..ListQuery::default() };
+        self.versions.list(&query, &mut |path, entry, digest| {
+            if self.access.covers(&path) { visit(path, entry, digest) } else { ControlFlow::Continue(()) }
         })
     }
 }

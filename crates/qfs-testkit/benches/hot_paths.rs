@@ -49,7 +49,7 @@ fn listing(c: &mut Criterion) {
         b.iter(|| {
             frames
                 .iter()
-                .map(|f| ListPage::<EntryMeta>::decode(&f[FRAME_PREFIX_BYTES..], None).unwrap().files.len())
+                .map(|f| <ListPage>::decode(&f[FRAME_PREFIX_BYTES..], None).unwrap().files.len())
                 .sum::<usize>()
         });
     });

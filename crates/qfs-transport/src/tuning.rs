@@ -72,8 +72,8 @@ const INITIAL_RECEIVE_WINDOW: u64 = 4 << 20;
 /// Largest receive window of a connection, in bytes: 2.5 Gbit/s at 400 ms.
 pub(crate) const MAX_RECEIVE_WINDOW: u64 = 128 << 20;
 
-/// Bytes that a client may have sent on all streams of a connection without the server having read them. Requests are
-/// below 64 KiB and are read at once.
+/// Bytes that a client may have sent on all streams of a connection at first without the server having read them. Requests are
+/// below 64 KiB and read at once; for uploads the window grows with what is taken, as a client's does.
 pub(crate) const REQUEST_WINDOW: u32 = 1 << 20;
 
 /// Bytes of unsent and unacknowledged data that the server allows on a connection at first. The limit grows with the
@@ -90,7 +90,8 @@ impl ServerTuning {
         config
             .congestion_controller_factory(self.congestion.factory())
             .max_concurrent_bidi_streams(VarInt::from_u32(self.max_streams))
-            .stream_receive_window(VarInt::from_u32(qfs_core::wire::MAX_FRAME_BYTES as u32 * 2))
+            // One upload may use all that the connection may.
+            .stream_receive_window(VarInt::from_u64(MAX_RECEIVE_WINDOW).unwrap_or(VarInt::MAX))
             .receive_window(VarInt::from_u32(REQUEST_WINDOW))
             .send_window(INITIAL_SEND_WINDOW);
         Arc::new(config)

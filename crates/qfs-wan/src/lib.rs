@@ -11,10 +11,12 @@
 //! The `qfs-wan` program is a [`Wan`] around one command.
 
 pub mod carrier;
+mod error;
 pub mod link;
 pub mod namespace;
 pub mod wan;
 
 pub use carrier::Carried;
+pub use error::WanError;
 pub use link::{Bottleneck, BurstLoss, Direction, LinkSpec, Loss, Verdict};
-pub use wan::{Wan, WanConfig, WanError, WanStats};
+pub use wan::{Wan, WanConfig, WanStats};

@@ -13,7 +13,7 @@ use std::{
 };
 use tun_rs::SyncDevice;
 
-use crate::wan::WanError;
+use crate::error::WanError;
 
 /// Where `ip(8)` keeps its namespaces.
 const NAMESPACES: &str = "/var/run/netns";

@@ -3,6 +3,7 @@
 
 use crate::{
     carrier::{Carried, Carrier},
+    error::WanError,
     link::{Direction, LinkSpec},
     namespace::Namespace,
 };
@@ -44,45 +45,6 @@ pub struct WanStats {
     pub a_to_b: Carried,
     /// From end B to end A.
     pub b_to_a: Carried,
-}
-
-/// Why there is no link.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum WanError {
-    /// The program does not run as root.
-    #[error("cannot make network namespaces: not running as root")]
-    NotRoot,
-    /// `ip(8)` is not installed.
-    #[error("cannot make network namespaces: the ip command was not found")]
-    NoIp,
-    /// `ip(8)` failed.
-    #[error("cannot set up the network: ip {command}: {why}")]
-    Ip {
-        /// Its arguments.
-        command: String,
-        /// What it said.
-        why: String,
-    },
-    /// There is no TUN device.
-    #[error("cannot make a TUN device: {0}")]
-    Device(#[source] io::Error),
-    /// There is no thread, or a carrier failed.
-    #[error("cannot carry packets: {0}")]
-    Carrier(#[source] io::Error),
-}
-
-impl WanError {
-    /// What to do about it, where that is known.
-    #[must_use]
-    pub fn hint(&self) -> Option<&'static str> {
-        match self {
-            Self::NotRoot => Some("run it with sudo"),
-            Self::NoIp => Some("install iproute2"),
-            Self::Device(_) => Some("the kernel needs TUN support and /dev/net/tun (modprobe tun)"),
-            Self::Ip { .. } | Self::Carrier(_) => None,
-        }
-    }
 }
 
 /// A running link. Dropping it ends the processes in its namespaces and removes them.

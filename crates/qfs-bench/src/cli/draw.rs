@@ -8,7 +8,7 @@ use qfs_bench::figures::Figures;
 use qfs_bench::report::{self, picture};
 
 use super::args::{Common, DrawArgs};
-use super::{notice, result};
+use super::output::{notice, result};
 
 /// Draws what the files hold; the picture goes to stdout where no file is named for it.
 pub(crate) fn run(args: &DrawArgs, common: &Common) -> Result<bool, BenchError> {

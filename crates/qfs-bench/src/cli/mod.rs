@@ -5,9 +5,10 @@
 mod args;
 mod crowd;
 mod draw;
+mod output;
 mod suite;
 
-use std::io::{self, Write as _};
+use std::io;
 use std::process::ExitCode;
 
 use clap::parser::ValueSource;
@@ -53,22 +54,6 @@ fn fail(error: &BenchError) -> ExitCode {
         eprintln!("hint: {hint}");
     }
     ExitCode::from(error.exit_code())
-}
-
-/// Prints something that is not a result, unless `-q` was given.
-fn notice(common: &Common, text: &str) {
-    if !common.quiet {
-        eprintln!("{text}");
-    }
-}
-
-/// Writes a result. A reader that has gone away (`| head`) is not a failure.
-fn result(text: &str) -> Result<(), BenchError> {
-    let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(BenchError::Process(ProcessError::Watch(error))),
-        _ => Ok(()),
-    }
 }
 
 fn start_log(common: &Common) {

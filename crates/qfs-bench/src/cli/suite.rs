@@ -16,7 +16,7 @@ use qfs_bench::suite::{Bench, Options};
 use tempfile::TempDir;
 
 use super::args::{Common, RunArgs, ScaleArg, own_variables};
-use super::{notice, result};
+use super::output::{notice, result};
 
 /// Runs the suite; true when every run did its work.
 pub(crate) fn run(args: &RunArgs, common: &Common, supervisor: &Supervisor) -> Result<bool, BenchError> {

@@ -6,7 +6,7 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{OursSpec, PeerError};
+use super::PeerError;
 use crate::dataset::DataSet;
 use crate::process::{Daemon, Invocation, Supervisor, find_program};
 
@@ -45,6 +45,23 @@ impl Ends {
     pub fn is_link(&self) -> bool {
         !self.client_end.is_empty()
     }
+}
+
+/// The programs of this project and what to tell them.
+#[derive(Debug, Clone)]
+pub struct OursSpec {
+    /// `qfs-client`.
+    pub client: PathBuf,
+    /// `qfs-server`.
+    pub server: PathBuf,
+    /// `qfs-wan`, for scenarios with a link.
+    pub wan: Option<PathBuf>,
+    /// Further arguments of the client.
+    pub client_args: Vec<OsString>,
+    /// Further arguments of the server.
+    pub server_args: Vec<OsString>,
+    /// Variables meant for the bench alone.
+    pub without_env: Vec<OsString>,
 }
 
 /// Everything that a peer needs to set itself up.

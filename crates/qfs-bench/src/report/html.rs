@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use super::svg::{Bar, Curve, Dots, bars, curves, dots};
+use super::svg::{Bar, Curve, Dots, bars, curves, dots, escaped};
 use super::text::{pair, ratio};
 use super::units::{escape, link_rate, mib, rate, seconds};
 use crate::results::{BASELINE, Contender, Results, ScenarioResults};
@@ -36,11 +36,6 @@ pub fn html(results: &Results) -> String {
     // Writing to a String cannot fail.
     let _ = write_page(&mut out, results);
     out
-}
-
-/// `text` for use between tags and in attributes.
-pub(super) fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
 fn write_page(out: &mut String, results: &Results) -> std::fmt::Result {

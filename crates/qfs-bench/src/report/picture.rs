@@ -5,7 +5,7 @@
 
 use std::fmt::Write as _;
 
-use super::html::escaped;
+use super::svg::escaped;
 use super::units::escape;
 use crate::figures::{Compared, Figures, Program, Quartiles};
 use crate::results::BASELINE;

@@ -102,6 +102,11 @@ pub(super) fn curves(title: &str, rows: &[Curve<'_>]) -> String {
     plot.finish()
 }
 
+/// `text` for use between tags and in attributes.
+pub(super) fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
 struct Plot {
     out: String,
     max: f64,
@@ -110,7 +115,7 @@ struct Plot {
 impl Plot {
     fn new(title: &str, rows: usize, max: f64, unit: &str) -> Self {
         let height = rows as f64 * ROW + AXIS;
-        let title = super::html::escaped(title);
+        let title = escaped(title);
         let max = if max > 0.0 { max } else { 1.0 };
         let out = format!(
             "<svg viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" aria-label=\"{title}\"><title>{title}</title>\n"
@@ -139,7 +144,7 @@ impl Plot {
     }
 
     fn text(&mut self, class: &str, x: f64, y: f64, anchor: &str, text: &str) {
-        let text = super::html::escaped(text);
+        let text = escaped(text);
         // Writing to a String cannot fail, here and below.
         let _ = writeln!(
             self.out,

@@ -14,6 +14,8 @@ use qfs_client::trust::known_servers::parse_address;
 use qfs_core::model::{DEFAULT_PORT, Fingerprint, Ticket};
 use qfs_transport::Congestion;
 
+use super::verbs::{CAT_EXAMPLES, CatArgs, PUT_EXAMPLES, PutArgs, RM_EXAMPLES, RmArgs, VERIFY_EXAMPLES, VerifyArgs};
+
 const EXAMPLES: &str = "\
 Examples:
   qfs-client                                    the interactive menu
@@ -45,6 +47,7 @@ Examples:
 const GET_EXAMPLES: &str = "\
 Examples:
   qfs-client get a.txt 'logs/**/*.gz'
+  qfs-client get photos                   everything below photos
   qfs-client get --all --parallel --save-dir mirror
   qfs-client get a b > sums && (cd client_env && sha256sum -c ../sums)";
 
@@ -210,6 +213,18 @@ pub(crate) enum Command {
     /// Fetch files; prints a line for each as sha256sum does
     #[command(after_help = GET_EXAMPLES)]
     Get(GetArgs),
+    /// Upload files and directories; prints a line for each as sha256sum does
+    #[command(after_help = PUT_EXAMPLES)]
+    Put(PutArgs),
+    /// Remove files on the server
+    #[command(after_help = RM_EXAMPLES)]
+    Rm(RmArgs),
+    /// Write a file to standard output; exit code 6 when its digest was wrong in the end
+    #[command(after_help = CAT_EXAMPLES)]
+    Cat(CatArgs),
+    /// Compare a directory with the server without fetching anything
+    #[command(after_help = VERIFY_EXAMPLES)]
+    Verify(VerifyArgs),
     /// Show or change the store of known servers
     #[command(subcommand, after_help = TRUST_EXAMPLES, arg_required_else_help = false)]
     Trust(TrustCommand),
@@ -226,7 +241,7 @@ pub(crate) struct ListArgs {
 /// `get`
 #[derive(Debug, clap::Args)]
 pub(crate) struct GetArgs {
-    /// Names or glob patterns (`*` and `?` stop at a slash, `**` does not)
+    /// Names, directories (everything below them) or glob patterns (`*` and `?` stop at a slash, `**` does not)
     #[arg(value_name = "NAME", required_unless_present = "all")]
     pub(crate) names: Vec<String>,
 

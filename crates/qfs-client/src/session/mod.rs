@@ -7,6 +7,7 @@
 //! | `dial` | one connection: the host's addresses, tried beside one another |
 //! | `renewal` | planned changes of a known server's key |
 //! | [`exchange`] | one stream: a request and its answer |
+//! | `writing` | exchanges in which the client sends more than a request |
 //! | `tries` | whether and when an exchange is attempted again |
 //! | `patience` | how long an answer may be silent |
 
@@ -17,6 +18,7 @@ mod handle;
 mod patience;
 mod renewal;
 mod tries;
+pub(crate) mod writing;
 
 pub use handle::{Lease, Session};
 

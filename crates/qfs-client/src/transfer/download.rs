@@ -404,7 +404,7 @@ async fn keep(known: Partial, partial: &mut Option<Partial>) {
     let assembly = Arc::clone(&known.assembly);
     *partial = Some(known);
     if let Err(error) = blocking(move || assembly.record()).await {
-        tracing::warn!(%error, "cannot record how far the file is");
+        tracing::warn!("it cannot be recorded how far a partial file is: {error}");
     }
 }
 
@@ -414,7 +414,7 @@ struct RecordOnDrop(Arc<Assembly>);
 impl Drop for RecordOnDrop {
     fn drop(&mut self) {
         if let Err(error) = self.0.record() {
-            tracing::warn!(%error, "cannot record how far the file is");
+            tracing::warn!("it cannot be recorded how far a partial file is: {error}");
         }
     }
 }

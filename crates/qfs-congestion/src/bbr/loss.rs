@@ -1,61 +1,48 @@
-//! What loss means: random loss of the path, or a queue that overflows (§5.5.10).
+//! What loss means: the path's own noise, or a queue that overflows (§5.5.10).
 //!
-//! The loss rate of every round is compared with what the path loses at random. More loss during a probe means that the
-//! probe went too far, and its volume is remembered. More loss outside of probes means that somebody else needs room,
-//! and rate and volume come down to what the last round delivered.
+//! Every round's loss rate is compared with what the path loses anyhow. Beyond that, a probe has
+//! gone too far, and remembers the volume that did; outside of probes somebody else needs room, and
+//! rate and volume come down to what the last round delivered.
 
-use std::time::Instant;
-
+use super::Phase;
 use super::filters::{Rate, scale};
-use super::probe::SentIn;
-use super::{Bbr3, Phase};
 
-/// Loss within a round, in addition to the ambient loss, that is not yet a sign of congestion (`BBR.LossThresh`).
-const LOSS_THRESHOLD: f64 = 0.02;
-/// The same during start-up, when the ambient loss is not known yet.
-const STARTUP_LOSS_THRESHOLD: f64 = 0.1;
-/// The same where others crowd the queue: everybody loses packets when they overflow it.
-const CROWDED_LOSS_THRESHOLD: f64 = 0.05;
 /// Rounds that lose more than this are never taken for ambient.
 const MAX_AMBIENT_LOSS: f64 = 0.08;
-/// The most loss that a crowd is believed to cause by itself.
+/// Loss that a crowd is believed to cause by itself, at most.
 const MAX_CROWD_LOSS: f64 = 0.2;
-/// Loss in the worst round of a crowd over that in a mean round: a flow that does not respond to loss overflows the
-/// queue in one round of eight.
+/// Worst round of a crowd over its mean one: what never hears losses overflows the queue in one round of eight.
 const CROWD_PEAK: f64 = 4.0;
 /// Rounds over which ambient loss is averaged.
 const AMBIENT_ROUNDS: u32 = 16;
 /// Ambient loss below which a path counts as clean.
 const QUIET_LOSS: f64 = 0.0005;
-/// What remains of the bounds after one round of congestion, at least (`BBR.Beta`).
-const BETA: f64 = 0.7;
 /// Share of the volume bound left to others while cruising (`BBR.Headroom`).
 const HEADROOM: f64 = 0.15;
-/// First step by which a probe without congestion raises the volume bound. Steps double up to the last one.
-const FIRST_RAISE: f64 = 1.0 / 32.0;
+/// First step by which a probe without congestion raises the volume bound; doubles up to the last.
+pub(super) const FIRST_RAISE: f64 = 1.0 / 32.0;
 const LAST_RAISE: f64 = 0.25;
 
-/// The loss that was seen, and the bounds that follow from it.
+/// Loss seen, and the bounds that follow from it.
 #[derive(Clone, Debug)]
 pub(super) struct LossModel {
     ambient: f64,
     ambient_rounds: u32,
-    /// Mean loss above the ambient loss in rounds at the estimate, while others keep the queue. Giving way does not end
-    /// it.
+    /// Mean loss above the ambient of rounds at the estimate, while others keep the queue: what giving way does not end.
     crowd: f64,
-    round_acked: u64,
-    round_lost: u64,
-    /// Whether congestion was marked explicitly (RFC 3168) in this round.
-    round_marked: bool,
-    latest_rate: Rate,
-    latest_volume: u64,
+    pub(super) round_acked: u64,
+    pub(super) round_lost: u64,
+    /// Congestion was marked explicitly (RFC 3168) in this round.
+    pub(super) round_marked: bool,
+    pub(super) latest_rate: Rate,
+    pub(super) latest_volume: u64,
     /// `BBR.bw_shortterm`.
-    short_term_rate: Option<Rate>,
+    pub(super) short_term_rate: Option<Rate>,
     /// `BBR.inflight_shortterm`, in bytes.
-    short_term_volume: Option<u64>,
+    pub(super) short_term_volume: Option<u64>,
     /// `BBR.inflight_longterm`, in bytes.
-    long_term_volume: Option<u64>,
-    raise: f64,
+    pub(super) long_term_volume: Option<u64>,
+    pub(super) raise: f64,
 }
 
 impl Default for LossModel {
@@ -83,7 +70,7 @@ impl LossModel {
         self.ambient
     }
 
-    /// Whether nothing points to loss of any kind.
+    /// Nothing points to loss of any kind.
     pub(super) fn is_quiet(&self) -> bool {
         self.ambient < QUIET_LOSS && self.round_lost == 0 && self.long_term_volume.is_none()
     }
@@ -94,7 +81,7 @@ impl LossModel {
 
     /// The volume in bytes that may be in flight in `phase` (§5.6.1, column "volume cap").
     ///
-    /// Headroom leaves room for others. Where they are already crowding the queue (`crowded`), it would only give way.
+    /// Headroom invites others in; where they `crowd` the queue already it would only give way.
     pub(super) fn volume_bound(&self, phase: Phase, crowded: bool) -> u64 {
         let long_term = self.long_term_volume.unwrap_or(u64::MAX);
         let short_term = self.short_term_volume.unwrap_or(u64::MAX);
@@ -111,26 +98,26 @@ impl LossModel {
         self.round_acked += bytes;
     }
 
-    /// Takes a delivery sample. The best one of the round counts.
+    /// Takes a delivery sample: the round's best count.
     pub(super) fn note_delivery(&mut self, rate: Rate, volume: u64) {
         self.latest_rate = self.latest_rate.max(rate);
         self.latest_volume = self.latest_volume.max(volume);
     }
 
-    /// Forgets the best sample of the round, because it was sent in another phase.
+    /// Forgets the best of the round, as it was sent in another phase.
     pub(super) fn forget_latest(&mut self) {
         self.latest_rate = Rate::default();
         self.latest_volume = 0;
     }
 
-    /// Lets a probe find out again what the path carries (`ResetShortTermModel`).
+    /// Lets a probe find out anew what the path carries (`ResetShortTermModel`).
     pub(super) fn forget_short_term(&mut self) {
         self.short_term_rate = None;
         self.short_term_volume = None;
     }
 
-    /// Raises the volume bound after a probe without congestion, faster each time (`RaiseInflightLongtermSlope`, in
-    /// shares of the bound rather than in packets).
+    /// A probe went well: the volume bound rises, faster each time (`RaiseInflightLongtermSlope`,
+    /// in shares of itself rather than in packets).
     pub(super) fn raise_volume(&mut self) {
         if let Some(volume) = &mut self.long_term_volume {
             *volume = scale(*volume, 1.0 + self.raise);
@@ -138,113 +125,30 @@ impl LossModel {
         }
     }
 
-    /// Whether a loss of `lost` out of `sent` bytes, in packets of `mtu` bytes, is more than the share `tolerated`, and
-    /// more than chance explains in so few packets (two standard deviations).
-    fn exceeds(tolerated: f64, lost: u64, sent: u64, mtu: u64) -> bool {
+    /// Whether losing `lost` of `sent` bytes, in packets of `mtu`, is more than `tolerated` of them
+    /// and more than chance makes of it in so few packets (two standard deviations).
+    pub(super) fn exceeds(tolerated: f64, lost: u64, sent: u64, mtu: u64) -> bool {
         let packet = mtu.max(1) as f64;
         let expected = tolerated * sent as f64 / packet;
         lost as f64 / packet > expected + 2.0 * expected.sqrt() + 1.0
     }
 
-    /// The loss to expect of a round in which we do nothing wrong: what the path loses, and what others overflow. A
-    /// flow that does not respond to loss keeps the queue overflowing however far we give way, and would get
-    /// everything.
-    fn background(&self) -> f64 {
+    /// The loss to expect of a round in which we do nothing wrong: what the path loses, and what others overflow. A flow without
+    /// an ear for loss keeps the queue overflowing however far we give way, and would be left everything.
+    pub(super) fn background(&self) -> f64 {
         self.ambient + (CROWD_PEAK * self.crowd).min(MAX_CROWD_LOSS)
     }
 
-    /// Takes the loss of a round at the estimate. `queued` says whether others kept a queue throughout the round.
-    fn learn_crowd(&mut self, rate: f64, queued: bool) {
+    /// Takes the loss of a round at the estimate; `queued` if others kept a queue all through it.
+    pub(super) fn learn_crowd(&mut self, rate: f64, queued: bool) {
         let excess = if queued { (rate - self.ambient).clamp(0.0, MAX_CROWD_LOSS) } else { 0.0 };
         self.crowd += (excess - self.crowd) / f64::from(AMBIENT_ROUNDS);
     }
 
-    fn learn_ambient(&mut self, rate: f64) {
+    pub(super) fn learn_ambient(&mut self, rate: f64) {
         if rate <= MAX_AMBIENT_LOSS {
             self.ambient_rounds = (self.ambient_rounds + 1).min(AMBIENT_ROUNDS);
             self.ambient += (rate - self.ambient) / f64::from(self.ambient_rounds);
-        }
-    }
-}
-
-impl Bbr3 {
-    /// Takes a loss (or, with no bytes lost, an explicit mark).
-    pub(super) fn congestion(&mut self, now: Instant, sent: Instant, is_persistent: bool, lost_bytes: u64) {
-        let loss = self.sampler.on_lost(sent, lost_bytes);
-        if is_persistent {
-            // Nothing arrived for several time-outs. Start over from a few packets and keep the model (§5.6.4.4, RFC
-            // 9002 §7.6.2).
-            self.window = self.min_window();
-            return;
-        }
-        let sent_in = self.cycle.sent_in(sent, self.phase);
-        // Loss of a probe that has ended says how far that probe went, and nothing about what is sent now.
-        if sent_in != SentIn::EndedProbe {
-            self.loss.round_lost += lost_bytes;
-            self.loss.round_marked |= lost_bytes == 0;
-        }
-        let probed = sent_in != SentIn::Steady;
-        if !probed || loss.app_limited {
-            return;
-        }
-        let tolerated = match self.phase {
-            Phase::Startup => STARTUP_LOSS_THRESHOLD,
-            _ => self.loss.background() + LOSS_THRESHOLD,
-        };
-        let too_high = LossModel::exceeds(tolerated, loss.lost, loss.tx_in_flight, self.mtu);
-        if too_high || lost_bytes == 0 {
-            self.probe_went_too_far(now, loss.tx_in_flight.saturating_sub(loss.lost));
-        }
-    }
-
-    /// Remembers the volume that the path can hold, which is about the part of a flight that was not lost, and stops
-    /// probing (`HandleInflightTooHigh`).
-    fn probe_went_too_far(&mut self, now: Instant, held: u64) {
-        let target = self.bdp().unwrap_or(self.window).min(self.window);
-        self.loss.raise = FIRST_RAISE;
-        if self.phase == Phase::Startup {
-            self.loss.long_term_volume = Some(held.max(target));
-            self.leave_startup(now);
-        } else {
-            self.loss.long_term_volume = Some(held.max(scale(target, BETA)));
-            if self.phase == Phase::ProbeUp {
-                self.enter_probe_down(now);
-            }
-            self.cycle.judged();
-        }
-        self.update_window(0);
-    }
-
-    /// Ends a round: learns the ambient loss, and gives way to congestion that our own probing did not cause
-    /// (`AdaptLowerBoundsFromCongestion`).
-    pub(super) fn end_loss_round(&mut self) {
-        let crowded = self.is_crowded();
-        let model = &mut self.loss;
-        let (acked, lost) = (std::mem::take(&mut model.round_acked), std::mem::take(&mut model.round_lost));
-        let marked = std::mem::take(&mut model.round_marked);
-        let (rate, volume) = (model.latest_rate, model.latest_volume);
-        model.forget_latest();
-        let sent = acked + lost;
-        if sent == 0 {
-            return;
-        }
-        let tolerated = model.background() + if crowded { CROWDED_LOSS_THRESHOLD } else { LOSS_THRESHOLD };
-        let congested = LossModel::exceeds(tolerated, lost, sent, self.mtu);
-        let queueing =
-            self.base_rtt().zip(self.rounds.last_min_rtt).is_some_and(|(base, rtt)| Self::is_queueing(base, rtt));
-        if !queueing {
-            self.loss.learn_ambient(lost as f64 / sent as f64);
-        }
-        if !self.phase.is_probing() {
-            self.loss.learn_crowd(lost as f64 / sent as f64, queueing || crowded);
-        }
-        if (congested || marked) && !self.phase.is_probing() {
-            let long_term = self.max_bw.get();
-            let model = &mut self.loss;
-            let bound = model.short_term_rate.unwrap_or(long_term);
-            model.short_term_rate = Some(rate.max(bound.scaled(BETA)));
-            let bound = model.short_term_volume.unwrap_or(self.window);
-            model.short_term_volume = Some(volume.max(scale(bound, BETA)));
         }
     }
 }
@@ -279,8 +183,8 @@ mod tests {
 
     #[test]
     fn loss_that_giving_way_does_not_end_is_expected_of_a_crowd_only() {
-        // Fails if loss is learnt without a queue of others (then four times the random loss would be tolerated), or if
-        // all of a flood is learnt.
+        // Fails if loss is learnt without a queue of others (then random loss would be tolerated four times over), or if a flood
+        // is learnt whole.
         let mut model = LossModel::default();
         for round in 0..160 {
             model.learn_crowd(if round % 8 == 0 { 0.16 } else { 0.0 }, round % 8 == 0);

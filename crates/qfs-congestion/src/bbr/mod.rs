@@ -21,8 +21,11 @@
 //! * **Ambient loss.** Random loss is estimated from rounds without a queue and tolerated, with the
 //!   draft's 2 % on top.
 
+mod congestion;
+mod cycle;
 mod delivery;
 mod filters;
+mod full_pipe;
 mod loss;
 mod phase;
 mod probe;
@@ -35,12 +38,12 @@ use std::time::{Duration, Instant};
 use quinn_proto::RttEstimator;
 use quinn_proto::congestion::{Controller, ControllerFactory, ControllerMetrics};
 
+use cycle::Cycle;
 use delivery::{Flight, Sample, Sampler};
 use filters::{MaxBandwidth, MinRtt, Rate, scale};
+use full_pipe::{DelayRise, FullPipe};
 use loss::LossModel;
 pub use phase::{Phase, Snapshot};
-use probe::Cycle;
-use startup::{DelayRise, FullPipe};
 
 /// Packets in the initial window. RFC 9002 §7.2 recommends 10 for senders that may burst; quinn
 /// paces these over a round trip, and each doubling saved is a round trip of every transfer.

@@ -43,6 +43,13 @@ impl ETag {
     }
 }
 
+impl From<Digest> for ETag {
+    /// The 64 hexadecimal digits of `digest`, which are an etag.
+    fn from(digest: Digest) -> Self {
+        Self(digest.to_string().into())
+    }
+}
+
 impl FromStr for ETag {
     type Err = ParseETagError;
 

@@ -28,7 +28,7 @@ mod write;
 pub use digest_cache::DigestCache;
 pub use read::{DirectoryMeta, Entry, LinkMeta, ListQuery, Object, ObjectMeta, Store, Visit};
 pub use versions::{BLOCK_BYTES, Version, Versions, Whole};
-pub use write::{CommitSpec, Condition, StageSpec, StagedObject, TargetMeta, WriteStore};
+pub use write::{CommitSpec, Condition, Space, StageSpec, StagedObject, TargetMeta, WriteStore};
 
 /// Why a store could not do it.
 #[derive(Debug, thiserror::Error)]
@@ -62,7 +62,7 @@ pub enum StoreError {
     #[error("the file changed while it was read")]
     Changed,
     /// The disk or quota is full, or would be.
-    #[error("no space left: {}", Space(*needed, *available))]
+    #[error("no space left: {}", Shortage(*needed, *available))]
     NoSpace {
         /// Bytes that were to be written, when known.
         needed: Option<u64>,
@@ -77,9 +77,9 @@ pub enum StoreError {
     Io(#[source] io::Error),
 }
 
-struct Space(Option<u64>, Option<u64>);
+struct Shortage(Option<u64>, Option<u64>);
 
-impl fmt::Display for Space {
+impl fmt::Display for Shortage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.0, self.1) {
             (Some(needed), Some(available)) => write!(f, "{needed} bytes needed, {available} free"),

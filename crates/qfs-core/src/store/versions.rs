@@ -12,11 +12,8 @@ use crate::offload::Threads;
 
 mod shared;
 
+pub use shared::BLOCK_BYTES;
 use shared::{Shared, lock};
-
-/// Bytes read at once, and the unit that is shared. Large enough that a read costs little beside its copying, small enough
-/// that two of them for each of a thousand readers fit in memory.
-pub const BLOCK_BYTES: u64 = 256 << 10;
 
 /// A store whose open versions are shared and whose digests are remembered.
 pub struct Versions<S> {
@@ -32,6 +29,12 @@ impl<S: Store> Versions<S> {
     /// Shares the versions of `store`, which are read and hashed on `threads`; `digests` may be filled from an earlier run.
     pub fn new(store: S, digests: Arc<DigestCache>, threads: Threads) -> Self {
         Self { store, digests, open: Mutex::default(), kept: Arc::default(), threads }
+    }
+
+    /// The store whose versions these are.
+    #[must_use]
+    pub fn store(&self) -> &S {
+        &self.store
     }
 
     /// The digests remembered.

@@ -97,6 +97,20 @@ pub trait WriteStore: Store {
     /// What the system call failed with.
     fn touch(&self, path: &RemotePath, modified: Timestamp) -> Result<(), StoreError>;
 
+    /// Sets whether an existing target may be executed, by whom the umask lets. No other bit changes.
+    ///
+    /// # Errors
+    /// As [`Self::touch`]; [`StoreError::Unsupported`].
+    fn set_executable(&self, path: &RemotePath, executable: bool) -> Result<(), StoreError>;
+
+    /// Bytes that can still be written, and that the store can hold in all. None when there is no such bound, or nobody knows it.
+    ///
+    /// # Errors
+    /// What the system call failed with.
+    fn space(&self) -> Result<Option<Space>, StoreError> {
+        Ok(None)
+    }
+
     /// Removes the file or the symbolic link `path`, never what a link leads to. With `durable` it stays removed once
     /// [`Self::sync_directories`] has returned.
     ///
@@ -131,6 +145,15 @@ pub trait WriteStore: Store {
     /// # Errors
     /// What fsync failed with.
     fn sync_directories(&self) -> Result<(), StoreError>;
+}
+
+/// The room that a store has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Space {
+    /// Bytes that can still be written.
+    pub free: u64,
+    /// Bytes that it can hold in all.
+    pub total: u64,
 }
 
 /// A target that exists already.

@@ -190,6 +190,21 @@ impl Request {
         }
     }
 
+    /// The one name that it is about, if it is about one: a stranger's text, not yet checked.
+    #[must_use]
+    pub fn filename(&self) -> Option<&str> {
+        match self {
+            Self::Download(request) => Some(&request.filename),
+            Self::Upload(request) => Some(&request.filename),
+            Self::Copy(request) => Some(&request.filename),
+            Self::Remove(request) => Some(&request.filename),
+            Self::MakeDirectory(request) => Some(&request.filename),
+            Self::MakeLink(request) => Some(&request.filename),
+            Self::SetMetadata(request) => Some(&request.filename),
+            Self::GetFilesList(_) | Self::DownloadMany(_) | Self::GetIdentity(_) | Self::UploadMany(_) => None,
+        }
+    }
+
     /// The request's frame.
     ///
     /// # Errors

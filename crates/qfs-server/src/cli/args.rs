@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::builder::{FalseyValueParser, PossibleValuesParser};
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 use qfs_core::model::DEFAULT_PORT;
+use qfs_server::gate::rights::Rights;
 use qfs_server::gate::tokens::TokenId;
 use qfs_transport::Congestion;
 use qfs_transport::MAX_ENDPOINTS;
@@ -52,6 +53,18 @@ pub(crate) struct Args {
     /// Who may list and read: `open`, everybody who reaches the port; `tokens`, who shows one of `token create`
     #[arg(long, env = "QFS_AUTH", value_name = "WHO", default_value = "open", hide_possible_values = true)]
     pub(crate) auth: Auth,
+    /// What anybody may do where nothing has to be shown: read, write, delete, with commas between
+    #[arg(long, env = "QFS_ALLOW", value_name = "LIST", default_value = "read")]
+    pub(crate) allow: Rights,
+    /// Take no upload that would leave less free space than this (10G) [default: 1G, or 5 % of a smaller disk]
+    #[arg(long, env = "QFS_KEEP_FREE", value_name = "SIZE", value_parser = size)]
+    pub(crate) keep_free: Option<u64>,
+    /// Take no file larger than this
+    #[arg(long, env = "QFS_MAX_UPLOAD", value_name = "SIZE", value_parser = size)]
+    pub(crate) max_upload: Option<u64>,
+    /// Remove what is left of uploads that nobody has continued for so long (7d, 12h)
+    #[arg(long, env = "QFS_PARTIAL_AGE", value_name = "TIME", default_value = "7d", value_parser = age)]
+    pub(crate) partial_age: Duration,
     /// A certificate of your own instead: PEM chain, the server's first; needs --key
     #[arg(long, env = "QFS_CERT", value_name = "FILE")]
     pub(crate) cert: Option<PathBuf>,
@@ -212,8 +225,11 @@ pub(crate) struct CreateArgs {
     #[arg(long, env = "QFS_EXPIRES", value_name = "TIME")]
     pub(crate) expires: Option<Expiry>,
     /// Reach this file, all below this directory, or what matches this pattern, instead of everything (repeatable)
-    #[arg(long, env = "QFS_SCOPE", value_name = "PATTERN")]
+    #[arg(long, alias = "under", env = "QFS_SCOPE", value_name = "PATTERN")]
     pub(crate) scope: Vec<String>,
+    /// What its holder may do: read, write, delete, with commas between
+    #[arg(long, env = "QFS_CAN", value_name = "LIST", default_value = "read")]
+    pub(crate) can: Rights,
     /// Print tickets with the token for --ip and --port instead of the token alone
     #[arg(long, env = "QFS_TICKET", value_parser = FalseyValueParser::new())]
     pub(crate) ticket: bool,
@@ -283,6 +299,31 @@ fn memory(text: &str) -> Result<usize, String> {
         Some(bytes) if bytes >= 1 << 20 => Ok(bytes),
         _ => Err("expected a size such as 64M or 1G, at least 1M".to_owned()),
     }
+}
+
+/// A size in bytes, or with `K`, `M`, `G` or `T` in powers of 1024.
+fn size(text: &str) -> Result<u64, String> {
+    let number = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let shift = match text[number.len()..].to_ascii_uppercase().as_str() {
+        "" => 0,
+        "K" => 10,
+        "M" => 20,
+        "G" => 30,
+        "T" => 40,
+        _ => 64,
+    };
+    let bytes = number.parse::<u64>().ok().and_then(|n| 1u64.checked_shl(shift).and_then(|unit| n.checked_mul(unit)));
+    bytes.ok_or_else(|| "expected a size such as 500M, 10G or 1T".to_owned())
+}
+
+/// An age as people write it: a number with `m`, `h` or `d`.
+fn age(text: &str) -> Result<Duration, String> {
+    let units = [("m", 60), ("h", 3600), ("d", 86_400)];
+    let age = units.iter().find_map(|(unit, seconds)| {
+        let number = text.strip_suffix(unit)?.parse::<u64>().ok()?;
+        Some(Duration::from_secs(number.checked_mul(*seconds)?))
+    });
+    age.filter(|age| !age.is_zero()).ok_or_else(|| "expected an age such as 30m, 12h or 7d".to_owned())
 }
 
 /// A limit: 0 would mean that nothing works, and never means unlimited.

@@ -51,6 +51,8 @@ impl FromStr for Sandbox {
 pub(crate) struct Places {
     /// Directories that are read and listed, with all that is in them.
     pub(crate) published: Vec<PathBuf>,
+    /// Directories in which anything may be made, written, renamed and removed besides.
+    pub(crate) uploads: Vec<PathBuf>,
     /// Directories whose files are read.
     pub(crate) read: Vec<PathBuf>,
     /// Directories whose files are read, made, written, renamed and removed.
@@ -66,6 +68,11 @@ const NEWEST: ABI = ABI::V6;
 /// To look into directories and read files.
 fn published() -> BitFlags<AccessFs> {
     AccessFs::ReadFile | AccessFs::ReadDir
+}
+
+/// To change what is published: files, directories and links, but nothing that is no data, and nothing is executed.
+fn uploads() -> BitFlags<AccessFs> {
+    published() | kept() | AccessFs::MakeDir | AccessFs::RemoveDir | AccessFs::MakeSym | AccessFs::Refer
 }
 
 /// To read files whose names are known.
@@ -118,12 +125,18 @@ fn restrict(wanted: Sandbox, places: &Places) -> Result<RulesetStatus, RulesetEr
         .scope(Scope::from_all(NEWEST))?
         .create()?
         .set_compatibility(CompatLevel::BestEffort);
-    for (directories, access) in [(&places.published, published()), (&places.read, read()), (&places.kept, kept())] {
+    let places = [
+        (&places.published, published()),
+        (&places.uploads, uploads()),
+        (&places.read, read()),
+        (&places.kept, kept()),
+    ];
+    for (directories, access) in places {
         for directory in directories {
             match PathFd::new(directory) {
                 Ok(handle) => rules = rules.add_rule(PathBeneath::new(handle, access))?,
                 // Not reached now, not reached later.
-                Err(error) => warn!(directory = %shown(directory), %error, "not in the sandbox"),
+                Err(error) => warn!("the sandbox leaves out {}: {error}", shown(directory)),
             }
         }
     }

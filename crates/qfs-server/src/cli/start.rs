@@ -26,7 +26,9 @@ pub(crate) async fn start(args: &Args) -> Result<Server<LocalStore>, Failure> {
         .map_err(|e| Failure::refused(format!("cannot publish {}: {e}", args.root.display()), ROOT_HINT))?
         .hidden(if args.hidden { Hidden::Included } else { Hidden::Excluded });
     let digest_file = digest_file(args, &root);
+    let gate = gate(args)?;
     let places = Places {
+        uploads: if gate.is_writable() { vec![root.clone()] } else { Vec::new() },
         published: vec![root],
         // Files that are named are read by now; tokens, and what is announced of a next key, are read again and again.
         read: if args.cert.is_none() || args.auth == Auth::Tokens { vec![args.certs.clone()] } else { Vec::new() },
@@ -40,11 +42,13 @@ pub(crate) async fn start(args: &Args) -> Result<Server<LocalStore>, Failure> {
             connections: args.max_connections,
             connections_per_ip: args.max_connections_per_ip,
             buffer_bytes: args.buffer_memory,
+            keep_free: args.keep_free,
+            max_upload: args.max_upload,
             ..Limits::default()
         },
         deadlines: Deadlines { drain: args.drain_timeout, stall: args.stall_timeout, ..Deadlines::default() },
         digest_file,
-        gate: gate(args)?,
+        gate,
         renewal: args.cert.is_none().then(|| IdentityDir::new(&args.certs)),
         ..ServerConfig::new(SocketAddr::new(args.ip, args.port))
     };
@@ -98,7 +102,7 @@ const ROOT_HINT: &str = "make it, or name another with --root DIR";
 /// Who may read. Tokens that cannot be read as they stand start nothing.
 fn gate(args: &Args) -> Result<Gate, Failure> {
     match args.auth {
-        Auth::Open => Ok(Gate::open()),
+        Auth::Open => Ok(Gate::open(args.allow)),
         Auth::Tokens => Gate::tokens(TokenFile::in_directory(&args.certs))
             .map_err(|e| Failure::refused(format!("cannot use the tokens: {e}"), e.hint())),
     }
@@ -158,7 +162,9 @@ fn digest_file(args: &Args, root: &Path) -> Option<DigestFile> {
     let file = DigestFile::new(&directory, root);
     // Now, because the sandbox permits what is in the directory, not its making.
     if let Err(error) = file.make_directory() {
-        warn!(%error, "digests are not remembered between runs: there is no cache directory; see --cache-dir");
+        warn!(
+            "digests are not remembered between runs, because the cache directory cannot be used: {error}; see --cache-dir"
+        );
         return None;
     }
     Some(file)
@@ -169,6 +175,6 @@ fn raise_file_limit() {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     if let Err(error) = setrlimit(Resource::Nofile, limit) {
-        warn!(%error, "the limit of open files cannot be raised");
+        warn!("the limit of open files cannot be raised: {error}");
     }
 }

@@ -6,10 +6,12 @@
 //! | `admission` | who may connect |
 //! | [`audit`] | the audit trail |
 //! | `patience` | clients that take nothing |
+//! | [`rights`] | what somebody may do |
 //! | [`tokens`] | the tokens handed out, on disk |
 
 pub mod access;
 pub(crate) mod admission;
 pub mod audit;
 pub(crate) mod patience;
+pub mod rights;
 pub mod tokens;

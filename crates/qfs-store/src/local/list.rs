@@ -84,7 +84,7 @@ impl Unlistable {
         path.hash(&mut hasher);
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if seen.len() < Self::MAX_REMEMBERED && seen.insert(hasher.finish()) {
-            tracing::warn!(name = escape_untrusted(path), reason, "left out of the listing");
+            tracing::warn!("{} is left out of listings: {reason}", escape_untrusted(path));
         }
     }
 }

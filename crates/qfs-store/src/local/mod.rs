@@ -26,12 +26,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use jiff::Timestamp;
 use rustix::fs::{AtFlags, Mode, OFlags};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 
 use qfs_core::model::RemotePath;
 use qfs_core::store::{
-    CommitSpec, Condition, ListQuery, Object, ObjectMeta, StageSpec, StagedObject, Store, StoreError, TargetMeta,
-    Visit, WriteStore,
+    CommitSpec, Condition, ListQuery, Object, ObjectMeta, Space, StageSpec, StagedObject, Store, StoreError,
+    TargetMeta, Visit, WriteStore,
 };
 
 mod commit;
@@ -104,7 +104,7 @@ impl LocalStore {
 
     fn with_root(path: &Path, levels_made: usize) -> Result<Self, StoreError> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let open = || rustix::io::retry_on_intr(|| rustix::fs::open(path, flags, Mode::empty()));
+        let open = || retry_on_intr(|| rustix::fs::open(path, flags, Mode::empty()));
         let (root, second) = open().and_then(|root| Ok((root, open()?))).map_err(io_error)?;
         let shared = Shared {
             root,
@@ -251,6 +251,24 @@ impl WriteStore for LocalStore {
         let times = stamp::times(modified);
         rustix::fs::utimensat(directory.handle(), path.file_name(), &times, AtFlags::SYMLINK_NOFOLLOW)
             .map_err(write_error)
+    }
+
+    fn set_executable(&self, path: &RemotePath, executable: bool) -> Result<(), StoreError> {
+        self.ensure_admitted(path)?;
+        let directory = self.shared.directories.find(path.parent().unwrap_or(""))?.ok_or(StoreError::NotFound)?;
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let opened = retry_on_intr(|| rustix::fs::openat(directory.handle(), path.file_name(), flags, Mode::empty()));
+        let file = opened.map_err(write_error)?;
+        let stat = rustix::fs::fstat(&file).map_err(write_error)?;
+        Stamp::regular(&stat).ok_or(StoreError::NotRegular)?;
+        let mode = mode::with_execute(stat.st_mode, executable, mode::umask());
+        rustix::fs::fchmod(&file, Mode::from_raw_mode(mode)).map_err(write_error)
+    }
+
+    fn space(&self) -> Result<Option<Space>, StoreError> {
+        let found = retry_on_intr(|| rustix::fs::fstatvfs(&self.shared.root)).map_err(write_error)?;
+        let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
+        Ok(Some(Space { free: bytes(found.f_bavail), total: bytes(found.f_blocks) }))
     }
 
     fn remove(&self, path: &RemotePath, condition: &Condition, durable: bool) -> Result<(), StoreError> {

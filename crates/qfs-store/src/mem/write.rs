@@ -78,6 +78,13 @@ impl WriteStore for MemStore {
         Ok(())
     }
 
+    fn set_executable(&self, path: &RemotePath, executable: bool) -> Result<(), StoreError> {
+        let file = self.shared.file(path).ok_or(StoreError::NotFound)?;
+        let mut version = lock(&file.0);
+        *version = self.shared.version(version.content.clone(), version.meta.modified, executable);
+        Ok(())
+    }
+
     fn remove(&self, path: &RemotePath, condition: &Condition, _: bool) -> Result<(), StoreError> {
         let mut tree = lock(&self.shared.tree);
         ensure_no_conflict(&tree, path)?;

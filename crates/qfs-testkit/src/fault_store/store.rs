@@ -7,8 +7,8 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use qfs_core::model::RemotePath;
 use qfs_core::store::{
-    CommitSpec, Condition, ListQuery, Object, ObjectMeta, StageSpec, StagedObject, Store, StoreError, TargetMeta,
-    Visit, WriteStore,
+    CommitSpec, Condition, ListQuery, Object, ObjectMeta, Space, StageSpec, StagedObject, Store, StoreError,
+    TargetMeta, Visit, WriteStore,
 };
 
 use super::{FaultStore, Operation, Plan};
@@ -85,6 +85,15 @@ impl<S: WriteStore> WriteStore for FaultStore<S> {
     fn touch(&self, path: &RemotePath, modified: Timestamp) -> Result<(), StoreError> {
         self.plan.begin(Operation::Touch)?;
         self.inner.touch(path, modified)
+    }
+
+    fn set_executable(&self, path: &RemotePath, executable: bool) -> Result<(), StoreError> {
+        self.plan.begin(Operation::Touch)?;
+        self.inner.set_executable(path, executable)
+    }
+
+    fn space(&self) -> Result<Option<Space>, StoreError> {
+        self.inner.space()
     }
 
     fn remove(&self, path: &RemotePath, condition: &Condition, durable: bool) -> Result<(), StoreError> {

@@ -9,7 +9,8 @@ use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{ConnectionError, Endpoint, EndpointConfig, TokioRuntime};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::connection::{Connection, lost};
+use super::connection::Connection;
+use super::lost::lost;
 use crate::tls::Identity;
 use crate::tls::{self, CertificateFault, Refusal, Trust};
 use crate::tuning::{ClientTuning, MAX_RECEIVED_PAYLOAD, SOCKET_BUFFER_BYTES, path_mtu};

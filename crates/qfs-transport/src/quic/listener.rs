@@ -9,8 +9,9 @@ use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{AsyncUdpSocket, Endpoint, EndpointConfig, Incoming, Runtime, TokioRuntime, VarInt};
 
 use super::bundling::BundlingSocket;
-use super::connection::{Connection, lost};
+use super::connection::Connection;
 use super::endpoint::{SocketBuffers, TransportError, accept_large_payloads, bind_shared};
+use super::lost::lost;
 use super::steering::{self, CidKey, Cids, Hatch, MAX_ENDPOINTS, SteeredSocket};
 use crate::tls;
 use crate::tls::Identity;

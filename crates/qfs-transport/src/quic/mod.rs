@@ -4,8 +4,10 @@ mod bundling;
 mod connection;
 mod endpoint;
 mod listener;
+mod lost;
 mod steering;
 mod streams;
+mod windows;
 
 pub use connection::{Connection, PathReport};
 pub use endpoint::{ClientEndpoint, ConnectError, SocketBuffers, TransportError};

@@ -9,7 +9,8 @@ use bytes::Bytes;
 use quinn::{ReadError, RecvStream, SendStream, VarInt, WriteError};
 use tokio::io::{AsyncRead, ReadBuf};
 
-use super::connection::{Connection, lost};
+use super::lost::lost;
+use super::windows::Windows;
 use qfs_core::stream::{ByteSink, Chunk, ChunkSource, Lost, Order, StreamError};
 use qfs_core::wire::StatusCode;
 
@@ -18,13 +19,13 @@ use qfs_core::wire::StatusCode;
 #[derive(Debug)]
 pub struct QuicSink {
     stream: SendStream,
-    connection: Connection,
+    windows: Windows,
     ended: bool,
 }
 
 impl QuicSink {
-    pub(super) fn new(stream: SendStream, connection: Connection) -> Self {
-        Self { stream, connection, ended: false }
+    pub(super) fn new(stream: SendStream, windows: Windows) -> Self {
+        Self { stream, windows, ended: false }
     }
 
     /// Sends a request's frame and ends this half.
@@ -40,7 +41,7 @@ impl QuicSink {
 
 impl ByteSink for QuicSink {
     async fn send(&mut self, bytes: Bytes) -> Result<(), StreamError> {
-        self.connection.note_sent(bytes.len());
+        self.windows.note_sent(bytes.len());
         self.stream.write_chunk(bytes).await.map_err(|error| match error {
             WriteError::Stopped(code) => StreamError::Stopped(StatusCode::from_quic(code.into_inner())),
             WriteError::ConnectionLost(e) => StreamError::Lost(lost(&e)),
@@ -76,16 +77,16 @@ impl Drop for QuicSink {
     }
 }
 
-/// The receiving half on the client: chunks as they arrive.
+/// The receiving half: chunks as they arrive.
 #[derive(Debug)]
 pub struct QuicSource {
     stream: RecvStream,
-    connection: Connection,
+    windows: Windows,
 }
 
 impl QuicSource {
-    pub(super) fn new(stream: RecvStream, connection: Connection) -> Self {
-        Self { stream, connection }
+    pub(super) fn new(stream: RecvStream, windows: Windows) -> Self {
+        Self { stream, windows }
     }
 }
 
@@ -100,7 +101,7 @@ impl ChunkSource for QuicSource {
         let chunk = pin!(self.stream.read_chunk(limit, order == Order::Ordered)).poll(cx);
         chunk.map(|result| match result {
             Ok(Some(chunk)) => {
-                self.connection.note_taken(chunk.bytes.len());
+                self.windows.note_taken(chunk.bytes.len());
                 Ok(Some(Chunk { offset: chunk.offset, bytes: chunk.bytes }))
             }
             Ok(None) => Ok(None),
@@ -119,11 +120,18 @@ impl ChunkSource for QuicSource {
 #[derive(Debug)]
 pub struct QuicRequestReader {
     stream: RecvStream,
+    windows: Windows,
 }
 
 impl QuicRequestReader {
-    pub(super) fn new(stream: RecvStream) -> Self {
-        Self { stream }
+    pub(super) fn new(stream: RecvStream, windows: Windows) -> Self {
+        Self { stream, windows }
+    }
+
+    /// What follows the request, as chunks whose offsets count from the start of the stream.
+    #[must_use]
+    pub fn into_source(self) -> QuicSource {
+        QuicSource::new(self.stream, self.windows)
     }
 
     /// Tells the client that nothing more will be read.

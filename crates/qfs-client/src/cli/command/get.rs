@@ -6,7 +6,7 @@ use qfs_client::error::FailureClass;
 use qfs_client::insight::bottleneck::bottleneck;
 use qfs_client::plan::selection::Selection;
 use qfs_client::transfer::outcome::{FileOutcome, RunOutcome};
-use qfs_client::transfer::scheduler;
+use qfs_client::transfer::run;
 use qfs_store::local::{Hidden, LocalStore};
 
 use super::list::parse;
@@ -73,8 +73,7 @@ pub(crate) async fn download(context: &Context, selection: Selection) -> Result<
         }
     };
     let drawing = progress.begin(screen.may_draw() && !settings.json);
-    let fetched =
-        scheduler::fetch(&session, store, selection, settings.fetch, Arc::clone(progress) as _, &mut done).await;
+    let fetched = run::fetch(&session, store, selection, settings.fetch, Arc::clone(progress) as _, &mut done).await;
     drop(drawing);
     let outcome = match fetched {
         Ok(outcome) => outcome,
@@ -86,6 +85,9 @@ pub(crate) async fn download(context: &Context, selection: Selection) -> Result<
     outcome.failures().for_each(|(_, failure)| drop_if_lost(context, failure.class()));
     if let Some(problem) = human::failures(&outcome) {
         screen.problem(&problem);
+    }
+    if outcome.is_all_unfound() {
+        return Ok(outcome);
     }
     screen.summary(&human::total(&outcome));
     if settings.verbose > 0

@@ -6,8 +6,12 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::Bytes;
 
-use super::{BLOCK_BYTES, DigestCache, Object, StoreError};
+use super::{DigestCache, Object, StoreError};
 use crate::model::{Digest, Hasher};
+
+/// Bytes read at once, and the unit that is shared. Large enough that a read costs little beside its copying, small enough
+/// that two of them for each of a thousand readers fit in memory.
+pub const BLOCK_BYTES: u64 = 256 << 10;
 
 /// Blocks kept, of all versions together, while more than one reader has them open: 32 MiB. Readers that run within that of
 /// each other share their reads; twenty that start together drift some 10 MiB apart.

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use qfs_core::model::escape_untrusted;
-use qfs_core::store::Store;
+use qfs_core::store::WriteStore;
 use qfs_core::wire::StatusCode;
 use qfs_transport::{Connection, Incoming, Listener, QuicRequestReader, QuicSink};
 use tokio::task::{JoinError, JoinSet};
@@ -36,7 +36,7 @@ struct Client {
 }
 
 /// Completes the handshake of `incoming` and serves the client until it is gone.
-pub(crate) async fn serve<S: Store>(
+pub(crate) async fn serve<S: WriteStore>(
     service: Arc<Service<S>>,
     listener: Arc<Listener>,
     incoming: Incoming,
@@ -68,7 +68,7 @@ pub(crate) async fn serve<S: Store>(
 }
 
 /// Serves streams until the connection is gone, or everything is answered and the server ends; returns which.
-async fn serve_streams<S: Store>(service: &Arc<Service<S>>, client: &Arc<Client>, deadline: Instant) -> String {
+async fn serve_streams<S: WriteStore>(service: &Arc<Service<S>>, client: &Arc<Client>, deadline: Instant) -> String {
     // Dropped with the connection, and with it whatever is still under way.
     let mut streams = JoinSet::new();
     let mut drain = service.drain.subscribe();
@@ -105,17 +105,17 @@ async fn serve_streams<S: Store>(service: &Arc<Service<S>>, client: &Arc<Client>
     reason
 }
 
-async fn serve_stream<S: Store>(
+async fn serve_stream<S: WriteStore>(
     service: Arc<Service<S>>,
     client: Arc<Client>,
     sink: QuicSink,
-    mut source: QuicRequestReader,
+    source: QuicRequestReader,
 ) {
     let start = Instant::now();
     let patience = Patience::new(service.deadlines.stall, Arc::clone(&service.budget));
     let mut reply = Reply::new(sink, client.connection.clone(), patience);
     let heard = || client.heard.store(true, Ordering::Relaxed);
-    let outcome = dispatch::serve(&service, &client.quota, &mut reply, &mut source, heard).await;
+    let outcome = dispatch::serve(&service, &client.quota, &mut reply, source, heard).await;
     let (peer, bytes) = (client.peer, reply.sent());
     client.visit().count(bytes);
     if outcome.error.as_ref().is_some_and(HandlerError::is_abandoned) {
@@ -216,7 +216,7 @@ fn note_panic(ended: Result<(), JoinError>) {
     if let Err(error) = ended
         && error.is_panic()
     {
-        error!(%error, "a command panicked");
+        error!("the task of a command failed: {error}");
     }
 }
 

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use qfs_core::store::Store;
+use qfs_core::store::WriteStore;
 use qfs_core::wire::StatusCode;
 use qfs_transport::{BoundEndpoint, Incoming, Listener, TransportError};
 use tokio::runtime::Runtime;
@@ -24,7 +24,7 @@ pub(crate) struct EndPoint<S> {
     listener: Arc<Listener>,
 }
 
-impl<S: Store> EndPoint<S> {
+impl<S: WriteStore> EndPoint<S> {
     pub(crate) fn new(service: Arc<Service<S>>, listener: Listener) -> Self {
         Self { service, listener: Arc::new(listener) }
     }
@@ -51,7 +51,7 @@ impl<S: Store> EndPoint<S> {
                     None => return Err(ServeError::SocketDied),
                 },
                 Some(ended) = connections.join_next() => if let Err(error) = ended {
-                    error!(%error, "a connection's task failed");
+                    error!("the task of a connection failed: {error}");
                 },
             }
         }
@@ -81,7 +81,7 @@ impl<S: Store> EndPoint<S> {
 
     /// Turns newcomers away while the connections finish what they have begun.
     async fn drain(&self, connections: &mut JoinSet<()>) -> Drained {
-        info!(connections = connections.len(), "shutting down");
+        info!("shutting down; connections that are open: {}", connections.len());
         let finish = async {
             loop {
                 tokio::select! {
@@ -111,7 +111,7 @@ impl<S> Others<S> {
     }
 }
 
-impl<S: Store> Others<S> {
+impl<S: WriteStore> Others<S> {
     pub(crate) fn bind(service: &Arc<Service<S>>, bound: Vec<BoundEndpoint>) -> Result<Self, TransportError> {
         let bind = |bound: BoundEndpoint| {
             let driver = Driver::new()?;
