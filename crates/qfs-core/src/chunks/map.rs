@@ -11,11 +11,8 @@
 //!
 //! A varint is LEB128 in as few bytes as there can be. The chunks' lengths add up to the size, and nothing follows them.
 
-use super::{Chunk, ChunkHash, Grain};
+use super::{Chunk, ChunkHash, Grain, MAX_CHUNKS};
 use crate::model::Digest;
-
-/// Most chunks of a map: what makes the longest map, 20 MiB, and what bounds the memory that a stranger's map takes.
-pub const MAX_CHUNKS: usize = 1 << 20;
 
 /// Longest encoded map, in bytes.
 pub const MAX_MAP_BYTES: usize = HEAD_BYTES + 10 + MAX_CHUNKS * (5 + ChunkHash::BYTES);

@@ -9,6 +9,7 @@ use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 use qfs_core::model::DEFAULT_PORT;
 use qfs_server::gate::rights::Rights;
 use qfs_server::gate::tokens::TokenId;
+use qfs_store::local;
 use qfs_transport::Congestion;
 use qfs_transport::MAX_ENDPOINTS;
 
@@ -47,6 +48,10 @@ pub(crate) struct Args {
     /// Publish names that begin with a dot too
     #[arg(long, env = "QFS_HIDDEN", value_parser = FalseyValueParser::new())]
     pub(crate) hidden: bool,
+    /// Symbolic links that are published as what they end at: `none`; `inside`, those that end within the directory; `any`, all
+    /// of them, with the sandbox open for reading where they end at the start
+    #[arg(long, env = "QFS_FOLLOW_LINKS", value_name = "WHICH", default_value = "none", hide_possible_values = true)]
+    pub(crate) follow_links: FollowLinks,
     /// The identity: server.key and server.crt, made on the first start
     #[arg(long, global = true, env = "QFS_CERTS", value_name = "DIR", default_value = "certs")]
     pub(crate) certs: PathBuf,
@@ -123,6 +128,27 @@ pub(crate) struct Args {
     /// What to do instead of serving
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
+}
+
+/// Which symbolic links are followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FollowLinks {
+    /// None.
+    None,
+    /// Those that end within the root.
+    Inside,
+    /// All.
+    Any,
+}
+
+impl From<FollowLinks> for local::FollowLinks {
+    fn from(follow: FollowLinks) -> Self {
+        match follow {
+            FollowLinks::None => Self::None,
+            FollowLinks::Inside => Self::Inside,
+            FollowLinks::Any => Self::Any,
+        }
+    }
 }
 
 /// Who may read.

@@ -7,32 +7,49 @@ use std::path::{Path, PathBuf};
 
 use qfs_server::gate::tokens::TokenFile;
 use qfs_server::{Deadlines, DigestFile, Gate, IdentityDir, IdentityDirError, Limits, Server, ServerConfig};
-use qfs_store::local::{Hidden, LocalStore};
+use qfs_store::local::{Hidden, LinkSurvey, LocalStore};
 use qfs_transport::{Identity, IdentityFileError, Roots, ServerTuning, TransportError};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tracing::warn;
 
 use super::args::{Args, Auth};
 use super::failure::Failure;
+use super::links;
 use super::sandbox::{self, Places};
 
+/// A server that is bound and confined.
+pub(crate) struct Started {
+    pub(crate) server: Server<LocalStore>,
+    /// What it publishes.
+    pub(crate) store: LocalStore,
+    /// What becomes of the links in it, where that is known by now.
+    pub(crate) survey: Option<LinkSurvey>,
+}
+
 /// Binds the server that `args` describe, and gives up every right that serving does not need.
-pub(crate) async fn start(args: &Args) -> Result<Server<LocalStore>, Failure> {
+pub(crate) async fn start(args: &Args) -> Result<Started, Failure> {
     raise_file_limit();
     let root = published_directory(&args.root)?;
     let (identity, key) = identity(args)?;
     refuse_published_key(&root, &key)?;
     let store = LocalStore::open_root(&root)
         .map_err(|e| Failure::refused(format!("cannot publish {}: {e}", args.root.display()), ROOT_HINT))?
-        .hidden(if args.hidden { Hidden::Included } else { Hidden::Excluded });
+        .hidden(if args.hidden { Hidden::Included } else { Hidden::Excluded })
+        .follow_links(args.follow_links.into());
     let digest_file = digest_file(args, &root);
+    let cache = digest_file.as_ref().and_then(|file| file.path().parent());
+    // Whatever an owner of the published directory links to: the keys and the logs of this server are not for clients.
+    let own = [Some(&*args.certs), Some(&*key), args.audit_log.as_deref(), cache];
+    let store = store.never_by_link(&own.into_iter().flatten().collect::<Vec<_>>());
+    let mut survey = links::survey(args, &store)?;
     let gate = gate(args)?;
     let places = Places {
         uploads: if gate.is_writable() { vec![root.clone()] } else { Vec::new() },
         published: vec![root],
+        linked: survey.as_mut().map(|survey| std::mem::take(&mut survey.outside)).unwrap_or_default(),
         // Files that are named are read by now; tokens, and what is announced of a next key, are read again and again.
         read: if args.cert.is_none() || args.auth == Auth::Tokens { vec![args.certs.clone()] } else { Vec::new() },
-        kept: digest_file.iter().filter_map(|file| file.path().parent()).map(Path::to_owned).collect(),
+        kept: cache.map(Path::to_owned).into_iter().collect(),
     };
     let config = ServerConfig {
         clients: args.client_ca.as_deref().map(client_authorities).transpose()?,
@@ -52,7 +69,7 @@ pub(crate) async fn start(args: &Args) -> Result<Server<LocalStore>, Failure> {
         renewal: args.cert.is_none().then(|| IdentityDir::new(&args.certs)),
         ..ServerConfig::new(SocketAddr::new(args.ip, args.port))
     };
-    let server = Server::bind(config, &identity, store).map_err(|e| {
+    let server = Server::bind(config, &identity, store.clone()).map_err(|e| {
         let hint = match &e {
             TransportError::Bind { source, .. } => bind_hint(source),
             _ => "run with -vv for more",
@@ -60,7 +77,7 @@ pub(crate) async fn start(args: &Args) -> Result<Server<LocalStore>, Failure> {
         Failure::refused(e.to_string(), hint)
     })?;
     sandbox::enter(args.sandbox(), &places)?;
-    Ok(server)
+    Ok(Started { server, store, survey })
 }
 
 /// The identity, and where its key is: of the files that are named, or of the directory.

@@ -7,7 +7,8 @@
 //! |---|---|
 //! | `resolve` | how a name becomes a handle without leaving the root |
 //! | `stamp` | what fstat says, as etag and metadata |
-//! | `read`, `list` | the reading half |
+//! | `read`, `list` | the reading half; `names` and `unlistable` help to list |
+//! | `links` | where symbolic links end, for a store that follows them; `survey` what becomes of all of them |
 //! | `directories` | the handles of directories written to, and their fsync |
 //! | `partial` | names of partial files and the frontier record |
 //! | `leftovers` | removal of partial files nobody will continue |
@@ -37,19 +38,27 @@ use qfs_core::store::{
 mod commit;
 mod directories;
 mod leftovers;
+mod links;
 mod list;
 mod mode;
+mod names;
 mod partial;
 mod put;
 mod read;
 mod resolve;
 mod stage;
 mod stamp;
+mod survey;
 #[cfg(test)]
 mod tests;
+mod unlistable;
 mod write;
 
+pub use links::{FollowLinks, LeftOut};
+pub use survey::{LinkSurvey, Outside, Tally};
+
 use directories::{Directories, Directory};
+use links::Rules;
 use stamp::Stamp;
 
 /// Whether names with a component that starts with a dot are part of a [`LocalStore`].
@@ -66,14 +75,14 @@ pub enum Hidden {
 #[derive(Debug, Clone)]
 pub struct LocalStore {
     shared: Arc<Shared>,
-    hidden: Hidden,
+    rules: Rules,
 }
 
 #[derive(Debug)]
 struct Shared {
     root: OwnedFd,
     directories: Directories,
-    unlistable: list::Unlistable,
+    unlistable: unlistable::Unlistable,
     /// How `put` makes files on this file system; see `put::Method`.
     put_method: AtomicU8,
     /// Held by whoever replaces or removes one version only, so that of two in this process one wins.
@@ -109,26 +118,42 @@ impl LocalStore {
         let shared = Shared {
             root,
             directories: Directories::new(second, levels_made),
-            unlistable: list::Unlistable::default(),
+            unlistable: unlistable::Unlistable::default(),
             put_method: AtomicU8::default(),
             conditional: Mutex::default(),
             umask: mode::umask(),
             #[cfg(test)]
             meanwhile: tests::Meanwhile::default(),
         };
-        Ok(Self { shared: Arc::new(shared), hidden: Hidden::default() })
+        Ok(Self { shared: Arc::new(shared), rules: Rules::default() })
     }
 
     /// The same store, with or without hidden names.
     #[must_use]
     pub fn hidden(mut self, hidden: Hidden) -> Self {
-        self.hidden = hidden;
+        self.rules.hidden = hidden;
+        self
+    }
+
+    /// The same store, with the symbolic links that `follow` says read as what they end at. Writing follows none in any case.
+    #[must_use]
+    pub fn follow_links(mut self, follow: FollowLinks) -> Self {
+        self.rules.follow = follow;
+        self
+    }
+
+    /// The same store, in which no symbolic link leads to one of `places`, to anything in one that is a directory, or through it.
+    /// A place that is not there now is not known later.
+    #[must_use]
+    pub fn never_by_link(mut self, places: &[&Path]) -> Self {
+        self.rules.never =
+            places.iter().filter_map(|path| Some(links::id_of(&rustix::fs::stat(*path).ok()?))).collect();
         self
     }
 
     /// Whether this store has names like `path`: not where a component is hidden, nor where it names a partial file.
     fn admits(&self, path: &RemotePath) -> bool {
-        (self.hidden == Hidden::Included || !path.is_hidden()) && !path.components().any(partial::is_reserved)
+        path.components().all(|component| self.rules.admits(component.as_bytes()))
     }
 
     fn ensure_admitted(&self, path: &RemotePath) -> Result<(), StoreError> {
@@ -176,7 +201,7 @@ impl Store for LocalStore {
         if !self.admits(path) {
             return Err(StoreError::NotFound);
         }
-        let object = read::LocalObject::open(&self.shared.root, path)?;
+        let object = read::LocalObject::open(&self.shared.root, &self.rules, path)?;
         let content = match usize::try_from(object.meta().size) {
             Ok(size) if size <= first => object.read_at(0, size)?,
             _ => Bytes::new(),
@@ -188,7 +213,15 @@ impl Store for LocalStore {
         if query.prefix.as_ref().is_some_and(|prefix| !self.admits(prefix)) {
             return Err(StoreError::NotFound);
         }
-        list::list(&self.shared.root, self.hidden, &self.shared.unlistable, query, visit)
+        let listing = list::Listing {
+            root: &self.shared.root,
+            rules: &self.rules,
+            unlistable: &self.shared.unlistable,
+            query,
+            met: &mut |name, met| self.tell_of(name, &met),
+            names: u64::MAX,
+        };
+        listing.walk(Some(visit)).map(drop)
     }
 }
 

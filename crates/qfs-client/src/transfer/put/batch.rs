@@ -17,7 +17,7 @@ use qfs_store::blocking;
 use qfs_transport::QuicSink;
 use tokio::sync::mpsc;
 
-use super::run::Put;
+use super::context::Put;
 use super::source::Source;
 use crate::error::{AttemptError, Failure, store_failure};
 use crate::session::writing::{Conversation, converse};

@@ -9,109 +9,26 @@ use std::time::Instant;
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt as _};
 use qfs_core::body::Stages;
-use qfs_core::model::{Digest, Hasher, RemotePath};
+use qfs_core::model::{Hasher, RemotePath};
 use qfs_core::observe::{Event, FileId, Observer};
 use qfs_core::stream::ByteSink as _;
 use qfs_core::wire::{Kind, Precondition, RemoteError, StatusCode, TreeEntry, UploadRequest};
 use tokio::sync::mpsc;
 
 use super::batch::{self, BATCH_FILES, BATCHED_BYTES, Ended, Item};
+use super::context::{Present, Put, PutConfig, Replace};
 use super::source::Source;
-use super::upload::{self, Present};
+use super::upload;
 use crate::error::{AttemptError, Failure};
 use crate::insight::gauge::Gauge;
 use crate::session::{Session, exchange, writing};
 use crate::transfer::outcome::{FileOutcome, RunOutcome, Status};
-
-/// What may be replaced on the server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Replace {
-    /// Nothing.
-    #[default]
-    Never,
-    /// The version that was there when the run began, and no other.
-    Seen,
-    /// Whatever is there.
-    Any,
-}
-
-/// How files are uploaded.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct PutConfig {
-    /// Files at once; None: one after another, with the next already under way.
-    pub parallel: Option<NonZeroUsize>,
-    /// Connections over which files take turns; None: one.
-    pub connections: Option<NonZeroUsize>,
-    /// What may be replaced.
-    pub replace: Replace,
-    /// Whether files are compared by content even where size and time agree.
-    pub checksum: bool,
-    /// Whether a file counts only once it is on the server's stable storage.
-    pub durable: bool,
-    /// Whether it is carried over that a file may be executed.
-    pub perms: bool,
-    /// Whether it is measured what limits the run.
-    pub measured: bool,
-}
 
 /// Up to this many files each one is asked about by itself; for more, the directory that holds them all is listed once.
 const ASKED_SINGLY: usize = 4;
 
 /// Files or batches under way when they come one after another.
 const IN_SEQUENCE: usize = 2;
-
-/// What all uploads of a run share.
-#[derive(Clone)]
-pub(super) struct Put {
-    sessions: Arc<[Session]>,
-    pub(super) config: PutConfig,
-    pub(super) observer: Arc<dyn Observer>,
-}
-
-impl Put {
-    /// The connection whose turn it is.
-    pub(super) fn session(&self, file: FileId) -> &Session {
-        &self.sessions[file.0 % self.sessions.len()]
-    }
-
-    /// What must be under a name where `present` was seen.
-    pub(super) fn condition(&self, present: Option<&Present>) -> Result<Precondition, Failure> {
-        match (self.config.replace, present) {
-            (_, None) => Ok(Precondition::ABSENT),
-            (Replace::Never, Some(_)) => Err(Failure::Exists),
-            (Replace::Any, Some(_)) => Ok(Precondition::ANY),
-            (Replace::Seen, Some(present)) => Ok(match &present.etag {
-                Some(etag) => Precondition::matches(etag.clone()),
-                None => Precondition::ABSENT,
-            }),
-        }
-    }
-
-    /// Tells the end of an upload that began at `begun`.
-    pub(super) fn conclude(
-        &self,
-        source: &Source,
-        status: Status,
-        sha256: Option<Digest>,
-        sent: u64,
-        begun: Instant,
-    ) -> FileOutcome {
-        let file = source.id;
-        self.observer.event(match (&status, sha256) {
-            (Status::Failed(_), _) => Event::Failed { file },
-            (Status::Unchanged, _) | (_, None) => Event::Unchanged { file },
-            (_, Some(sha256)) => Event::Committed { file, sha256 },
-        });
-        FileOutcome {
-            name: source.remote.as_str().to_owned(),
-            size: Some(source.meta.size),
-            sha256,
-            status,
-            received: sent,
-            elapsed: begun.elapsed(),
-        }
-    }
-}
 
 /// Uploads `sources`, and tells `done` of each as it ends: in order when one after another.
 ///
@@ -128,7 +45,7 @@ pub async fn put(
     let sessions: Arc<[Session]> = session.widen(config.connections).await?.into();
     let bytes = sources.iter().map(|source| source.meta.size).sum();
     observer.event(Event::Planned { files: sources.len(), bytes });
-    let put = Put { sessions: Arc::clone(&sessions), config, observer };
+    let put = Put::new(Arc::clone(&sessions), config, observer);
     let count = sources.len() as u64;
     let work = transfer(put, session, sources, done);
     let (gauge, files) = if config.measured {

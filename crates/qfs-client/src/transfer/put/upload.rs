@@ -12,22 +12,12 @@ use qfs_core::stream::ByteSink;
 use qfs_core::wire::{DownloadHead, DownloadRequest, Precondition, RemoteError, StatusCode, UploadRequest};
 use qfs_store::blocking;
 
-use super::run::{Put, Replace};
+use super::context::{Present, Put, Replace};
 use super::source::Source;
 use crate::error::{AttemptError, Failure, store_failure};
 use crate::session::writing::Counted;
 use crate::session::{Lease, Session, Tries, exchange, writing};
 use crate::transfer::outcome::{FileOutcome, Status};
-
-/// What the server has under a name.
-#[derive(Debug, Clone)]
-pub(super) struct Present {
-    pub(super) size: u64,
-    pub(super) modified: jiff::Timestamp,
-    /// None with a server that does not say.
-    pub(super) etag: Option<ETag>,
-    pub(super) sha256: Option<Digest>,
-}
 
 /// Uploads `source`, of which the server has `present` under its name, as far as that is known.
 pub(super) async fn upload(put: Put, source: Source, present: Option<Present>) -> FileOutcome {

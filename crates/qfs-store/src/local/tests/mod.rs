@@ -100,3 +100,5 @@ mod writing;
 mod staging;
 
 mod changing;
+
+mod links;
