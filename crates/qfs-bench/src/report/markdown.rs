@@ -7,7 +7,7 @@ use super::units::{escape, link_rate, mib, rate};
 use crate::goals::Goal;
 use crate::results::{BASELINE, Contender, Results, ScenarioResults};
 
-/// Where figures come from; a figure without it means nothing.
+/// Where figures come from. A figure means nothing without it.
 #[derive(Debug, Clone, Default)]
 pub struct Origin {
     /// The command line that made them.
@@ -111,7 +111,7 @@ fn write_row(out: &mut String, scenario: &ScenarioResults, contender: &Contender
     writeln!(out)
 }
 
-/// `text` as it may stand in a cell.
+/// `text`, made safe for a cell of a table.
 fn cell(text: &str) -> String {
     text.replace('|', "\\|").replace(['\n', '\r'], " ")
 }

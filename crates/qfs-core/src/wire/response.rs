@@ -29,7 +29,7 @@ pub struct ManyHead {
     pub code: StatusCode,
 }
 
-/// A page of a listing: the dictionary name → metadata, and on the last page the end (PROTOCOL §4.1).
+/// A page of a listing: a dictionary from name to metadata, and on the last page the end (PROTOCOL §4.1).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(bound(serialize = "R: Serialize", deserialize = "R: Deserialize<'de>"))]
 pub struct ListPage<R = EntryMeta> {
@@ -41,7 +41,7 @@ pub struct ListPage<R = EntryMeta> {
     pub end: Option<ListEnd>,
 }
 
-/// Says that a listing is whole.
+/// Says that a listing is complete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListEnd {
     /// Rows on all pages.
@@ -66,7 +66,7 @@ pub struct DownloadHead {
     pub sha256: Option<Digest>,
 }
 
-/// Ends a download: without it the body is not valid (PROTOCOL §4.2).
+/// Ends a download. Without it the body is not valid (PROTOCOL §4.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Trailer {
     /// [`StatusCode::OK`].
@@ -85,7 +85,8 @@ struct Code {
 /// # Errors
 /// [`DecodeError::Malformed`] when it is neither.
 pub fn decode_response<T: DeserializeOwned>(payload: &[u8]) -> Result<Result<T, RemoteError>, DecodeError> {
-    // Successes are the hot case, and every success message has a code: read it once, and again only on failure.
+    // Successes are the frequent case, and every success message has a code. The payload is read a second time only on
+    // failure.
     match decode::<Code>(payload)?.code {
         StatusCode::OK => Ok(Ok(decode(payload)?)),
         _ => Ok(Err(decode_error(payload)?)),
@@ -93,7 +94,7 @@ pub fn decode_response<T: DeserializeOwned>(payload: &[u8]) -> Result<Result<T, 
 }
 
 impl<R: DeserializeOwned> ListPage<R> {
-    /// Reads a page's payload and checks that its names ascend, the first behind `after`.
+    /// Reads a page's payload and checks that its names ascend, the first one after `after`.
     ///
     /// # Errors
     /// [`DecodeError::Malformed`] for other JSON, an illegal name, or a page that brings nothing, [`DecodeError::Unordered`] for wrong order.
@@ -129,7 +130,7 @@ fn read_rows<'de, R: Deserialize<'de>, D: Deserializer<'de>>(
         }
 
         fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-            // The frame is bounded, so the rows are; nothing is reserved on the peer's word.
+            // The frame is bounded, and so are the rows. No memory is reserved because of what the peer announces.
             let mut rows = Vec::new();
             while let Some(row) = map.next_entry()? {
                 rows.push(row);
@@ -159,7 +160,7 @@ impl Default for PageBuilder {
 }
 
 impl PageBuilder {
-    /// A listing without rows so far.
+    /// A listing without rows.
     #[must_use]
     pub fn new() -> Self {
         Self { buffer: BytesMut::new(), row: Vec::new(), count: 0 }
@@ -191,7 +192,7 @@ impl PageBuilder {
         Ok(full)
     }
 
-    /// The page begun, as it is, so that its rows need not wait for more; None when it has no rows.
+    /// The current page as it is, so that its rows do not have to wait for more. None when it has no rows.
     ///
     /// # Errors
     /// [`EncodeError`] cannot happen for pages built by [`Self::push`].

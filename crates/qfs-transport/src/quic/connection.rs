@@ -38,7 +38,7 @@ impl Connection {
         Ok((QuicSink::new(send, self.windows.clone()), QuicSource::new(receive, self.windows.clone())))
     }
 
-    /// The next stream that the peer opens.
+    /// Waits for the next stream that the peer opens.
     ///
     /// # Errors
     /// [`Lost`] when the connection is gone.

@@ -42,7 +42,7 @@ impl Windows {
         self.send.unchecked.store(0, Ordering::Relaxed);
         let wanted = send_window(&self.connection.stats().path).clamp(INITIAL_SEND_WINDOW, MAX_SEND_WINDOW);
         let current = self.send.bytes.load(Ordering::Relaxed);
-        // In steps of a quarter, so that quinn is not told at every look.
+        // The window moves in steps of a quarter, so that quinn is not told at every check.
         if wanted > current + current / 4 || wanted < current / 2 {
             self.send.bytes.store(wanted, Ordering::Relaxed);
             self.connection.set_send_window(wanted);
@@ -63,13 +63,14 @@ impl Windows {
 
 /// The send window, in bytes, that keeps a path busy.
 ///
-/// quinn counts in it whatever was sent since the first byte that is still missing at the other end. Without loss that is one
-/// congestion window, and another holds what is sent next. A lost packet is missing until the round trip after the one in
-/// which its loss showed, and for a round trip more each time it is lost again: so with 1 % lost of 1,700 packets under way, a
-/// window of twice the congestion window stands still several times a second.
+/// quinn counts in it everything that was sent since the first byte that is still missing at the other end. Without
+/// loss that is one congestion window, and another one holds what is sent next. A lost packet is missing until the
+/// round trip after the one in which its loss was detected, and for one more round trip each time it is lost again.
+/// With 1 % loss and 1,700 packets under way, a window of twice the congestion window would therefore stand still
+/// several times a second.
 fn send_window(path: &quinn::PathStats) -> u64 {
     let loss = path.lost_packets as f64 / path.sent_packets.max(1) as f64;
-    // Packets under way that this fate is expected to meet; a tenth of one is none.
+    // Packets under way that are expected to be lost this often; less than a tenth counts as none.
     let mut unlucky = path.cwnd as f64 / f64::from(path.current_mtu.max(1)) * loss;
     let mut round_trips = 2;
     while unlucky >= 0.1 && round_trips < MOST_ROUND_TRIPS {
@@ -79,7 +80,7 @@ fn send_window(path: &quinn::PathStats) -> u64 {
     path.cwnd.saturating_mul(round_trips)
 }
 
-/// Congestion windows in a send window, at most: enough for 5 % lost on any path.
+/// The most congestion windows in a send window: enough for 5 % loss on any path.
 const MOST_ROUND_TRIPS: u64 = 6;
 
 /// Bytes sent on a connection between two looks at its congestion window.
@@ -89,7 +90,7 @@ const WINDOW_CHECK_BYTES: u64 = 256 << 10;
 struct SendWindow {
     /// The window in force.
     bytes: AtomicU64,
-    /// Sent since the last look.
+    /// Bytes sent since the last check.
     unchecked: AtomicU64,
 }
 
@@ -105,8 +106,8 @@ mod tests {
 
     #[test]
     fn the_send_window_holds_what_losses_keep_back() {
-        // Fails if the window forgets that what was sent behind a lost packet stays in it: two of them were the cause of
-        // 149 Mbit/s in place of 158 on 200 Mbit/s, 100 ms and 1 % loss.
+        // Fails if the window forgets that what was sent after a lost packet stays in it. A window of two congestion
+        // windows caused 149 Mbit/s instead of 158 on 200 Mbit/s, 100 ms and 1 % loss.
         const BDP: u64 = 2_500_000;
         assert_eq!(send_window(&path(BDP, 0, 0)), 2 * BDP);
         assert_eq!(send_window(&path(BDP, 100_000, 0)), 2 * BDP);
