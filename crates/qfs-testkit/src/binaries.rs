@@ -54,7 +54,15 @@ fn find_or_build(name: &str) -> Result<PathBuf, String> {
     };
     let target = directory.parent().ok_or("the test is not in a target directory")?;
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let built = Command::new(cargo)
+    let mut build = Command::new(cargo);
+    // What the outer cargo says of this package; ring's build script listens, and everything above it would be built anew.
+    for (name, _) in std::env::vars_os() {
+        let is_of_package = |prefix| name.to_string_lossy().starts_with(prefix);
+        if ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_CRATE_", "CARGO_PRIMARY_"].into_iter().any(is_of_package) {
+            build.env_remove(&name);
+        }
+    }
+    let built = build
         // The workspace's selection, not the package's: that has other features, and would build every dependency anew.
         .args(["build", "--quiet", "--workspace", "--bin", name, "--profile", profile, "--target-dir"])
         .arg(target)
@@ -64,11 +72,17 @@ fn find_or_build(name: &str) -> Result<PathBuf, String> {
     if built.success() { Ok(program) } else { Err(format!("cargo build ended with {built}")) }
 }
 
+/// The crates that both programs are made of besides their own.
+const LIBRARIES: [&str; 4] = ["qfs-congestion", "qfs-core", "qfs-store", "qfs-transport"];
+
 /// Whether `program` is there and younger than the sources that it is made of.
 fn is_fresh(program: &Path, name: &str) -> bool {
     let Ok(built) = program.metadata().and_then(|meta| meta.modified()) else { return false };
     let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    ["qfs-core", name].iter().all(|name| newest(&crates.join(name).join("src")).is_some_and(|source| source <= built))
+    LIBRARIES
+        .iter()
+        .chain([&name])
+        .all(|name| newest(&crates.join(name).join("src")).is_some_and(|source| source <= built))
 }
 
 /// When the youngest file below `directory` was changed; None when that cannot be told.
