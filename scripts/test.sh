@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Every test of qfs: formatting, lints, unit and behaviour tests, documentation, and the client in another language.
+# Every test of qfs: formatting, lints, unit and behaviour tests, documentation, packages, and the client in another language.
 #   scripts/test.sh            all of it (what CI runs)
 #   scripts/test.sh --fast     formatting, lints and cargo tests only
 set -euo pipefail
@@ -20,5 +20,9 @@ step "tests"
 cargo test --workspace --locked
 [[ ${1:-} == --fast ]] && exit 0
 
+step "packages"
+# What would be published has to be complete. The build of each package from its archive is left out: it compiles every dependency
+# again, which takes minutes and finds little that the tests above do not; before a publication, run this without --no-verify.
+cargo package --workspace --locked --no-verify --allow-dirty --quiet
 step "a client in another language"
 scripts/interop.sh

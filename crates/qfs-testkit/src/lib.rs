@@ -7,5 +7,6 @@ pub mod fault_store;
 pub mod gullible;
 pub mod hostile_server;
 pub mod impostor;
+pub mod tcp_proxy;
 pub mod tree;
 pub mod udp_proxy;

@@ -1,9 +1,10 @@
-//! The command line: arguments in, text and exit codes out. The only place that prints.
+//! The command line: arguments in, text and exit codes out. Nothing else in this crate prints.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "printing is this module's job")]
 #![allow(clippy::disallowed_methods, reason = "writes its reports where the caller says, by path")]
 
 mod args;
 mod crowd;
+mod draw;
 mod output;
 mod suite;
 
@@ -38,6 +39,7 @@ pub(crate) fn main() -> ExitCode {
     let done = match &args.command {
         None => crowd::run(&args.crowd, &args.common, &supervisor),
         Some(Command::Run(run)) => suite::run(run, &args.common, &supervisor),
+        Some(Command::Draw(drawing)) => draw::run(drawing, &args.common),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,

@@ -10,7 +10,7 @@ use super::args::Args;
 use super::failure::Failure;
 
 /// Prints the lines of the contract, flushed; false when nobody reads them any more.
-pub(crate) fn lines<S: qfs_core::store::Store>(args: &Args, server: &Server<S>) -> Result<bool, Failure> {
+pub(crate) fn lines<S: qfs_core::store::WriteStore>(args: &Args, server: &Server<S>) -> Result<bool, Failure> {
     let address = server.local_addr();
     let fingerprint = server.fingerprint();
     let mut text = format!("listening on {address}\nserving {}\nfingerprint {fingerprint}\n", args.root.display());
@@ -39,7 +39,7 @@ fn reachable_at(bound: IpAddr) -> Vec<IpAddr> {
     let mut addresses: Vec<_> = match if_addrs::get_if_addrs() {
         Ok(interfaces) => interfaces.into_iter().map(|interface| interface.ip()).collect(),
         Err(error) => {
-            tracing::warn!(%error, "the addresses of this machine cannot be listed");
+            tracing::warn!("the addresses of this machine cannot be listed: {error}");
             Vec::new()
         }
     };
@@ -56,7 +56,7 @@ fn reachable_at(bound: IpAddr) -> Vec<IpAddr> {
 
 /// Prints what a person should know, unless asked not to.
 #[expect(clippy::print_stderr, reason = "the command line's own output")]
-pub(crate) fn notices<S: qfs_core::store::Store>(args: &Args, server: &Server<S>) {
+pub(crate) fn notices<S: qfs_core::store::WriteStore>(args: &Args, server: &Server<S>) {
     if args.quiet {
         return;
     }

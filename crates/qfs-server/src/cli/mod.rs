@@ -5,6 +5,7 @@ mod args;
 mod command;
 mod expiry;
 mod failure;
+mod links;
 mod log;
 mod sandbox;
 mod signals;
@@ -18,6 +19,7 @@ use qfs_server::BLOCKING_THREADS;
 use args::Args;
 use failure::Failure;
 use signals::Signals;
+use start::Started;
 
 /// When the second signal ends the program, as shells have it for SIGINT.
 const EXIT_INTERRUPTED: u8 = 130;
@@ -46,11 +48,12 @@ fn serve(args: &Args) -> Result<ExitCode, Failure> {
     let code = runtime.block_on(async {
         // Before anything is printed: whoever reads the first line may already send a signal.
         let mut signals = Signals::catch().map_err(Failure::runtime)?;
-        let server = start::start(args).await?;
+        let Started { server, store, survey } = start::start(args).await?;
         if !announce::lines(args, &server)? {
             return Ok(ExitCode::SUCCESS);
         }
         announce::notices(args, &server);
+        links::tell(args, store, survey);
         let (first, second) = signals.split();
         tokio::select! {
             served = server.serve(first) => {

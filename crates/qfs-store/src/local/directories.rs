@@ -10,10 +10,8 @@ use std::time::{Duration, Instant};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 
-use super::directory::{Directory, DirectoryId, identify};
-use super::errors::{io_error, write_error};
 use super::leftovers::Leftovers;
-use super::resolve;
+use super::{io_error, resolve, write_error};
 use qfs_core::store::StoreError;
 
 /// Handles kept: one file descriptor each.
@@ -25,6 +23,28 @@ const MAX_CHANGED: usize = 128;
 /// A handle is used this long before its path is resolved anew, so that a directory renamed or replaced meanwhile does
 /// not go on receiving files.
 const REVALIDATE_AFTER: Duration = Duration::from_secs(1);
+
+/// Device and inode.
+pub(super) type DirectoryId = (u64, u64);
+
+/// A directory below the root, or the root itself.
+#[derive(Debug)]
+pub(super) struct Directory {
+    handle: OwnedFd,
+    id: DirectoryId,
+    /// Levels below the root.
+    depth: usize,
+}
+
+impl Directory {
+    pub(super) fn handle(&self) -> BorrowedFd<'_> {
+        self.handle.as_fd()
+    }
+
+    pub(super) fn id(&self) -> DirectoryId {
+        self.id
+    }
+}
 
 /// See the module.
 #[derive(Debug)]
@@ -67,9 +87,10 @@ impl Directories {
         self.resolve(path, |root, path| resolve::make_directory(root, path))
     }
 
-    /// Lets the next use of `path` resolve it anew.
+    /// Lets the next use of `path`, or of anything in it, resolve it anew.
     pub(super) fn forget(&self, path: &str) {
-        lock(&self.recent).retain(|recent| *recent.path != *path);
+        let is_in = |name: &str| name.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        lock(&self.recent).retain(|recent| !is_in(&recent.path));
     }
 
     fn resolve(
@@ -81,8 +102,9 @@ impl Directories {
             return Ok(directory);
         }
         let handle = open(&self.root, path).map_err(write_error)?;
+        let id = identify(&handle)?;
         let depth = if path.is_empty() { 0 } else { path.split('/').count() };
-        Ok(self.remember(path, Directory::new(handle, depth)?))
+        Ok(self.remember(path, Directory { handle, id, depth }))
     }
 
     fn recall(&self, path: &str) -> Option<Arc<Directory>> {
@@ -108,11 +130,11 @@ impl Directories {
     pub(super) fn mark_changed(&self, directory: &Arc<Directory>) -> Result<(), StoreError> {
         {
             let mut changed = lock(&self.changed);
-            if changed.contains_key(&directory.id()) {
+            if changed.contains_key(&directory.id) {
                 return Ok(());
             }
             if changed.len() < MAX_CHANGED {
-                changed.insert(directory.id(), Arc::clone(directory));
+                changed.insert(directory.id, Arc::clone(directory));
                 return Ok(());
             }
         }
@@ -133,31 +155,37 @@ impl Directories {
     /// Syncs `directory` and its parents up to the root, or above it where those were made for it: an entry is only as
     /// durable as the way to it, and a former run may have made the way without syncing it.
     fn sync_upwards(&self, directory: &Directory, synced: &mut HashSet<DirectoryId>) -> Result<(), StoreError> {
-        if !synced.insert(directory.id()) {
+        if !synced.insert(directory.id) {
             return Ok(());
         }
-        sync_one(directory.handle())?;
+        sync_one(&directory.handle)?;
         let mut parent: Option<OwnedFd> = None;
-        for _ in 0..directory.depth() + self.levels_made {
-            let below = parent.as_ref().map_or(directory.handle(), AsFd::as_fd);
+        for _ in 0..directory.depth + self.levels_made {
+            let below = parent.as_ref().unwrap_or(&directory.handle);
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
             let handle = retry_on_intr(|| rustix::fs::openat(below, "..", flags, Mode::empty())).map_err(io_error)?;
             if !synced.insert(identify(&handle)?) {
                 break;
             }
-            sync_one(handle.as_fd())?;
+            sync_one(&handle)?;
             parent = Some(handle);
         }
         Ok(())
     }
 }
 
-fn sync_one(handle: BorrowedFd<'_>) -> Result<(), StoreError> {
+fn sync_one(handle: &OwnedFd) -> Result<(), StoreError> {
     match retry_on_intr(|| rustix::fs::fsync(handle)) {
         // Some network and FUSE file systems have no fsync for directories: entries are as durable as they get.
         Ok(()) | Err(Errno::INVAL) => Ok(()),
         Err(error) => Err(write_error(error)),
     }
+}
+
+#[allow(clippy::useless_conversion, reason = "the width of these fields differs between architectures")]
+fn identify(handle: &OwnedFd) -> Result<DirectoryId, StoreError> {
+    let stat = rustix::fs::fstat(handle).map_err(io_error)?;
+    Ok((stat.st_dev.into(), stat.st_ino.into()))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

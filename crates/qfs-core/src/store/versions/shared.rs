@@ -26,6 +26,8 @@ const PENDING_BLOCKS: u64 = 8;
 /// What the readers of a version share.
 pub(super) struct Shared {
     pub(super) object: Arc<dyn Object>,
+    /// Block 0, where opening read it, until somebody asks for it.
+    first: Mutex<Option<Bytes>>,
     digests: Arc<DigestCache>,
     /// Blocks kept by all versions.
     kept: Arc<AtomicUsize>,
@@ -55,13 +57,21 @@ pub(super) struct Hashing {
 }
 
 impl Shared {
-    pub(super) fn new(object: Arc<dyn Object>, digests: &Arc<DigestCache>, kept: &Arc<AtomicUsize>) -> Self {
+    /// `first` are the first bytes of `object`, as far as opening read them.
+    pub(super) fn new(
+        object: Arc<dyn Object>,
+        first: Bytes,
+        digests: &Arc<DigestCache>,
+        kept: &Arc<AtomicUsize>,
+    ) -> Self {
+        let is_block = !first.is_empty() && (object.meta().size <= BLOCK_BYTES || first.len() as u64 == BLOCK_BYTES);
         let digest = OnceLock::new();
         if let Some(known) = digests.recall(&object.meta().etag) {
             let _ = digest.set(known);
         }
         Self {
             object,
+            first: Mutex::new(is_block.then_some(first)),
             digests: Arc::clone(digests),
             kept: Arc::clone(kept),
             readers: AtomicUsize::new(0),
@@ -91,10 +101,7 @@ impl Shared {
         blocks.loading.push(index);
         drop(blocks);
 
-        let offset = index * BLOCK_BYTES;
-        let length = BLOCK_BYTES.min(self.object.meta().size.saturating_sub(offset));
-        let read =
-            usize::try_from(length).map_err(|_| StoreError::Changed).and_then(|l| self.object.read_at(offset, l));
+        let read = self.read(index);
 
         let mut blocks = lock(&self.blocks);
         blocks.loading.retain(|i| *i != index);
@@ -116,6 +123,17 @@ impl Shared {
         let bytes = read?;
         self.hash(index, &bytes)?;
         Ok(bytes)
+    }
+
+    fn read(&self, index: u64) -> Result<Bytes, StoreError> {
+        if index == 0
+            && let Some(first) = lock(&self.first).take()
+        {
+            return Ok(first);
+        }
+        let offset = index * BLOCK_BYTES;
+        let length = BLOCK_BYTES.min(self.object.meta().size.saturating_sub(offset));
+        self.object.read_at(offset, usize::try_from(length).map_err(|_| StoreError::Changed)?)
     }
 
     pub(super) fn forget_blocks(&self) {

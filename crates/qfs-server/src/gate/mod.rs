@@ -1,0 +1,17 @@
+//! Who is let in, how far, and what is written down about it.
+//!
+//! | module | owns |
+//! |---|---|
+//! | [`access`] | the rule of a server, and what it grants a request |
+//! | `admission` | who may connect |
+//! | [`audit`] | the audit trail |
+//! | `patience` | clients that take nothing |
+//! | [`rights`] | what somebody may do |
+//! | [`tokens`] | the tokens handed out, on disk |
+
+pub mod access;
+pub(crate) mod admission;
+pub mod audit;
+pub(crate) mod patience;
+pub mod rights;
+pub mod tokens;
