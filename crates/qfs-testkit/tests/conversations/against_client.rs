@@ -13,7 +13,7 @@ pub(crate) async fn replay(conversation: &Conversation) {
     assert!(conversation.parts.iter().all(|part| part.run.is_some()), "no client sent this");
     for part in &conversation.parts {
         let secret = part.shown.as_ref().map(|shown| secret(conversation, shown));
-        let script = Script::start(&lab, part, &conversation.key, &key);
+        let script = Script::start(&lab, conversation, part, &key);
         let done = lab.run(part, script.address(), &key, secret).await;
         let mut problems = script.finish().await;
         problems.extend(differences(&lab, part, &done));

@@ -162,8 +162,8 @@ fn clients() -> Vec<Scenario> {
         ),
         of(
             "get_missing",
-            "Names that are not there, are directories or hidden, beside one that is there.",
-            vec![run(&["get", "nope", "one", "small", ".hidden", "sub/"])],
+            "Names that are not there or are hidden, beside one that is there.",
+            vec![run(&["get", "nope", "one", ".hidden"])],
         ),
         Scenario {
             name: "known_server",

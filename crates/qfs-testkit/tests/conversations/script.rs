@@ -1,8 +1,8 @@
 //! The recorded server's side, played to a client of today.
 //!
 //! A client may ask for more or less than the one that was recorded did, in another order, and may say more in a request than
-//! an old server understands. What it asks in the words of then must have been asked then, and is answered as it was. Where a
-//! client decides by chance which part of a file it asks for (after a loss, in stripes), any part is answered.
+//! an old server understands. What it asks in the words of then must have been asked then, or elsewhere in the recordings of the same
+//! server, and is answered as it was. Where a client decides by chance which part of a file it asks for (after a loss, in stripes), any part is answered.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use tokio::sync::Notify;
 
 use crate::answer::{request, split_request};
-use crate::format::{End, Exchange, Item, Part, Then};
+use crate::format::{Conversation, End, Exchange, Item, Part, Then};
 use crate::lab::Lab;
 use crate::quic::{Taken, accepting, code};
 use crate::relay::TAKEN_AWAY;
@@ -36,6 +36,8 @@ pub(crate) struct Script {
 struct Shared {
     lab: Arc<Lab>,
     part: Part,
+    /// What was asked of the same server at other times, and answered whole.
+    elsewhere: Vec<Exchange>,
     /// The recorded server's key, and that of this one, which has the same length.
     keys: (String, String),
     played: Mutex<Played>,
@@ -53,12 +55,18 @@ struct Played {
 }
 
 impl Script {
-    /// Plays the server of `part` with the identity that is in the lab.
-    pub(crate) fn start(lab: &Arc<Lab>, part: &Part, recorded_key: &str, key: &str) -> Self {
+    /// Plays the server of `part` with the identity `key`, which is in the lab.
+    pub(crate) fn start(lab: &Arc<Lab>, conversation: &Conversation, part: &Part, key: &str) -> Self {
         let played = Mutex::new(Played { used: vec![false; part.streams.len()], ..Played::default() });
-        let keys = (recorded_key.to_owned(), key.to_owned());
-        let shared = Shared { lab: Arc::clone(lab), part: part.clone(), keys, played, refuses: Notify::new() };
-        let (endpoint, shared) = (accepting(&lab.certs()), Arc::new(shared));
+        let keys = (conversation.key.clone(), key.to_owned());
+        // Everybody may list the same tree, with or without the one large file.
+        let listing = (!conversation.large).then(|| crate::load("list"));
+        let parts = conversation.parts.iter().chain(listing.iter().flat_map(|listing| &listing.parts));
+        let whole = |stream: &&Exchange| stream.answer_end == End::Fin;
+        let elsewhere = parts.flat_map(|part| &part.streams).filter(whole).cloned().collect();
+        let (lab, part) = (Arc::clone(lab), part.clone());
+        let shared = Shared { lab, part, elsewhere, keys, played, refuses: Notify::new() };
+        let (endpoint, shared) = (accepting(&shared.lab.certs()), Arc::new(shared));
         tokio::spawn(accept(endpoint.clone(), Arc::clone(&shared)));
         Self { endpoint, shared }
     }
@@ -169,6 +177,10 @@ impl Shared {
         if !COMMANDS.iter().any(|command| asked["command"] == *command) {
             let said = json!({ "code": 2, "message": format!("unknown command {}", asked["command"]) });
             return Some((vec![Item::Message(said.to_string())], End::Fin));
+        }
+        let means = |recorded: &&Exchange| means_the_same(&request(&recorded.sent), asked);
+        if let Some(recorded) = self.elsewhere.iter().find(means) {
+            return Some((recorded.answer.iter().map(|item| self.with_key(item)).collect(), End::Fin));
         }
         let same_file = |recorded: &&Exchange| {
             let then = request(&recorded.sent);
