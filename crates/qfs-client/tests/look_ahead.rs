@@ -7,9 +7,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use bytes::Bytes;
-use qfs_client::config::{
-    ConnectConfig, DEFAULT_PATIENCE, DEFAULT_RETRY_TIMEOUT, FetchConfig, ServerAddress, Vouching,
-};
+use qfs_client::config::{ConnectConfig, FetchConfig, ServerAddress};
 use qfs_client::plan::selection::Selection;
 use qfs_client::session::Session;
 use qfs_client::transfer::outcome::Status;
@@ -21,7 +19,6 @@ use qfs_core::wire::{FileRecord, ListHead, ManyHead, PageBuilder, Request, Statu
 use qfs_store::mem::MemStore;
 use qfs_testkit::fault_store::{Fault, FaultStore, Gate, Operation};
 use qfs_testkit::hostile_server::{HostileServer, Step};
-use qfs_transport::ClientTuning;
 
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -62,16 +59,8 @@ fn many(files: &[String]) -> Vec<Step> {
 }
 
 async fn session(server: &HostileServer) -> Session {
-    let config = ConnectConfig {
-        server: ServerAddress { host: server.address().ip().to_string(), port: server.address().port() },
-        pin: Some(server.fingerprint()),
-        token: None,
-        vouching: Vouching::Key,
-        identity: None,
-        tuning: ClientTuning::default(),
-        patience: DEFAULT_PATIENCE,
-        retry_timeout: DEFAULT_RETRY_TIMEOUT,
-    };
+    let address = ServerAddress { host: server.address().ip().to_string(), port: server.address().port() };
+    let config = ConnectConfig { pin: Some(server.fingerprint()), ..ConnectConfig::new(address) };
     Session::connect(config, Arc::new(NoRecords), Arc::new(NoObserver)).await.unwrap()
 }
 

@@ -82,7 +82,14 @@ pub enum Event<'a> {
         /// Why the last one ended.
         reason: &'a str,
     },
-    /// The server has another key, as it had announced, and the record has been updated.
+    /// Nothing came over the one way any more; what is under way goes on over the other.
+    WayChanged {
+        /// The way that fell silent.
+        from: &'a str,
+        /// The one that works.
+        to: &'a str,
+    },
+    /// The server has another key, as it had announced, and its record says so now.
     KeyRenewed {
         /// The server, as it is on record.
         server: &'a str,

@@ -19,6 +19,8 @@ pub struct ServerConfig {
     pub clients: Option<Roots>,
     /// End points on that port, 1 to [`qfs_transport::MAX_ENDPOINTS`]; each beyond the first is a thread of its own.
     pub endpoints: usize,
+    /// Whether clients whose network carries no UDP are served over TCP, on the port of the same number (PROTOCOL §9).
+    pub tcp: bool,
     /// What a connection may cost QUIC.
     pub tuning: ServerTuning,
     /// How much at once.
@@ -41,6 +43,7 @@ impl ServerConfig {
             address,
             clients: None,
             endpoints: 1,
+            tcp: true,
             tuning: ServerTuning::default(),
             limits: Limits::default(),
             deadlines: Deadlines::default(),

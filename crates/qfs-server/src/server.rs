@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use qfs_core::model::Fingerprint;
 use qfs_core::store::WriteStore;
-use qfs_transport::{Identity, Listener, SocketBuffers, TransportError};
+use qfs_core::wire::ALPN;
+use qfs_transport::{BoundEndpoint, BoundTcp, Identity, Listener, SocketBuffers, TcpAcceptor, TransportError};
 
 use crate::config::ServerConfig;
 use crate::door::qfs::end_point::{EndPoint, Others};
+use crate::door::qfs::tcp::TcpEndPoint;
 use crate::door::{Drained, ServeError};
 use crate::gate::access::Gate;
 use crate::service::Service;
@@ -20,6 +22,8 @@ pub struct Server<S> {
     end_point: EndPoint<S>,
     /// Driven by threads of their own.
     others: Others<S>,
+    /// Where the port is open for TCP as well.
+    tcp: Option<TcpEndPoint<S>>,
     buffers: SocketBuffers,
     address: SocketAddr,
     fingerprint: Fingerprint,
@@ -33,12 +37,11 @@ impl<S: WriteStore> Server<S> {
     /// # Errors
     /// [`TransportError::Bind`] when the port is taken or not allowed.
     pub fn bind(config: ServerConfig, identity: &Identity, store: S) -> Result<Self, TransportError> {
-        let clients = config.clients.as_ref();
-        let (first, others) =
-            Listener::bind_several(config.address, identity, clients, &config.tuning, config.endpoints)?;
+        let (listener, others, acceptor) = bind_ways(&config, identity)?;
+        let tuning = config.tuning.clone();
         let service = Arc::new(Service::new(config, identity.fingerprint(), store));
-        let listener = first.start()?;
         Ok(Self {
+            tcp: acceptor.map(|acceptor| TcpEndPoint::new(Arc::clone(&service), acceptor, tuning)),
             address: listener.local_addr()?,
             buffers: listener.buffers(),
             end_point: EndPoint::new(Arc::clone(&service), listener),
@@ -87,14 +90,20 @@ impl<S: WriteStore> Server<S> {
         self.service.load_digests().await;
         let mut others = std::mem::take(&mut self.others).start()?;
         let drained = {
-            let serving = async { tokio::try_join!(self.end_point.serve(), others.ended()) };
+            let over_tcp = async {
+                match &self.tcp {
+                    Some(tcp) => tcp.serve().await,
+                    None => Ok(Drained { cut: 0 }),
+                }
+            };
+            let serving = async { tokio::try_join!(self.end_point.serve(), others.ended(), over_tcp) };
             let asked = async {
                 shutdown.await;
                 self.service.drain.send_replace(true);
                 std::future::pending::<std::convert::Infallible>().await
             };
             tokio::select! {
-                result = serving => result.map(|(first, others)| Drained { cut: first.cut + others.cut }),
+                result = serving => result.map(|(first, others, tcp)| Drained { cut: first.cut + others.cut + tcp.cut }),
                 never = asked => match never {},
                 never = self.service.keep_house() => match never {},
             }
@@ -104,4 +113,33 @@ impl<S: WriteStore> Server<S> {
         self.service.save_digests().await;
         drained
     }
+}
+
+/// Tries to find a port that is free for UDP and for TCP, where any will do.
+const PORT_TRIES: usize = 16;
+
+/// Binds the port of `config` for UDP and, where it says so, for TCP: the end point to be driven here, the others, and who accepts.
+fn bind_ways(
+    config: &ServerConfig,
+    identity: &Identity,
+) -> Result<(Listener, Vec<BoundEndpoint>, Option<TcpAcceptor>), TransportError> {
+    let clients = config.clients.as_ref();
+    for attempt in 1.. {
+        let (first, others) =
+            Listener::bind_several(config.address, identity, clients, &config.tuning, config.endpoints)?;
+        let listener = first.start()?;
+        if !config.tcp {
+            return Ok((listener, others, None));
+        }
+        let address = listener.local_addr()?;
+        let bound = BoundTcp::bind_several(address, identity, clients, &[ALPN], 1);
+        match bound.map(|mut bound| bound.pop()) {
+            Ok(Some(bound)) => return Ok((listener, others, Some(bound.start()?))),
+            Ok(None) => return Ok((listener, others, None)),
+            // Another program has the number that the system chose for UDP: it chooses another one.
+            Err(TransportError::Bind { .. }) if config.address.port() == 0 && attempt < PORT_TRIES => {}
+            Err(error) => return Err(error),
+        }
+    }
+    unreachable!("the last attempt returns")
 }

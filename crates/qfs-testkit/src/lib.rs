@@ -6,5 +6,6 @@ pub mod conformance;
 pub mod fault_store;
 pub mod hostile_server;
 pub mod impostor;
+pub mod tcp_proxy;
 pub mod tree;
 pub mod udp_proxy;

@@ -8,11 +8,15 @@ use quinn::{IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
 
 use qfs_congestion::Congestion;
 
-/// A connection counts as dead after nothing has arrived on it for this long (PROTOCOL §1.5).
+use crate::tcp::Grants;
+
+/// A connection on which nothing was heard for this long is dead (PROTOCOL §1.5).
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The client sends at least this often, so that a long wait for a digest does not look like a dead connection.
-const KEEP_ALIVE: Duration = Duration::from_secs(8);
+/// The client asks for a sign of life when it has heard nothing for so long: a long wait for a digest does not look like death, and
+/// a network that no longer carries this connection shows soon (`qfs-client`, `session::watch`). A packet a second costs nothing beside
+/// what keeps the connection open at all.
+pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(1);
 
 /// Wanted size of the kernel's socket buffers, in bytes. 4 MiB holds 4 ms at one gigabyte per second, which is longer
 /// than the scheduler keeps a busy thread waiting. Smaller buffers lose packets on loopback.
@@ -38,13 +42,20 @@ pub struct ServerTuning {
     pub max_streams: u32,
     /// Largest UDP payload, in bytes; None to follow the path.
     pub max_payload: Option<u16>,
+    /// The name (RFC 7301) of a protocol that is offered on the same port besides `qfs/1`.
+    pub other_protocol: Option<&'static [u8]>,
 }
 
 impl Default for ServerTuning {
     fn default() -> Self {
-        Self { congestion: Congestion::Auto, max_streams: 512, max_payload: None }
+        Self { congestion: Congestion::Auto, max_streams: 512, max_payload: None, other_protocol: None }
     }
 }
+
+/// Unidirectional streams that a client may open where another protocol is offered. HTTP/3 needs three, and clients open one or two
+/// of a kind that is to be ignored (RFC 9114 §6.2). They are granted before it is known which protocol a client speaks, and are
+/// none of `qfs/1` (PROTOCOL §1.4).
+const OTHER_UNI_STREAMS: u32 = 8;
 
 /// What the client lets a connection cost.
 #[derive(Debug, Clone)]
@@ -90,11 +101,17 @@ impl ServerTuning {
         config
             .congestion_controller_factory(self.congestion.factory())
             .max_concurrent_bidi_streams(VarInt::from_u32(self.max_streams))
+            .max_concurrent_uni_streams(VarInt::from_u32(self.other_protocol.map_or(0, |_| OTHER_UNI_STREAMS)))
             // One upload may use all that the connection may.
             .stream_receive_window(VarInt::from_u64(MAX_RECEIVE_WINDOW).unwrap_or(VarInt::MAX))
             .receive_window(VarInt::from_u32(REQUEST_WINDOW))
             .send_window(INITIAL_SEND_WINDOW);
         Arc::new(config)
+    }
+
+    /// What a client is granted over TCP: the same.
+    pub(crate) fn grants(&self) -> Grants {
+        Grants { window: REQUEST_WINDOW.into(), stream_window: MAX_RECEIVE_WINDOW, streams: self.max_streams.into() }
     }
 }
 
@@ -111,6 +128,11 @@ impl ClientTuning {
             .send_window(u64::from(REQUEST_WINDOW))
             .keep_alive_interval(Some(KEEP_ALIVE));
         Arc::new(config)
+    }
+
+    /// What a server is granted over TCP: the same.
+    pub(crate) fn grants(&self) -> Grants {
+        Grants { window: self.receive_window, stream_window: MAX_RECEIVE_WINDOW, streams: 0 }
     }
 }
 

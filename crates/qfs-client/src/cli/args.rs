@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use clap::builder::{FalseyValueParser, PossibleValuesParser, TypedValueParser as _};
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
-use qfs_client::config::{DEFAULT_PARALLEL, MAX_CONNECTIONS, MAX_PARALLEL, ServerAddress};
+use qfs_client::config::{DEFAULT_PARALLEL, MAX_CONNECTIONS, MAX_PARALLEL, ServerAddress, Transport};
 use qfs_client::trust::known_servers::parse_address;
 use qfs_core::model::{DEFAULT_PORT, Fingerprint, Ticket};
-use qfs_transport::Congestion;
+use qfs_transport::{Congestion, Way};
 
 use super::verbs::{CAT_EXAMPLES, CatArgs, PUT_EXAMPLES, PutArgs, RM_EXAMPLES, RmArgs, VERIFY_EXAMPLES, VerifyArgs};
 
@@ -79,7 +79,7 @@ pub(crate) struct Options {
         value_parser = parse_host)]
     pub(crate) ip: String,
 
-    /// UDP port of the server
+    /// Port of the server, of UDP and of TCP
     #[arg(long, global = true, value_name = "N", env = "QFS_PORT", hide_env_values = true, default_value_t = DEFAULT_PORT,
         value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) port: u16,
@@ -184,7 +184,13 @@ pub(crate) struct Options {
         default_value = "4500ms", value_parser = parse_timeout)]
     pub(crate) connect_timeout: Duration,
 
-    /// Congestion controller for what the client sends
+    /// Which way to take: `udp`, QUIC; `tcp`, TLS over TCP on the port of the same number; `auto`, UDP, and TCP where that does not get
+    /// through
+    #[arg(long, global = true, value_name = "WAY", env = "QFS_TRANSPORT", hide_env_values = true, default_value = "auto",
+        value_parser = transport_parser())]
+    pub(crate) transport: Transport,
+
+    /// Congestion controller for what the client sends over UDP
     #[arg(long, global = true, value_name = "NAME", env = "QFS_CONGESTION", hide_env_values = true,
         default_value = "auto", value_parser = congestion_parser())]
     pub(crate) congestion: Congestion,
@@ -383,6 +389,13 @@ fn parse_timeout(text: &str) -> Result<Duration, String> {
         Duration::ZERO => Err("the time must not be zero".to_owned()),
         duration => Ok(duration),
     }
+}
+
+fn transport_parser() -> impl clap::builder::TypedValueParser<Value = Transport> {
+    let ways = [Way::Udp, Way::Tcp];
+    let names = ["auto"].into_iter().chain(ways.map(Way::name));
+    PossibleValuesParser::new(names)
+        .map(move |name| ways.into_iter().find(|way| way.name() == name).map_or(Transport::Auto, Transport::Only))
 }
 
 fn congestion_parser() -> impl clap::builder::TypedValueParser<Value = Congestion> {

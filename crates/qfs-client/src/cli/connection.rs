@@ -52,9 +52,8 @@ impl Context {
         let session = connected.map_err(|e| problem::of_session(&e))?;
         let buffers = session.socket_buffers();
         let key = session.fingerprint().map(|key| format!("; its key is {key}")).unwrap_or_default();
-        tracing::info!("connected to {}{key}", session.peer());
-        if buffers.are_short() {
-            let SocketBuffers { wanted, send, receive } = buffers;
+        tracing::info!("connected to {} over {}{key}", session.peer(), session.way());
+        if let Some(SocketBuffers { wanted, send, receive }) = buffers.filter(SocketBuffers::are_short) {
             tracing::info!(
                 "the kernel granted {} KiB of socket buffer for sending and {} KiB for receiving; {} KiB are better on fast \
                  networks; as root: sysctl -w net.core.wmem_max={wanted} net.core.rmem_max={wanted}",
@@ -85,12 +84,12 @@ impl Context {
         if let Some(session) = session {
             let path = session.path_report();
             tracing::info!(
-                "the connection is closed: a round trip took {:.1} ms, a packet carried up to {} bytes, {} of the client's {} \
-                 packets were lost",
+                "the connection over {} is closed: a round trip took {:.1} ms, a packet carried up to {} bytes, and {} of the \
+                 client's packets were lost",
+                session.way(),
                 path.rtt.as_secs_f64() * 1e3,
                 path.payload,
-                path.stats.path.lost_packets,
-                path.stats.path.sent_packets
+                path.lost_packets
             );
             // Nothing depends on it.
             let _ = tokio::time::timeout(CLOSE_PATIENCE, session.close()).await;

@@ -5,7 +5,7 @@ use qfs_core::body::Answer;
 use qfs_core::model::Digest;
 use qfs_core::stream::{ByteSink, StreamError};
 use qfs_core::wire::{Request, StatusCode, Trailer, UploadHead, UploadRequest, Written, decode_response, encode};
-use qfs_transport::QuicSink;
+use qfs_transport::Sink;
 use serde::de::DeserializeOwned;
 
 use super::exchange::ask;
@@ -16,7 +16,7 @@ use crate::error::{AttemptError, Failure};
 
 /// A stream whose request has been sent and on which more follows.
 pub(crate) struct Conversation {
-    pub(crate) sink: QuicSink,
+    pub(crate) sink: Sink,
     pub(crate) answer: Answer<Patience>,
 }
 
@@ -102,7 +102,7 @@ pub(crate) async fn request<T: DeserializeOwned>(session: &Session, request: &Re
 
 /// A sink that tells how much was handed over.
 pub(crate) struct Counted<'a, F> {
-    pub(crate) sink: &'a mut QuicSink,
+    pub(crate) sink: &'a mut Sink,
     pub(crate) sent: F,
 }
 

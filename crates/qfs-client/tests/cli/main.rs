@@ -19,4 +19,5 @@ mod resume;
 mod support;
 mod terminal;
 mod tokens;
+mod transport;
 mod trust;

@@ -39,9 +39,12 @@ pub(crate) struct Args {
     /// Address to listen on, IPv4 or IPv6; 0.0.0.0 or :: for all of this machine's
     #[arg(long, global = true, env = "QFS_IP", value_name = "ADDR", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
     pub(crate) ip: IpAddr,
-    /// UDP port; 0 for any free one
+    /// UDP port, and TCP port of the same number; 0 for any free one
     #[arg(long, global = true, env = "QFS_PORT", value_name = "N", default_value_t = DEFAULT_PORT)]
     pub(crate) port: u16,
+    /// Whether the TCP port is open too, for clients whose network carries no UDP: on, off
+    #[arg(long, env = "QFS_TCP", value_name = "ON|OFF", default_value = "on", hide_possible_values = true)]
+    pub(crate) tcp: Switch,
     /// The published directory
     #[arg(long, env = "QFS_ROOT", value_name = "DIR", default_value = "server_databases")]
     pub(crate) root: PathBuf,
@@ -151,6 +154,15 @@ impl From<FollowLinks> for local::FollowLinks {
     }
 }
 
+/// What is either on or off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Switch {
+    /// On.
+    On,
+    /// Off.
+    Off,
+}
+
 /// Who may read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Auth {
@@ -179,7 +191,8 @@ not mended so: its thief can announce keys too.
 Examples:
   qfs-server identity rotate        make the next key; a running server announces it from now on
   qfs-server identity show
-  qfs-server identity activate      some days later; then restart the server";
+  qfs-server identity activate      some days later; then restart the server
+  qfs-server identity withdraw      or have no other key after all";
 
 /// `identity`
 #[derive(Debug, Subcommand)]
@@ -198,6 +211,13 @@ pub(crate) enum IdentityCommand {
         #[arg(long, env = "QFS_REPLACE", value_parser = FalseyValueParser::new())]
         replace: bool,
         /// One JSON object: current, next
+        #[arg(long, env = "QFS_JSON", value_parser = FalseyValueParser::new())]
+        json: bool,
+    },
+    /// Remove the next key: a running server announces it no more, and clients that have learnt it forget it when they come by
+    #[command(after_help = IDENTITY_EXAMPLES)]
+    Withdraw {
+        /// One JSON object: current, next, withdrawn
         #[arg(long, env = "QFS_JSON", value_parser = FalseyValueParser::new())]
         json: bool,
     },
@@ -412,6 +432,7 @@ mod tests {
             "--port 65536",
             "--congestion reno",
             "--sandbox on",
+            "--tcp yes",
             "--log-format xml",
             "--mtu 1199",
             "--max-connections 0",

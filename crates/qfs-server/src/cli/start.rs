@@ -12,7 +12,7 @@ use qfs_transport::{Identity, IdentityFileError, Roots, ServerTuning, TransportE
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tracing::warn;
 
-use super::args::{Args, Auth};
+use super::args::{Args, Auth, Switch};
 use super::failure::Failure;
 use super::links;
 use super::sandbox::{self, Places};
@@ -54,6 +54,7 @@ pub(crate) async fn start(args: &Args) -> Result<Started, Failure> {
     let config = ServerConfig {
         clients: args.client_ca.as_deref().map(client_authorities).transpose()?,
         endpoints: args.endpoints(),
+        tcp: args.tcp == Switch::On,
         tuning: ServerTuning { congestion: args.congestion(), max_payload: args.mtu, ..ServerTuning::default() },
         limits: Limits {
             connections: args.max_connections,
@@ -150,7 +151,8 @@ fn refuse_published_key(root: &Path, key: &Path) -> Result<(), Failure> {
 fn bind_hint(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::AddrInUse => {
-            "another program has this port: choose another with --port N, or 0 for any free one"
+            "another program has this port, for UDP or for TCP: choose another with --port N, or 0 for any free one; \
+             --tcp off does without TCP"
         }
         io::ErrorKind::AddrNotAvailable => "this machine does not have that address: choose another with --ip ADDR",
         io::ErrorKind::PermissionDenied => "ports below 1024 need privileges: choose another with --port N",

@@ -146,6 +146,7 @@ impl Sum {
 #[derive(Debug)]
 pub(crate) struct Visit {
     peer: SocketAddr,
+    way: &'static str,
     client: Option<String>,
     begun: Instant,
     commands: u64,
@@ -154,10 +155,11 @@ pub(crate) struct Visit {
 }
 
 impl Visit {
-    /// Tells of the connection. `client`: who it is by its certificate, escaped, where one was asked for.
-    pub(crate) fn begin(peer: SocketAddr, client: Option<String>) -> Self {
-        info!(target: TARGET, %peer, client, "opened");
-        Self { peer, client, begun: Instant::now(), commands: 0, bytes: 0, reason: "cut off".to_owned() }
+    /// Tells of the connection. `way`: what it travels over; `client`: who it is by its certificate, escaped, where one was asked
+    /// for.
+    pub(crate) fn begin(peer: SocketAddr, way: &'static str, client: Option<String>) -> Self {
+        info!(target: TARGET, %peer, way, client, "opened");
+        Self { peer, way, client, begun: Instant::now(), commands: 0, bytes: 0, reason: "cut off".to_owned() }
     }
 
     /// Who the client is, by its certificate.
@@ -181,7 +183,7 @@ impl Drop for Visit {
     fn drop(&mut self) {
         let (peer, commands, bytes, reason) = (self.peer, self.commands, self.bytes, self.reason.as_str());
         let seconds = self.begun.elapsed().as_secs_f64();
-        info!(target: TARGET, %peer, client = self.client, seconds, commands, bytes, reason, "closed");
+        info!(target: TARGET, %peer, way = self.way, client = self.client, seconds, commands, bytes, reason, "closed");
     }
 }
 

@@ -18,7 +18,7 @@ use qfs_core::wire::{
 };
 use qfs_server::{Drained, ServeError, Server, ServerConfig};
 use qfs_store::local::LocalStore;
-use qfs_transport::{ClientEndpoint, ClientTuning, Connection, Identity, IdentityPem, QuicSink, QuicSource, Trust};
+use qfs_transport::{ClientEndpoint, ClientTuning, Connection, Identity, IdentityPem, Sink, Source, Trust};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -126,21 +126,21 @@ pub(crate) fn narrow() -> ClientTuning {
 
 impl Client {
     /// Opens a stream, sends `bytes` and ends it.
-    pub(crate) async fn send(&self, bytes: impl Into<Bytes>) -> Answer<QuicSource> {
+    pub(crate) async fn send(&self, bytes: impl Into<Bytes>) -> Answer<Source> {
         let (sink, source) = self.connection.open_stream().await.unwrap();
         sink.send_request(bytes.into()).await.unwrap();
         Answer::new(source)
     }
 
     /// Opens a stream and sends `bytes`, and then nothing.
-    pub(crate) async fn begin(&self, bytes: impl Into<Bytes>) -> (QuicSink, Answer<QuicSource>) {
+    pub(crate) async fn begin(&self, bytes: impl Into<Bytes>) -> (Sink, Answer<Source>) {
         let (mut sink, source) = self.connection.open_stream().await.unwrap();
         sink.send(bytes.into()).await.unwrap();
         (sink, Answer::new(source))
     }
 
     /// Sends JSON as a request.
-    pub(crate) async fn ask(&self, json: &str) -> Answer<QuicSource> {
+    pub(crate) async fn ask(&self, json: &str) -> Answer<Source> {
         self.send(frame(json.as_bytes()).unwrap()).await
     }
 
@@ -153,7 +153,7 @@ impl Client {
         pieces.concat().into()
     }
 
-    pub(crate) async fn request(&self, request: &DownloadRequest) -> Answer<QuicSource> {
+    pub(crate) async fn request(&self, request: &DownloadRequest) -> Answer<Source> {
         self.send(Request::Download(request.clone()).encode().unwrap()).await
     }
 
@@ -231,13 +231,13 @@ impl Failed {
     }
 }
 
-pub(crate) async fn head(answer: &mut Answer<QuicSource>) -> Result<DownloadHead, Failed> {
+pub(crate) async fn head(answer: &mut Answer<Source>) -> Result<DownloadHead, Failed> {
     let payload = soon(answer.next_frame()).await?;
     decode_response::<DownloadHead>(&payload).unwrap().map_err(|e| Failed::Head(e.code, e.message))
 }
 
 /// Reads body and trailer.
-pub(crate) async fn finish(answer: Answer<QuicSource>, head: DownloadHead) -> Result<Downloaded, Failed> {
+pub(crate) async fn finish(answer: Answer<Source>, head: DownloadHead) -> Result<Downloaded, Failed> {
     let range = head.range.within(head.size).unwrap();
     let mut chunks = answer.into_body(range.end - range.start);
     let body = soon(collect(&mut chunks, |_| ())).await?.concat();
@@ -247,7 +247,7 @@ pub(crate) async fn finish(answer: Answer<QuicSource>, head: DownloadHead) -> Re
 }
 
 /// The error head of an answer that is one, and ends behind it.
-pub(crate) async fn refusal(mut answer: Answer<QuicSource>) -> RemoteError {
+pub(crate) async fn refusal(mut answer: Answer<Source>) -> RemoteError {
     let payload = soon(answer.next_frame()).await.unwrap();
     let error = decode_error(&payload).unwrap();
     assert_ne!(error.code, StatusCode::OK);

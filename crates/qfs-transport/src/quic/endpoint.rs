@@ -82,7 +82,17 @@ pub enum ConnectError {
     Local(#[from] TransportError),
 }
 
-/// The socket buffers that the kernel granted out of [`SOCKET_BUFFER_BYTES`], in bytes.
+impl From<Refusal> for ConnectError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::WrongKey { expected, presented } => Self::WrongKey { expected, presented },
+            Refusal::Unproven { presented } => Self::Unproven { presented },
+            Refusal::Certificate(fault) => Self::Certificate(fault),
+        }
+    }
+}
+
+/// What the kernel granted of [`SOCKET_BUFFER_BYTES`], in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SocketBuffers {
     /// The size asked for, in each direction.
@@ -156,7 +166,7 @@ impl ClientEndpoint {
         trust: Trust,
         tuning: &ClientTuning,
         patience: Duration,
-    ) -> Result<Connection, ConnectError> {
+    ) -> Result<crate::Connection, ConnectError> {
         let (crypto, verdict) = tls::client_config(trust, self.identity.as_deref()).map_err(TransportError::from)?;
         let crypto = QuicClientConfig::try_from(crypto).map_err(|e| ConnectError::Handshake(e.to_string()))?;
         let mut config = quinn::ClientConfig::new(Arc::new(crypto));
@@ -170,14 +180,9 @@ impl ClientEndpoint {
             () = refused(peer) => return Err(ConnectError::Refused),
             () = tokio::time::sleep(patience) => return Err(ConnectError::NoAnswer),
         };
-        result.map(|connection| Connection::new(connection, tuning.receive_window)).map_err(|error| {
-            match verdict.refusal() {
-                Some(Refusal::WrongKey { expected, presented }) => ConnectError::WrongKey { expected, presented },
-                Some(Refusal::Unproven { presented }) => ConnectError::Unproven { presented },
-                Some(Refusal::Certificate(fault)) => ConnectError::Certificate(fault),
-                None => classify(&error),
-            }
-        })
+        result
+            .map(|connection| Connection::new(connection, tuning.receive_window).into())
+            .map_err(|error| verdict.refusal().map_or_else(|| classify(&error), ConnectError::from))
     }
 
     /// Moves the end point to a new local socket, as after a change of network.

@@ -18,7 +18,7 @@ use crate::tls::Identity;
 use crate::tls::Roots;
 use crate::tuning::{REQUEST_WINDOW, ServerTuning, path_mtu};
 use qfs_core::stream::Lost;
-use qfs_core::wire::StatusCode;
+use qfs_core::wire::{ALPN, StatusCode};
 
 /// Accepts connections on one UDP port, alone or beside others of this process.
 #[derive(Debug)]
@@ -122,11 +122,11 @@ impl Listener {
     ///
     /// # Errors
     /// [`Lost`] when the client gave up or broke the protocol.
-    pub async fn handshake(&self, incoming: Incoming) -> Result<Connection, Lost> {
+    pub async fn handshake(&self, incoming: Incoming) -> Result<crate::Connection, Lost> {
         let mut config = self.template.clone();
         config.transport_config(self.tuning.transport(path_mtu(incoming.remote_address().ip())));
         let connecting = incoming.accept_with(Arc::new(config)).map_err(|e| lost(&e))?;
-        Ok(Connection::new(connecting.await.map_err(|e| lost(&e))?, REQUEST_WINDOW.into()))
+        Ok(Connection::new(connecting.await.map_err(|e| lost(&e))?, REQUEST_WINDOW.into()).into())
     }
 
     /// Closes every connection with `code` and waits until the peers have been told.
@@ -149,7 +149,8 @@ fn template(
     clients: Option<&Roots>,
     tuning: &ServerTuning,
 ) -> Result<quinn::ServerConfig, TransportError> {
-    let crypto = QuicServerConfig::try_from(tls::server_config(identity, clients)?)
+    let protocols: Vec<&[u8]> = std::iter::once(ALPN).chain(tuning.other_protocol).collect();
+    let crypto = QuicServerConfig::try_from(tls::server_config(identity, clients, &protocols)?)
         .map_err(|e| rustls::Error::General(e.to_string()))?;
     let mut template = quinn::ServerConfig::with_crypto(Arc::new(crypto));
     template

@@ -27,16 +27,6 @@ impl QuicSink {
     pub(super) fn new(stream: SendStream, windows: Windows) -> Self {
         Self { stream, windows, ended: false }
     }
-
-    /// Sends a request's frame and ends this half.
-    ///
-    /// # Errors
-    /// [`StreamError`] when the connection is gone.
-    pub async fn send_request(mut self, frame: Bytes) -> Result<(), StreamError> {
-        self.send(frame).await?;
-        self.finish();
-        Ok(())
-    }
 }
 
 impl ByteSink for QuicSink {

@@ -2,11 +2,12 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use quinn::VarInt;
 
-use crate::tuning::{INITIAL_SEND_WINDOW, MAX_RECEIVE_WINDOW, MAX_SEND_WINDOW};
+use crate::receive_window::ReceiveWindow;
+use crate::tuning::{INITIAL_SEND_WINDOW, MAX_SEND_WINDOW};
 
 /// The windows of one connection; cheap to clone.
 #[derive(Debug, Clone)]
@@ -14,6 +15,8 @@ pub(super) struct Windows {
     connection: quinn::Connection,
     send: Arc<SendWindow>,
     receive: Arc<Mutex<ReceiveWindow>>,
+    /// Bytes taken by the application.
+    taken: Arc<AtomicU64>,
 }
 
 impl Windows {
@@ -21,7 +24,12 @@ impl Windows {
     pub(super) fn new(connection: quinn::Connection, receive_window: u64) -> Self {
         let receive = ReceiveWindow::new(receive_window, Instant::now());
         let send = SendWindow { bytes: AtomicU64::new(INITIAL_SEND_WINDOW), unchecked: AtomicU64::new(0) };
-        Self { connection, send: Arc::new(send), receive: Arc::new(Mutex::new(receive)) }
+        Self { connection, send: Arc::new(send), receive: Arc::new(Mutex::new(receive)), taken: Arc::default() }
+    }
+
+    /// Bytes that the application has taken so far.
+    pub(super) fn taken(&self) -> u64 {
+        self.taken.load(Ordering::Relaxed)
     }
 
     /// Counts `bytes` as sent and, every [`WINDOW_CHECK_BYTES`], lets the send window follow the congestion window and the
@@ -43,6 +51,7 @@ impl Windows {
 
     /// Counts `bytes` as taken by the application, and lets the receive window grow with what is taken.
     pub(super) fn note_taken(&self, bytes: usize) {
+        self.taken.fetch_add(bytes as u64, Ordering::Relaxed);
         let mut window = self.receive.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(wider) = window.take(bytes as u64, || self.connection.rtt(), Instant::now())
             && let Ok(wider) = VarInt::from_u64(wider)
@@ -74,48 +83,7 @@ fn send_window(path: &quinn::PathStats) -> u64 {
 /// The most congestion windows in a send window: enough for 5 % loss on any path.
 const MOST_ROUND_TRIPS: u64 = 6;
 
-/// How much the peer may send ahead.
-#[derive(Debug)]
-struct ReceiveWindow {
-    /// The window in force.
-    bytes: u64,
-    /// Bytes that the application has taken since `since`.
-    taken: u64,
-    since: Instant,
-    /// The shortest recent round trip.
-    shortest: Duration,
-}
-
-impl ReceiveWindow {
-    fn new(bytes: u64, now: Instant) -> Self {
-        Self { bytes, taken: 0, since: now, shortest: Duration::MAX }
-    }
-
-    /// Counts `bytes` as taken, and returns a new window when it changes. When half of the window is taken within a
-    /// round trip, the window limits the sender, and it doubles. A slow disk takes less and leaves the window small, so
-    /// that little accumulates before the disk.
-    ///
-    /// The shortest recent round trip is used. A disk that stands still makes the present round trip long, and
-    /// everything that waited is taken at once when the disk continues. A window that grew then would fill up at the
-    /// next stop.
-    fn take(&mut self, bytes: u64, round_trip: impl FnOnce() -> Duration, now: Instant) -> Option<u64> {
-        self.taken += bytes;
-        if self.taken < self.bytes / 2 {
-            return None;
-        }
-        // A path that became longer is believed after some dozen checks.
-        self.shortest = round_trip().min(self.shortest.saturating_add(self.shortest / 16));
-        let grows = now.duration_since(self.since) <= self.shortest && self.bytes < MAX_RECEIVE_WINDOW;
-        self.taken = 0;
-        self.since = now;
-        if grows {
-            self.bytes *= 2;
-        }
-        grows.then_some(self.bytes)
-    }
-}
-
-/// Bytes sent on a connection between two checks of its congestion window.
+/// Bytes sent on a connection between two looks at its congestion window.
 const WINDOW_CHECK_BYTES: u64 = 256 << 10;
 
 #[derive(Debug)]
@@ -134,34 +102,6 @@ mod tests {
         let mut path = quinn::PathStats::default();
         (path.cwnd, path.current_mtu, path.sent_packets, path.lost_packets) = (cwnd, 1452, sent, lost);
         path
-    }
-
-    /// Fails when a stop of the disk widens the window (the present round trip in place of the shortest), when a long path leaves
-    /// it small, or when a path that became longer is not believed.
-    #[test]
-    fn the_receive_window_follows_the_path_and_not_the_disk() {
-        const MIB: u64 = 1 << 20;
-        let ms = Duration::from_millis;
-        let now = std::cell::Cell::new(Instant::now());
-        let mut window = ReceiveWindow::new(4 * MIB, now.get());
-        let take = |window: &mut ReceiveWindow, after, rtt| {
-            now.set(now.get() + after);
-            window.take(window.bytes / 2, || rtt, now.get());
-            window.bytes / MIB
-        };
-        // A fast path: 2 MiB in 4 ms, of which one takes 1 ms. Then the disk stands still.
-        assert_eq!(take(&mut window, ms(4), ms(1)), 4);
-        assert_eq!(take(&mut window, ms(900), ms(700)), 4);
-        assert_eq!((0..8).map(|_| take(&mut window, ms(2), ms(600))).max(), Some(4));
-        // A long path that delivers 20 MiB in a round trip.
-        let mut far = ReceiveWindow::new(4 * MIB, now.get());
-        for width in [8, 16, 32, 64, 64, 64] {
-            let after = ms(far.bytes / MIB * 5 / 2);
-            assert_eq!(take(&mut far, after, ms(100)), width);
-        }
-        // The short path becomes long.
-        let widths: Vec<_> = (0..200).map(|_| take(&mut window, ms(50), ms(100))).collect();
-        assert!(widths.last() > Some(&4), "{widths:?}");
     }
 
     #[test]

@@ -79,10 +79,12 @@ impl From<&CertificateError> for CertificateFault {
     }
 }
 
-/// With `clients`, only those with a certificate that one of these authorities vouches for get in.
+/// With `clients`, only those with a certificate that one of these authorities vouches for get in. `protocols`: what is offered,
+/// the best first (RFC 7301).
 pub(crate) fn server_config(
     identity: &Identity,
     clients: Option<&Roots>,
+    protocols: &[&[u8]],
 ) -> Result<rustls::ServerConfig, rustls::Error> {
     let provider = provider();
     let verifier = match clients {
@@ -94,9 +96,9 @@ pub(crate) fn server_config(
     let mut config = rustls::ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_client_cert_verifier(verifier)
-        .with_single_cert(identity.chain.clone(), identity.key.clone_key())?;
-    config.alpn_protocols = vec![ALPN.to_vec()];
-    // Anybody who saw 0-RTT data can replay it.
+        .with_cert_resolver(identity.resolver());
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+    // 0-RTT data can be replayed by anybody who saw it.
     config.max_early_data_size = 0;
     Ok(config)
 }
@@ -130,6 +132,19 @@ pub(crate) fn client_config(
     config.enable_early_data = false;
     config.resumption = rustls::client::Resumption::disabled();
     Ok((config, verdict))
+}
+
+/// What a server's alert (RFC 8446 §6.2) says of the client's certificate; None for others. A client is told after its half of the
+/// handshake: the connection seems made, and ends.
+pub(crate) fn certificate_alert(alert: u8) -> Option<&'static str> {
+    Some(match alert {
+        116 => "the server wants one, and none was shown",
+        48 => "the server does not know who issued it",
+        45 => "it has expired",
+        44 => "it was revoked",
+        42 | 43 | 46 | 49 | 51 => "the server does not accept it",
+        _ => return None,
+    })
 }
 
 /// Why the verifier refused a server, kept for the error message: the alert that ends the handshake says less.
@@ -203,8 +218,8 @@ impl ServerCertVerifier for Verifier {
         _cert: &CertificateDer<'_>,
         _dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        // QUIC has TLS 1.3 only (RFC 9001 §4.2).
-        Err(rustls::Error::General("TLS 1.2 in QUIC".to_owned()))
+        // Only TLS 1.3 is offered, on either way (RFC 9001 §4.2, PROTOCOL §9.1).
+        Err(rustls::Error::General("TLS 1.2 was not offered".to_owned()))
     }
 
     fn verify_tls13_signature(

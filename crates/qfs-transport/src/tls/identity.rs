@@ -1,8 +1,11 @@
 //! A server's key and self-signed certificate.
 
+use std::sync::{Arc, PoisonError, RwLock};
+
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::ParsedCertificate;
+use rustls::server::{ClientHello, ParsedCertificate, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
 
 use qfs_core::model::Fingerprint;
 
@@ -12,6 +15,38 @@ pub struct Identity {
     pub(crate) key: PrivateKeyDer<'static>,
     pub(crate) chain: Vec<CertificateDer<'static>>,
     fingerprint: Fingerprint,
+    shown: Arc<Shown>,
+}
+
+/// What the servers of an identity show in handshakes, on every way. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct ShownIdentity(Arc<Shown>);
+
+impl ShownIdentity {
+    /// Has `identity` shown from the next handshake on. Connections that exist are not touched.
+    pub fn replace(&self, identity: &Identity) {
+        self.0.set(identity.shown.current());
+    }
+}
+
+/// The certificate of the moment, which rustls asks for at each handshake.
+#[derive(Debug)]
+pub(crate) struct Shown(RwLock<Arc<CertifiedKey>>);
+
+impl Shown {
+    fn current(&self) -> Arc<CertifiedKey> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn set(&self, key: Arc<CertifiedKey>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = key;
+    }
+}
+
+impl ResolvesServerCert for Shown {
+    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.current())
+    }
 }
 
 /// A new identity as it is stored.
@@ -73,10 +108,19 @@ impl Identity {
         let provider = super::provider::provider();
         let signer =
             provider.key_provider.load_private_key(key.clone_key()).map_err(|e| IdentityError::Key(e.to_string()))?;
-        rustls::sign::CertifiedKey::new(chain.clone(), signer)
-            .keys_match()
-            .map_err(|e| IdentityError::Mismatch(e.to_string()))?;
-        Ok(Self { key, chain, fingerprint })
+        let certified = CertifiedKey::new(chain.clone(), signer);
+        certified.keys_match().map_err(|e| IdentityError::Mismatch(e.to_string()))?;
+        Ok(Self { key, chain, fingerprint, shown: Arc::new(Shown(RwLock::new(Arc::new(certified)))) })
+    }
+
+    /// Where another identity can be put in this one's place, for every server that was bound with this one.
+    #[must_use]
+    pub fn shown(&self) -> ShownIdentity {
+        ShownIdentity(Arc::clone(&self.shown))
+    }
+
+    pub(crate) fn resolver(&self) -> Arc<Shown> {
+        Arc::clone(&self.shown)
     }
 
     /// The name by which clients know this identity.

@@ -92,9 +92,9 @@ fn total_of(what: &str, outcome: &RunOutcome) -> String {
     text
 }
 
-/// What limited a run: `limited by the network path: …`.
+/// What limited a run: `limited by the network path, over tcp: …`.
 pub(crate) fn limited_by(verdict: &Verdict) -> String {
-    let mut text = format!("limited by {}: {}", verdict.limit.words(), verdict.because);
+    let mut text = format!("limited by {}, over {}: {}", verdict.limit.words(), verdict.way, verdict.because);
     if let Some(hint) = verdict.hint {
         let _ = write!(text, "; what may help: {hint}");
     }
@@ -157,6 +157,8 @@ mod tests {
     use qfs_client::insight::bottleneck::Limit;
     use qfs_core::model::Digest;
 
+    use qfs_transport::Way;
+
     use super::*;
 
     fn outcome(name: &str, status: Status) -> FileOutcome {
@@ -207,9 +209,10 @@ mod tests {
 
     #[test]
     fn the_limit_is_one_line() {
-        let verdict = Verdict { limit: Limit::Latency, because: "so".to_owned(), hint: Some("--parallel") };
-        assert_eq!(limited_by(&verdict), "limited by round trips: so; what may help: --parallel");
-        assert_eq!(limited_by(&Verdict { hint: None, ..verdict }), "limited by round trips: so");
+        let verdict =
+            Verdict { limit: Limit::Latency, way: Way::Tcp, because: "so".to_owned(), hint: Some("--parallel") };
+        assert_eq!(limited_by(&verdict), "limited by round trips, over tcp: so; what may help: --parallel");
+        assert_eq!(limited_by(&Verdict { hint: None, ..verdict }), "limited by round trips, over tcp: so");
     }
 
     #[test]

@@ -28,6 +28,8 @@ pub(crate) struct Run<'a> {
 #[derive(Debug, Serialize)]
 struct LimitedBy {
     what: &'static str,
+    /// `udp` or `tcp`: how the bytes travelled in the end.
+    over: &'static str,
     because: String,
     hint: Option<&'static str>,
 }
@@ -70,8 +72,8 @@ impl<'a> Run<'a> {
             seconds: rounded(outcome.elapsed.as_secs_f64()),
             bytes_per_second: per_second(bytes, outcome.elapsed).round(),
             limited_by: outcome.measured.as_ref().map(|measured| {
-                let Verdict { limit, because, hint } = bottleneck(measured);
-                LimitedBy { what: limit.name(), because, hint }
+                let Verdict { limit, way, because, hint } = bottleneck(measured);
+                LimitedBy { what: limit.name(), over: way.name(), because, hint }
             }),
         }
     }

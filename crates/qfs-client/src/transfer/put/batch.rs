@@ -14,7 +14,7 @@ use qfs_core::wire::{
     Written, decode_response, encode,
 };
 use qfs_store::blocking;
-use qfs_transport::QuicSink;
+use qfs_transport::Sink;
 use tokio::sync::mpsc;
 
 use super::context::Put;
@@ -106,7 +106,7 @@ type Sent = (usize, Result<Digest, Failure>);
 
 async fn send(
     put: &Put,
-    mut sink: QuicSink,
+    mut sink: Sink,
     items: &Arc<Vec<Item>>,
     left: Vec<usize>,
     told: mpsc::Sender<Sent>,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use qfs_core::model::escape_untrusted;
 use qfs_core::store::WriteStore;
 use qfs_core::wire::StatusCode;
-use qfs_transport::{Connection, Incoming, Listener, QuicRequestReader, QuicSink};
+use qfs_transport::{Connection, Incoming, Listener, RequestReader, Sink};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tracing::{debug, error};
@@ -53,7 +53,19 @@ pub(crate) async fn serve<S: WriteStore>(
         Err(_) => return service.refusals.note(Refusal::Handshake, peer),
     };
     admitted.established();
-    let client = connection.peer_certificate().map(|certificate| certificate.to_string());
+    serve_connection(&service, connection, deadline).await;
+}
+
+/// Serves the client at the other end of `connection` until it is gone, over whichever way it came. It owes its first request until
+/// `deadline`.
+pub(crate) async fn serve_connection<S: WriteStore>(
+    service: &Arc<Service<S>>,
+    connection: Connection,
+    deadline: Instant,
+) {
+    let peer = connection.remote_address();
+    let certificate = connection.peer_certificate().map(|certificate| certificate.to_string());
+    let visit = Visit::begin(peer, connection.way().name(), certificate);
     let client = Arc::new(Client {
         connection,
         peer,
@@ -61,10 +73,11 @@ pub(crate) async fn serve<S: WriteStore>(
         heard: AtomicBool::new(false),
         abandoned: Mutex::new(Abandoned::new(&service.limits, Instant::now())),
         denied: AtomicU32::new(0),
-        visit: Mutex::new(Visit::begin(peer, client)),
+        visit: Mutex::new(visit),
     });
-    let reason = serve_streams(&service, &client, deadline).await;
+    let reason = serve_streams(service, &client, deadline).await;
     client.visit().end(&reason);
+    client.connection.gone().await;
 }
 
 /// Serves streams until the connection is gone, or everything is answered and the server ends; returns which.
@@ -105,12 +118,7 @@ async fn serve_streams<S: WriteStore>(service: &Arc<Service<S>>, client: &Arc<Cl
     reason
 }
 
-async fn serve_stream<S: WriteStore>(
-    service: Arc<Service<S>>,
-    client: Arc<Client>,
-    sink: QuicSink,
-    source: QuicRequestReader,
-) {
+async fn serve_stream<S: WriteStore>(service: Arc<Service<S>>, client: Arc<Client>, sink: Sink, source: RequestReader) {
     let start = Instant::now();
     let patience = Patience::new(service.deadlines.stall, Arc::clone(&service.budget));
     let mut reply = Reply::new(sink, client.connection.clone(), patience);
@@ -139,9 +147,8 @@ async fn serve_stream<S: WriteStore>(
 
 impl Progress for Connection {
     fn taken(&self) -> Taken {
-        // Frames with stream data go out as the client's flow control and acknowledgements permit, and not otherwise.
-        let stats = self.path_report().stats;
-        Taken { pieces: stats.frame_tx.stream, bytes: stats.udp_tx.bytes }
+        let path = self.path_report();
+        Taken { pieces: path.pieces, bytes: path.sent }
     }
 }
 
