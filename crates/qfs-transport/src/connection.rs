@@ -78,7 +78,7 @@ pub struct PathReport {
     pub lost_packets: u64,
     /// Bytes that the socket brought: UDP payload, or what was in TLS records.
     pub received: u64,
-    /// A number that grows whenever the peer shows that it hears this end, or something new comes.
+    /// A number that grows whenever the peer shows that it hears this end ([`Connection::ask_for_a_sign`]).
     pub signs: u64,
     /// Bytes that it took.
     pub sent: u64,
@@ -175,6 +175,13 @@ impl Connection {
     /// Closes the connection; every stream fails.
     pub fn close(&self, code: StatusCode) {
         either!(&self.0, it => it.close(code));
+    }
+
+    /// Has the peer show that it hears this end, soon. Over TCP that happens every second while a stream is open.
+    pub fn ask_for_a_sign(&self) {
+        if let Over::Udp(quic) = &self.0 {
+            quic.ask_for_a_sign();
+        }
     }
 
     /// Resolves when the connection is gone, with the reason.

@@ -18,12 +18,20 @@ use qfs_core::wire::{
 };
 use qfs_server::{Drained, ServeError, Server, ServerConfig};
 use qfs_store::local::LocalStore;
-use qfs_transport::{ClientEndpoint, ClientTuning, Connection, Identity, IdentityPem, Sink, Source, Trust};
+use qfs_transport::{
+    ClientEndpoint, ClientTuning, ConnectError, Connection, Identity, IdentityPem, Sink, Source, Trust, Way,
+    connect_tcp,
+};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 /// Longer than anything here takes; a test that waits for it has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How clients come in these tests: over UDP, or as `QFS_TEST_TRANSPORT` says. `scripts/test.sh` runs them both ways.
+pub(crate) fn way() -> Way {
+    if std::env::var_os("QFS_TEST_TRANSPORT").is_some_and(|way| way == "tcp") { Way::Tcp } else { Way::Udp }
+}
 
 /// Resolves within [`PATIENCE`], or the test fails.
 pub(crate) async fn soon<T>(future: impl Future<Output = T>) -> T {
@@ -106,10 +114,20 @@ impl Rig {
     }
 
     pub(crate) async fn connect_with(&self, tuning: &ClientTuning) -> Client {
+        self.try_connect_with(tuning).await.unwrap()
+    }
+
+    pub(crate) async fn try_connect(&self) -> Result<Client, ConnectError> {
+        self.try_connect_with(&ClientTuning::default()).await
+    }
+
+    async fn try_connect_with(&self, tuning: &ClientTuning) -> Result<Client, ConnectError> {
         let endpoint = ClientEndpoint::bind(self.address.ip()).unwrap();
-        let connecting = endpoint.connect(self.address, "localhost", Trust::AnyKey, tuning, PATIENCE);
-        let connection = connecting.await.unwrap();
-        Client { endpoint, connection }
+        let connection = match way() {
+            Way::Udp => endpoint.connect(self.address, "localhost", Trust::AnyKey, tuning, PATIENCE).await?,
+            Way::Tcp => connect_tcp(self.address, "localhost", Trust::AnyKey, None, tuning, PATIENCE).await?,
+        };
+        Ok(Client { endpoint, connection })
     }
 }
 

@@ -70,6 +70,11 @@ impl Connection {
         self.inner.close(VarInt::from_u32(code.0), b"");
     }
 
+    /// See [`crate::Connection::ask_for_a_sign`].
+    pub fn ask_for_a_sign(&self) {
+        self.windows.nudge();
+    }
+
     /// Resolves when the connection is gone, with the reason.
     pub async fn closed(&self) -> Lost {
         lost(&self.inner.closed().await)
@@ -119,8 +124,8 @@ impl Connection {
             payload: stats.path.current_mtu,
             lost_packets: stats.path.lost_packets,
             received: stats.udp_rx.bytes,
-            // Not every packet: a peer that hears nothing goes on repeating itself.
-            signs: stats.frame_rx.acks + self.windows.taken(),
+            // Not every packet: a peer that hears nothing goes on sending, and repeating itself.
+            signs: stats.frame_rx.acks,
             sent: stats.udp_tx.bytes,
             // Frames with stream data go out as the peer's flow control and acknowledgements permit, and not otherwise.
             pieces: stats.frame_tx.stream,

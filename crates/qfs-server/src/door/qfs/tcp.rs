@@ -45,7 +45,15 @@ impl<S: WriteStore> TcpEndPoint<S> {
         let mut connections = JoinSet::new();
         let cut = watch::Sender::new(false);
         self.accept_until_drained(&mut connections, &cut).await;
-        let finish = async { while connections.join_next().await.is_some() {} };
+        let finish = async {
+            loop {
+                tokio::select! {
+                    ended = connections.join_next() => if ended.is_none() { return },
+                    // Newcomers are hung up on.
+                    _ = self.accept() => {}
+                }
+            }
+        };
         // What did not finish is counted from what is left.
         let _ = timeout(self.service.deadlines.drain, finish).await;
         let drained = Drained { cut: connections.len() };
