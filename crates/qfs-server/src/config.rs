@@ -14,6 +14,9 @@ use crate::identity::IdentityDir;
 pub struct ServerConfig {
     /// Where to listen; port 0: any free one.
     pub address: SocketAddr,
+    /// Whether the TCP port of the same number is served too, and HTTP/3 on the UDP port.
+    #[cfg(feature = "http")]
+    pub http: bool,
     /// Who vouches for clients; None: everybody may read.
     pub clients: Option<Roots>,
     /// End points on that port, 1 to [`qfs_transport::MAX_ENDPOINTS`]; each beyond the first is a thread of its own.
@@ -38,6 +41,8 @@ impl ServerConfig {
     pub fn new(address: SocketAddr) -> Self {
         Self {
             address,
+            #[cfg(feature = "http")]
+            http: true,
             clients: None,
             endpoints: 1,
             tuning: ServerTuning::default(),

@@ -5,11 +5,15 @@ use std::sync::Arc;
 
 use qfs_core::model::Fingerprint;
 use qfs_core::store::Store;
+#[cfg(feature = "http")]
+use qfs_transport::BoundTcp;
 use qfs_transport::{Identity, Listener, SocketBuffers, TransportError};
 
 use crate::config::ServerConfig;
-use crate::door::qfs::end_point::{EndPoint, Others};
+use crate::door::qfs::end_point::{EndPoint, Others, Sockets};
 use crate::door::{Drained, ServeError};
+#[cfg(feature = "http")]
+use crate::door::{http, tcp};
 use crate::gate::access::Gate;
 use crate::service::Service;
 
@@ -33,15 +37,13 @@ impl<S: Store> Server<S> {
     /// # Errors
     /// [`TransportError::Bind`] when the port is taken or not allowed.
     pub fn bind(config: ServerConfig, identity: &Identity, store: S) -> Result<Self, TransportError> {
-        let clients = config.clients.as_ref();
-        let (first, others) =
-            Listener::bind_several(config.address, identity, clients, &config.tuning, config.endpoints)?;
+        let (first, others) = bind_ports(&config, identity)?;
         let service = Arc::new(Service::new(config, identity.fingerprint(), store));
-        let listener = first.start()?;
+        let end_point = EndPoint::start(Arc::clone(&service), first)?;
         Ok(Self {
-            address: listener.local_addr()?,
-            buffers: listener.buffers(),
-            end_point: EndPoint::new(Arc::clone(&service), listener),
+            address: end_point.listener().local_addr()?,
+            buffers: end_point.listener().buffers(),
+            end_point,
             others: Others::bind(&service, others)?,
             service,
             fingerprint: identity.fingerprint(),
@@ -103,5 +105,47 @@ impl<S: Store> Server<S> {
         self.service.refusals.tell();
         self.service.save_digests().await;
         drained
+    }
+}
+
+/// The sockets of the first end point, and those of the others.
+#[cfg(not(feature = "http"))]
+fn bind_ports(config: &ServerConfig, identity: &Identity) -> Result<(Sockets, Vec<Sockets>), TransportError> {
+    let clients = config.clients.as_ref();
+    let (first, others) = Listener::bind_several(config.address, identity, clients, &config.tuning, config.endpoints)?;
+    Ok((Sockets { udp: first }, others.into_iter().map(|udp| Sockets { udp }).collect()))
+}
+
+/// As often any free port is tried whose number may be taken for TCP.
+#[cfg(feature = "http")]
+const PORT_TRIES: usize = 32;
+
+/// The sockets of the first end point, and those of the others: UDP, and TCP on the port of the same number.
+#[cfg(feature = "http")]
+fn bind_ports(config: &ServerConfig, identity: &Identity) -> Result<(Sockets, Vec<Sockets>), TransportError> {
+    let clients = config.clients.as_ref();
+    let mut tuning = config.tuning.clone();
+    tuning.other_protocol = config.http.then_some(http::H3);
+    let mut tries = PORT_TRIES;
+    loop {
+        tries -= 1;
+        let (first, others) = Listener::bind_several(config.address, identity, clients, &tuning, config.endpoints)?;
+        if !config.http {
+            return Ok((
+                Sockets { udp: first, tcp: None },
+                others.into_iter().map(|udp| Sockets { udp, tcp: None }).collect(),
+            ));
+        }
+        let address = first.local_addr()?;
+        match BoundTcp::bind_several(address, identity, clients, tcp::PROTOCOLS, 1 + others.len()) {
+            Ok(bound) => {
+                let mut bound = bound.into_iter();
+                let first = Sockets { udp: first, tcp: bound.next() };
+                return Ok((first, others.into_iter().map(|udp| Sockets { udp, tcp: bound.next() }).collect()));
+            }
+            // Another program has this number for TCP; the next free one will do as well.
+            Err(TransportError::BindTcp { .. }) if config.address.port() == 0 && tries > 0 => {}
+            Err(error) => return Err(error),
+        }
     }
 }

@@ -37,7 +37,7 @@ pub(crate) struct Args {
     /// Address to listen on, IPv4 or IPv6; 0.0.0.0 or :: for all of this machine's
     #[arg(long, global = true, env = "QFS_IP", value_name = "ADDR", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
     pub(crate) ip: IpAddr,
-    /// UDP port; 0 for any free one
+    /// UDP port, and TCP port for HTTPS; 0 for any that is free
     #[arg(long, global = true, env = "QFS_PORT", value_name = "N", default_value_t = DEFAULT_PORT)]
     pub(crate) port: u16,
     /// The published directory
@@ -49,6 +49,10 @@ pub(crate) struct Args {
     /// The identity: server.key and server.crt, made on the first start
     #[arg(long, global = true, env = "QFS_CERTS", value_name = "DIR", default_value = "certs")]
     pub(crate) certs: PathBuf,
+    /// HTTPS for browsers and curl, beside qfs on the same port: `on` or `off`
+    #[cfg(feature = "http")]
+    #[arg(long, env = "QFS_HTTP", value_name = "WHEN", default_value = "on", value_parser = ["on", "off"], hide_possible_values = true)]
+    http: String,
     /// Who may list and read: `open`, everybody who reaches the port; `tokens`, who shows one of `token create`
     #[arg(long, env = "QFS_AUTH", value_name = "WHO", default_value = "open", hide_possible_values = true)]
     pub(crate) auth: Auth,
@@ -220,6 +224,12 @@ pub(crate) struct CreateArgs {
 }
 
 impl Args {
+    /// Whether HTTP is served.
+    #[cfg(feature = "http")]
+    pub(crate) fn http(&self) -> bool {
+        self.http == "on"
+    }
+
     /// How a line of the log is written.
     pub(crate) fn log_format(&self) -> LogFormat {
         // Only names of formats get here.

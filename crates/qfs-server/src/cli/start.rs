@@ -34,6 +34,8 @@ pub(crate) async fn start(args: &Args) -> Result<Server<LocalStore>, Failure> {
     };
     let config = ServerConfig {
         clients: args.client_ca.as_deref().map(client_authorities).transpose()?,
+        #[cfg(feature = "http")]
+        http: args.http(),
         endpoints: args.endpoints(),
         tuning: ServerTuning { congestion: args.congestion(), max_payload: args.mtu, ..ServerTuning::default() },
         limits: Limits {
@@ -51,6 +53,10 @@ pub(crate) async fn start(args: &Args) -> Result<Server<LocalStore>, Failure> {
     let server = Server::bind(config, &identity, store).map_err(|e| {
         let hint = match &e {
             TransportError::Bind { source, .. } => bind_hint(source),
+            TransportError::BindTcp { source, .. } if source.kind() == io::ErrorKind::AddrInUse => {
+                "another program has this TCP port: choose another with --port N, or serve no HTTP with --http off"
+            }
+            TransportError::BindTcp { source, .. } => bind_hint(source),
             _ => "run with -vv for more",
         };
         Failure::refused(e.to_string(), hint)

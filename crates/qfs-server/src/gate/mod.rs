@@ -2,12 +2,14 @@
 //!
 //! | module | owns |
 //! |---|---|
+//! | `abandoned` | clients that give up what they asked for |
 //! | [`access`] | the rule of a server, and what it grants a request |
 //! | `admission` | who may connect |
 //! | [`audit`] | the audit trail |
 //! | `patience` | clients that take nothing |
 //! | [`tokens`] | the tokens handed out, on disk |
 
+pub(crate) mod abandoned;
 pub mod access;
 pub(crate) mod admission;
 pub mod audit;

@@ -42,8 +42,11 @@ impl Connection {
     /// `receive_window` is what the transport configuration granted the peer, in bytes.
     pub(super) fn new(inner: quinn::Connection, receive_window: u64) -> Self {
         let window = ReceiveWindow::new(receive_window, Instant::now());
-        let send_window =
-            Arc::new(SendWindow { bytes: AtomicU64::new(INITIAL_SEND_WINDOW), unchecked: AtomicU64::new(0) });
+        let send_window = Arc::new(SendWindow {
+            bytes: AtomicU64::new(INITIAL_SEND_WINDOW),
+            most: AtomicU64::new(MAX_SEND_WINDOW),
+            unchecked: AtomicU64::new(0),
+        });
         Self { inner, send_window, receive_window: Arc::new(Mutex::new(window)) }
     }
 
@@ -81,6 +84,11 @@ impl Connection {
     #[must_use]
     pub fn quic(&self) -> quinn::Connection {
         self.inner.clone()
+    }
+
+    /// Closes the connection with a code of another protocol than `qfs/1`, at most 2^62 - 1.
+    pub fn close_with(&self, code: u64) {
+        self.inner.close(VarInt::from_u64(code).unwrap_or(VarInt::MAX), b"");
     }
 
     /// Closes the connection; every stream fails.
@@ -136,18 +144,27 @@ impl Connection {
 
     /// Counts `bytes` as sent and, every [`WINDOW_CHECK_BYTES`], lets the send window follow the congestion window and the
     /// losses: a fixed one caps a long link or wastes memory on a slow reader.
-    pub(super) fn note_sent(&self, bytes: usize) {
+    pub fn note_sent(&self, bytes: usize) {
         let unchecked = self.send_window.unchecked.fetch_add(bytes as u64, Ordering::Relaxed) + bytes as u64;
         if unchecked < WINDOW_CHECK_BYTES {
             return;
         }
         self.send_window.unchecked.store(0, Ordering::Relaxed);
         let wanted = send_window(&self.inner.stats().path).clamp(INITIAL_SEND_WINDOW, MAX_SEND_WINDOW);
+        let wanted = wanted.min(self.send_window.most.load(Ordering::Relaxed));
         let current = self.send_window.bytes.load(Ordering::Relaxed);
         // In steps of a quarter, so that quinn is not told at every look.
         if wanted > current + current / 4 || wanted < current / 2 {
             self.send_window.bytes.store(wanted, Ordering::Relaxed);
             self.inner.set_send_window(wanted);
+        }
+    }
+
+    /// Lets the send window be at most `bytes`, for who sends what no budget counts.
+    pub fn bound_send_window(&self, bytes: u64) {
+        self.send_window.most.store(bytes, Ordering::Relaxed);
+        if self.send_window.bytes.fetch_min(bytes, Ordering::Relaxed) > bytes {
+            self.inner.set_send_window(bytes);
         }
     }
 
@@ -229,6 +246,8 @@ const WINDOW_CHECK_BYTES: u64 = 256 << 10;
 struct SendWindow {
     /// The window in force.
     bytes: AtomicU64,
+    /// It never grows beyond this.
+    most: AtomicU64,
     /// Sent since the last look.
     unchecked: AtomicU64,
 }
