@@ -6,6 +6,7 @@ mod command;
 mod expiry;
 mod failure;
 mod log;
+mod renew;
 mod sandbox;
 mod signals;
 mod start;
@@ -46,12 +47,12 @@ fn serve(args: &Args) -> Result<ExitCode, Failure> {
     let code = runtime.block_on(async {
         // Before anything is printed: whoever reads the first line may already send a signal.
         let mut signals = Signals::catch().map_err(Failure::runtime)?;
-        let server = start::start(args).await?;
+        let (server, renewal) = start::start(args).await?;
         if !announce::lines(args, &server)? {
             return Ok(ExitCode::SUCCESS);
         }
         announce::notices(args, &server);
-        let (first, second) = signals.split();
+        let (first, second) = signals.split(|| renewal.look_anew());
         tokio::select! {
             served = server.serve(first) => {
                 let drained = served.map_err(Failure::serve)?;

@@ -14,10 +14,11 @@ use tracing::warn;
 
 use super::args::{Args, Auth};
 use super::failure::Failure;
+use super::renew::Renewal;
 use super::sandbox::{self, Places};
 
 /// Binds the server that `args` describe, and gives up every right that serving does not need.
-pub(crate) async fn start(args: &Args) -> Result<Server<LocalStore>, Failure> {
+pub(crate) async fn start(args: &Args) -> Result<(Server<LocalStore>, Renewal), Failure> {
     raise_file_limit();
     let root = published_directory(&args.root)?;
     let (identity, key) = identity(args)?;
@@ -25,11 +26,16 @@ pub(crate) async fn start(args: &Args) -> Result<Server<LocalStore>, Failure> {
     let store = LocalStore::open_root(&root)
         .map_err(|e| Failure::refused(format!("cannot publish {}: {e}", args.root.display()), ROOT_HINT))?
         .hidden(if args.hidden { Hidden::Included } else { Hidden::Excluded });
+    let renewal = Renewal::new(args, &identity);
     let digest_file = digest_file(args, &root);
+    let mut read = renewal.directories();
+    // Tokens, and what is announced of a next key, are read again and again.
+    if args.cert.is_none() || args.auth == Auth::Tokens {
+        read.push(args.certs.clone());
+    }
     let places = Places {
         published: vec![root],
-        // Files that are named are read by now; tokens, and what is announced of a next key, are read again and again.
-        read: if args.cert.is_none() || args.auth == Auth::Tokens { vec![args.certs.clone()] } else { Vec::new() },
+        read,
         kept: digest_file.iter().filter_map(|file| file.path().parent()).map(Path::to_owned).collect(),
     };
     let config = ServerConfig {
@@ -62,7 +68,7 @@ pub(crate) async fn start(args: &Args) -> Result<Server<LocalStore>, Failure> {
         Failure::refused(e.to_string(), hint)
     })?;
     sandbox::enter(args.sandbox(), &places)?;
-    Ok(server)
+    Ok((server, renewal))
 }
 
 /// The identity, and where its key is: of the files that are named, or of the directory.

@@ -3,6 +3,8 @@
 #![allow(dead_code, reason = "each test program uses its own part")]
 
 #[cfg(feature = "http")]
+pub(crate) mod browser;
+#[cfg(feature = "http")]
 pub(crate) mod http;
 pub(crate) mod program;
 
