@@ -65,6 +65,21 @@ impl Connection {
         self.inner.clone()
     }
 
+    /// Closes the connection with a code of another protocol than `qfs/1`, at most 2^62 - 1.
+    pub fn close_with(&self, code: u64) {
+        self.inner.close(VarInt::from_u64(code).unwrap_or(VarInt::MAX), b"");
+    }
+
+    /// Counts `bytes` as sent by another protocol, which brings its own streams; the send window follows.
+    pub fn note_sent(&self, bytes: usize) {
+        self.windows.note_sent(bytes);
+    }
+
+    /// Lets the send window be at most `bytes`.
+    pub fn bound_send_window(&self, bytes: u64) {
+        self.windows.bound_send_window(bytes);
+    }
+
     /// Closes the connection; every stream fails.
     pub fn close(&self, code: StatusCode) {
         self.inner.close(VarInt::from_u32(code.0), b"");

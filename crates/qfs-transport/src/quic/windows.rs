@@ -21,7 +21,11 @@ impl Windows {
     /// `receive_window` is what the transport configuration granted the peer, in bytes.
     pub(super) fn new(connection: quinn::Connection, receive_window: u64) -> Self {
         let receive = ReceiveWindow::new(receive_window, Instant::now());
-        let send = SendWindow { bytes: AtomicU64::new(INITIAL_SEND_WINDOW), unchecked: AtomicU64::new(0) };
+        let send = SendWindow {
+            bytes: AtomicU64::new(INITIAL_SEND_WINDOW),
+            most: AtomicU64::new(MAX_SEND_WINDOW),
+            unchecked: AtomicU64::new(0),
+        };
         Self { connection, send: Arc::new(send), receive: Arc::new(Mutex::new(receive)) }
     }
 
@@ -44,11 +48,20 @@ impl Windows {
         }
         self.send.unchecked.store(0, Ordering::Relaxed);
         let wanted = send_window(&self.connection.stats().path).clamp(INITIAL_SEND_WINDOW, MAX_SEND_WINDOW);
+        let wanted = wanted.min(self.send.most.load(Ordering::Relaxed));
         let current = self.send.bytes.load(Ordering::Relaxed);
         // The window moves in steps of a quarter, so that quinn is not told at every check.
         if wanted > current + current / 4 || wanted < current / 2 {
             self.send.bytes.store(wanted, Ordering::Relaxed);
             self.connection.set_send_window(wanted);
+        }
+    }
+
+    /// Lets the send window be at most `bytes`, for a sender whose data no budget counts.
+    pub(super) fn bound_send_window(&self, bytes: u64) {
+        self.send.most.store(bytes, Ordering::Relaxed);
+        if self.send.bytes.fetch_min(bytes, Ordering::Relaxed) > bytes {
+            self.connection.set_send_window(bytes);
         }
     }
 
@@ -92,6 +105,8 @@ const WINDOW_CHECK_BYTES: u64 = 256 << 10;
 struct SendWindow {
     /// The window in force.
     bytes: AtomicU64,
+    /// The window never grows beyond this.
+    most: AtomicU64,
     /// Bytes sent since the last check.
     unchecked: AtomicU64,
 }
