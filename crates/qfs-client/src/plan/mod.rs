@@ -4,5 +4,6 @@ mod decide;
 pub(crate) mod nesting;
 pub mod selection;
 pub(crate) mod stripes;
+pub mod sync;
 
 pub use decide::{RemoteMeta, Step, next_step, on_difference};
