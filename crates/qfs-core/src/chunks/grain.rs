@@ -3,7 +3,8 @@
 //! With `k` places changed in a file of `n` bytes, about `k × average` bytes are fetched for nothing and the map has `18 × n / average`
 //! bytes: the sum is least where the average grows with the square root of `n`. Half of that root is right for about 70 places.
 
-use super::MAX_CHUNKS;
+/// Most chunks of a map: what makes the longest map, 20 MiB, and what bounds the memory that a stranger's map takes.
+pub const MAX_CHUNKS: usize = 1 << 20;
 
 /// Grain of the shortest chunks: 4 KiB on average, down to 1 KiB.
 pub const MIN_GRAIN: u8 = 12;

@@ -11,11 +11,9 @@
 //!
 //! A varint is LEB128 in as few bytes as there can be. The chunks' lengths add up to the size, and nothing follows them.
 
-use super::{Chunk, ChunkHash, Grain};
+use super::chunk::{Chunk, ChunkHash};
+use super::grain::{Grain, MAX_CHUNKS};
 use crate::model::Digest;
-
-/// Most chunks of a map: what makes the longest map, 20 MiB, and what bounds the memory that a stranger's map takes.
-pub const MAX_CHUNKS: usize = 1 << 20;
 
 /// Longest encoded map, in bytes.
 pub const MAX_MAP_BYTES: usize = HEAD_BYTES + 10 + MAX_CHUNKS * (5 + ChunkHash::BYTES);
@@ -39,7 +37,7 @@ pub enum MapError {
     /// Of a version that this program does not know.
     #[error("a chunk map of version {0}")]
     Version(u8),
-    /// A grain outside of [`super::MIN_GRAIN`] to [`super::MAX_GRAIN`].
+    /// A grain outside of [`super::grain::MIN_GRAIN`] to [`super::grain::MAX_GRAIN`].
     #[error("a chunk map of grain {0}")]
     Grain(u8),
     /// It ends within a field.

@@ -16,6 +16,7 @@
 //! cut: what was assembled counts only once the SHA-256 of the whole agrees. Where it does not, the version is fetched whole,
 //! once, without seeds; so neither a lie nor a collision makes a loop.
 
+mod chunk;
 mod chunker;
 mod cutter;
 mod grain;
@@ -25,9 +26,10 @@ mod seeds;
 #[cfg(test)]
 mod tests;
 
-pub use chunker::{Chunk, ChunkHash, Chunker};
+pub use chunk::{Chunk, ChunkHash};
+pub use chunker::Chunker;
 pub use cutter::Cutter;
-pub use grain::{Grain, MAX_GRAIN, MIN_GRAIN};
-pub use map::{ChunkMap, MAX_CHUNKS, MAX_MAP_BYTES, MapError};
+pub use grain::{Grain, MAX_CHUNKS, MAX_GRAIN, MIN_GRAIN};
+pub use map::{ChunkMap, MAX_MAP_BYTES, MapError};
 pub use recipe::{Limits, Recipe, Source, Step, assemble};
 pub use seeds::{MAX_SEED_CHUNKS, Seeds, SeedsFull};

@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use super::seeds::Place;
-use super::{Chunk, ChunkHash, ChunkMap, Seeds};
+use super::chunk::{Chunk, ChunkHash};
+use super::map::ChunkMap;
+use super::seeds::{Place, Seeds};
 
 /// Where bytes are copied from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

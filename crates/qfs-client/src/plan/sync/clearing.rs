@@ -4,10 +4,9 @@ use std::collections::HashSet;
 
 use qfs_core::model::RemotePath;
 
-use super::Options;
 use super::error::{Obstacle, PlanError, Problem, Withheld};
 use super::listing::{Listing, above};
-use super::options::MaxDelete;
+use super::options::{MaxDelete, Options};
 use super::side::{Aside, Node, Side};
 
 /// What is cleared away, and what is not.

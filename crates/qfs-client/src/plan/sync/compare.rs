@@ -2,8 +2,8 @@
 
 use jiff::Timestamp;
 
-use super::Options;
 use super::listing::File;
+use super::options::Options;
 use super::step::Why;
 
 /// What is to be done about a file that both sides have.

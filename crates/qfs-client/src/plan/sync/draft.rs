@@ -4,13 +4,13 @@ use std::collections::{HashMap, HashSet};
 
 use qfs_core::model::{Digest, RemotePath};
 
-use super::Options;
 use super::clearing::Clearing;
 use super::compare::{Judgement, compare, same_time};
 use super::listing::{File, Kind};
-use super::plan::Summary;
+use super::options::Options;
 use super::side::{Node, Side};
 use super::step::{Condition, Seen, Step, Why};
+use super::summary::Summary;
 
 /// The steps of a plan. Each group follows the one before.
 #[derive(Debug, Default)]

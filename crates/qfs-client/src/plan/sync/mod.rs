@@ -38,6 +38,7 @@ mod options;
 mod plan;
 mod side;
 mod step;
+mod summary;
 #[cfg(test)]
 mod tests;
 mod undecided;
@@ -48,6 +49,7 @@ pub use links::LinkFault;
 pub use listing::{Directory, Entry, File, Kind, Link, Listing};
 pub use names::{BadName, NameFault};
 pub use options::{MaxDelete, Options, ParseMaxDeleteError, TargetNames};
-pub use plan::{Plan, Summary, plan};
+pub use plan::{Plan, plan};
 pub use step::{Condition, Seen, Step, Why};
+pub use summary::Summary;
 pub use undecided::{RENAME_WORTH_BYTES, Undecided, undecided};

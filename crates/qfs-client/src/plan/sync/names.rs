@@ -5,9 +5,9 @@ use std::fmt;
 
 use qfs_core::model::{RemotePath, escape_untrusted};
 
-use super::Options;
 use super::filter::{Judge, Verdict};
 use super::listing::{Listing, above};
+use super::options::Options;
 use super::side::Side;
 
 /// A name that cannot be had on the target.

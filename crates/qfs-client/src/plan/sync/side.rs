@@ -9,10 +9,10 @@ use std::collections::{BTreeMap, HashSet};
 use jiff::Timestamp;
 use qfs_core::model::RemotePath;
 
-use super::Options;
 use super::filter::{Judge, Verdict};
 use super::links::{self, LinkFault};
 use super::listing::{Entry, File, Kind, Listing, above};
+use super::options::Options;
 
 /// How the names of partial files end.
 const PARTIAL_SUFFIX: &str = ".qfs-part";

@@ -4,9 +4,9 @@ use std::collections::{BTreeSet, HashSet};
 
 use qfs_core::model::RemotePath;
 
-use super::Options;
 use super::compare::wants_digests;
 use super::listing::Listing;
+use super::options::Options;
 use super::side::{Node, Side};
 
 /// Below this size, in bytes, files are not hashed on both sides to find out whether they were only renamed: to transfer them costs
