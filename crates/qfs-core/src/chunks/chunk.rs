@@ -1,4 +1,4 @@
-//! One chunk of a version, and how it is known.
+//! One chunk: how long it is, and what it is known by.
 
 use std::fmt;
 

@@ -3,7 +3,9 @@
 use std::fmt;
 
 use super::chunk::{Chunk, ChunkHash};
-use super::{ChunkMap, Cutter, Grain, MAX_CHUNKS, MapError};
+use super::cutter::Cutter;
+use super::grain::{Grain, MAX_CHUNKS};
+use super::map::{ChunkMap, MapError};
 use crate::model::Digest;
 
 /// Cuts a byte stream into chunks and hashes them, block by block as it is read. Holds none of its bytes.

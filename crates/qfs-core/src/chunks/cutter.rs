@@ -8,7 +8,7 @@
 //! Why not the `fastcdc` crate: its function needs a whole longest chunk in one piece of memory, so that every byte would be
 //! copied once more. And the cuts are part of the protocol: they must not move when a dependency does.
 
-use super::Grain;
+use super::grain::Grain;
 
 /// Bytes that the hash sees.
 const WINDOW: u32 = 64;

