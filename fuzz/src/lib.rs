@@ -25,7 +25,7 @@ pub type Target = fn(&[u8]);
 
 /// The targets by name, which is also that of their corpus.
 #[allow(dead_code, reason = "the targets of libFuzzer name their functions")]
-pub const TARGETS: [(&str, Target); 8] = [
+pub const TARGETS: [(&str, Target); 9] = [
     ("request", request),
     ("response", response),
     ("answer", answer),
@@ -34,6 +34,7 @@ pub const TARGETS: [(&str, Target); 8] = [
     ("path", path),
     ("known_servers", known_servers),
     ("ticket", ticket),
+    ("tcp", tcp),
 ];
 
 /// A request's payload, as the server reads it. What was read is written in one way, which reads back as the same.
@@ -243,6 +244,12 @@ pub fn ticket(data: &[u8]) {
         assert_eq!(etag.as_str(), text);
         assert!((1..=64).contains(&text.len()) && !text.contains(['/', '.', '\0']));
     }
+}
+
+/// Frames of the TCP way (PROTOCOL §9), in pieces, while the halves of streams are worked on: the first byte gives the end and the
+/// pieces, the second what is done. No more is held than was granted, and what is sent is frames.
+pub fn tcp(data: &[u8]) {
+    qfs_transport::exercise(data);
 }
 
 fn is_inert(text: &str) {

@@ -59,6 +59,9 @@ pub enum Failure {
     /// Something else than a regular file is here under this name, or a symbolic link on the way to it.
     #[error("not a regular file, or a symbolic link on the way")]
     NotRegular,
+    /// Something else than a file is in the way on the server, or somebody goes on changing what is there.
+    #[error("something on the server is in the way: no file, or one that is being changed")]
+    InTheWay,
     /// The disk is full, or would be.
     #[error("{0}")]
     NoSpace(String),
@@ -97,7 +100,7 @@ impl Failure {
             Self::Refused(error) if matches!(error.code, StatusCode::CHANGED | StatusCode::DIGEST_MISMATCH) => {
                 FailureClass::Integrity
             }
-            Self::CertificateRefused(_) | Self::Refused(_) | Self::InvalidName(_) | Self::NoMatch => {
+            Self::CertificateRefused(_) | Self::Refused(_) | Self::InvalidName(_) | Self::NoMatch | Self::InTheWay => {
                 FailureClass::Refused
             }
             Self::DigestMismatch { .. } | Self::Changed | Self::SourceChanged | Self::Protocol(_) => {
@@ -123,6 +126,7 @@ impl Failure {
             Self::Changed | Self::SourceChanged => "changed",
             Self::Protocol(_) => "protocol",
             Self::Exists => "exists",
+            Self::InTheWay => "in_the_way",
             Self::BelowFile(_) => "below_file",
             Self::NoSpace(_) => "no_space",
             Self::NotRegular | Self::Local(_) => "local",

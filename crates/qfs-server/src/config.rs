@@ -15,6 +15,8 @@ use crate::identity::IdentityDir;
 pub struct ServerConfig {
     /// Where to listen; port 0: any free one.
     pub address: SocketAddr,
+    /// Whether the TCP port of the same number is served too, and HTTP/3 on the UDP port.
+    pub http: bool,
     /// Who vouches for clients; None: everybody may read.
     pub clients: Option<Roots>,
     /// End points on that port, 1 to [`qfs_transport::MAX_ENDPOINTS`]; each beyond the first is a thread of its own.
@@ -41,6 +43,7 @@ impl ServerConfig {
     pub fn new(address: SocketAddr) -> Self {
         Self {
             address,
+            http: cfg!(feature = "http"),
             clients: None,
             endpoints: 1,
             tcp: true,

@@ -47,6 +47,9 @@ pub(crate) struct Service<S> {
     pub(crate) digest_tails: Semaphore,
     /// For steps over small files.
     pub(crate) batch_steps: Arc<Semaphore>,
+    /// Connections that speak HTTP/3: what QUIC holds for them is outside the budget, and bounded by their number.
+    #[cfg(feature = "http")]
+    pub(crate) h3_connections: std::sync::atomic::AtomicUsize,
     /// Which key clients are told of.
     pub(crate) announcer: Announcer,
     /// Who was turned away, and why.
@@ -74,6 +77,8 @@ impl<S: Store> Service<S> {
             digest_passes: Semaphore::new(limits.digest_passes),
             digest_tails: Semaphore::new(limits.digest_passes),
             batch_steps: Arc::new(Semaphore::new(limits.batch_steps)),
+            #[cfg(feature = "http")]
+            h3_connections: std::sync::atomic::AtomicUsize::new(0),
             announcer: Announcer { current: key, directory: config.renewal },
             refusals: Refusals::default(),
             drain: watch::Sender::new(false),

@@ -149,9 +149,38 @@ impl Connection {
         }
     }
 
+    /// Counts `bytes` as sent by another protocol on the same port; does nothing over TCP.
+    pub fn note_sent(&self, bytes: usize) {
+        if let Over::Udp(quic) = &self.0 {
+            quic.note_sent(bytes);
+        }
+    }
+
+    /// Lets at most `bytes` be sent ahead, for a sender whose data no budget counts; does nothing over TCP.
+    pub fn bound_send_window(&self, bytes: u64) {
+        if let Over::Udp(quic) = &self.0 {
+            quic.bound_send_window(bytes);
+        }
+    }
+
+    /// Closes the connection with a code of another protocol than `qfs/1`, at most 2^62 - 1.
+    pub fn close_with(&self, code: u64) {
+        match &self.0 {
+            Over::Udp(quic) => quic.close_with(code),
+            Over::Tcp(tcp) => tcp.close(StatusCode::OK),
+        }
+    }
+
     /// Closes the connection; every stream fails.
     pub fn close(&self, code: StatusCode) {
         either!(&self.0, it => it.close(code));
+    }
+
+    /// Has the peer show that it hears this end, soon. Over TCP that happens every second while a stream is open.
+    pub fn ask_for_a_sign(&self) {
+        if let Over::Udp(quic) = &self.0 {
+            quic.ask_for_a_sign();
+        }
     }
 
     /// Resolves when the connection is gone, with the reason.

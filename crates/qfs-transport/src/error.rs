@@ -21,6 +21,14 @@ pub enum TransportError {
         /// Why.
         source: io::Error,
     },
+    /// The TCP socket cannot be bound.
+    #[error("cannot listen on TCP {address}: {source}")]
+    BindTcp {
+        /// The address asked for.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
     /// TLS refuses the configuration.
     #[error("cannot set up TLS: {0}")]
     Tls(#[from] rustls::Error),

@@ -15,7 +15,8 @@ pub struct PathReport {
     pub lost_packets: u64,
     /// Bytes that the socket brought: UDP payload, or what was in TLS records.
     pub received: u64,
-    /// A number that grows whenever the peer shows that it hears this end, or something new comes.
+    /// A number that grows whenever the peer shows that it hears this end
+    /// ([`Connection::ask_for_a_sign`](crate::Connection::ask_for_a_sign)).
     pub signs: u64,
     /// Bytes that it took.
     pub sent: u64,

@@ -13,10 +13,8 @@ use crate::tcp::Grants;
 /// A connection on which nothing was heard for this long is dead (PROTOCOL §1.5).
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The client asks for a sign of life when it has heard nothing for so long: a long wait for a digest does not look like death, and
-/// a network that no longer carries this connection shows soon (`qfs-client`, `session::watch`). A packet a second costs nothing beside
-/// what keeps the connection open at all.
-pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(1);
+/// The client speaks at least this often, so that a long wait for a digest does not look like death.
+pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(8);
 
 /// Wanted size of the kernel's socket buffers, in bytes. 4 MiB holds 4 ms at one gigabyte per second, which is longer
 /// than the scheduler keeps a busy thread waiting. Smaller buffers lose packets on loopback.

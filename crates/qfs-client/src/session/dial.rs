@@ -113,29 +113,37 @@ impl Dial<'_> {
                 Some(ended) = self.attempts.join_next() => {
                     // A task that panics ends nothing of this: its attempt goes on counting until the deadline.
                     let Ok((attempt, result)) = ended else { continue };
-                    self.running.retain(|running| *running != attempt);
-                    match result {
-                        Ok(link) => return Ok(link),
-                        Err(error) => {
-                            if is_final(&error) {
-                                plan.retain(|(_, other)| other.address != attempt.address);
-                            }
-                            if is_distrust(&error) {
-                                self.distrust(attempt);
-                                latest = latest.or_else(|| Some(Instant::now() + DOUBT));
-                            } else if let Some((at, _)) = plan.front_mut() {
-                                *at = Instant::now();
-                            }
-                            self.note(attempt, error);
-                        }
+                    // Of one that does not count any more nothing is wanted, a connection least of all.
+                    if !self.running.contains(&attempt) {
+                        continue;
                     }
+                    self.running.retain(|running| *running != attempt);
+                    let error = match result {
+                        Ok(link) => return Ok(link),
+                        Err(error) => error,
+                    };
+                    match attempt.way {
+                        Way::Tcp if is_distrust(&error) => latest = latest.or_else(|| Some(Instant::now() + DOUBT)),
+                        _ if is_final(&error) => {
+                            // What one way has said of an address, the other would be a way around.
+                            let is_elsewhere = |other: &Attempt| other.address != attempt.address;
+                            self.running.retain(is_elsewhere);
+                            plan.retain(|(_, other)| is_elsewhere(other));
+                        }
+                        _ => {}
+                    }
+                    if let Some((at, _)) = plan.front_mut() {
+                        *at = Instant::now();
+                    }
+                    self.note(attempt, error);
                 }
                 () = sleep_until(next), if !plan.is_empty() => {
                     if let Some((_, attempt)) = plan.pop_front() {
                         self.start(attempt);
                     }
                 }
-                () = sleep_until(latest.unwrap_or(self.deadline)), if latest.is_some() => {
+                // Attempts end by themselves at the deadline.
+                () = sleep_until(latest.unwrap_or(self.deadline + DOUBT)) => {
                     self.running.clear();
                     plan.clear();
                 }
@@ -148,13 +156,6 @@ impl Dial<'_> {
         let patience = self.deadline.saturating_duration_since(Instant::now());
         self.running.push(attempt);
         self.attempts.spawn(async move { (attempt, connect_one(attempt, &config, trust, patience).await) });
-    }
-
-    /// Over UDP a server has answered, and it is not the right one: the other way to its address would be a way around that.
-    fn distrust(&mut self, attempt: Attempt) {
-        if attempt.way == Way::Udp {
-            self.running.retain(|other| other.address != attempt.address);
-        }
     }
 
     /// Keeps what tells more; of what tells as much, what UDP says, and then the latest.

@@ -14,8 +14,10 @@ use crate::error::SessionError;
 /// Between two looks at the connection.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// The least silence that is taken for the end of a way. The client asks for a sign of life after a second of it (`KEEP_ALIVE` of
-/// `qfs-transport`), so an answer is a second late by then.
+/// Silence after which the server is asked for a sign, and between two such questions.
+const QUESTION: Duration = Duration::from_secs(1);
+
+/// The least silence that is taken for the end of a way: an answer to the first question is a second late by then.
 const SILENCE: Duration = Duration::from_secs(2);
 
 /// The same in round trips: a lost question and a lost answer.
@@ -52,6 +54,9 @@ pub(super) fn begin<S: Watched + 'static>(session: impl Fn() -> Option<S> + Send
                 silence = Silence::default();
                 continue;
             };
+            if silence.asks(Instant::now()) {
+                connection.ask_for_a_sign();
+            }
             if silence.look(&connection, Instant::now()) && !race(&session, &connection).await {
                 silence.pause(Instant::now());
             }
@@ -64,11 +69,22 @@ pub(super) fn begin<S: Watched + 'static>(session: impl Fn() -> Option<S> + Send
 struct Silence {
     /// The connection's number, what it had brought, and since when.
     last: Option<(usize, u64, Instant)>,
+    asked: Option<Instant>,
     pause: Duration,
     paused_until: Option<Instant>,
 }
 
 impl Silence {
+    /// Whether it is time to ask for a sign.
+    fn asks(&mut self, now: Instant) -> bool {
+        let Some((_, _, since)) = self.last else { return false };
+        let asks = now.saturating_duration_since(self.asked.unwrap_or(since)) >= QUESTION;
+        if asks {
+            self.asked = Some(now);
+        }
+        asks
+    }
+
     /// Whether it is time to try the other way.
     fn look(&mut self, connection: &Connection, now: Instant) -> bool {
         let path = connection.path_report();
@@ -114,7 +130,7 @@ async fn race(session: &impl Watched, connection: &Connection) -> bool {
     }
 }
 
-/// Resolves when `connection` brings something, or is gone, which somebody else sees to.
+/// Resolves when the server shows that it hears `connection`, or that is gone, which somebody else sees to.
 async fn sign_of_life(connection: &Connection) {
     let before = connection.path_report().signs;
     while connection.path_report().signs == before && connection.close_reason().is_none() {

@@ -21,3 +21,4 @@ mod terminal;
 mod tokens;
 mod transport;
 mod trust;
+mod writing;

@@ -72,6 +72,10 @@ pub(crate) fn notices<S: qfs_core::store::WriteStore>(args: &Args, server: &Serv
     {
         eprintln!("note: {text}");
     }
+    #[cfg(feature = "http")]
+    if args.http() {
+        eprintln!("note: {}", page(server.local_addr(), args.cert.is_some()));
+    }
     let buffers = server.buffers();
     if buffers.are_short() {
         let wanted = buffers.wanted;
@@ -106,6 +110,21 @@ fn audience(address: SocketAddr, tokens: Option<usize>) -> Option<String> {
     ))
 }
 
+/// Where browsers go, and what they ask there.
+#[cfg(feature = "http")]
+fn page(address: SocketAddr, is_certified: bool) -> String {
+    // The first that others can use, or what there is.
+    let ip = reachable_at(address.ip()).first().copied().unwrap_or(address.ip());
+    let place = format!("https://{}/", SocketAddr::new(ip, address.port()));
+    if is_certified {
+        return format!("browsers and curl find the files at {place}, or at the name that the certificate is for");
+    }
+    format!(
+        "browsers and curl find the files at {place}; the certificate is the server's own, so a browser asks first: its certificate \
+         viewer shows the fingerprint above as the SHA-256 of the public key"
+    )
+}
+
 /// Says what shutting down cut off.
 #[expect(clippy::print_stderr, reason = "the command line's own output")]
 pub(crate) fn drained(args: &Args, drained: Drained) {
@@ -127,6 +146,14 @@ mod tests {
         let any_v6 = reachable_at(IpAddr::from([0u16; 8]));
         assert!(any_v4.iter().all(|ip| any_v6.contains(ip)));
         assert!(any_v6.iter().all(|ip| !matches!(ip, IpAddr::V6(v6) if v6.is_unicast_link_local())));
+    }
+
+    #[cfg(feature = "http")]
+    #[test]
+    fn the_page_is_announced() {
+        let said = page("[::1]:8000".parse().unwrap(), false);
+        assert!(said.contains("https://[::1]:8000/") && said.contains("SHA-256 of the public key"), "{said}");
+        assert!(!page("127.0.0.1:8000".parse().unwrap(), true).contains("asks"));
     }
 
     #[test]

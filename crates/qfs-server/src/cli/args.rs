@@ -58,6 +58,10 @@ pub(crate) struct Args {
     /// The identity: server.key and server.crt, made on the first start
     #[arg(long, global = true, env = "QFS_CERTS", value_name = "DIR", default_value = "certs")]
     pub(crate) certs: PathBuf,
+    /// HTTPS for browsers and curl, beside qfs on the same port: `on` or `off`
+    #[cfg(feature = "http")]
+    #[arg(long, env = "QFS_HTTP", value_name = "WHEN", default_value = "on", value_parser = ["on", "off"], hide_possible_values = true)]
+    http: String,
     /// Who may list and read: `open`, everybody who reaches the port; `tokens`, who shows one of `token create`
     #[arg(long, env = "QFS_AUTH", value_name = "WHO", default_value = "open", hide_possible_values = true)]
     pub(crate) auth: Auth,
@@ -282,6 +286,12 @@ pub(crate) struct CreateArgs {
 }
 
 impl Args {
+    /// Whether HTTP is served.
+    #[cfg(feature = "http")]
+    pub(crate) fn http(&self) -> bool {
+        self.http == "on"
+    }
+
     /// How a line of the log is written.
     pub(crate) fn log_format(&self) -> LogFormat {
         // Only names of formats get here.

@@ -124,7 +124,7 @@ fn restrict(wanted: Sandbox, places: &Places) -> Result<RulesetStatus, RulesetEr
         .handle_access(AccessFs::from_all(WHOLE_FOR_FILES))?
         .set_compatibility(CompatLevel::BestEffort)
         .handle_access(AccessFs::from_all(NEWEST))?
-        // No rule permits any: the server has no business with TCP, and signals nobody.
+        // No rule permits any: the TCP port is open by now, the server connects to nobody, and signals nobody.
         .handle_access(AccessNet::from_all(NEWEST))?
         .scope(Scope::from_all(NEWEST))?
         .create()?

@@ -2,6 +2,10 @@
 
 #![allow(dead_code, reason = "each test program uses its own part")]
 
+#[cfg(feature = "http")]
+pub(crate) mod browser;
+#[cfg(feature = "http")]
+pub(crate) mod http;
 pub(crate) mod program;
 
 use std::net::Ipv4Addr;
@@ -18,12 +22,20 @@ use qfs_core::wire::{
 };
 use qfs_server::{Drained, ServeError, Server, ServerConfig};
 use qfs_store::local::LocalStore;
-use qfs_transport::{ClientEndpoint, ClientTuning, Connection, Identity, IdentityPem, Sink, Source, Trust};
+use qfs_transport::{
+    ClientEndpoint, ClientTuning, ConnectError, Connection, Identity, IdentityPem, Sink, Source, Trust, Way,
+    connect_tcp,
+};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 /// Longer than anything here takes; a test that waits for it has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How clients come in these tests: over UDP, or as `QFS_TEST_TRANSPORT` says. `scripts/test.sh` runs them both ways.
+pub(crate) fn way() -> Way {
+    if std::env::var_os("QFS_TEST_TRANSPORT").is_some_and(|way| way == "tcp") { Way::Tcp } else { Way::Udp }
+}
 
 /// Resolves within [`PATIENCE`], or the test fails.
 pub(crate) async fn soon<T>(future: impl Future<Output = T>) -> T {
@@ -77,11 +89,16 @@ pub(crate) struct Rig {
 impl Rig {
     /// Serves `tree` as `adjust` would have it.
     pub(crate) fn start(tree: Tree, adjust: impl FnOnce(&mut ServerConfig)) -> Self {
+        Self::start_at(tree, "", adjust)
+    }
+
+    /// As [`Self::start`], with `below` in the tree published.
+    pub(crate) fn start_at(tree: Tree, below: &str, adjust: impl FnOnce(&mut ServerConfig)) -> Self {
         let pem = IdentityPem::generate().unwrap();
         let identity = Identity::from_pem(pem.key.as_bytes(), pem.certificate.as_bytes()).unwrap();
         let mut config = ServerConfig::new((Ipv4Addr::LOCALHOST, 0).into());
         adjust(&mut config);
-        let store = LocalStore::open_root(tree.path()).unwrap();
+        let store = LocalStore::open_root(&tree.path().join(below)).unwrap();
         let server = Server::bind(config, &identity, store).unwrap();
         let address = server.local_addr();
         let (stop, stopped) = oneshot::channel::<()>();
@@ -106,10 +123,20 @@ impl Rig {
     }
 
     pub(crate) async fn connect_with(&self, tuning: &ClientTuning) -> Client {
+        self.try_connect_with(tuning).await.unwrap()
+    }
+
+    pub(crate) async fn try_connect(&self) -> Result<Client, ConnectError> {
+        self.try_connect_with(&ClientTuning::default()).await
+    }
+
+    async fn try_connect_with(&self, tuning: &ClientTuning) -> Result<Client, ConnectError> {
         let endpoint = ClientEndpoint::bind(self.address.ip()).unwrap();
-        let connecting = endpoint.connect(self.address, "localhost", Trust::AnyKey, tuning, PATIENCE);
-        let connection = connecting.await.unwrap();
-        Client { endpoint, connection }
+        let connection = match way() {
+            Way::Udp => endpoint.connect(self.address, "localhost", Trust::AnyKey, tuning, PATIENCE).await?,
+            Way::Tcp => connect_tcp(self.address, "localhost", Trust::AnyKey, None, tuning, PATIENCE).await?,
+        };
+        Ok(Client { endpoint, connection })
     }
 }
 

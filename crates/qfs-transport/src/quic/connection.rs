@@ -65,9 +65,29 @@ impl Connection {
         self.inner.clone()
     }
 
+    /// Closes the connection with a code of another protocol than `qfs/1`, at most 2^62 - 1.
+    pub fn close_with(&self, code: u64) {
+        self.inner.close(VarInt::from_u64(code).unwrap_or(VarInt::MAX), b"");
+    }
+
+    /// Counts `bytes` as sent by another protocol, which brings its own streams; the send window follows.
+    pub fn note_sent(&self, bytes: usize) {
+        self.windows.note_sent(bytes);
+    }
+
+    /// Lets the send window be at most `bytes`.
+    pub fn bound_send_window(&self, bytes: u64) {
+        self.windows.bound_send_window(bytes);
+    }
+
     /// Closes the connection; every stream fails.
     pub fn close(&self, code: StatusCode) {
         self.inner.close(VarInt::from_u32(code.0), b"");
+    }
+
+    /// See [`crate::Connection::ask_for_a_sign`].
+    pub fn ask_for_a_sign(&self) {
+        self.windows.nudge();
     }
 
     /// Resolves when the connection is gone, with the reason.
@@ -119,8 +139,8 @@ impl Connection {
             payload: stats.path.current_mtu,
             lost_packets: stats.path.lost_packets,
             received: stats.udp_rx.bytes,
-            // Not every packet: a peer that hears nothing goes on repeating itself.
-            signs: stats.frame_rx.acks + self.windows.taken(),
+            // Not every packet: a peer that hears nothing goes on sending, and repeating itself.
+            signs: stats.frame_rx.acks,
             sent: stats.udp_tx.bytes,
             // Frames with stream data go out as the peer's flow control and acknowledgements permit, and not otherwise.
             pieces: stats.frame_tx.stream,

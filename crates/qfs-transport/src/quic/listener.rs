@@ -43,6 +43,14 @@ pub struct BoundEndpoint {
 }
 
 impl BoundEndpoint {
+    /// The address really bound.
+    ///
+    /// # Errors
+    /// When the socket is gone.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
     /// Starts the end point, inside the tokio runtime that is to drive it.
     ///
     /// # Errors

@@ -15,21 +15,28 @@ pub(super) struct Windows {
     connection: quinn::Connection,
     send: Arc<SendWindow>,
     receive: Arc<Mutex<ReceiveWindow>>,
-    /// Bytes taken by the application.
-    taken: Arc<AtomicU64>,
 }
 
 impl Windows {
     /// `receive_window` is what the transport configuration granted the peer, in bytes.
     pub(super) fn new(connection: quinn::Connection, receive_window: u64) -> Self {
         let receive = ReceiveWindow::new(receive_window, Instant::now());
-        let send = SendWindow { bytes: AtomicU64::new(INITIAL_SEND_WINDOW), unchecked: AtomicU64::new(0) };
-        Self { connection, send: Arc::new(send), receive: Arc::new(Mutex::new(receive)), taken: Arc::default() }
+        let send = SendWindow {
+            bytes: AtomicU64::new(INITIAL_SEND_WINDOW),
+            most: AtomicU64::new(MAX_SEND_WINDOW),
+            unchecked: AtomicU64::new(0),
+        };
+        Self { connection, send: Arc::new(send), receive: Arc::new(Mutex::new(receive)) }
     }
 
-    /// Bytes that the application has taken so far.
-    pub(super) fn taken(&self) -> u64 {
-        self.taken.load(Ordering::Relaxed)
+    /// Has the peer acknowledge something, if it hears this end: its window grows by a byte, and the news of it is such a thing.
+    /// quinn has no call for a PING.
+    pub(super) fn nudge(&self) {
+        let mut window = self.receive.lock().unwrap_or_else(PoisonError::into_inner);
+        window.bytes += 1;
+        if let Ok(wider) = VarInt::from_u64(window.bytes) {
+            self.connection.set_receive_window(wider);
+        }
     }
 
     /// Counts `bytes` as sent and, every [`WINDOW_CHECK_BYTES`], lets the send window follow the congestion window and the
@@ -41,6 +48,7 @@ impl Windows {
         }
         self.send.unchecked.store(0, Ordering::Relaxed);
         let wanted = send_window(&self.connection.stats().path).clamp(INITIAL_SEND_WINDOW, MAX_SEND_WINDOW);
+        let wanted = wanted.min(self.send.most.load(Ordering::Relaxed));
         let current = self.send.bytes.load(Ordering::Relaxed);
         // The window moves in steps of a quarter, so that quinn is not told at every check.
         if wanted > current + current / 4 || wanted < current / 2 {
@@ -49,9 +57,16 @@ impl Windows {
         }
     }
 
+    /// Lets the send window be at most `bytes`, for a sender whose data no budget counts.
+    pub(super) fn bound_send_window(&self, bytes: u64) {
+        self.send.most.store(bytes, Ordering::Relaxed);
+        if self.send.bytes.fetch_min(bytes, Ordering::Relaxed) > bytes {
+            self.connection.set_send_window(bytes);
+        }
+    }
+
     /// Counts `bytes` as taken by the application, and lets the receive window grow with what is taken.
     pub(super) fn note_taken(&self, bytes: usize) {
-        self.taken.fetch_add(bytes as u64, Ordering::Relaxed);
         let mut window = self.receive.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(wider) = window.take(bytes as u64, || self.connection.rtt(), Instant::now())
             && let Ok(wider) = VarInt::from_u64(wider)
@@ -90,6 +105,8 @@ const WINDOW_CHECK_BYTES: u64 = 256 << 10;
 struct SendWindow {
     /// The window in force.
     bytes: AtomicU64,
+    /// The window never grows beyond this.
+    most: AtomicU64,
     /// Bytes sent since the last check.
     unchecked: AtomicU64,
 }

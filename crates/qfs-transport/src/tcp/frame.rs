@@ -192,7 +192,7 @@ mod tests {
     fn golden_bytes() {
         let code = StatusCode::CHANGED;
         let rows: [(Frame, &[u8]); 10] = [
-            (Frame::Data { stream: 4, length: 33, fin: true }, &[0x0b, 0x04, 0x21]),
+            (Frame::Data { stream: 4, length: 32, fin: true }, &[0x0b, 0x04, 0x20]),
             (Frame::Data { stream: 64, length: 65_536, fin: false }, &[0x0a, 0x40, 0x40, 0x80, 0x01, 0x00, 0x00]),
             (Frame::Reset { stream: 4, code, size: 20_000 }, &[0x04, 0x04, 0x05, 0x80, 0x00, 0x4e, 0x20]),
             (Frame::Stop { stream: 4, code: StatusCode::CANCELLED }, &[0x05, 0x04, 0x0c]),

@@ -52,7 +52,9 @@ pub(crate) async fn run(context: &Context, args: &RmArgs) -> Result<Exit, Proble
         context.screen.problem(&problem);
     }
     let removed = outcome.files.iter().filter(|file| matches!(file.status, Status::Removed)).count();
-    context.screen.summary(&format!("{removed} removed"));
+    if removed > 0 {
+        context.screen.summary(&format!("{removed} removed"));
+    }
     Ok(Exit::of_run(&outcome))
 }
 

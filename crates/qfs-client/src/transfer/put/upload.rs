@@ -40,18 +40,22 @@ struct Upload<'a> {
     resumed: bool,
 }
 
+/// Looks at what is there, and attempts that follow from it, before somebody else is let win.
+const MAX_ROUNDS: usize = 4;
+
 type Ending = (Status, Option<Digest>);
 
 impl Upload<'_> {
     async fn run(&mut self, present: Option<Present>) -> Result<Ending, Failure> {
         let mut present = present;
-        loop {
+        let mut unseen = false;
+        for _ in 0..MAX_ROUNDS {
             if let Some(present) = &present
                 && let Some(ended) = self.settled(present).await?
             {
                 return Ok(ended);
             }
-            let condition = self.put.condition(present.as_ref())?;
+            let condition = if unseen { Precondition::ANY } else { self.put.condition(present.as_ref())? };
             match self.send_whole(condition).await {
                 Ok(sha256) => {
                     let status = if self.resumed { Status::Resumed } else { Status::Uploaded };
@@ -69,12 +73,14 @@ impl Upload<'_> {
                     match self.put.config.replace {
                         Replace::Never => return Err(Failure::Exists),
                         Replace::Seen => return Err(Failure::Changed),
-                        Replace::Any => present = now,
+                        // What is in the way cannot be read: a link, which may be replaced, or a directory, which may not.
+                        Replace::Any => (unseen, present) = (now.is_none(), now),
                     }
                 }
                 Err(failure) => return Err(failure),
             }
         }
+        Err(Failure::InTheWay)
     }
 
     fn size(&self) -> Option<u64> {
@@ -102,7 +108,8 @@ impl Upload<'_> {
     async fn look(&self) -> Result<Option<Present>, Failure> {
         match probe(self.session, self.source, true).await {
             Ok(present) => Ok(Some(present)),
-            Err(Failure::Refused(RemoteError { code: StatusCode::NOT_FOUND, .. })) => Ok(None),
+            // Who may only write is not told.
+            Err(Failure::Refused(RemoteError { code: StatusCode::NOT_FOUND | StatusCode::DENIED, .. })) => Ok(None),
             Err(failure) => Err(failure),
         }
     }
