@@ -15,7 +15,7 @@ use qfs_transport::MAX_ENDPOINTS;
 
 use super::expiry::Expiry;
 
-use super::log::LogFormat;
+use super::log_format::LogFormat;
 use super::sandbox::Sandbox;
 
 const AFTER_HELP: &str = "\

@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use jiff::Timestamp;
 use rustix::fs::{FileType, Mode, Stat, Timespec, Timestamps, UTIME_OMIT};
 
-use super::io_error;
+use super::errors::io_error;
 use qfs_core::model::{Digest, ETag};
 use qfs_core::store::{ObjectMeta, StoreError};
 
