@@ -8,6 +8,7 @@
 //! | `service` | what every door shares: the files, the gate, budgets and limits |
 //! | `view` | the published files as one request may see them |
 //! | [`gate`] | who is let in, and what is written down about it |
+//! | `metrics` | the numbers of `--metrics` |
 //! | [`identity`] | the key and certificate on disk |
 //! | [`digest_file`] | digests remembered between runs |
 //!
@@ -22,6 +23,7 @@ mod door;
 mod error;
 pub mod gate;
 pub mod identity;
+mod metrics;
 pub mod server;
 mod service;
 mod view;

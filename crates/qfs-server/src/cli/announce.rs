@@ -76,6 +76,10 @@ pub(crate) fn notices<S: qfs_core::store::Store>(args: &Args, server: &Server<S>
     if args.http() {
         eprintln!("note: {}", page(server.local_addr(), args.cert.is_some()));
     }
+    #[cfg(feature = "metrics")]
+    if let Some(address) = server.metrics_addr() {
+        eprintln!("note: metrics are told at http://{address}/metrics, without asking who asks");
+    }
     let buffers = server.buffers();
     if buffers.are_short() {
         let wanted = buffers.wanted;
