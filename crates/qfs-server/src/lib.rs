@@ -1,4 +1,27 @@
-//! The server of qfs: hands out one directory over QUIC (`docs/PROTOCOL.md`).
+//! The server of qfs as a library: hands out the files of one store over QUIC (`docs/PROTOCOL.md`). The library prints nothing,
+//! parses no command line and never exits, and it has no globals: any number of servers run in one process.
+//!
+//! ```no_run
+//! use std::net::{Ipv4Addr, SocketAddr};
+//! use std::path::Path;
+//!
+//! use qfs_server::{IdentityDir, Server, ServerConfig};
+//! use qfs_store::local::LocalStore;
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let store = LocalStore::open_root(Path::new("datasets"))?;
+//! let identity = IdentityDir::new("certs").load_or_create()?;
+//! let config = ServerConfig::new(SocketAddr::from((Ipv4Addr::LOCALHOST, 8000)));
+//! let server = Server::bind(config, &identity, store)?;
+//! println!("{} has the key {}", server.local_addr(), server.fingerprint());
+//!
+//! // Serves until this future resolves, and then lets the answers under way finish.
+//! server.serve(std::future::pending()).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The example `embed.rs` is a whole program: it serves files that are in memory, and prints the ticket for its clients.
 //!
 //! | module | owns |
 //! |---|---|
@@ -6,14 +29,12 @@
 //! | [`server`] | the server as a whole: binds the doors, runs them, drains them |
 //! | `door` | what speaks with clients: `qfs` over QUIC |
 //! | `service` | what every door shares: the files, the gate, budgets and limits |
+//! | `room` | how much may still be uploaded |
 //! | `view` | the published files as one request may see them |
 //! | [`gate`] | who is let in, and what is written down about it |
 //! | `metrics` | the numbers of `--metrics` |
 //! | [`identity`] | the key and certificate on disk |
 //! | [`digest_file`] | digests remembered between runs |
-//!
-//! A library in the strict sense: it prints nothing, parses no command line and never exits. No globals: any number of
-//! servers run in one process.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that panics has failed, which is its job"))]
 
@@ -24,6 +45,7 @@ mod error;
 pub mod gate;
 pub mod identity;
 mod metrics;
+mod room;
 pub mod server;
 mod service;
 mod view;

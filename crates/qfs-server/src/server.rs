@@ -4,18 +4,17 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use qfs_core::model::Fingerprint;
-use qfs_core::store::Store;
-#[cfg(feature = "http")]
-use qfs_transport::BoundTcp;
-use qfs_transport::{Identity, Listener, SocketBuffers, TransportError};
+use qfs_core::store::WriteStore;
+use qfs_transport::{BoundTcp, Identity, Listener, SocketBuffers, TransportError};
 
 use crate::config::ServerConfig;
+#[cfg(feature = "http")]
+use crate::door::http;
 #[cfg(feature = "metrics")]
 use crate::door::metrics::BoundPage;
 use crate::door::qfs::end_point::{EndPoint, Others, Sockets};
+use crate::door::tcp::Spoken;
 use crate::door::{Drained, ServeError};
-#[cfg(feature = "http")]
-use crate::door::{http, tcp};
 use crate::gate::access::Gate;
 use crate::service::Service;
 
@@ -33,7 +32,7 @@ pub struct Server<S> {
     fingerprint: Fingerprint,
 }
 
-impl<S: Store> Server<S> {
+impl<S: WriteStore> Server<S> {
     /// Binds the address of `config` to hand out `store` under `identity`. Inside a tokio runtime, best one with a single
     /// thread: handlers wait for the network there, and for disks on its blocking threads. End points beyond the first bring
     /// their own.
@@ -41,7 +40,8 @@ impl<S: Store> Server<S> {
     /// # Errors
     /// [`TransportError::Bind`] when the port is taken or not allowed.
     pub fn bind(config: ServerConfig, identity: &Identity, store: S) -> Result<Self, TransportError> {
-        let (first, others) = bind_ports(&config, identity)?;
+        let spoken = Spoken { qfs: config.tcp, http: config.http, tuning: config.tuning.clone() };
+        let (first, others) = bind_ports(&config, identity, &spoken)?;
         #[cfg(feature = "metrics")]
         let metrics = match config.metrics {
             Some(address) => {
@@ -50,14 +50,14 @@ impl<S: Store> Server<S> {
             None => None,
         };
         let service = Arc::new(Service::new(config, identity.fingerprint(), store));
-        let end_point = EndPoint::start(Arc::clone(&service), first)?;
+        let end_point = EndPoint::start(Arc::clone(&service), first, &spoken)?;
         Ok(Self {
             address: end_point.listener().local_addr()?,
             buffers: end_point.listener().buffers(),
             end_point,
             #[cfg(feature = "metrics")]
             metrics,
-            others: Others::bind(&service, others)?,
+            others: Others::bind(&service, others, &spoken)?,
             service,
             fingerprint: identity.fingerprint(),
         })
@@ -138,36 +138,36 @@ impl<S: Store> Server<S> {
     }
 }
 
-/// The sockets of the first end point, and those of the others.
-#[cfg(not(feature = "http"))]
-fn bind_ports(config: &ServerConfig, identity: &Identity) -> Result<(Sockets, Vec<Sockets>), TransportError> {
-    let clients = config.clients.as_ref();
-    let (first, others) = Listener::bind_several(config.address, identity, clients, &config.tuning, config.endpoints)?;
-    Ok((Sockets { udp: first }, others.into_iter().map(|udp| Sockets { udp }).collect()))
-}
-
 /// As often any free port is tried whose number may be taken for TCP.
-#[cfg(feature = "http")]
 const PORT_TRIES: usize = 32;
 
-/// The sockets of the first end point, and those of the others: UDP, and TCP on the port of the same number.
-#[cfg(feature = "http")]
-fn bind_ports(config: &ServerConfig, identity: &Identity) -> Result<(Sockets, Vec<Sockets>), TransportError> {
+/// The sockets of the first end point, and those of the others: UDP, and TCP on the port of the same number where anything is
+/// spoken there.
+fn bind_ports(
+    config: &ServerConfig,
+    identity: &Identity,
+    spoken: &Spoken,
+) -> Result<(Sockets, Vec<Sockets>), TransportError> {
     let clients = config.clients.as_ref();
+    #[cfg_attr(not(feature = "http"), expect(unused_mut, reason = "there is no other protocol then"))]
     let mut tuning = config.tuning.clone();
-    tuning.other_protocol = config.http.then_some(http::H3);
+    #[cfg(feature = "http")]
+    {
+        tuning.other_protocol = config.http.then_some(http::H3);
+    }
+    let protocols = spoken.protocols();
     let mut tries = PORT_TRIES;
     loop {
         tries -= 1;
         let (first, others) = Listener::bind_several(config.address, identity, clients, &tuning, config.endpoints)?;
-        if !config.http {
+        if protocols.is_empty() {
             return Ok((
                 Sockets { udp: first, tcp: None },
                 others.into_iter().map(|udp| Sockets { udp, tcp: None }).collect(),
             ));
         }
         let address = first.local_addr()?;
-        match BoundTcp::bind_several(address, identity, clients, tcp::PROTOCOLS, 1 + others.len()) {
+        match BoundTcp::bind_several(address, identity, clients, &protocols, 1 + others.len()) {
             Ok(bound) => {
                 let mut bound = bound.into_iter();
                 let first = Sockets { udp: first, tcp: bound.next() };

@@ -19,6 +19,7 @@ use crate::gate::admission::Admission;
 use crate::gate::audit::{self, Refusals};
 use crate::identity::Announcer;
 use crate::metrics::Metrics;
+use crate::room::Room;
 use crate::view::View;
 
 /// How often digests learnt are written to their file.
@@ -34,6 +35,8 @@ pub(crate) struct Service<S> {
     pub(crate) limits: Limits,
     pub(crate) deadlines: Deadlines,
     pub(crate) budget: Arc<Budget>,
+    /// For uploads.
+    pub(crate) room: Room,
     pub(crate) commands: Semaphore,
     /// For requests longer than most while they arrive.
     pub(crate) long_requests: Semaphore,
@@ -74,6 +77,7 @@ impl<S: Store> Service<S> {
             limits,
             deadlines: config.deadlines,
             budget: Budget::new(limits.buffer_bytes),
+            room: Room::new(limits.keep_free, limits.max_upload),
             commands: Semaphore::new(limits.commands),
             long_requests: Semaphore::new(limits.long_requests),
             listings: Arc::new(Semaphore::new(limits.listings)),
@@ -162,7 +166,7 @@ impl<S: Store> Service<S> {
 async fn on_blocking_thread(what: &str, work: impl FnOnce() -> std::io::Result<()> + Send + 'static) {
     match tokio::task::spawn_blocking(work).await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => warn!(%error, "remembered digests cannot be {what}"),
-        Err(error) => error!(%error, "the task for remembered digests failed"),
+        Ok(Err(error)) => warn!("remembered digests cannot be {what}: {error}"),
+        Err(error) => error!("the task for remembered digests failed: {error}"),
     }
 }

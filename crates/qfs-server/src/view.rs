@@ -5,9 +5,13 @@ use std::sync::Arc;
 
 use qfs_core::body::{self, Opened};
 use qfs_core::model::{Digest, RemotePath};
-use qfs_core::store::{ObjectMeta, Store, StoreError, Versions, Whole};
+#[cfg(feature = "http")]
+use qfs_core::store::ObjectMeta;
+use qfs_core::store::{Entry, ListQuery, Store, StoreError, Versions, Whole};
 
 use crate::gate::access::Access;
+
+pub(crate) mod write;
 
 /// The published files as far as one request reaches. Doors have no other way to them, so that none can forget the scope.
 pub(crate) struct View<S> {
@@ -45,16 +49,19 @@ impl<S: Store> View<S> {
         if self.access.covers(path) { self.versions.read_whole(path, limit) } else { Err(StoreError::NotFound) }
     }
 
-    /// Lists what lies in the scope, as [`Versions::list`]. Blocks.
+    /// Lists what lies in the scope, below `prefix` if there is one, with directories and links where a `tree` is wanted. Blocks.
     ///
     /// # Errors
     /// As [`Versions::list`].
     pub(crate) fn list(
         &self,
-        visit: &mut dyn FnMut(RemotePath, ObjectMeta, Option<Digest>) -> ControlFlow<()>,
+        prefix: Option<RemotePath>,
+        tree: bool,
+        visit: &mut dyn FnMut(RemotePath, Entry, Option<Digest>) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
-        self.versions.list(&mut |path, meta, digest| {
-            if self.access.covers(&path) { visit(path, meta, digest) } else { ControlFlow::Continue(()) }
+        let query = ListQuery { prefix, directories: tree, links: tree, ..ListQuery::default() };
+        self.versions.list(&query, &mut |path, entry, digest| {
+            if self.access.covers(&path) { visit(path, entry, digest) } else { ControlFlow::Continue(()) }
         })
     }
 
@@ -68,19 +75,14 @@ impl<S: Store> View<S> {
         directory: Option<&RemotePath>,
         visit: &mut VisitBelow<'_>,
     ) -> Result<(), StoreError> {
-        let Some(directory) = directory else {
-            return self.list(&mut |path, meta, digest| visit(path.as_str(), meta, digest));
-        };
-        let prefix = format!("{}/", directory.as_str());
-        let mut found = false;
-        self.list(&mut |path, meta, digest| match path.as_str().strip_prefix(&prefix) {
-            Some(name) => {
-                found = true;
-                visit(name, meta, digest)
+        let prefix = directory.map_or(0, |directory| directory.as_str().len() + 1);
+        let mut found = directory.is_none();
+        self.list(directory.cloned(), false, &mut |path, entry, digest| {
+            found = true;
+            match (entry, path.as_str().get(prefix..)) {
+                (Entry::File(meta), Some(name)) => visit(name, meta, digest),
+                _ => ControlFlow::Continue(()),
             }
-            // They come in ascending order, so that none follows behind the first that is greater.
-            None if path.as_str() > prefix.as_str() => ControlFlow::Break(()),
-            None => ControlFlow::Continue(()),
         })?;
         if found { Ok(()) } else { Err(StoreError::NotFound) }
     }

@@ -8,9 +8,11 @@ use qfs_server::{Drained, Server};
 
 use super::args::Args;
 use super::failure::Failure;
+#[cfg(feature = "http")]
+use super::log::LogFormat;
 
 /// Prints the lines of the contract, flushed; false when nobody reads them any more.
-pub(crate) fn lines<S: qfs_core::store::Store>(args: &Args, server: &Server<S>) -> Result<bool, Failure> {
+pub(crate) fn lines<S: qfs_core::store::WriteStore>(args: &Args, server: &Server<S>) -> Result<bool, Failure> {
     let address = server.local_addr();
     let fingerprint = server.fingerprint();
     let mut text = format!("listening on {address}\nserving {}\nfingerprint {fingerprint}\n", args.root.display());
@@ -39,7 +41,7 @@ fn reachable_at(bound: IpAddr) -> Vec<IpAddr> {
     let mut addresses: Vec<_> = match if_addrs::get_if_addrs() {
         Ok(interfaces) => interfaces.into_iter().map(|interface| interface.ip()).collect(),
         Err(error) => {
-            tracing::warn!(%error, "the addresses of this machine cannot be listed");
+            tracing::warn!("the addresses of this machine cannot be listed: {error}");
             Vec::new()
         }
     };
@@ -56,7 +58,7 @@ fn reachable_at(bound: IpAddr) -> Vec<IpAddr> {
 
 /// Prints what a person should know, unless asked not to.
 #[expect(clippy::print_stderr, reason = "the command line's own output")]
-pub(crate) fn notices<S: qfs_core::store::Store>(args: &Args, server: &Server<S>) {
+pub(crate) fn notices<S: qfs_core::store::WriteStore>(args: &Args, server: &Server<S>) {
     if args.quiet {
         return;
     }
@@ -74,7 +76,13 @@ pub(crate) fn notices<S: qfs_core::store::Store>(args: &Args, server: &Server<S>
     }
     #[cfg(feature = "http")]
     if args.http() {
-        eprintln!("note: {}", page(server.local_addr(), args.cert.is_some()));
+        let text = page(server.local_addr(), args.cert.is_some());
+        // Where a log is shown, each line is one of the log: programs read it.
+        if args.verbose > 0 || args.log_format() == LogFormat::Json {
+            tracing::info!("{text}");
+        } else {
+            eprintln!("note: {text}");
+        }
     }
     #[cfg(feature = "metrics")]
     if let Some(address) = server.metrics_addr() {

@@ -5,6 +5,7 @@ mod args;
 mod command;
 mod expiry;
 mod failure;
+mod links;
 mod log;
 mod renew;
 mod sandbox;
@@ -19,6 +20,7 @@ use qfs_server::BLOCKING_THREADS;
 use args::Args;
 use failure::Failure;
 use signals::Signals;
+use start::Started;
 
 /// When the second signal ends the program, as shells have it for SIGINT.
 const EXIT_INTERRUPTED: u8 = 130;
@@ -47,11 +49,12 @@ fn serve(args: &Args) -> Result<ExitCode, Failure> {
     let code = runtime.block_on(async {
         // Before anything is printed: whoever reads the first line may already send a signal.
         let mut signals = Signals::catch().map_err(Failure::runtime)?;
-        let (server, renewal) = start::start(args).await?;
+        let Started { server, store, survey, renewal } = start::start(args).await?;
         if !announce::lines(args, &server)? {
             return Ok(ExitCode::SUCCESS);
         }
         announce::notices(args, &server);
+        links::tell(args, store, survey);
         let (first, second) = signals.split(|| renewal.look_anew());
         tokio::select! {
             served = server.serve(first) => {

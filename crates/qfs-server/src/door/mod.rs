@@ -8,7 +8,6 @@ pub(crate) mod http;
 #[cfg(feature = "metrics")]
 pub(crate) mod metrics;
 pub(crate) mod qfs;
-#[cfg(feature = "http")]
 pub(crate) mod tcp;
 
 /// Threads of an end point for disks and hashing. More than two on a small machine only wait for each other; a few more keep

@@ -14,14 +14,19 @@ use tokio::sync::watch;
 use tracing::{error, info};
 
 use crate::error::HandlerError;
+use crate::gate::rights::{Right, Rights};
 use crate::gate::tokens::{Document, Record, TokenFile, TokenFileError};
 
 /// How often the token file is looked at. It is read whole: some hundred bytes, and no change can hide behind its times.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Who may read.
+/// Who may do what.
 pub struct Gate {
     tokens: Option<Tokens>,
+    /// What those may do who show nothing, where nothing has to be shown.
+    anybody: Rights,
+    /// Whether the store may be changed at all: otherwise nobody may, whatever a token says.
+    writable: bool,
 }
 
 struct Tokens {
@@ -32,10 +37,10 @@ struct Tokens {
 }
 
 impl Gate {
-    /// Everybody who reaches the server.
+    /// Everybody who reaches the server may do what `anybody` says.
     #[must_use]
-    pub fn open() -> Self {
-        Self { tokens: None }
+    pub fn open(anybody: Rights) -> Self {
+        Self { tokens: None, anybody, writable: anybody.change_anything() }
     }
 
     /// Who shows a token of `file`, now or after it changed. Blocks.
@@ -45,7 +50,16 @@ impl Gate {
     pub fn tokens(file: TokenFile) -> Result<Self, TokenFileError> {
         let bytes = file.bytes()?;
         let rules = watch::Sender::new(Arc::new(file.parse(&bytes)?));
-        Ok(Self { tokens: Some(Tokens { file, rules, seen: Mutex::new(Ok(bytes)) }) })
+        let writable = rules.borrow().records().iter().any(|record| record.rights().change_anything());
+        let tokens = Some(Tokens { file, rules, seen: Mutex::new(Ok(bytes)) });
+        Ok(Self { tokens, anybody: Rights::READ, writable })
+    }
+
+    /// Whether anything may be changed by anybody, now or later: settled when the server starts, because it then gives up the
+    /// right to change what is published.
+    #[must_use]
+    pub fn is_writable(&self) -> bool {
+        self.writable
     }
 
     /// How many tokens there are; None when everybody is let in.
@@ -70,13 +84,14 @@ impl Gate {
     /// # Errors
     /// [`HandlerError::Denied`].
     pub(crate) fn admit_token(&self, shown: Option<&Token>) -> Result<Access, HandlerError> {
-        let Some(tokens) = &self.tokens else { return Ok(Access { grant: None }) };
+        let writable = self.writable;
+        let Some(tokens) = &self.tokens else { return Ok(Access { grant: None, anybody: self.anybody, writable }) };
         let shown = shown.ok_or(HandlerError::Denied)?;
         let current = tokens.rules.subscribe();
         let rules = Arc::clone(&current.borrow());
         match rules.position(shown) {
             Some(index) if !rules.records()[index].is_expired(Timestamp::now()) => {
-                Ok(Access { grant: Some(Grant { rules, index, current }) })
+                Ok(Access { grant: Some(Grant { rules, index, current }), anybody: self.anybody, writable })
             }
             _ => Err(HandlerError::Denied),
         }
@@ -92,7 +107,7 @@ impl Gate {
             let gate = Arc::clone(self);
             let looked = tokio::task::spawn_blocking(move || gate.tokens.as_ref().map(Tokens::look)).await;
             if let Err(error) = looked {
-                error!(%error, "the task that reads the tokens failed");
+                error!("the task that reads the tokens failed: {error}");
             }
         }
     }
@@ -105,7 +120,7 @@ impl Tokens {
         match found {
             Ok((_, bytes)) if seen.as_ref() == Ok(&bytes) => {}
             Ok((rules, bytes)) => {
-                info!(tokens = rules.records().len(), "the tokens have changed");
+                info!("the token file has changed; tokens in it: {}", rules.records().len());
                 *seen = Ok(bytes);
                 self.rules.send_replace(Arc::new(rules));
             }
@@ -132,6 +147,8 @@ impl fmt::Debug for Gate {
 pub(crate) struct Access {
     /// None: everything, for as long as it takes.
     grant: Option<Grant>,
+    anybody: Rights,
+    writable: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -153,6 +170,26 @@ impl Access {
         self.grant.as_ref().map(|grant| grant.record().id.to_string())
     }
 
+    /// Whether it goes as far as `right` on `path`.
+    ///
+    /// # Errors
+    /// [`HandlerError::Forbidden`] where it does not.
+    pub(crate) fn allow(&self, right: Right, path: &RemotePath) -> Result<(), HandlerError> {
+        let rights = self.grant.as_ref().map_or(self.anybody, |grant| grant.record().rights());
+        match right {
+            _ if !rights.include(right) => Err(HandlerError::Forbidden(right)),
+            Right::Write | Right::Delete if !self.writable => Err(HandlerError::StartedReadOnly),
+            _ if !self.covers(path) => Err(HandlerError::Forbidden(right)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether reading is among its rights.
+    pub(crate) fn reads(&self) -> bool {
+        self.grant.as_ref().map_or(self.anybody, |grant| grant.record().rights()).include(Right::Read)
+    }
+
+    /// Whether `path` lies in its scope.
     pub(crate) fn covers(&self, path: &RemotePath) -> bool {
         let scope = self.grant.as_ref().and_then(|grant| grant.record().scope.as_ref());
         scope.is_none_or(|scope| scope.covers(path))
@@ -181,7 +218,7 @@ mod tests {
     use crate::gate::tokens::{Issue, Scope};
 
     fn payload(token: Option<&Token>) -> Vec<u8> {
-        Request::GetFilesList(ListRequest {}).encode_with(token).unwrap()[4..].to_vec()
+        Request::GetFilesList(ListRequest::default()).encode_with(token).unwrap()[4..].to_vec()
     }
 
     fn gate() -> (tempfile::TempDir, TokenFile, Gate) {
@@ -211,7 +248,7 @@ mod tests {
         let wrong = "qfs_00".parse().unwrap();
         assert!(is_denied(&gate, None) && is_denied(&gate, Some(&wrong)) && is_denied(&gate, Some(&expired)));
         assert!(matches!(gate.admit(br#"{"token":7}"#), Err(HandlerError::Decode(_))));
-        assert!(Gate::open().admit(b"not even JSON").is_ok(), "an open server leaves it to the command");
+        assert!(Gate::open(Rights::READ).admit(b"not even JSON").is_ok(), "an open server leaves it to the command");
     }
 
     // Fails when a file that goes bad while the server runs leaves the old rules in force, or opens the door.

@@ -145,6 +145,7 @@ impl Sum {
 pub(crate) struct Visit {
     door: &'static str,
     peer: SocketAddr,
+    way: &'static str,
     client: Option<String>,
     begun: Instant,
     commands: u64,
@@ -153,10 +154,11 @@ pub(crate) struct Visit {
 }
 
 impl Visit {
-    /// Tells of the connection, which came through `door`. `client`: who it is by its certificate, escaped, where one was asked for.
-    pub(crate) fn begin(door: &'static str, peer: SocketAddr, client: Option<String>) -> Self {
-        info!(target: TARGET, door, %peer, client, "opened");
-        Self { door, peer, client, begun: Instant::now(), commands: 0, bytes: 0, reason: "cut off".to_owned() }
+    /// Tells of the connection, which came through `door`. `way`: what it travels over; `client`: who it is by its certificate,
+    /// escaped, where one was asked for.
+    pub(crate) fn begin(door: &'static str, way: &'static str, peer: SocketAddr, client: Option<String>) -> Self {
+        info!(target: TARGET, door, %peer, way, client, "opened");
+        Self { door, peer, way, client, begun: Instant::now(), commands: 0, bytes: 0, reason: "cut off".to_owned() }
     }
 
     /// Who the client is, by its certificate.
@@ -180,7 +182,7 @@ impl Drop for Visit {
     fn drop(&mut self) {
         let (peer, commands, bytes, reason) = (self.peer, self.commands, self.bytes, self.reason.as_str());
         let seconds = self.begun.elapsed().as_secs_f64();
-        info!(target: TARGET, door = self.door, %peer, client = self.client, seconds, commands, bytes, reason, "closed");
+        info!(target: TARGET, door = self.door, %peer, way = self.way, client = self.client, seconds, commands, bytes, reason, "closed");
     }
 }
 

@@ -7,6 +7,7 @@
 //! | `admission` | who may connect |
 //! | [`audit`] | the audit trail |
 //! | `patience` | clients that take nothing |
+//! | [`rights`] | what somebody may do |
 //! | [`tokens`] | the tokens handed out, on disk |
 
 pub(crate) mod abandoned;
@@ -14,4 +15,5 @@ pub mod access;
 pub(crate) mod admission;
 pub mod audit;
 pub(crate) mod patience;
+pub mod rights;
 pub mod tokens;

@@ -1,6 +1,6 @@
 //! The server's identity on disk: `server.key` and `server.crt` in one directory, made once and kept.
 //!
-//! Knows files and their modes; what is in them is `qfs_transport`'s affair. `next` owns the pair that comes after it.
+//! Knows files and their modes; what is in them is `qfs_transport`'s affair. `next` owns the pair that comes after it, `withdraw` takes that back.
 
 #![expect(
     clippy::disallowed_methods,
@@ -9,6 +9,7 @@
 
 mod announcer;
 mod next;
+mod withdraw;
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -22,6 +23,7 @@ use rustix::fs::{FlockOperation, RenameFlags, flock, renameat_with};
 
 pub(crate) use announcer::Announcer;
 pub use next::{Keys, NEXT_CERTIFICATE_FILE, NEXT_KEY_FILE};
+pub use withdraw::Withdrawn;
 
 /// The private key's file name. Mode 0600.
 pub const KEY_FILE: &str = "server.key";

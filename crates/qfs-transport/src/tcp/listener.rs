@@ -10,9 +10,13 @@ use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use super::UNSENT_BYTES;
+use super::connection::{Connection, Origin};
+use super::mux::Side;
+use super::read_ahead::ReadAhead;
 use crate::quic::TransportError;
 use crate::tls::{self, Identity, PeerCertificate, Roots};
-use crate::tuning::IDLE_TIMEOUT;
+use crate::tuning::{IDLE_TIMEOUT, ServerTuning};
 
 /// Connections that the kernel holds until they are accepted, for each socket.
 const BACKLOG: i32 = 1024;
@@ -105,6 +109,7 @@ impl TcpAcceptor {
         let (stream, peer) = self.listener.accept().await?;
         // What is written is written in large pieces, or is all there is to say for now.
         stream.set_nodelay(true)?;
+        SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT_BYTES)?;
         // A client that is gone without a word is noticed as it is with QUIC.
         let alive = TcpKeepalive::new().with_time(IDLE_TIMEOUT).with_interval(IDLE_TIMEOUT / 3).with_retries(3);
         SockRef::from(&stream).set_tcp_keepalive(&alive)?;
@@ -116,7 +121,7 @@ impl TcpAcceptor {
     /// # Errors
     /// When the client gave up, broke TLS, or was not let in.
     pub async fn handshake(&self, stream: TcpStream) -> io::Result<TlsStream> {
-        Ok(TlsStream(self.tls.accept(stream).await?))
+        Ok(TlsStream(self.tls.accept(ReadAhead::new(stream)).await?))
     }
 }
 
@@ -128,7 +133,7 @@ impl std::fmt::Debug for TcpAcceptor {
 
 /// A connection whose handshake is done.
 #[derive(Debug)]
-pub struct TlsStream(tokio_rustls::server::TlsStream<TcpStream>);
+pub struct TlsStream(tokio_rustls::server::TlsStream<ReadAhead<TcpStream>>);
 
 impl TlsStream {
     /// The protocol that was agreed on (RFC 7301); None where the client named none.
@@ -141,6 +146,16 @@ impl TlsStream {
     #[must_use]
     pub fn peer_certificate(&self) -> Option<PeerCertificate> {
         PeerCertificate::of(self.0.get_ref().1.peer_certificates()?.first()?)
+    }
+}
+
+impl crate::Connection {
+    /// The connection of a client at `peer` that agreed on `qfs/1` (PROTOCOL §9), in the tokio runtime that is to drive it.
+    #[must_use]
+    pub fn over_tls(stream: TlsStream, peer: SocketAddr, tuning: &ServerTuning) -> Self {
+        let shown = stream.0.get_ref().1.peer_certificates().and_then(<[_]>::first);
+        let origin = Origin { peer, certificate: shown.map(|own| own.clone().into_owned()), round_trip: None };
+        Connection::start(stream, origin, Side::Server, tuning.grants()).into()
     }
 }
 

@@ -5,7 +5,7 @@ use http::StatusCode;
 use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use qfs_core::body;
 use qfs_core::model::RemotePath;
-use qfs_core::store::{BLOCK_BYTES, ObjectMeta, Store, StoreError};
+use qfs_core::store::{BLOCK_BYTES, ObjectMeta, StoreError, WriteStore};
 
 use super::error::HttpError;
 use super::exchange::Ask;
@@ -22,7 +22,7 @@ const RECORD: u64 = 512;
 /// Largest size that an entry's header has room for: 11 octal digits. What is larger stands in a record of its own.
 const MAX_PLAIN_SIZE: u64 = 1 << 33;
 
-pub(super) async fn answer<S: Store, R: Answer>(
+pub(super) async fn answer<S: WriteStore, R: Answer>(
     ask: &Ask<'_, S>,
     view: &View<S>,
     below: Option<&RemotePath>,
@@ -54,7 +54,7 @@ pub(super) async fn answer<S: Store, R: Answer>(
 
 /// Sends one file. One that is gone by now, or cannot be read at all, is left out; one that changes while it is sent cuts the archive off,
 /// because its length was announced.
-async fn entry<S: Store, R: Answer>(
+async fn entry<S: WriteStore, R: Answer>(
     ask: &Ask<'_, S>,
     view: &View<S>,
     below: Option<&RemotePath>,
@@ -150,6 +150,7 @@ mod tests {
             modified: "2026-11-23T08:09:24Z".parse().unwrap(),
             etag: "v1".parse().unwrap(),
             unsettled: false,
+            executable: false,
         }
     }
 

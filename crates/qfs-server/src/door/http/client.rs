@@ -47,7 +47,7 @@ impl Client {
     /// A client at `peer`; `certificate`: who it is by it, escaped, where one was asked for.
     pub(super) fn new<S>(
         service: &Service<S>,
-        door: &'static str,
+        (door, way): (&'static str, &'static str),
         peer: SocketAddr,
         port: u16,
         certificate: Option<String>,
@@ -59,7 +59,7 @@ impl Client {
             elsewhere: HeaderValue::from_str(&format!("h3=\":{port}\"; ma=86400")).ok(),
             share: service.budget.share(),
             commands: Semaphore::new(service.limits.commands_per_connection),
-            visit: Mutex::new(Visit::begin(door, peer, certificate)),
+            visit: Mutex::new(Visit::begin(door, way, peer, certificate)),
             abandoned: Mutex::new(Abandoned::new(&service.limits, Instant::now())),
             denied: AtomicU32::new(0),
             heard: AtomicBool::new(false),

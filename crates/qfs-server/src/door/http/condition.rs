@@ -98,6 +98,7 @@ mod tests {
             modified: "2026-11-23T08:09:24.9Z".parse().unwrap(),
             etag: "v1".parse().unwrap(),
             unsettled,
+            executable: false,
         })
     }
 

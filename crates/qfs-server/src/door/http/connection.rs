@@ -14,7 +14,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use qfs_core::store::Store;
+use qfs_core::store::WriteStore;
 use qfs_core::stream::StreamError;
 use qfs_core::wire::StatusCode as Code;
 use tokio::io::AsyncWriteExt;
@@ -59,18 +59,18 @@ const FAREWELL: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_secs(1);
 
 /// Serves a client that speaks HTTP/1.1.
-pub(crate) async fn serve_h1<S: Store>(service: Arc<Service<S>>, newcomer: Newcomer) {
+pub(crate) async fn serve_h1<S: WriteStore>(service: Arc<Service<S>>, newcomer: Newcomer) {
     let builder = Builder::new(TokioExecutor::new()).http1_only();
     serve(service, newcomer, "http/1.1", builder).await;
 }
 
 /// Serves a client that speaks HTTP/2.
-pub(crate) async fn serve_h2<S: Store>(service: Arc<Service<S>>, newcomer: Newcomer) {
+pub(crate) async fn serve_h2<S: WriteStore>(service: Arc<Service<S>>, newcomer: Newcomer) {
     let builder = Builder::new(TokioExecutor::new()).http2_only();
     serve(service, newcomer, "h2", builder).await;
 }
 
-async fn serve<S: Store>(
+async fn serve<S: WriteStore>(
     service: Arc<Service<S>>,
     newcomer: Newcomer,
     door: &'static str,
@@ -78,7 +78,7 @@ async fn serve<S: Store>(
 ) {
     let Newcomer { peer, port, stream, deadline, admitted: _admitted } = newcomer;
     let certificate = stream.peer_certificate().map(|certificate| certificate.to_string());
-    let client = Client::new(&service, door, peer, port, certificate);
+    let client = Client::new(&service, (door, "tcp"), peer, port, certificate);
     let (stream, flow) = Counted::new(stream);
     builder
         .http1()
@@ -124,7 +124,7 @@ async fn serve<S: Store>(
 }
 
 /// Resolves with the reason when the connection is to end: nothing was asked, nothing is under way, or nothing is taken.
-async fn watch<S: Store>(service: &Service<S>, client: &Client, flow: &Flow, deadline: Instant) -> &'static str {
+async fn watch<S: WriteStore>(service: &Service<S>, client: &Client, flow: &Flow, deadline: Instant) -> &'static str {
     let patience = Patience::new(service.deadlines.stall, Arc::clone(&service.budget));
     let unblocked = Unblocked::new(flow);
     let mut drain = service.drain.subscribe();
@@ -157,7 +157,7 @@ async fn watch<S: Store>(service: &Service<S>, client: &Client, flow: &Flow, dea
 }
 
 /// Begins to answer `request`; the future ends when there is a head.
-async fn answer<S: Store>(
+async fn answer<S: WriteStore>(
     service: Arc<Service<S>>,
     client: Arc<Client>,
     flow: Flow,
@@ -286,11 +286,22 @@ impl RequestBody for IncomingBody {
     }
 }
 
-/// Tells who began with `first` instead of TLS what is wrong, if it seems to be HTTP; a browser shows that to a person.
-pub(crate) async fn answer_plain(mut stream: TcpStream, first: u8) {
+/// The first byte of a TLS handshake (RFC 8446 §5.1).
+const TLS_HANDSHAKE: u8 = 22;
+
+/// Gives `stream` back if a TLS handshake has begun on it. Who seems to speak HTTP instead is told what is wrong; a browser shows
+/// that to a person.
+///
+/// # Errors
+/// When it is no TLS, or nothing comes.
+pub(crate) async fn refuse_plain(mut stream: TcpStream) -> std::io::Result<TcpStream> {
     const ANSWER: &str = "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\
         Content-Length: 64\r\n\r\nThis port speaks HTTPS: write https:// in front of the address.\n";
-    if first.is_ascii_uppercase() {
+    let mut first = [0];
+    if stream.peek(&mut first).await? == 1 && first[0] == TLS_HANDSHAKE {
+        return Ok(stream);
+    }
+    if first[0].is_ascii_uppercase() {
         // A client that is gone, or does not read, loses nothing.
         let _ = timeout(FAREWELL, async {
             stream.write_all(ANSWER.as_bytes()).await?;
@@ -298,4 +309,5 @@ pub(crate) async fn answer_plain(mut stream: TcpStream, first: u8) {
         })
         .await;
     }
+    Err(std::io::Error::other("it does not speak TLS"))
 }

@@ -8,7 +8,7 @@ use http::StatusCode;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, VARY};
 use jiff::Timestamp;
 use qfs_core::model::{Digest, RemotePath, escape_untrusted};
-use qfs_core::store::{BLOCK_BYTES, Store, StoreError};
+use qfs_core::store::{BLOCK_BYTES, StoreError, WriteStore};
 use qfs_store::blocking;
 
 use super::error::HttpError;
@@ -109,7 +109,11 @@ pub(super) struct Rows {
 }
 
 /// Whether something that can be seen is in `path`.
-pub(super) async fn exists<S: Store>(ask: &Ask<'_, S>, view: &View<S>, path: &RemotePath) -> Result<bool, HttpError> {
+pub(super) async fn exists<S: WriteStore>(
+    ask: &Ask<'_, S>,
+    view: &View<S>,
+    path: &RemotePath,
+) -> Result<bool, HttpError> {
     let _turn = walk::turn(ask).await?;
     let (view, path) = (view.clone(), path.clone());
     match blocking(move || view.children(Some(&path), &mut |_, _| ControlFlow::Break(()))).await {
@@ -119,7 +123,7 @@ pub(super) async fn exists<S: Store>(ask: &Ask<'_, S>, view: &View<S>, path: &Re
     }
 }
 
-pub(super) async fn answer<S: Store, R: Answer>(
+pub(super) async fn answer<S: WriteStore, R: Answer>(
     ask: &Ask<'_, S>,
     view: &View<S>,
     directory: Option<&RemotePath>,
@@ -142,7 +146,7 @@ pub(super) async fn answer<S: Store, R: Answer>(
 }
 
 /// An array of objects, one a line.
-fn json<S: Store>(
+fn json<S: WriteStore>(
     view: &View<S>,
     directory: Option<&RemotePath>,
     search: &str,
@@ -165,7 +169,7 @@ fn json<S: Store>(
 }
 
 /// Links, as the programs that fetch whole directories look for them.
-fn index<S: Store>(
+fn index<S: WriteStore>(
     view: &View<S>,
     directory: Option<&RemotePath>,
     text: &mut walk::Text<'_>,
@@ -186,7 +190,7 @@ fn index<S: Store>(
 }
 
 /// Visits what is in `directory`; with a search, all files below it whose names have that in them.
-fn each<S: Store>(
+fn each<S: WriteStore>(
     view: &View<S>,
     directory: Option<&RemotePath>,
     search: &str,
@@ -205,7 +209,7 @@ fn each<S: Store>(
 }
 
 /// The page for people.
-async fn people<S: Store, R: Answer>(
+async fn people<S: WriteStore, R: Answer>(
     ask: &Ask<'_, S>,
     view: &View<S>,
     directory: Option<&RemotePath>,
@@ -236,7 +240,7 @@ async fn people<S: Store, R: Answer>(
 }
 
 /// The rows of the page that is wanted. Memory is that of twice the rows up to its end. Blocks.
-fn gather<S: Store>(view: &View<S>, directory: Option<&RemotePath>, choice: &Choice) -> Result<Rows, StoreError> {
+fn gather<S: WriteStore>(view: &View<S>, directory: Option<&RemotePath>, choice: &Choice) -> Result<Rows, StoreError> {
     let most = (choice.page + 1) * PAGE_ROWS;
     let mut found = Rows::default();
     each(view, directory, &choice.search, &mut |row| {
@@ -259,7 +263,7 @@ fn gather<S: Store>(view: &View<S>, directory: Option<&RemotePath>, choice: &Cho
 }
 
 /// The text of a small file; what cannot be read is not shown.
-async fn readme<S: Store>(view: &View<S>, directory: Option<&RemotePath>, name: &str) -> Option<String> {
+async fn readme<S: WriteStore>(view: &View<S>, directory: Option<&RemotePath>, name: &str) -> Option<String> {
     let path = match directory {
         Some(directory) => RemotePath::parse(&format!("{}/{name}", directory.as_str())),
         None => RemotePath::parse(name),

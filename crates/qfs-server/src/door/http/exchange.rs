@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http::header::ACCEPT;
 use http::{HeaderMap, Method};
-use qfs_core::store::Store;
+use qfs_core::store::WriteStore;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout};
 
@@ -19,6 +19,7 @@ use crate::error::HandlerError;
 use crate::gate::access::Access;
 use crate::gate::audit;
 use crate::gate::patience::Progress;
+use crate::gate::rights::Right;
 use crate::metrics;
 use crate::service::Service;
 use crate::view::View;
@@ -72,7 +73,7 @@ struct Record {
 }
 
 /// Answers one request to its end.
-pub(super) async fn serve<S: Store, O: Outlet, P: Progress>(
+pub(super) async fn serve<S: WriteStore, O: Outlet, P: Progress>(
     service: Arc<Service<S>>,
     client: Arc<Client>,
     request: http::request::Parts,
@@ -127,7 +128,7 @@ pub(super) async fn serve<S: Store, O: Outlet, P: Progress>(
 }
 
 /// Settles who asks before what is asked, waits for a turn, and answers.
-async fn answer<S: Store, R: Answer>(
+async fn answer<S: WriteStore, R: Answer>(
     service: &Service<S>,
     client: &Client,
     request: &http::request::Parts,
@@ -153,6 +154,9 @@ async fn answer<S: Store, R: Answer>(
     record.token = access.token_id();
     if !matches!(request.method, Method::GET | Method::HEAD) {
         return Err(HttpError::Method);
+    }
+    if !access.reads() {
+        return Err(HandlerError::Forbidden(Right::Read).into());
     }
     let _turn = client.commands.acquire().await.map_err(|_| HandlerError::ShuttingDown)?;
     let _command = turn(&service.commands, service.deadlines.queue).await?;
@@ -180,7 +184,7 @@ async fn turn(permits: &Semaphore, patience: Duration) -> Result<SemaphorePermit
     permit.map_err(|_| HandlerError::ShuttingDown)
 }
 
-async fn get<S: Store, R: Answer>(
+async fn get<S: WriteStore, R: Answer>(
     ask: &Ask<'_, S>,
     access: Access,
     reply: &mut R,

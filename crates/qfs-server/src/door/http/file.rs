@@ -11,7 +11,7 @@ use http::header::{
 };
 use qfs_core::body::{self, Opened, Reservation};
 use qfs_core::model::{Digest, RemotePath};
-use qfs_core::store::{BLOCK_BYTES, Store, StoreError, Version};
+use qfs_core::store::{BLOCK_BYTES, StoreError, Version, WriteStore};
 use qfs_core::stream::{ByteSink, StreamError};
 use qfs_core::wire::StatusCode as Code;
 use ring::rand::SecureRandom;
@@ -38,7 +38,7 @@ const POLICY: &str = "sandbox; default-src 'none'; img-src 'self' data:; media-s
 const POLICY_OF_PDF: &str = "default-src 'none'; style-src 'unsafe-inline'; object-src 'self'; frame-ancestors 'none'";
 
 /// Answers with the file at `path`, or sends whoever forgot the slash of a directory there.
-pub(super) async fn answer<S: Store, R: Answer>(
+pub(super) async fn answer<S: WriteStore, R: Answer>(
     ask: &Ask<'_, S>,
     view: &View<S>,
     path: &RemotePath,
@@ -62,7 +62,7 @@ pub(super) async fn answer<S: Store, R: Answer>(
     }
 }
 
-async fn send<S: Store, R: Answer>(
+async fn send<S: WriteStore, R: Answer>(
     ask: &Ask<'_, S>,
     path: &RemotePath,
     opened: Opened,
@@ -117,7 +117,7 @@ async fn send<S: Store, R: Answer>(
 }
 
 /// The digest of the whole file, where it is known; where the client wants it, it is made first.
-async fn digest<S: Store>(ask: &Ask<'_, S>, version: &Arc<Version>) -> Result<Option<Digest>, HttpError> {
+async fn digest<S: WriteStore>(ask: &Ask<'_, S>, version: &Arc<Version>) -> Result<Option<Digest>, HttpError> {
     let known = version.known_digest();
     let wants = ask.headers.get(WANT_REPR_DIGEST).and_then(|value| value.to_str().ok()).is_some_and(wants_sha256);
     if known.is_some() || !wants {
@@ -142,7 +142,7 @@ struct Source<'a, S> {
     opened: &'a Opened,
 }
 
-impl<S: Store> Source<'_, S> {
+impl<S: WriteStore> Source<'_, S> {
     /// Sends `range`. The last of it leaves only when it is certain that all of it is of one version: a client believes whoever sends as
     /// much as was announced.
     async fn send<K: ByteSink>(
@@ -238,7 +238,7 @@ impl Multipart {
         parts.sum::<u64>() + self.end.len() as u64
     }
 
-    async fn send<S: Store, K: ByteSink>(
+    async fn send<S: WriteStore, K: ByteSink>(
         self,
         source: &Source<'_, S>,
         room: Reservation,

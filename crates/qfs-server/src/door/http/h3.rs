@@ -7,8 +7,9 @@ use std::time::Duration;
 use bytes::{Buf, Bytes};
 use h3::error::Code as H3Code;
 use h3::server::{RequestResolver, RequestStream};
+use h3_quinn::quinn::Connection as Quic;
 use http::Response;
-use qfs_core::store::Store;
+use qfs_core::store::WriteStore;
 use qfs_core::stream::{Lost, StreamError};
 use qfs_core::wire::StatusCode as Code;
 use qfs_transport::Connection;
@@ -39,12 +40,19 @@ const LEAST_SEND_BYTES: usize = 64 << 10;
 /// of a connection are read and answered at once is what QUIC grants in streams.
 ///
 /// Serves the client at the other end of `connection`, which has until `deadline` to ask for something.
-pub(crate) async fn serve<S: Store>(service: Arc<Service<S>>, connection: Connection, port: u16, deadline: Instant) {
+pub(crate) async fn serve<S: WriteStore>(
+    service: Arc<Service<S>>,
+    connection: Connection,
+    port: u16,
+    deadline: Instant,
+) {
     let peer = connection.remote_address();
     let certificate = connection.peer_certificate().map(|certificate| certificate.to_string());
-    let client = Client::new(&service, "h3", peer, port, certificate);
+    let client = Client::new(&service, ("h3", "udp"), peer, port, certificate);
+    // HTTP/3 is spoken over QUIC alone.
+    let Some(quic) = connection.quic() else { return };
     let _counted = Counted::new(&service.h3_connections);
-    let reason = match timeout_at(deadline, begin(&connection)).await {
+    let reason = match timeout_at(deadline, begin(quic)).await {
         Ok(Ok(h3)) => serve_requests(&service, &client, &connection, h3, deadline).await,
         Ok(Err(error)) => error.to_string(),
         Err(_) => "no request in time".to_owned(),
@@ -54,10 +62,10 @@ pub(crate) async fn serve<S: Store>(service: Arc<Service<S>>, connection: Connec
 
 type H3 = h3::server::Connection<h3_quinn::Connection, Bytes>;
 
-async fn begin(connection: &Connection) -> Result<H3, h3::error::ConnectionError> {
+async fn begin(connection: Quic) -> Result<H3, h3::error::ConnectionError> {
     let mut builder = h3::server::builder();
     builder.max_field_section_size(MAX_HEADER_BYTES as u64);
-    builder.build(h3_quinn::Connection::new(connection.quic())).await
+    builder.build(h3_quinn::Connection::new(connection)).await
 }
 
 /// Counts a connection for as long as it lives.
@@ -76,7 +84,7 @@ impl Drop for Counted<'_> {
     }
 }
 
-async fn serve_requests<S: Store>(
+async fn serve_requests<S: WriteStore>(
     service: &Arc<Service<S>>,
     client: &Arc<Client>,
     connection: &Connection,
@@ -137,7 +145,7 @@ async fn settle(mut requests: JoinSet<()>, reason: &str) -> String {
 /// How long [`settle`] may take.
 const SETTLE: Duration = Duration::from_secs(1);
 
-async fn serve_request<S: Store>(
+async fn serve_request<S: WriteStore>(
     service: Arc<Service<S>>,
     client: Arc<Client>,
     connection: Connection,

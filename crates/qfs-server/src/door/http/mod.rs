@@ -36,7 +36,7 @@ mod reply;
 mod target;
 mod walk;
 
-pub(crate) use connection::{answer_plain, serve_h1, serve_h2};
+pub(crate) use connection::{refuse_plain, serve_h1, serve_h2};
 pub(crate) use h3::serve as serve_h3;
 
 /// HTTP/2 by its name in the handshake (RFC 9113 §3.1).

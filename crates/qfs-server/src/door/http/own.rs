@@ -3,7 +3,7 @@
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_NONE_MATCH, LOCATION, SET_COOKIE};
 use http::{Method, StatusCode};
 use qfs_core::model::Digest;
-use qfs_core::store::Store;
+use qfs_core::store::WriteStore;
 
 use super::error::HttpError;
 use super::exchange::{Ask, RequestBody, whole_body};
@@ -35,7 +35,7 @@ pub(super) const TOKEN: &str = "token";
 /// Where a browser is told to forget its token.
 pub(super) const FORGET: &str = "forget";
 
-pub(super) async fn answer<S: Store, R: Answer>(
+pub(super) async fn answer<S: WriteStore, R: Answer>(
     ask: &Ask<'_, S>,
     name: &str,
     method: &Method,
@@ -57,7 +57,7 @@ pub(super) async fn answer<S: Store, R: Answer>(
     }
 }
 
-async fn send<S: Store, R: Answer>(ask: &Ask<'_, S>, asset: &Asset, reply: &mut R) -> Result<(), HttpError> {
+async fn send<S: WriteStore, R: Answer>(ask: &Ask<'_, S>, asset: &Asset, reply: &mut R) -> Result<(), HttpError> {
     let etag = format!("\"{:.16}\"", Digest::of(asset.content.as_bytes()).to_string());
     let head = reply::head(StatusCode::OK).header(ETAG, &etag);
     if ask.headers.get(IF_NONE_MATCH).is_some_and(|tag| tag.as_bytes() == etag.as_bytes()) {
@@ -69,7 +69,7 @@ async fn send<S: Store, R: Answer>(ask: &Ask<'_, S>, asset: &Asset, reply: &mut 
 }
 
 /// Takes a token from the form and has the browser show it from now on.
-async fn take_token<S: Store, R: Answer>(
+async fn take_token<S: WriteStore, R: Answer>(
     ask: &Ask<'_, S>,
     body: &mut impl RequestBody,
     reply: &mut R,

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use qfs_core::store::{Store, StoreError};
+use qfs_core::store::{StoreError, WriteStore};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::timeout;
 
@@ -42,7 +42,7 @@ impl<T> Finds<T> {
 }
 
 /// Runs `work` on a thread of its own, which may wait for whoever takes its finds.
-pub(super) async fn spawn<S: Store, T: Send + 'static>(
+pub(super) async fn spawn<S: WriteStore, T: Send + 'static>(
     ask: &Ask<'_, S>,
     view: &View<S>,
     ahead: usize,
@@ -85,7 +85,7 @@ impl Text<'_> {
 }
 
 /// Answers with `head` and the text that `work` writes. A failure before the first piece is told as such.
-pub(super) async fn answer<S: Store, R: Answer>(
+pub(super) async fn answer<S: WriteStore, R: Answer>(
     ask: &Ask<'_, S>,
     view: &View<S>,
     head: http::response::Builder,

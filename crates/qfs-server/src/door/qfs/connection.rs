@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use qfs_core::model::escape_untrusted;
-use qfs_core::store::Store;
+use qfs_core::store::WriteStore;
 use qfs_core::wire::StatusCode;
-use qfs_transport::{Connection, Incoming, Listener, QuicRequestReader, QuicSink};
+use qfs_transport::{Connection, Incoming, Listener, RequestReader, Sink};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tracing::{debug, error};
@@ -43,7 +43,7 @@ struct Client {
 }
 
 /// Completes the handshake of `incoming` and serves the client until it is gone.
-pub(crate) async fn serve<S: Store>(
+pub(crate) async fn serve<S: WriteStore>(
     service: Arc<Service<S>>,
     listener: Arc<Listener>,
     incoming: Incoming,
@@ -65,7 +65,19 @@ pub(crate) async fn serve<S: Store>(
         let port = listener.local_addr().map_or(0, |address| address.port());
         return http::serve_h3(service, connection, port, deadline).await;
     }
-    let client = connection.peer_certificate().map(|certificate| certificate.to_string());
+    serve_connection(&service, connection, deadline).await;
+}
+
+/// Serves the client at the other end of `connection` until it is gone, over whichever way it came. It owes its first request until
+/// `deadline`.
+pub(crate) async fn serve_connection<S: WriteStore>(
+    service: &Arc<Service<S>>,
+    connection: Connection,
+    deadline: Instant,
+) {
+    let peer = connection.remote_address();
+    let certificate = connection.peer_certificate().map(|certificate| certificate.to_string());
+    let visit = Visit::begin(DOOR, connection.way().name(), peer, certificate);
     let client = Arc::new(Client {
         connection,
         peer,
@@ -73,15 +85,16 @@ pub(crate) async fn serve<S: Store>(
         heard: AtomicBool::new(false),
         abandoned: Mutex::new(Abandoned::new(&service.limits, Instant::now())),
         denied: AtomicU32::new(0),
-        visit: Mutex::new(Visit::begin(DOOR, peer, client)),
+        visit: Mutex::new(visit),
         _open: service.metrics.opened(DOOR),
     });
-    let reason = serve_streams(&service, &client, deadline).await;
+    let reason = serve_streams(service, &client, deadline).await;
     client.visit().end(&reason);
+    client.connection.gone().await;
 }
 
 /// Serves streams until the connection is gone, or everything is answered and the server ends; returns which.
-async fn serve_streams<S: Store>(service: &Arc<Service<S>>, client: &Arc<Client>, deadline: Instant) -> String {
+async fn serve_streams<S: WriteStore>(service: &Arc<Service<S>>, client: &Arc<Client>, deadline: Instant) -> String {
     // Dropped with the connection, and with it whatever is still under way.
     let mut streams = JoinSet::new();
     let mut drain = service.drain.subscribe();
@@ -125,17 +138,12 @@ async fn serve_streams<S: Store>(service: &Arc<Service<S>>, client: &Arc<Client>
     reason
 }
 
-async fn serve_stream<S: Store>(
-    service: Arc<Service<S>>,
-    client: Arc<Client>,
-    sink: QuicSink,
-    mut source: QuicRequestReader,
-) {
+async fn serve_stream<S: WriteStore>(service: Arc<Service<S>>, client: Arc<Client>, sink: Sink, source: RequestReader) {
     let start = Instant::now();
     let patience = Patience::new(service.deadlines.stall, Arc::clone(&service.budget));
     let mut reply = Reply::new(sink, client.connection.clone(), patience);
     let heard = || client.heard.store(true, Ordering::Relaxed);
-    let outcome = dispatch::serve(&service, &client.quota, &mut reply, &mut source, heard).await;
+    let outcome = dispatch::serve(&service, &client.quota, &mut reply, source, heard).await;
     let (peer, bytes) = (client.peer, reply.sent());
     client.visit().count(bytes);
     let told = outcome.error.as_ref().map(HandlerError::told);
@@ -169,9 +177,8 @@ async fn serve_stream<S: Store>(
 
 impl Progress for Connection {
     fn taken(&self) -> Taken {
-        // Frames with stream data go out as the client's flow control and acknowledgements permit, and not otherwise.
-        let stats = self.path_report().stats;
-        Taken { pieces: stats.frame_tx.stream, bytes: stats.udp_tx.bytes }
+        let path = self.path_report();
+        Taken { pieces: path.pieces, bytes: path.sent }
     }
 }
 
@@ -220,6 +227,6 @@ fn note_panic(ended: Result<(), JoinError>) {
     if let Err(error) = ended
         && error.is_panic()
     {
-        error!(%error, "a command panicked");
+        error!("the task of a command failed: {error}");
     }
 }

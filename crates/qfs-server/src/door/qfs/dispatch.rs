@@ -3,33 +3,46 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use qfs_core::body::Share;
+use qfs_core::body::{Answer, Share};
 use qfs_core::framing::{FrameError, announced_length, read_frame};
-use qfs_core::store::Store;
-use qfs_core::stream::{ByteSink, StreamError};
+use qfs_core::store::WriteStore;
+use qfs_core::stream::{ByteSink, ChunkSource, StreamError};
 use qfs_core::wire::{DecodeError, FRAME_PREFIX_BYTES, Request, StatusCode};
-use qfs_transport::QuicRequestReader;
+use qfs_transport::{RequestReader, Source};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::handler::{self, Reply};
+use super::handler::{self, Ledger, Origin, Reply};
 use crate::config::Limits;
 use crate::error::HandlerError;
 use crate::gate::access::Access;
 use crate::gate::audit::Answered;
 use crate::gate::patience::Progress;
+use crate::gate::rights::Right;
 use crate::service::Service;
 
 /// The request half of a stream.
 pub(crate) trait RequestSource: AsyncRead + Unpin + Send {
+    /// What follows the request.
+    type Rest: ChunkSource;
+
+    /// Goes on behind the request; offsets count from the start of the stream.
+    fn into_rest(self) -> Self::Rest;
+
     /// Tells the client that no more is read.
     fn stop(&mut self, code: StatusCode);
 }
 
-impl RequestSource for QuicRequestReader {
+impl RequestSource for RequestReader {
+    type Rest = Source;
+
+    fn into_rest(self) -> Source {
+        self.into_source()
+    }
+
     fn stop(&mut self, code: StatusCode) {
-        QuicRequestReader::stop(self, code);
+        RequestReader::stop(self, code);
     }
 }
 
@@ -61,6 +74,8 @@ pub(crate) struct Outcome {
     pub(crate) token: Option<String>,
     /// What became of the files of a `download_many`, as far as it got.
     pub(crate) answered: Vec<Answered>,
+    /// The files of an `upload_many` and what became of them, as far as it got.
+    pub(crate) uploaded: Ledger,
     /// Why it failed.
     pub(crate) error: Option<HandlerError>,
 }
@@ -69,40 +84,42 @@ impl Outcome {
     /// The command and the name it is about, as the client sent it.
     pub(crate) fn describe(&self) -> (&str, &str) {
         match &self.request {
-            Some(Request::Download(download)) => ("download", &download.filename),
-            Some(request) => (request.command(), ""),
+            Some(request) => (request.command(), request.filename().unwrap_or_default()),
             None => ("none", ""),
         }
     }
 
-    /// The names that a `download_many` is about, as the client sent them, and what became of each as far as it got.
+    /// The names that a command about many files is about, as the client sent them, and what became of each as far as it got.
     pub(crate) fn many(&self) -> impl Iterator<Item = (&str, Answered)> {
         let files = match &self.request {
             Some(Request::DownloadMany(many)) => &many.files[..],
             _ => &[],
         };
-        files.iter().map(String::as_str).zip(self.answered.iter().copied())
+        let uploaded = self.uploaded.names.iter().zip(&self.uploaded.answered);
+        files.iter().zip(&self.answered).chain(uploaded).map(|(name, answered)| (name.as_str(), *answered))
     }
 }
 
 /// Serves one stream to its end. `heard` is called when a request came in time, a bad one included.
-pub(crate) async fn serve<S: Store, K: ByteSink, P: Progress>(
+pub(crate) async fn serve<S: WriteStore, K: ByteSink, P: Progress, R: RequestSource>(
     service: &Service<S>,
     quota: &Quota,
     reply: &mut Reply<K, P>,
-    source: &mut impl RequestSource,
+    mut source: R,
     heard: impl FnOnce(),
 ) -> Outcome {
-    let mut outcome = Outcome { request: None, token: None, answered: Vec::new(), error: None };
-    let result = match read_request(service, quota, source).await {
-        Ok((access, request)) => {
+    let mut outcome =
+        Outcome { request: None, token: None, answered: Vec::new(), uploaded: Ledger::default(), error: None };
+    let result = match read_request(service, quota, &mut source).await {
+        Ok(asked) => {
             heard();
-            outcome.token = access.token_id();
-            outcome.request = Some(request.clone());
+            outcome.token = asked.access.token_id();
+            outcome.request = Some(asked.request.clone());
+            let access = asked.access.clone();
             // A token that is revoked ends what it was good for.
             tokio::select! {
                 biased;
-                result = answer(service, quota, reply, request, access.clone(), &mut outcome.answered) => result,
+                result = answer(service, quota, reply, asked, source, &mut outcome) => result,
                 () = access.withdrawn() => Err(HandlerError::Denied),
             }
         }
@@ -131,7 +148,7 @@ async fn read_request<S>(
     service: &Service<S>,
     quota: &Quota,
     source: &mut impl RequestSource,
-) -> Result<(Access, Request), HandlerError> {
+) -> Result<Asked, HandlerError> {
     let deadlines = &service.deadlines;
     let latest = Instant::now() + deadlines.request;
     let late = |_| HandlerError::RequestTimeout;
@@ -147,7 +164,16 @@ async fn read_request<S>(
     let latest = latest.min(Instant::now() + deadlines.request_begun);
     let payload = timeout_at(latest, read_begun(&service.long_requests, prefix, source)).await.map_err(late)??;
     let access = service.gate.admit(&payload)?;
-    Ok((access, Request::decode(&payload)?))
+    let length = (FRAME_PREFIX_BYTES + payload.len()) as u64;
+    Ok(Asked { access, request: Request::decode(&payload)?, length })
+}
+
+/// A request, and what whoever sent it may do.
+struct Asked {
+    access: Access,
+    request: Request,
+    /// Bytes of its frame: what follows begins there.
+    length: u64,
 }
 
 /// Reads the frame whose first byte is in `prefix`; a long one once there is a permit for its memory.
@@ -169,29 +195,53 @@ async fn read_begun(
 }
 
 /// Waits for a turn and runs the handler.
-async fn answer<S: Store, K: ByteSink, P: Progress>(
+async fn answer<S: WriteStore, K: ByteSink, P: Progress, R: RequestSource>(
     service: &Service<S>,
     quota: &Quota,
     reply: &mut Reply<K, P>,
-    request: Request,
-    access: Access,
-    answered: &mut Vec<Answered>,
+    asked: Asked,
+    source: R,
+    outcome: &mut Outcome,
 ) -> Result<(), HandlerError> {
     if service.is_draining() {
         return Err(HandlerError::ShuttingDown);
     }
     let _turn = wait_for(&quota.commands, reply, None).await?;
     let _command = wait_for(&service.commands, reply, Some(service.deadlines.queue)).await?;
-    let view = service.view(access);
+    let Asked { access, request, length } = asked;
+    if reads(&request) && !access.reads() {
+        return Err(HandlerError::Forbidden(Right::Read));
+    }
+    let (view, share) = (service.view(access), &quota.share);
+    let rest = || Answer::continued(source.into_rest(), length);
     match request {
-        Request::GetFilesList(_) => handler::list(service, &view, &quota.share, reply).await,
-        Request::Download(download) => handler::download(service, &view, &quota.share, reply, download).await,
+        Request::GetFilesList(list) => handler::list(service, &view, share, reply, list).await,
+        Request::Download(download) => handler::download(service, &view, share, reply, download).await,
         Request::DownloadMany(many) => {
-            handler::download_many(service, &view, &quota.share, reply, many, answered).await
+            handler::download_many(service, &view, share, reply, many, &mut outcome.answered).await
         }
         Request::GetIdentity(_) => handler::identity(&service.announcer, reply).await,
+        Request::Upload(upload) => {
+            reply.fail_by_message();
+            let origin = Origin { token: outcome.token.as_deref(), stall: service.deadlines.stall };
+            handler::upload(service, &view, share, reply, upload, origin, rest()).await
+        }
+        Request::UploadMany(many) => {
+            let (stall, ledger) = (service.deadlines.stall, &mut outcome.uploaded);
+            handler::upload_many(service, &view, share, reply, many, stall, rest(), ledger).await
+        }
+        Request::Copy(copy) => handler::copy(service, &view, reply, copy).await,
+        Request::Remove(remove) => handler::remove(&view, reply, remove).await,
+        Request::MakeDirectory(make) => handler::make_directory(&view, reply, make).await,
+        Request::MakeLink(make) => handler::make_link(&view, reply, make).await,
+        Request::SetMetadata(set) => handler::set_metadata(&view, reply, set).await,
         other => Err(DecodeError::UnknownCommand(other.command().to_owned()).into()),
     }
+}
+
+/// Whether it is read that is asked for.
+fn reads(request: &Request) -> bool {
+    matches!(request, Request::GetFilesList(_) | Request::Download(_) | Request::DownloadMany(_))
 }
 
 /// One of `permits`, unless the client gives up or `patience` ends first.

@@ -3,11 +3,9 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use qfs_core::store::Store;
+use qfs_core::store::WriteStore;
 use qfs_core::wire::StatusCode;
-#[cfg(feature = "http")]
-use qfs_transport::BoundTcp;
-use qfs_transport::{BoundEndpoint, Incoming, Listener, TransportError};
+use qfs_transport::{BoundEndpoint, BoundTcp, Incoming, Listener, TransportError};
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -15,8 +13,7 @@ use tokio::time::timeout;
 use tracing::{error, info};
 
 use super::connection;
-#[cfg(feature = "http")]
-use crate::door::tcp::TcpPort;
+use crate::door::tcp::{Spoken, TcpPort};
 use crate::door::{BLOCKING_THREADS, Drained, ServeError};
 use crate::gate::admission::Verdict;
 use crate::gate::audit::Refusal;
@@ -27,34 +24,26 @@ pub(crate) struct EndPoint<S> {
     service: Arc<Service<S>>,
     listener: Arc<Listener>,
     /// Served beside it, in the same runtime.
-    #[cfg(feature = "http")]
     tcp: Option<TcpPort<S>>,
 }
 
 /// The sockets of an end point that nobody drives yet.
 pub(crate) struct Sockets {
     pub(crate) udp: BoundEndpoint,
-    #[cfg(feature = "http")]
     pub(crate) tcp: Option<BoundTcp>,
 }
 
-impl<S: Store> EndPoint<S> {
+impl<S: WriteStore> EndPoint<S> {
     /// Starts an end point, inside the tokio runtime that is to drive it.
     ///
     /// # Errors
     /// When the runtime cannot take its sockets.
-    pub(crate) fn start(service: Arc<Service<S>>, sockets: Sockets) -> Result<Self, TransportError> {
-        #[cfg(feature = "http")]
+    pub(crate) fn start(service: Arc<Service<S>>, sockets: Sockets, spoken: &Spoken) -> Result<Self, TransportError> {
         let tcp = match sockets.tcp {
-            Some(bound) => Some(TcpPort::new(Arc::clone(&service), bound.start()?)),
+            Some(bound) => Some(TcpPort::new(Arc::clone(&service), bound.start()?, spoken.clone())),
             None => None,
         };
-        Ok(Self {
-            service,
-            listener: Arc::new(sockets.udp.start()?),
-            #[cfg(feature = "http")]
-            tcp,
-        })
+        Ok(Self { service, listener: Arc::new(sockets.udp.start()?), tcp })
     }
 
     /// The socket of its UDP port.
@@ -64,7 +53,6 @@ impl<S: Store> EndPoint<S> {
 
     /// Serves until the server drains, then lets running answers finish.
     pub(crate) async fn serve(&self) -> Result<Drained, ServeError> {
-        #[cfg(feature = "http")]
         if let Some(tcp) = &self.tcp {
             let tcp = async { Ok(tcp.serve().await) };
             let (quic, tcp) = tokio::try_join!(self.serve_quic(), tcp)?;
@@ -94,7 +82,7 @@ impl<S: Store> EndPoint<S> {
                     None => return Err(ServeError::SocketDied),
                 },
                 Some(ended) = connections.join_next() => if let Err(error) = ended {
-                    error!(%error, "a connection's task failed");
+                    error!("the task of a connection failed: {error}");
                 },
             }
         }
@@ -124,7 +112,7 @@ impl<S: Store> EndPoint<S> {
 
     /// Turns newcomers away while the connections finish what they have begun.
     async fn drain(&self, connections: &mut JoinSet<()>) -> Drained {
-        info!(connections = connections.len(), "shutting down");
+        info!("shutting down; connections that are open: {}", connections.len());
         let finish = async {
             loop {
                 tokio::select! {
@@ -154,11 +142,15 @@ impl<S> Others<S> {
     }
 }
 
-impl<S: Store> Others<S> {
-    pub(crate) fn bind(service: &Arc<Service<S>>, bound: Vec<Sockets>) -> Result<Self, TransportError> {
+impl<S: WriteStore> Others<S> {
+    pub(crate) fn bind(
+        service: &Arc<Service<S>>,
+        bound: Vec<Sockets>,
+        spoken: &Spoken,
+    ) -> Result<Self, TransportError> {
         let start = |sockets: Sockets| {
             let driver = Driver::new()?;
-            let end_point = driver.enter(|| EndPoint::start(Arc::clone(service), sockets))?;
+            let end_point = driver.enter(|| EndPoint::start(Arc::clone(service), sockets, spoken))?;
             Ok((driver, end_point))
         };
         bound.into_iter().map(start).collect::<Result<_, _>>().map(Self)

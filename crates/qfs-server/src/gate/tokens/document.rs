@@ -10,6 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use subtle::{Choice, ConstantTimeEq};
 
 use super::Scope;
+use crate::gate::rights::Rights;
 
 /// Largest file that is read, in bytes. Bounds the memory that a damaged file can cost.
 pub const MAX_FILE_BYTES: usize = 4 << 20;
@@ -48,6 +49,9 @@ pub struct Record {
     /// What it reaches; None: everything published.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
     pub scope: Option<Scope>,
+    /// What its holder may do; None: read.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    pub can: Option<Rights>,
     /// Whom or what it is for.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "name")]
     pub name: Option<String>,
@@ -71,6 +75,12 @@ pub(super) fn check_name(name: &str) -> bool {
 }
 
 impl Record {
+    /// What its holder may do.
+    #[must_use]
+    pub fn rights(&self) -> Rights {
+        self.can.unwrap_or_default()
+    }
+
     /// Whether it is worth nothing any more.
     #[must_use]
     pub fn is_expired(&self, now: Timestamp) -> bool {

@@ -14,6 +14,7 @@ use rustix::fs::{FlockOperation, flock};
 
 use super::document::{Document, FormatError, MAX_FILE_BYTES, MAX_NAME_BYTES, MAX_TOKENS, Record, TokenId, check_name};
 use super::scope::Scope;
+use crate::gate::rights::Rights;
 
 /// The file's name, in the directory of the identity. Mode 0600.
 pub const TOKENS_FILE: &str = "tokens";
@@ -34,6 +35,8 @@ pub struct Issue {
     pub expires: Option<Timestamp>,
     /// What it reaches; None: everything.
     pub scope: Option<Scope>,
+    /// What its holder may do; None: read.
+    pub can: Option<Rights>,
     /// Whom or what it is for.
     pub name: Option<String>,
 }
@@ -145,9 +148,9 @@ impl TokenFile {
             while document.with_id(&id).is_some() {
                 id = TokenId::from_bytes(random()?);
             }
-            let Issue { expires, scope, name } = issue;
+            let Issue { expires, scope, can, name } = issue;
             let created = whole_seconds(Timestamp::now());
-            let record = Record { id, sha256: token.digest(), created, expires, scope, name };
+            let record = Record { id, sha256: token.digest(), created, expires, scope, can, name };
             document.push(record.clone());
             Ok(record)
         })?;

@@ -3,10 +3,10 @@
 //! A text file beside the identity, one token a line, each line a JSON object:
 //!
 //! ```text
-//! {"id":"0b5c1f9e","sha256":"9f86…0a08","created":"2026-11-24T20:00:00Z","expires":"2026-12-31T00:00:00Z","scope":["photos"],"name":"Ann"}
+//! {"id":"0b5c1f9e","sha256":"9f86…0a08","created":"2026-11-24T20:00:00Z","expires":"2026-12-31T00:00:00Z","scope":["photos"],"can":["read","write"],"name":"Ann"}
 //! ```
 //!
-//! `expires`, `scope` and `name` may be absent: never, everything, nobody in particular. Whatever else is found makes the whole
+//! `expires`, `scope`, `can` and `name` may be absent: never, everything, reading alone, nobody in particular. Whatever else is found makes the whole
 //! file unusable, and nobody is let in: a rule that is not understood must not become no rule.
 //!
 //! The token itself is not kept, only its SHA-256. A slow hash, as passwords need it, would protect nothing more here: the secret

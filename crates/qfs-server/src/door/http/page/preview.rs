@@ -7,7 +7,7 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use maud::{Markup, PreEscaped, html};
 use qfs_core::body::{Opened, Reservation};
 use qfs_core::model::{RemotePath, escape_untrusted};
-use qfs_core::store::Store;
+use qfs_core::store::WriteStore;
 
 use super::listing::minute;
 use super::{breadcrumbs, guarded, layout, markdown, size};
@@ -17,7 +17,7 @@ use crate::door::http::reply::{self, Answer, HTML};
 use crate::door::http::{file, target};
 
 /// Answers with a page about the file at `path`, whose first block is in `room`.
-pub(in crate::door::http) async fn answer<S: Store, R: Answer>(
+pub(in crate::door::http) async fn answer<S: WriteStore, R: Answer>(
     _ask: &Ask<'_, S>,
     path: &RemotePath,
     opened: Opened,

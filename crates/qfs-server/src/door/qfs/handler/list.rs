@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use qfs_core::body::Share;
-use qfs_core::model::EntryMeta;
-use qfs_core::store::{Store, StoreError};
+use qfs_core::model::{Digest, EntryMeta, RemotePath};
+use qfs_core::store::{Entry, Store, StoreError};
 use qfs_core::stream::ByteSink;
-use qfs_core::wire::{EncodeError, ListHead, PageBuilder, StatusCode, encode};
+use qfs_core::wire::{EncodeError, Kind, ListHead, ListRequest, PageBuilder, StatusCode, TreeEntry, encode};
+use serde::Serialize;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
@@ -39,7 +40,10 @@ pub(crate) async fn list<S: Store, K: ByteSink>(
     view: &View<S>,
     share: &Share,
     sink: &mut K,
+    request: ListRequest,
 ) -> Result<(), HandlerError> {
+    let prefix = request.prefix.as_deref().map(RemotePath::parse).transpose().map_err(|_| HandlerError::NotFound)?;
+    let tree = request.tree;
     let waiting = Arc::clone(&service.listings).acquire_owned();
     let permit = tokio::time::timeout(service.deadlines.queue, waiting)
         .await
@@ -52,12 +56,12 @@ pub(crate) async fn list<S: Store, K: ByteSink>(
     std::thread::Builder::new()
         .name("qfs-list".to_owned())
         .spawn(move || {
-            walk(&view, &outlet);
+            walk(&view, prefix, tree, &outlet);
             drop(permit);
         })
         .map_err(|_| HandlerError::Busy)?;
 
-    let mut head = Some(encode(&ListHead { code: StatusCode::OK })?);
+    let mut head = Some(encode(&ListHead { code: StatusCode::OK, tree })?);
     loop {
         let (frame, last) = match pages.recv().await {
             Some(Page::More(frame)) => (frame, false),
@@ -78,12 +82,15 @@ pub(crate) async fn list<S: Store, K: ByteSink>(
 }
 
 /// Walks the store and sends its pages until the end, or until nobody takes them any more.
-fn walk<S: Store>(view: &View<S>, outlet: &Outlet) {
+fn walk<S: Store>(view: &View<S>, prefix: Option<RemotePath>, tree: bool, outlet: &Outlet) {
     let mut paging = Paging { builder: PageBuilder::new(), rows: 0, flushed: Instant::now() };
     let mut stopped = None;
-    let result = view.list(&mut |path, meta, sha256| {
-        let row = EntryMeta { size: meta.size, modified: meta.modified, sha256 };
-        match paging.push(&path, &row).map_err(Stopped::Encode).and_then(|full| outlet.send(full)) {
+    let result = view.list(prefix, tree, &mut |path, entry, sha256| {
+        let pushed = match row(entry, sha256, tree) {
+            Row::Plain(row) => paging.push(&path, &row),
+            Row::Tree(row) => paging.push(&path, &row),
+        };
+        match pushed.map_err(Stopped::Encode).and_then(|full| outlet.send(full)) {
             Ok(()) => ControlFlow::Continue(()),
             Err(why) => {
                 stopped = Some(why);
@@ -99,6 +106,36 @@ fn walk<S: Store>(view: &View<S>, outlet: &Outlet) {
     };
     // Fails when the client is gone, which is nobody's loss.
     let _ = outlet.pages.blocking_send(last.map_or_else(Page::Failed, Page::Last));
+}
+
+enum Row {
+    Plain(EntryMeta),
+    Tree(TreeEntry),
+}
+
+/// The row of `entry`. Only a tree has rows of anything else than files.
+fn row(entry: Entry, sha256: Option<Digest>, tree: bool) -> Row {
+    let plain = |kind, modified| TreeEntry {
+        kind,
+        size: 0,
+        modified,
+        sha256: None,
+        etag: None,
+        executable: false,
+        target: None,
+    };
+    match entry {
+        Entry::File(meta) if !tree => Row::Plain(EntryMeta { size: meta.size, modified: meta.modified, sha256 }),
+        Entry::File(meta) => Row::Tree(TreeEntry {
+            size: meta.size,
+            sha256,
+            etag: Some(meta.etag),
+            executable: meta.executable,
+            ..plain(Kind::File, meta.modified)
+        }),
+        Entry::Directory(meta) => Row::Tree(plain(Kind::Directory, meta.modified)),
+        Entry::Link(meta) => Row::Tree(TreeEntry { target: Some(meta.target), ..plain(Kind::Link, meta.modified) }),
+    }
 }
 
 /// Why a walk ends early.
@@ -136,7 +173,7 @@ struct Paging {
 }
 
 impl Paging {
-    fn push(&mut self, path: &qfs_core::model::RemotePath, row: &EntryMeta) -> Result<Option<Bytes>, EncodeError> {
+    fn push<R: Serialize>(&mut self, path: &RemotePath, row: &R) -> Result<Option<Bytes>, EncodeError> {
         let full = self.builder.push(path, row)?;
         self.rows += 1;
         if full.is_some() {

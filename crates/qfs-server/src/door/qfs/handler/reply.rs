@@ -14,13 +14,20 @@ pub(crate) struct Reply<K, P> {
     progress: P,
     patience: Patience,
     begun: bool,
+    /// Whether everything that is answered is a message, so that a failure can be one at any time.
+    messages: bool,
     sent: u64,
 }
 
 impl<K: ByteSink, P: Progress> Reply<K, P> {
     /// An answer on `sink`, given up when `progress` stands still for longer than `patience` has it.
     pub(crate) fn new(sink: K, progress: P, patience: Patience) -> Self {
-        Self { sink, progress, patience, begun: false, sent: 0 }
+        Self { sink, progress, patience, begun: false, messages: false, sent: 0 }
+    }
+
+    /// From now on a failure is a message, also behind the head (PROTOCOL §4.5): the client may be in the middle of sending.
+    pub(crate) fn fail_by_message(&mut self) {
+        self.messages = true;
     }
 
     /// Bytes handed to the connection so far, messages included.
@@ -31,7 +38,7 @@ impl<K: ByteSink, P: Progress> Reply<K, P> {
     /// Tells the client of a failure: by an error head while nothing was sent, by a reset afterwards (PROTOCOL §3.2, §3.3).
     pub(crate) async fn fail(&mut self, error: &HandlerError) {
         let Some(head) = error.head() else { return };
-        if self.begun {
+        if self.begun && !self.messages {
             return self.reset(head.code);
         }
         let sent = match encode(&head) {

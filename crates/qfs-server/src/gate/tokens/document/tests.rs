@@ -134,6 +134,7 @@ proptest! {
                 sha256: Digest::of(&id.to_be_bytes()),
                 created: Timestamp::UNIX_EPOCH,
                 expires: (id % 2 == 0).then_some(Timestamp::UNIX_EPOCH),
+                can: (id % 5 == 0).then_some(Rights::ALL),
                 scope: (id % 3 == 0).then(|| Scope::parse(&["a".to_owned()]).unwrap()),
                 name: Some(name.clone()),
             });

@@ -2,26 +2,25 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::ops::ControlFlow;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
-use jiff::Timestamp;
-use qfs_core::model::RemotePath;
-use qfs_core::store::{
-    CommitSpec, Object, ObjectMeta, StageSpec, StagedObject, Store, StoreError, TargetMeta, Visit, WriteStore,
-};
+use qfs_core::store::StoreError;
+#[cfg(doc)]
+use qfs_core::store::{Store, WriteStore};
+
+mod store;
 
 /// A kind of operation, counted on its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Operation {
     /// [`Store::open`].
     Open,
-    /// [`Object::read_at`].
+    /// [`Object::read_at`](qfs_core::store::Object::read_at), and the reading that [`Store::open`] does.
     Read,
-    /// [`Object::ensure_unchanged`].
+    /// [`Object::ensure_unchanged`](qfs_core::store::Object::ensure_unchanged).
     EnsureUnchanged,
     /// [`Store::list`].
     List,
@@ -29,20 +28,28 @@ pub enum Operation {
     Existing,
     /// [`WriteStore::stage`].
     Stage,
-    /// [`StagedObject::write_at`].
+    /// [`StagedObject::write_at`](qfs_core::store::StagedObject::write_at).
     Write,
-    /// [`StagedObject::read_at`].
+    /// [`StagedObject::read_at`](qfs_core::store::StagedObject::read_at).
     ReadBack,
-    /// [`StagedObject::record_frontier`].
+    /// [`StagedObject::record_frontier`](qfs_core::store::StagedObject::record_frontier).
     RecordFrontier,
-    /// [`StagedObject::commit`].
+    /// [`StagedObject::commit`](qfs_core::store::StagedObject::commit).
     Commit,
-    /// [`StagedObject::discard`].
+    /// [`StagedObject::discard`](qfs_core::store::StagedObject::discard).
     Discard,
-    /// [`WriteStore::put`].
+    /// [`WriteStore::put`] and [`WriteStore::put_described`].
     Put,
     /// [`WriteStore::touch`].
     Touch,
+    /// [`WriteStore::remove`].
+    Remove,
+    /// [`WriteStore::make_directory`].
+    MakeDirectory,
+    /// [`WriteStore::remove_directory`].
+    RemoveDirectory,
+    /// [`WriteStore::make_link`].
+    MakeLink,
     /// [`WriteStore::sync_directories`].
     SyncDirectories,
 }
@@ -243,108 +250,6 @@ impl Harm {
     }
 }
 
-impl<S: Store> Store for FaultStore<S> {
-    fn open(&self, path: &RemotePath) -> Result<Arc<dyn Object>, StoreError> {
-        self.plan.begin(Operation::Open)?;
-        Ok(Arc::new(FaultObject { inner: self.inner.open(path)?, plan: Arc::clone(&self.plan) }))
-    }
-
-    fn list(&self, visit: &mut Visit<'_>) -> Result<(), StoreError> {
-        let mut left = self.plan.begin(Operation::List)?.keep.unwrap_or(usize::MAX);
-        self.inner.list(&mut |path, meta| {
-            if left == 0 {
-                return ControlFlow::Break(());
-            }
-            left -= 1;
-            visit(path, meta)
-        })
-    }
-}
-
-struct FaultObject {
-    inner: Arc<dyn Object>,
-    plan: Arc<Plan>,
-}
-
-impl Object for FaultObject {
-    fn meta(&self) -> &ObjectMeta {
-        self.inner.meta()
-    }
-
-    fn read_at(&self, offset: u64, length: usize) -> Result<Bytes, StoreError> {
-        let harm = self.plan.begin(Operation::Read)?;
-        Ok(harm.apply(self.inner.read_at(offset, length)?))
-    }
-
-    fn ensure_unchanged(&self) -> Result<(), StoreError> {
-        self.plan.begin(Operation::EnsureUnchanged)?;
-        self.inner.ensure_unchanged()
-    }
-}
-
-impl<S: WriteStore> WriteStore for FaultStore<S> {
-    fn existing(&self, path: &RemotePath) -> Result<Option<TargetMeta>, StoreError> {
-        self.plan.begin(Operation::Existing)?;
-        self.inner.existing(path)
-    }
-
-    fn stage(&self, path: &RemotePath, spec: &StageSpec) -> Result<Arc<dyn StagedObject>, StoreError> {
-        self.plan.begin(Operation::Stage)?;
-        Ok(Arc::new(FaultStaged { inner: self.inner.stage(path, spec)?, plan: Arc::clone(&self.plan) }))
-    }
-
-    fn put(&self, path: &RemotePath, content: &[Bytes], commit: &CommitSpec) -> Result<(), StoreError> {
-        let harm = self.plan.begin(Operation::Put)?;
-        self.inner.put(path, &harm.apply_to_chunks(content), commit)
-    }
-
-    fn touch(&self, path: &RemotePath, modified: Timestamp) -> Result<(), StoreError> {
-        self.plan.begin(Operation::Touch)?;
-        self.inner.touch(path, modified)
-    }
-
-    fn sync_directories(&self) -> Result<(), StoreError> {
-        self.plan.begin(Operation::SyncDirectories)?;
-        self.inner.sync_directories()
-    }
-}
-
-struct FaultStaged {
-    inner: Arc<dyn StagedObject>,
-    plan: Arc<Plan>,
-}
-
-impl StagedObject for FaultStaged {
-    fn recorded_frontier(&self) -> u64 {
-        self.inner.recorded_frontier()
-    }
-
-    fn write_at(&self, offset: u64, chunks: &[Bytes]) -> Result<(), StoreError> {
-        let harm = self.plan.begin(Operation::Write)?;
-        self.inner.write_at(offset, &harm.apply_to_chunks(chunks))
-    }
-
-    fn read_at(&self, offset: u64, length: usize) -> Result<Bytes, StoreError> {
-        let harm = self.plan.begin(Operation::ReadBack)?;
-        Ok(harm.apply(self.inner.read_at(offset, length)?))
-    }
-
-    fn record_frontier(&self, frontier: u64) -> Result<(), StoreError> {
-        self.plan.begin(Operation::RecordFrontier)?;
-        self.inner.record_frontier(frontier)
-    }
-
-    fn commit(&self, spec: &CommitSpec) -> Result<(), StoreError> {
-        self.plan.begin(Operation::Commit)?;
-        self.inner.commit(spec)
-    }
-
-    fn discard(&self) -> Result<(), StoreError> {
-        self.plan.begin(Operation::Discard)?;
-        self.inner.discard()
-    }
-}
-
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -353,6 +258,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use std::time::Instant;
 
+    use jiff::Timestamp;
+    use qfs_core::model::RemotePath;
+    use qfs_core::store::{CommitSpec, Condition, StageSpec, Store, WriteStore};
     use qfs_store::mem::MemStore;
 
     use super::*;
@@ -368,7 +276,7 @@ mod tests {
     }
 
     fn read(store: &impl Store) -> Result<Bytes, StoreError> {
-        store.open(&path())?.read_at(0, 10)
+        store.object(&path())?.read_at(0, 10)
     }
 
     #[test]
@@ -398,7 +306,7 @@ mod tests {
             1,
             Fault::call(move || assert!(inner.mutate(&path(), |content| content[0] = b'X'))),
         );
-        let object = store.open(&path()).unwrap();
+        let object = store.object(&path()).unwrap();
         assert_eq!(object.read_at(0, 1).unwrap(), "X");
         assert!(matches!(object.ensure_unchanged(), Err(StoreError::Changed)));
     }
@@ -410,14 +318,19 @@ mod tests {
         store.inject(Operation::Write, 1, Fault::Corrupt(1));
         store.inject(Operation::Write, 2, Fault::Stall(Duration::from_millis(20)));
         store.inject(Operation::Commit, 1, Fault::StallUntil(gate.clone()));
-        let spec = StageSpec { size: 4, etag: "v".parse().unwrap() };
+        let spec = StageSpec { size: Some(4), etag: "v".parse().unwrap() };
         let staged = store.stage(&RemotePath::parse("new").unwrap(), &spec).unwrap();
         staged.write_at(0, &[Bytes::from_static(b"a"), Bytes::from_static(b"b")]).unwrap();
         let start = Instant::now();
         staged.write_at(2, &[Bytes::from_static(b"cd")]).unwrap();
         assert!(start.elapsed() >= Duration::from_millis(20));
         assert_eq!(staged.read_at(0, 4).unwrap(), "accd");
-        let commit = CommitSpec { modified: Timestamp::UNIX_EPOCH, replace: false, durable: false };
+        let commit = CommitSpec {
+            modified: Timestamp::UNIX_EPOCH,
+            executable: None,
+            condition: Condition::Absent,
+            durable: false,
+        };
         thread::scope(|scope| {
             let committing = scope.spawn(|| staged.commit(&commit));
             thread::sleep(Duration::from_millis(20));
