@@ -9,7 +9,7 @@ use qfs_server::{Drained, Server};
 use super::args::Args;
 use super::failure::Failure;
 #[cfg(feature = "http")]
-use super::log::LogFormat;
+use super::log_format::LogFormat;
 
 /// Prints the lines of the contract, flushed; false when nobody reads them any more.
 pub(crate) fn lines<S: qfs_core::store::WriteStore>(args: &Args, server: &Server<S>) -> Result<bool, Failure> {
