@@ -131,6 +131,8 @@ pub struct FetchConfig {
     pub checksum: bool,
     /// Whether a file counts only once it is on stable storage.
     pub durable: bool,
+    /// Whether files that are being appended to are fetched as long as they are when they are opened.
+    pub live: bool,
     /// Whether it is measured what limits the run.
     pub measured: bool,
 }

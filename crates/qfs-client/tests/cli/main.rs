@@ -11,6 +11,7 @@ mod fake;
 mod get;
 mod limits;
 mod list;
+mod live;
 mod menu;
 mod pin_matrix;
 mod pty;

@@ -137,6 +137,11 @@ impl Version {
         Self { shared, threads }
     }
 
+    /// One of an object that nobody shares.
+    pub(super) fn alone(object: Arc<dyn Object>, threads: Threads) -> Self {
+        Self::new(Arc::new(Shared::new(object, Bytes::new(), &Arc::default(), &Arc::default())), threads)
+    }
+
     /// Where it is read and hashed.
     #[must_use]
     pub fn threads(&self) -> &Threads {

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde::de::{DeserializeOwned, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::codec::{DecodeError, EncodeError, decode, decode_error};
+use super::codec::{DecodeError, EncodeError, decode, decode_error, null_is_false};
 use super::{FRAME_PREFIX_BYTES, MAX_FRAME_BYTES, RemoteError, StatusCode};
 use crate::model::{ByteRange, Digest, ETag, EntryMeta, RemotePath};
 
@@ -64,6 +64,9 @@ pub struct DownloadHead {
     /// SHA-256 of the whole file, when already known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<Digest>,
+    /// Whether the file is served as long as it was when it was opened, as was asked.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not", deserialize_with = "null_is_false")]
+    pub live: bool,
 }
 
 /// Ends a download. Without it the body is not valid (PROTOCOL §4.2).
@@ -73,6 +76,17 @@ pub struct Trailer {
     pub code: StatusCode,
     /// SHA-256 of the whole file in the version served, whatever range was asked.
     pub sha256: Digest,
+    /// Whether a file that was asked for `live` is another one by now, as one that has grown is.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not", deserialize_with = "null_is_false")]
+    pub grown: bool,
+}
+
+impl Trailer {
+    /// The trailer of a body of one version.
+    #[must_use]
+    pub fn new(sha256: Digest) -> Self {
+        Self { code: StatusCode::OK, sha256, grown: false }
+    }
 }
 
 #[derive(Deserialize)]
@@ -250,16 +264,26 @@ mod tests {
             etag: "0a1b".parse().unwrap(),
             range: ByteRange { start: 0, end: Some(3) },
             sha256: None,
+            live: false,
         };
         let json =
             r#"{"code":0,"size":3,"modified":"2026-11-23T08:00:00.5Z","etag":"0a1b","range":{"start":0,"end":3}}"#;
         assert_eq!(&encode(&head).unwrap()[4..], json.as_bytes());
         assert_eq!(decode_response::<DownloadHead>(json.as_bytes()).unwrap().unwrap(), head);
 
-        let trailer = Trailer { code: StatusCode::OK, sha256: Digest::of(b"abc") };
+        let trailer = Trailer::new(Digest::of(b"abc"));
         let json = format!(r#"{{"code":0,"sha256":"{}"}}"#, Digest::of(b"abc"));
         assert_eq!(&encode(&trailer).unwrap()[..], [&[0, 0, 0, 86][..], json.as_bytes()].concat());
         assert_eq!(decode_response::<Trailer>(json.as_bytes()).unwrap().unwrap(), trailer);
+
+        let live = DownloadHead { live: true, ..head };
+        let json = r#"{"code":0,"size":3,"modified":"2026-11-23T08:00:00.5Z","etag":"0a1b","range":{"start":0,"end":3},"live":true}"#;
+        assert_eq!(std::str::from_utf8(&encode(&live).unwrap()[4..]).unwrap(), json);
+        assert_eq!(decode_response::<DownloadHead>(json.as_bytes()).unwrap().unwrap(), live);
+        let grown = Trailer { grown: true, ..trailer };
+        let json = format!(r#"{{"code":0,"sha256":"{}","grown":true}}"#, Digest::of(b"abc"));
+        assert_eq!(std::str::from_utf8(&encode(&grown).unwrap()[4..]).unwrap(), json);
+        assert_eq!(decode_response::<Trailer>(json.as_bytes()).unwrap().unwrap(), grown);
 
         let error = RemoteError::new(StatusCode::NOT_FOUND, "no such file");
         let json = r#"{"code":3,"message":"no such file"}"#;
