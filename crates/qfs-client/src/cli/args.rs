@@ -158,6 +158,11 @@ pub(crate) struct Options {
         action = ArgAction::SetTrue)]
     pub(crate) checksum: bool,
 
+    /// Do not carry over whether files may be executed
+    #[arg(long, global = true, env = "QFS_NO_PERMS", hide_env_values = true, value_parser = FalseyValueParser::new(),
+        action = ArgAction::SetTrue)]
+    pub(crate) no_perms: bool,
+
     /// Fetch a file that is being appended to as long as it is when it is opened; without it such a file fails
     #[arg(long, global = true, env = "QFS_LIVE", hide_env_values = true, value_parser = FalseyValueParser::new(),
         action = ArgAction::SetTrue)]

@@ -6,4 +6,4 @@ pub mod selection;
 pub(crate) mod sieve;
 pub(crate) mod stripes;
 
-pub use decide::{RemoteMeta, Step, next_step, on_difference};
+pub use decide::{RemoteMeta, Step, lacks_bit, next_step, on_difference};

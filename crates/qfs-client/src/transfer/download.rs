@@ -73,14 +73,16 @@ type Ending = (Status, Option<Digest>);
 impl Download<'_> {
     async fn run(&mut self) -> Result<Ending, Failure> {
         let local = self.job.local.clone()?;
-        let mut step = next_step(self.job.remote, local, &self.context.config);
+        let mut remote = self.job.remote;
+        let mut step = next_step(remote, local, &self.context.config);
         let mut digest = self.job.digest;
         if step == Step::Probe {
             let (head, _) = probe(self.session, &self.request(), false).await?;
             digest = head.sha256;
             self.size = Some(head.size);
-            let remote = RemoteMeta { size: head.size, modified: head.modified };
-            step = next_step(Some(remote), local, &self.context.config);
+            let found = RemoteMeta { size: head.size, modified: head.modified, executable: head.executable };
+            step = next_step(Some(found), local, &self.context.config);
+            remote = Some(found);
         }
         if step == Step::Compare {
             let (head, expected) = probe(self.session, &self.request(), true).await?;
@@ -90,7 +92,11 @@ impl Download<'_> {
             step = on_difference(&self.context.config);
         }
         match step {
-            Step::Keep => Ok((Status::Unchanged, digest)),
+            Step::Keep => {
+                let executable = remote.is_some_and(|remote| remote.executable);
+                self.here().restore_bit(local, executable, &self.context.config).await?;
+                Ok((Status::Unchanged, digest))
+            }
             Step::Refuse => Err(Failure::Exists),
             Step::Fetch | Step::Probe | Step::Compare => match self.fetch().await {
                 // Nothing was there before: somebody was quicker, perhaps with this very file.
@@ -123,6 +129,7 @@ impl Download<'_> {
             return Ok(None);
         }
         self.here().restore_time(local, head.modified).await?;
+        self.here().restore_bit(local, head.executable, &self.context.config).await?;
         Ok(Some((Status::Unchanged, expected)))
     }
 
@@ -358,7 +365,7 @@ impl Download<'_> {
                 return Err(error);
             }
         };
-        let commit = self.context.config.commit_spec(head.modified);
+        let commit = self.context.config.commit_spec(head.modified, head.executable);
         let was_resumed = self.resumed;
         blocking(move || match known.assembly.digest() {
             Some(got) if got == expected => {
@@ -387,7 +394,7 @@ impl Download<'_> {
         let content = collect(&mut body, |bytes| self.count(bytes)).await?;
         let expected = self.read_end(body)?;
         let (store, path) = (Arc::clone(&self.context.store), self.job.path.clone());
-        let commit = self.context.config.commit_spec(head.modified);
+        let commit = self.context.config.commit_spec(head.modified, head.executable);
         let stages = Arc::clone(&self.context.stages);
         let store_small = move || {
             let mut hasher = qfs_core::model::Hasher::new();

@@ -7,7 +7,9 @@ use qfs_core::model::{Digest, Hasher, RemotePath};
 use qfs_core::store::{BLOCK_BYTES, TargetMeta, WriteStore};
 use qfs_store::blocking;
 
+use crate::config::FetchConfig;
 use crate::error::{Failure, store_failure};
+use crate::plan::lacks_bit;
 
 /// The file of this name in a store.
 pub(crate) struct Here<'a> {
@@ -45,5 +47,19 @@ impl Here<'_> {
         }
         let (store, path) = (Arc::clone(self.store), self.path.clone());
         blocking(move || store.touch(&path, modified)).await.map_err(|e| store_failure(&e))
+    }
+
+    /// Lets the file, of which `local` is known, be executed where it may be on the server.
+    pub(crate) async fn restore_bit(
+        &self,
+        local: Option<TargetMeta>,
+        executable: bool,
+        config: &FetchConfig,
+    ) -> Result<(), Failure> {
+        if !lacks_bit(executable, local, config) {
+            return Ok(());
+        }
+        let (store, path) = (Arc::clone(self.store), self.path.clone());
+        blocking(move || store.set_executable(&path, true)).await.map_err(|e| store_failure(&e))
     }
 }

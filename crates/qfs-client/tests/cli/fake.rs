@@ -84,6 +84,7 @@ fn wrong_digest() -> Bytes {
         etag: "1".parse().unwrap(),
         range: ByteRange { start: 0, end: Some(size) },
         sha256: None,
+        executable: false,
         live: false,
     };
     let trailer = Trailer::new(Digest::of(b"something else"));

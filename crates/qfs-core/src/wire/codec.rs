@@ -2,7 +2,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
 use super::{FRAME_PREFIX_BYTES, MAX_FRAME_BYTES};
 
@@ -96,8 +96,4 @@ pub fn decode_error(payload: &[u8]) -> Result<super::RemoteError, DecodeError> {
 
 fn decode_owned<T: DeserializeOwned>(payload: &[u8]) -> Result<T, DecodeError> {
     decode(payload)
-}
-/// Reads a flag for which `null` means the same as its absence (PROTOCOL §2.1).
-pub(super) fn null_is_false<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
-    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }

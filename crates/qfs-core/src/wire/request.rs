@@ -7,13 +7,13 @@ use bytes::Bytes;
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::codec::{DecodeError, EncodeError, decode, encode, null_is_false};
+use super::codec::{DecodeError, EncodeError, decode, encode};
 use super::write::{
     CopyRequest, MakeDirectoryRequest, MakeLinkRequest, RemoveRequest, SetMetadataRequest, UploadManyRequest,
     UploadRequest,
 };
 use super::{IdentityRequest, MAX_MANY_FILES};
-use crate::model::{ByteRange, ETag, Token};
+use crate::model::{ByteRange, ETag, Token, null_is_false};
 
 /// One command (PROTOCOL §4). A stream carries exactly one.
 #[derive(Debug, Clone, PartialEq, Eq)]

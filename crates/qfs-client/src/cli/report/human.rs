@@ -185,7 +185,12 @@ mod tests {
     #[test]
     fn rows_are_aligned_and_escaped() {
         let mut out = String::new();
-        let meta = |size| EntryMeta { size, modified: "2026-11-23T08:09:24.9Z".parse().unwrap(), sha256: None };
+        let meta = |size| EntryMeta {
+            size,
+            modified: "2026-11-23T08:09:24.9Z".parse().unwrap(),
+            sha256: None,
+            executable: false,
+        };
         list_row(&mut out, &RemotePath::parse("a b").unwrap(), &meta(5));
         list_row(&mut out, &RemotePath::parse("x\x1b[2J").unwrap(), &meta(123_456_789_012_345));
         assert_eq!(

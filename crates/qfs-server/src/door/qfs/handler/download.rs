@@ -99,6 +99,7 @@ fn head(meta: &ObjectMeta, range: &Range<u64>, sha256: Option<Digest>) -> Downlo
         etag: meta.etag.clone(),
         range: ByteRange { start: range.start, end: Some(range.end) },
         sha256,
+        executable: meta.executable,
         live: false,
     }
 }
