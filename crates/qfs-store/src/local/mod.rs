@@ -215,7 +215,7 @@ fn existing_in(directory: Option<&Directory>, name: &str) -> Result<Option<Targe
         Err(error) => return Err(write_error(error)),
     };
     let stamp = Stamp::regular(&stat).ok_or(StoreError::NotRegular)?;
-    Ok(Some(TargetMeta { size: stamp.size, modified: stamp.modified() }))
+    Ok(Some(stamp.target()))
 }
 
 impl WriteStore for LocalStore {

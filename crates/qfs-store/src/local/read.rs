@@ -64,6 +64,10 @@ impl Object for LocalObject {
     fn ensure_unchanged(&self) -> Result<(), StoreError> {
         if self.opened.same_content(&stamp(&self.file)?) { Ok(()) } else { Err(StoreError::Changed) }
     }
+
+    fn ensure_not_shorter(&self) -> Result<(), StoreError> {
+        if stamp(&self.file)?.size >= self.opened.size { Ok(()) } else { Err(StoreError::Changed) }
+    }
 }
 
 /// Whether `length` bytes from `offset` lie within `size`.
