@@ -220,7 +220,7 @@ impl Mux {
 
     /// The stream that the peer names, which by that opens it where it may; None when it is over.
     fn named(&mut self, id: u64) -> Result<Option<&mut Stream>, Violation> {
-        if id % ID_STEP != 0 {
+        if !id.is_multiple_of(ID_STEP) {
             return Err(Violation("a stream of a kind that is not used"));
         }
         let number = id / ID_STEP;
