@@ -10,6 +10,7 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use qfs_client::trust::known_servers::{Document, parse_address};
 use qfs_core::body::{Answer, collect};
+use qfs_core::chunks::{ChunkMap, Limits, Recipe, Seeds, Source, Step, assemble};
 use qfs_core::framing::read_frame;
 use qfs_core::model::{ETag, Fingerprint, RemotePath, Ticket, escape_untrusted};
 use qfs_core::stream::{Chunk, ChunkSource, Order, StreamError};
@@ -24,11 +25,12 @@ pub type Target = fn(&[u8]);
 
 /// The targets by name, which is also that of their corpus.
 #[allow(dead_code, reason = "the targets of libFuzzer name their functions")]
-pub const TARGETS: [(&str, Target); 8] = [
+pub const TARGETS: [(&str, Target); 9] = [
     ("request", request),
     ("response", response),
     ("answer", answer),
     ("many", many),
+    ("chunk_map", chunk_map),
     ("path", path),
     ("known_servers", known_servers),
     ("ticket", ticket),
@@ -147,6 +149,52 @@ fn records(stream: &[u8]) -> Vec<FileAnswer> {
         }
         taken.push(answer);
     }
+}
+
+/// Two chunk maps, the length of the first in front: of a version, and of what is there already. What was read is written in one
+/// way, and what is made of both covers the version and reads nothing that the other does not have.
+pub fn chunk_map(data: &[u8]) {
+    let Some((length, maps)) = data.split_first_chunk() else { return };
+    let (new, old) = maps.split_at(usize::from(u16::from_be_bytes(*length)).min(maps.len()));
+    let (new, old) = (read_map(new), read_map(old));
+    let Some(new) = new else { return };
+    let mut seeds = Seeds::new();
+    if let Some(old) = &old {
+        assert_eq!(seeds.add(old.chunks()), Ok(()));
+    }
+    for limits in [Limits::default(), Limits { merge_below: 0, max_ranges: 2 }] {
+        let recipe = assemble(&new, &seeds, &limits);
+        assert!(recipe.ranges() <= limits.max_ranges);
+        covers(&recipe, &new, old.as_ref().map_or(0, ChunkMap::size));
+    }
+}
+
+fn read_map(bytes: &[u8]) -> Option<ChunkMap> {
+    let map = ChunkMap::decode(bytes).ok()?;
+    assert_eq!(map.encode(), bytes);
+    assert_eq!(map.chunks().iter().map(|chunk| u64::from(chunk.length)).sum::<u64>(), map.size());
+    Some(map)
+}
+
+fn covers(recipe: &Recipe, map: &ChunkMap, seed: u64) {
+    let fetches: Vec<_> = recipe.fetches().collect();
+    let mut end = 0;
+    for step in recipe.steps() {
+        let (at, length) = match step {
+            Step::Fetch(range) => (range.start, range.end - range.start),
+            &Step::Copy { from: Source::Seed(number), offset, at, length } => {
+                assert!(number == 0 && offset + length <= seed);
+                (at, length)
+            }
+            &Step::Copy { from: Source::Itself, offset, at, length } => {
+                assert!(fetches.iter().any(|range| range.start <= offset && offset + length <= range.end));
+                (at, length)
+            }
+        };
+        assert!(at == end && length > 0);
+        end += length;
+    }
+    assert_eq!((end, recipe.fetched() + recipe.reused()), (map.size(), map.size()));
 }
 
 /// A name. What is legal stays below any directory, and is shown without acting on a terminal.

@@ -1,10 +1,10 @@
-//! Events of a transfer: progress, metrics and logs all hang here.
+//! Events of a transfer, for progress, metrics and logs.
 
 use std::time::Duration;
 
 use crate::model::{Digest, Fingerprint, RemotePath};
 
-/// Told what happens, on the thread where it happens: must be quick.
+/// Is told what happens, on the thread where it happens, and so must be quick.
 pub trait Observer: Send + Sync {
     /// `event` has just happened.
     fn event(&self, event: Event<'_>);
@@ -26,7 +26,7 @@ pub struct FileId(pub usize);
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub enum Event<'a> {
-    /// The files of the run are known; what is unknown of their sizes is not counted.
+    /// The files of the run are known. Sizes that are not known are not counted.
     Planned {
         /// Files to fetch.
         files: usize,
@@ -51,14 +51,14 @@ pub enum Event<'a> {
         /// How many, new ones only.
         bytes: u64,
     },
-    /// A file stands verified under its final name.
+    /// A file is verified and has its final name.
     Committed {
         /// Which file.
         file: FileId,
         /// Its digest.
         sha256: Digest,
     },
-    /// A file needed nothing.
+    /// A file is already here and unchanged.
     Unchanged {
         /// Which file.
         file: FileId,
@@ -73,7 +73,7 @@ pub enum Event<'a> {
         /// Which file it would have been; it has failed before.
         file: FileId,
     },
-    /// The connection was lost and is being made anew.
+    /// The connection was lost, and another attempt to replace it begins.
     Reconnecting {
         /// Attempts since the last progress, from 1.
         attempt: u32,

@@ -5,12 +5,15 @@ use std::sync::Arc;
 
 use qfs_core::model::Fingerprint;
 use qfs_core::store::WriteStore;
-use qfs_core::wire::ALPN;
-use qfs_transport::{BoundEndpoint, BoundTcp, Identity, Listener, SocketBuffers, TcpAcceptor, TransportError};
+use qfs_transport::{BoundTcp, Identity, Listener, SocketBuffers, TransportError};
 
 use crate::config::ServerConfig;
-use crate::door::qfs::end_point::{EndPoint, Others};
-use crate::door::qfs::tcp::TcpEndPoint;
+#[cfg(feature = "http")]
+use crate::door::http;
+#[cfg(feature = "metrics")]
+use crate::door::metrics::BoundPage;
+use crate::door::qfs::end_point::{EndPoint, Others, Sockets};
+use crate::door::tcp::Spoken;
 use crate::door::{Drained, ServeError};
 use crate::gate::access::Gate;
 use crate::service::Service;
@@ -22,8 +25,8 @@ pub struct Server<S> {
     end_point: EndPoint<S>,
     /// Driven by threads of their own.
     others: Others<S>,
-    /// Where the port is open for TCP as well.
-    tcp: Option<TcpEndPoint<S>>,
+    #[cfg(feature = "metrics")]
+    metrics: Option<BoundPage>,
     buffers: SocketBuffers,
     address: SocketAddr,
     fingerprint: Fingerprint,
@@ -37,15 +40,24 @@ impl<S: WriteStore> Server<S> {
     /// # Errors
     /// [`TransportError::Bind`] when the port is taken or not allowed.
     pub fn bind(config: ServerConfig, identity: &Identity, store: S) -> Result<Self, TransportError> {
-        let (listener, others, acceptor) = bind_ways(&config, identity)?;
-        let tuning = config.tuning.clone();
+        let spoken = Spoken { qfs: config.tcp, http: config.http, tuning: config.tuning.clone() };
+        let (first, others) = bind_ports(&config, identity, &spoken)?;
+        #[cfg(feature = "metrics")]
+        let metrics = match config.metrics {
+            Some(address) => {
+                Some(BoundPage::bind(address).map_err(|source| TransportError::BindTcp { address, source })?)
+            }
+            None => None,
+        };
         let service = Arc::new(Service::new(config, identity.fingerprint(), store));
+        let end_point = EndPoint::start(Arc::clone(&service), first, &spoken)?;
         Ok(Self {
-            tcp: acceptor.map(|acceptor| TcpEndPoint::new(Arc::clone(&service), acceptor, tuning)),
-            address: listener.local_addr()?,
-            buffers: listener.buffers(),
-            end_point: EndPoint::new(Arc::clone(&service), listener),
-            others: Others::bind(&service, others)?,
+            address: end_point.listener().local_addr()?,
+            buffers: end_point.listener().buffers(),
+            end_point,
+            #[cfg(feature = "metrics")]
+            metrics,
+            others: Others::bind(&service, others, &spoken)?,
             service,
             fingerprint: identity.fingerprint(),
         })
@@ -55,6 +67,13 @@ impl<S: WriteStore> Server<S> {
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where numbers and health are told.
+    #[cfg(feature = "metrics")]
+    #[must_use]
+    pub fn metrics_addr(&self) -> Option<SocketAddr> {
+        self.metrics.as_ref()?.local_addr().ok()
     }
 
     /// The name clients know this server by.
@@ -89,23 +108,27 @@ impl<S: WriteStore> Server<S> {
     pub async fn serve(mut self, shutdown: impl Future<Output = ()>) -> Result<Drained, ServeError> {
         self.service.load_digests().await;
         let mut others = std::mem::take(&mut self.others).start()?;
+        #[cfg(feature = "metrics")]
+        let page = self.metrics.take().map(|page| page.serve(Arc::clone(&self.service)));
+        let metrics = async {
+            #[cfg(feature = "metrics")]
+            if let Some(page) = page {
+                match page.await {}
+            }
+            std::future::pending::<std::convert::Infallible>().await
+        };
         let drained = {
-            let over_tcp = async {
-                match &self.tcp {
-                    Some(tcp) => tcp.serve().await,
-                    None => Ok(Drained { cut: 0 }),
-                }
-            };
-            let serving = async { tokio::try_join!(self.end_point.serve(), others.ended(), over_tcp) };
+            let serving = async { tokio::try_join!(self.end_point.serve(), others.ended()) };
             let asked = async {
                 shutdown.await;
                 self.service.drain.send_replace(true);
                 std::future::pending::<std::convert::Infallible>().await
             };
             tokio::select! {
-                result = serving => result.map(|(first, others, tcp)| Drained { cut: first.cut + others.cut + tcp.cut }),
+                result = serving => result.map(|(first, others)| Drained { cut: first.cut + others.cut }),
                 never = asked => match never {},
                 never = self.service.keep_house() => match never {},
+                never = metrics => match never {},
             }
         };
         drop(others);
@@ -115,31 +138,44 @@ impl<S: WriteStore> Server<S> {
     }
 }
 
-/// Tries to find a port that is free for UDP and for TCP, where any will do.
-const PORT_TRIES: usize = 16;
+/// As often any free port is tried whose number may be taken for TCP.
+const PORT_TRIES: usize = 32;
 
-/// Binds the port of `config` for UDP and, where it says so, for TCP: the end point to be driven here, the others, and who accepts.
-fn bind_ways(
+/// The sockets of the first end point, and those of the others: UDP, and TCP on the port of the same number where anything is
+/// spoken there.
+fn bind_ports(
     config: &ServerConfig,
     identity: &Identity,
-) -> Result<(Listener, Vec<BoundEndpoint>, Option<TcpAcceptor>), TransportError> {
+    spoken: &Spoken,
+) -> Result<(Sockets, Vec<Sockets>), TransportError> {
     let clients = config.clients.as_ref();
-    for attempt in 1.. {
-        let (first, others) =
-            Listener::bind_several(config.address, identity, clients, &config.tuning, config.endpoints)?;
-        let listener = first.start()?;
-        if !config.tcp {
-            return Ok((listener, others, None));
+    #[cfg_attr(not(feature = "http"), expect(unused_mut, reason = "there is no other protocol then"))]
+    let mut tuning = config.tuning.clone();
+    #[cfg(feature = "http")]
+    {
+        tuning.other_protocol = config.http.then_some(http::H3);
+    }
+    let protocols = spoken.protocols();
+    let mut tries = PORT_TRIES;
+    loop {
+        tries -= 1;
+        let (first, others) = Listener::bind_several(config.address, identity, clients, &tuning, config.endpoints)?;
+        if protocols.is_empty() {
+            return Ok((
+                Sockets { udp: first, tcp: None },
+                others.into_iter().map(|udp| Sockets { udp, tcp: None }).collect(),
+            ));
         }
-        let address = listener.local_addr()?;
-        let bound = BoundTcp::bind_several(address, identity, clients, &[ALPN], 1);
-        match bound.map(|mut bound| bound.pop()) {
-            Ok(Some(bound)) => return Ok((listener, others, Some(bound.start()?))),
-            Ok(None) => return Ok((listener, others, None)),
-            // Another program has the number that the system chose for UDP: it chooses another one.
-            Err(TransportError::Bind { .. }) if config.address.port() == 0 && attempt < PORT_TRIES => {}
+        let address = first.local_addr()?;
+        match BoundTcp::bind_several(address, identity, clients, &protocols, 1 + others.len()) {
+            Ok(bound) => {
+                let mut bound = bound.into_iter();
+                let first = Sockets { udp: first, tcp: bound.next() };
+                return Ok((first, others.into_iter().map(|udp| Sockets { udp, tcp: bound.next() }).collect()));
+            }
+            // Another program has this number for TCP; the next free one will do as well.
+            Err(TransportError::BindTcp { .. }) if config.address.port() == 0 && tries > 0 => {}
             Err(error) => return Err(error),
         }
     }
-    unreachable!("the last attempt returns")
 }

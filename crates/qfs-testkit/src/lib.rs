@@ -4,6 +4,7 @@ pub mod binaries;
 pub mod certificates;
 pub mod conformance;
 pub mod fault_store;
+pub mod gullible;
 pub mod hostile_server;
 pub mod impostor;
 pub mod tcp_proxy;

@@ -5,7 +5,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::Bytes;
 use qfs_core::model::Fingerprint;
@@ -13,6 +12,7 @@ use qfs_core::stream::{ByteSink, Chunk, ChunkSource, Lost, Order, StreamError};
 use qfs_core::wire::{ALPN, StatusCode};
 use tokio::io::{AsyncRead, ReadBuf};
 
+use crate::path_report::PathReport;
 use crate::quic::{self, QuicRequestReader, QuicSink, QuicSource};
 use crate::tcp::{self, TcpSink, TcpSource};
 use crate::tls::PeerCertificate;
@@ -63,29 +63,6 @@ macro_rules! either {
             Over::Tcp($it) => $act,
         }
     };
-}
-
-/// What is known of a path.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct PathReport {
-    /// Smoothed round-trip time.
-    pub rtt: Duration,
-    /// The shortest one.
-    pub min_rtt: Duration,
-    /// Largest UDP payload in use, or what a TLS record carries, in bytes.
-    pub payload: u16,
-    /// Packets sent that were lost; 0 where the kernel sees to them.
-    pub lost_packets: u64,
-    /// Bytes that the socket brought: UDP payload, or what was in TLS records.
-    pub received: u64,
-    /// A number that grows whenever the peer shows that it hears this end ([`Connection::ask_for_a_sign`]).
-    pub signs: u64,
-    /// Bytes that it took.
-    pub sent: u64,
-    /// Pieces of what is sent that the peer has let pass.
-    pub pieces: u64,
-    /// Times the peer said that this end's window held it (RFC 9000 §19.12, §19.13).
-    pub blocked: u64,
 }
 
 impl From<quic::Connection> for Connection {
@@ -169,6 +146,28 @@ impl Connection {
             Over::Udp(quic) => quic.uni_stream_opened().await,
             // Whoever does is cut off there and then.
             Over::Tcp(tcp) => drop(tcp.closed().await),
+        }
+    }
+
+    /// Counts `bytes` as sent by another protocol on the same port; does nothing over TCP.
+    pub fn note_sent(&self, bytes: usize) {
+        if let Over::Udp(quic) = &self.0 {
+            quic.note_sent(bytes);
+        }
+    }
+
+    /// Lets at most `bytes` be sent ahead, for a sender whose data no budget counts; does nothing over TCP.
+    pub fn bound_send_window(&self, bytes: u64) {
+        if let Over::Udp(quic) = &self.0 {
+            quic.bound_send_window(bytes);
+        }
+    }
+
+    /// Closes the connection with a code of another protocol than `qfs/1`, at most 2^62 - 1.
+    pub fn close_with(&self, code: u64) {
+        match &self.0 {
+            Over::Udp(quic) => quic.close_with(code),
+            Over::Tcp(tcp) => tcp.close(StatusCode::OK),
         }
     }
 

@@ -14,6 +14,8 @@ use qfs_client::trust::known_servers::parse_address;
 use qfs_core::model::{DEFAULT_PORT, Fingerprint, Ticket};
 use qfs_transport::{Congestion, Way};
 
+use super::verbs::{CAT_EXAMPLES, CatArgs, PUT_EXAMPLES, PutArgs, RM_EXAMPLES, RmArgs, VERIFY_EXAMPLES, VerifyArgs};
+
 const EXAMPLES: &str = "\
 Examples:
   qfs-client                                    the interactive menu
@@ -28,7 +30,7 @@ Exit codes:
     3  cannot connect, or the connection was lost and retries ran out
     4  the server's identity is not trusted
     5  the server refused: not found, denied
-    6  integrity: digest mismatch, or the file changed while being read
+    6  integrity: digest mismatch, or the file changed while being read (one that only grows: get --live)
     7  local files: cannot write, disk full, exists
   130  interrupted
 
@@ -46,6 +48,7 @@ const GET_EXAMPLES: &str = "\
 Examples:
   qfs-client get a.txt 'logs/**/*.gz'
   qfs-client get photos                   everything below photos
+  qfs-client get --live server.log        as long as it is now, though it grows
   qfs-client get --all --parallel --save-dir mirror
   qfs-client get a b > sums && (cd client_env && sha256sum -c ../sums)";
 
@@ -155,6 +158,16 @@ pub(crate) struct Options {
         action = ArgAction::SetTrue)]
     pub(crate) checksum: bool,
 
+    /// Do not carry over whether files may be executed
+    #[arg(long, global = true, env = "QFS_NO_PERMS", hide_env_values = true, value_parser = FalseyValueParser::new(),
+        action = ArgAction::SetTrue)]
+    pub(crate) no_perms: bool,
+
+    /// Fetch a file that is being appended to as long as it is when it is opened; without it such a file fails
+    #[arg(long, global = true, env = "QFS_LIVE", hide_env_values = true, value_parser = FalseyValueParser::new(),
+        action = ArgAction::SetTrue)]
+    pub(crate) live: bool,
+
     /// When files count as done: `none`, safe against a killed process; `full`, on stable storage
     #[arg(
         long,
@@ -217,6 +230,18 @@ pub(crate) enum Command {
     /// Fetch files; prints a line for each as sha256sum does
     #[command(after_help = GET_EXAMPLES)]
     Get(GetArgs),
+    /// Upload files and directories; prints a line for each as sha256sum does
+    #[command(after_help = PUT_EXAMPLES)]
+    Put(PutArgs),
+    /// Remove files on the server
+    #[command(after_help = RM_EXAMPLES)]
+    Rm(RmArgs),
+    /// Write a file to standard output; exit code 6 when its digest was wrong in the end
+    #[command(after_help = CAT_EXAMPLES)]
+    Cat(CatArgs),
+    /// Compare a directory with the server without fetching anything
+    #[command(after_help = VERIFY_EXAMPLES)]
+    Verify(VerifyArgs),
     /// Show or change the store of known servers
     #[command(subcommand, after_help = TRUST_EXAMPLES, arg_required_else_help = false)]
     Trust(TrustCommand),

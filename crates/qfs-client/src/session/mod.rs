@@ -10,6 +10,7 @@
 //! | [`Ways`] | which servers are not reached over UDP, remembered for a day |
 //! | `renewal` | planned changes of a known server's key |
 //! | [`exchange`] | one stream: a request and its answer |
+//! | `writing` | exchanges in which the client sends more than a request |
 //! | `tries` | whether and when an exchange is attempted again |
 //! | `patience` | how long an answer may be silent |
 
@@ -23,6 +24,7 @@ mod schedule;
 mod tries;
 mod watch;
 mod ways;
+pub(crate) mod writing;
 
 pub use handle::{Lease, Session};
 pub use ways::{FILE_NAME as WAYS_FILE_NAME, Ways};

@@ -9,12 +9,13 @@ use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 use qfs_core::model::DEFAULT_PORT;
 use qfs_server::gate::rights::Rights;
 use qfs_server::gate::tokens::TokenId;
+use qfs_store::local;
 use qfs_transport::Congestion;
 use qfs_transport::MAX_ENDPOINTS;
 
 use super::expiry::Expiry;
 
-use super::log::LogFormat;
+use super::log_format::LogFormat;
 use super::sandbox::Sandbox;
 
 const AFTER_HELP: &str = "\
@@ -50,9 +51,21 @@ pub(crate) struct Args {
     /// Publish names that begin with a dot too
     #[arg(long, env = "QFS_HIDDEN", value_parser = FalseyValueParser::new())]
     pub(crate) hidden: bool,
+    /// Symbolic links that are published as what they end at: `none`; `inside`, those that end within the directory; `any`, all
+    /// of them, with the sandbox open for reading where they end at the start
+    #[arg(long, env = "QFS_FOLLOW_LINKS", value_name = "WHICH", default_value = "none", hide_possible_values = true)]
+    pub(crate) follow_links: FollowLinks,
     /// The identity: server.key and server.crt, made on the first start
     #[arg(long, global = true, env = "QFS_CERTS", value_name = "DIR", default_value = "certs")]
     pub(crate) certs: PathBuf,
+    /// HTTPS for browsers and curl, beside qfs on the same port: `on` or `off`
+    #[cfg(feature = "http")]
+    #[arg(long, env = "QFS_HTTP", value_name = "WHEN", default_value = "on", value_parser = ["on", "off"], hide_possible_values = true)]
+    http: String,
+    /// Tell numbers and health over plain HTTP at this port of loopback, or at this IP:PORT: /metrics, /healthz, /readyz
+    #[cfg(feature = "metrics")]
+    #[arg(long, env = "QFS_METRICS", value_name = "ADDR", value_parser = metrics_address)]
+    pub(crate) metrics: Option<std::net::SocketAddr>,
     /// Who may list and read: `open`, everybody who reaches the port; `tokens`, who shows one of `token create`
     #[arg(long, env = "QFS_AUTH", value_name = "WHO", default_value = "open", hide_possible_values = true)]
     pub(crate) auth: Auth,
@@ -128,6 +141,27 @@ pub(crate) struct Args {
     pub(crate) command: Option<Command>,
 }
 
+/// Which symbolic links are followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FollowLinks {
+    /// None.
+    None,
+    /// Those that end within the root.
+    Inside,
+    /// All.
+    Any,
+}
+
+impl From<FollowLinks> for local::FollowLinks {
+    fn from(follow: FollowLinks) -> Self {
+        match follow {
+            FollowLinks::None => Self::None,
+            FollowLinks::Inside => Self::Inside,
+            FollowLinks::Any => Self::Any,
+        }
+    }
+}
+
 /// What is either on or off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Switch {
@@ -165,7 +199,8 @@ not mended so: its thief can announce keys too.
 Examples:
   qfs-server identity rotate        make the next key; a running server announces it from now on
   qfs-server identity show
-  qfs-server identity activate      some days later; then restart the server";
+  qfs-server identity activate      some days later; then restart the server
+  qfs-server identity withdraw      or have no other key after all";
 
 /// `identity`
 #[derive(Debug, Subcommand)]
@@ -184,6 +219,13 @@ pub(crate) enum IdentityCommand {
         #[arg(long, env = "QFS_REPLACE", value_parser = FalseyValueParser::new())]
         replace: bool,
         /// One JSON object: current, next
+        #[arg(long, env = "QFS_JSON", value_parser = FalseyValueParser::new())]
+        json: bool,
+    },
+    /// Remove the next key: a running server announces it no more, and clients that have learnt it forget it when they come by
+    #[command(after_help = IDENTITY_EXAMPLES)]
+    Withdraw {
+        /// One JSON object: current, next, withdrawn
         #[arg(long, env = "QFS_JSON", value_parser = FalseyValueParser::new())]
         json: bool,
     },
@@ -247,7 +289,22 @@ pub(crate) struct CreateArgs {
     pub(crate) ticket: bool,
 }
 
+/// A port of loopback, or an address with one.
+#[cfg(feature = "metrics")]
+fn metrics_address(text: &str) -> Result<std::net::SocketAddr, String> {
+    match text.trim_start_matches(':').parse::<u16>() {
+        Ok(port) => Ok((Ipv4Addr::LOCALHOST, port).into()),
+        Err(_) => text.parse().map_err(|_| "expected a port, or an address and a port as in 192.0.2.7:9100".to_owned()),
+    }
+}
+
 impl Args {
+    /// Whether HTTP is served.
+    #[cfg(feature = "http")]
+    pub(crate) fn http(&self) -> bool {
+        self.http == "on"
+    }
+
     /// How a line of the log is written.
     pub(crate) fn log_format(&self) -> LogFormat {
         // Only names of formats get here.

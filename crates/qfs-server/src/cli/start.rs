@@ -7,35 +7,64 @@ use std::path::{Path, PathBuf};
 
 use qfs_server::gate::tokens::TokenFile;
 use qfs_server::{Deadlines, DigestFile, Gate, IdentityDir, IdentityDirError, Limits, Server, ServerConfig};
-use qfs_store::local::{Hidden, LocalStore};
+use qfs_store::local::{Hidden, LinkSurvey, LocalStore};
 use qfs_transport::{Identity, IdentityFileError, Roots, ServerTuning, TransportError};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tracing::warn;
 
 use super::args::{Args, Auth, Switch};
 use super::failure::Failure;
+use super::links;
+use super::renew::Renewal;
 use super::sandbox::{self, Places};
 
+/// A server that is bound and confined.
+pub(crate) struct Started {
+    pub(crate) server: Server<LocalStore>,
+    /// What it publishes.
+    pub(crate) store: LocalStore,
+    /// What becomes of the links in it, where that is known by now.
+    pub(crate) survey: Option<LinkSurvey>,
+    /// Takes up the certificate anew.
+    pub(crate) renewal: Renewal,
+}
+
 /// Binds the server that `args` describe, and gives up every right that serving does not need.
-pub(crate) async fn start(args: &Args) -> Result<Server<LocalStore>, Failure> {
+pub(crate) async fn start(args: &Args) -> Result<Started, Failure> {
     raise_file_limit();
     let root = published_directory(&args.root)?;
     let (identity, key) = identity(args)?;
     refuse_published_key(&root, &key)?;
     let store = LocalStore::open_root(&root)
         .map_err(|e| Failure::refused(format!("cannot publish {}: {e}", args.root.display()), ROOT_HINT))?
-        .hidden(if args.hidden { Hidden::Included } else { Hidden::Excluded });
+        .hidden(if args.hidden { Hidden::Included } else { Hidden::Excluded })
+        .follow_links(args.follow_links.into());
+    let renewal = Renewal::new(args, &identity);
     let digest_file = digest_file(args, &root);
+    let cache = digest_file.as_ref().and_then(|file| file.path().parent());
+    // Whatever an owner of the published directory links to: the keys and the logs of this server are not for clients.
+    let own = [Some(&*args.certs), Some(&*key), args.audit_log.as_deref(), cache];
+    let store = store.never_by_link(&own.into_iter().flatten().collect::<Vec<_>>());
+    let mut survey = links::survey(args, &store)?;
     let gate = gate(args)?;
+    let mut read = renewal.directories();
+    // Tokens, and what is announced of a next key, are read again and again.
+    if args.cert.is_none() || args.auth == Auth::Tokens {
+        read.push(args.certs.clone());
+    }
     let places = Places {
         uploads: if gate.is_writable() { vec![root.clone()] } else { Vec::new() },
         published: vec![root],
-        // Files that are named are read by now; tokens, and what is announced of a next key, are read again and again.
-        read: if args.cert.is_none() || args.auth == Auth::Tokens { vec![args.certs.clone()] } else { Vec::new() },
-        kept: digest_file.iter().filter_map(|file| file.path().parent()).map(Path::to_owned).collect(),
+        linked: survey.as_mut().map(|survey| std::mem::take(&mut survey.outside)).unwrap_or_default(),
+        read,
+        kept: cache.map(Path::to_owned).into_iter().collect(),
     };
     let config = ServerConfig {
         clients: args.client_ca.as_deref().map(client_authorities).transpose()?,
+        #[cfg(feature = "http")]
+        http: args.http(),
+        #[cfg(feature = "metrics")]
+        metrics: args.metrics,
         endpoints: args.endpoints(),
         tcp: args.tcp == Switch::On,
         tuning: ServerTuning { congestion: args.congestion(), max_payload: args.mtu, ..ServerTuning::default() },
@@ -53,15 +82,19 @@ pub(crate) async fn start(args: &Args) -> Result<Server<LocalStore>, Failure> {
         renewal: args.cert.is_none().then(|| IdentityDir::new(&args.certs)),
         ..ServerConfig::new(SocketAddr::new(args.ip, args.port))
     };
-    let server = Server::bind(config, &identity, store).map_err(|e| {
+    let server = Server::bind(config, &identity, store.clone()).map_err(|e| {
         let hint = match &e {
             TransportError::Bind { source, .. } => bind_hint(source),
+            TransportError::BindTcp { source, .. } if source.kind() == io::ErrorKind::AddrInUse => {
+                "another program has this TCP port: choose another with --port N, or serve no HTTP with --http off"
+            }
+            TransportError::BindTcp { source, .. } => bind_hint(source),
             _ => "run with -vv for more",
         };
         Failure::refused(e.to_string(), hint)
     })?;
     sandbox::enter(args.sandbox(), &places)?;
-    Ok(server)
+    Ok(Started { server, store, survey, renewal })
 }
 
 /// The identity, and where its key is: of the files that are named, or of the directory.
@@ -164,7 +197,9 @@ fn digest_file(args: &Args, root: &Path) -> Option<DigestFile> {
     let file = DigestFile::new(&directory, root);
     // Now, because the sandbox permits what is in the directory, not its making.
     if let Err(error) = file.make_directory() {
-        warn!(%error, "digests are not remembered between runs: there is no cache directory; see --cache-dir");
+        warn!(
+            "digests are not remembered between runs, because the cache directory cannot be used: {error}; see --cache-dir"
+        );
         return None;
     }
     Some(file)
@@ -175,6 +210,6 @@ fn raise_file_limit() {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     if let Err(error) = setrlimit(Resource::Nofile, limit) {
-        warn!(%error, "the limit of open files cannot be raised");
+        warn!("the limit of open files cannot be raised: {error}");
     }
 }

@@ -2,6 +2,10 @@
 
 #![allow(dead_code, reason = "each test program uses its own part")]
 
+#[cfg(feature = "http")]
+pub(crate) mod browser;
+#[cfg(feature = "http")]
+pub(crate) mod http;
 pub(crate) mod program;
 
 use std::net::Ipv4Addr;
@@ -85,11 +89,16 @@ pub(crate) struct Rig {
 impl Rig {
     /// Serves `tree` as `adjust` would have it.
     pub(crate) fn start(tree: Tree, adjust: impl FnOnce(&mut ServerConfig)) -> Self {
+        Self::start_at(tree, "", adjust)
+    }
+
+    /// As [`Self::start`], with `below` in the tree published.
+    pub(crate) fn start_at(tree: Tree, below: &str, adjust: impl FnOnce(&mut ServerConfig)) -> Self {
         let pem = IdentityPem::generate().unwrap();
         let identity = Identity::from_pem(pem.key.as_bytes(), pem.certificate.as_bytes()).unwrap();
         let mut config = ServerConfig::new((Ipv4Addr::LOCALHOST, 0).into());
         adjust(&mut config);
-        let store = LocalStore::open_root(tree.path()).unwrap();
+        let store = LocalStore::open_root(&tree.path().join(below)).unwrap();
         let server = Server::bind(config, &identity, store).unwrap();
         let address = server.local_addr();
         let (stop, stopped) = oneshot::channel::<()>();

@@ -7,21 +7,22 @@
 //! |---|---|
 //! | `resolve` | how a name becomes a handle without leaving the root |
 //! | `stamp` | what fstat says, as etag and metadata |
-//! | `read`, `list` | the reading half |
-//! | `directories` | the handles of directories written to, and their fsync |
+//! | `read`, `list` | the reading half; `names` and `unlistable` help to list |
+//! | `links` | where symbolic links end, for a store that follows them; `survey` what becomes of all of them |
+//! | `directory`, `directories` | the handles of directories written to, and their fsync |
 //! | `partial` | names of partial files and the frontier record |
 //! | `leftovers` | removal of partial files nobody will continue |
 //! | `stage`, `put` | the writing half: large objects, small objects |
 //! | `commit` | how a finished file gets its name and a name loses its file, under a condition |
 //! | `mode` | permission bits of new files |
+//! | `shared`, `errors` | what all of it works on, and what failures of the system mean |
 
 #![allow(clippy::disallowed_methods, reason = "this is the place the rule sends everybody to")]
 
-use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::atomic::AtomicU8;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -36,51 +37,41 @@ use qfs_core::store::{
 
 mod commit;
 mod directories;
+mod directory;
+mod errors;
 mod leftovers;
+mod links;
 mod list;
 mod mode;
+mod names;
 mod partial;
 mod put;
 mod read;
 mod resolve;
+mod shared;
 mod stage;
 mod stamp;
+mod survey;
 #[cfg(test)]
 mod tests;
+mod unlistable;
 mod write;
 
-use directories::{Directories, Directory};
-use stamp::Stamp;
+pub use links::{FollowLinks, Hidden, LeftOut};
+pub use survey::{LinkSurvey, Outside, Tally};
 
-/// Whether names with a component that starts with a dot are part of a [`LocalStore`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Hidden {
-    /// They are neither listed nor opened.
-    #[default]
-    Excluded,
-    /// They are like any other.
-    Included,
-}
+use directories::Directories;
+use directory::Directory;
+use errors::{io_error, write_error};
+use links::Rules;
+use shared::Shared;
+use stamp::Stamp;
 
 /// A [`Store`] and [`WriteStore`] on a directory. Cloning is cheap and gives the same store.
 #[derive(Debug, Clone)]
 pub struct LocalStore {
     shared: Arc<Shared>,
-    hidden: Hidden,
-}
-
-#[derive(Debug)]
-struct Shared {
-    root: OwnedFd,
-    directories: Directories,
-    unlistable: list::Unlistable,
-    /// How `put` makes files on this file system; see `put::Method`.
-    put_method: AtomicU8,
-    /// Held by whoever replaces or removes one version only, so that of two in this process one wins.
-    conditional: Mutex<()>,
-    umask: u32,
-    #[cfg(test)]
-    meanwhile: tests::Meanwhile,
+    rules: Rules,
 }
 
 impl LocalStore {
@@ -109,26 +100,42 @@ impl LocalStore {
         let shared = Shared {
             root,
             directories: Directories::new(second, levels_made),
-            unlistable: list::Unlistable::default(),
+            unlistable: unlistable::Unlistable::default(),
             put_method: AtomicU8::default(),
             conditional: Mutex::default(),
             umask: mode::umask(),
             #[cfg(test)]
             meanwhile: tests::Meanwhile::default(),
         };
-        Ok(Self { shared: Arc::new(shared), hidden: Hidden::default() })
+        Ok(Self { shared: Arc::new(shared), rules: Rules::default() })
     }
 
     /// The same store, with or without hidden names.
     #[must_use]
     pub fn hidden(mut self, hidden: Hidden) -> Self {
-        self.hidden = hidden;
+        self.rules.hidden = hidden;
+        self
+    }
+
+    /// The same store, with the symbolic links that `follow` says read as what they end at. Writing follows none in any case.
+    #[must_use]
+    pub fn follow_links(mut self, follow: FollowLinks) -> Self {
+        self.rules.follow = follow;
+        self
+    }
+
+    /// The same store, in which no symbolic link leads to one of `places`, to anything in one that is a directory, or through it.
+    /// A place that is not there now is not known later.
+    #[must_use]
+    pub fn never_by_link(mut self, places: &[&Path]) -> Self {
+        self.rules.never =
+            places.iter().filter_map(|path| Some(links::id_of(&rustix::fs::stat(*path).ok()?))).collect();
         self
     }
 
     /// Whether this store has names like `path`: not where a component is hidden, nor where it names a partial file.
     fn admits(&self, path: &RemotePath) -> bool {
-        (self.hidden == Hidden::Included || !path.is_hidden()) && !path.components().any(partial::is_reserved)
+        path.components().all(|component| self.rules.admits(component.as_bytes()))
     }
 
     fn ensure_admitted(&self, path: &RemotePath) -> Result<(), StoreError> {
@@ -176,7 +183,7 @@ impl Store for LocalStore {
         if !self.admits(path) {
             return Err(StoreError::NotFound);
         }
-        let object = read::LocalObject::open(&self.shared.root, path)?;
+        let object = read::LocalObject::open(&self.shared.root, &self.rules, path)?;
         let content = match usize::try_from(object.meta().size) {
             Ok(size) if size <= first => object.read_at(0, size)?,
             _ => Bytes::new(),
@@ -188,7 +195,15 @@ impl Store for LocalStore {
         if query.prefix.as_ref().is_some_and(|prefix| !self.admits(prefix)) {
             return Err(StoreError::NotFound);
         }
-        list::list(&self.shared.root, self.hidden, &self.shared.unlistable, query, visit)
+        let listing = list::Listing {
+            root: &self.shared.root,
+            rules: &self.rules,
+            unlistable: &self.shared.unlistable,
+            query,
+            met: &mut |name, met| self.tell_of(name, &met),
+            names: u64::MAX,
+        };
+        listing.walk(Some(visit)).map(drop)
     }
 }
 
@@ -200,7 +215,7 @@ fn existing_in(directory: Option<&Directory>, name: &str) -> Result<Option<Targe
         Err(error) => return Err(write_error(error)),
     };
     let stamp = Stamp::regular(&stat).ok_or(StoreError::NotRegular)?;
-    Ok(Some(TargetMeta { size: stamp.size, modified: stamp.modified() }))
+    Ok(Some(stamp.target()))
 }
 
 impl WriteStore for LocalStore {
@@ -315,56 +330,4 @@ impl WriteStore for LocalStore {
     fn sync_directories(&self) -> Result<(), StoreError> {
         self.shared.directories.sync()
     }
-}
-
-impl Shared {
-    /// Everything that follows the appearance of a target under its name.
-    fn committed(&self, directory: &Arc<Directory>, name: &str, spec: &CommitSpec) -> Result<(), StoreError> {
-        self.directories.leftovers().sweep(directory, name);
-        self.changed(directory, spec.durable)
-    }
-
-    /// Notes that an entry of `directory` came or went.
-    fn changed(&self, directory: &Arc<Directory>, durable: bool) -> Result<(), StoreError> {
-        if durable { self.directories.mark_changed(directory) } else { Ok(()) }
-    }
-}
-
-/// What a failure on the way to published bytes means: whatever tells of the machine behind them is one `NotFound`.
-fn read_error(error: Errno) -> StoreError {
-    match error {
-        Errno::NOENT | Errno::ACCESS | Errno::PERM | Errno::LOOP | Errno::NOTDIR | Errno::ISDIR | Errno::XDEV => {
-            StoreError::NotFound
-        }
-        Errno::NXIO | Errno::NODEV | Errno::NAMETOOLONG | Errno::INVAL | Errno::ILSEQ | Errno::OVERFLOW => {
-            StoreError::NotFound
-        }
-        error => shortage(error).unwrap_or_else(|| io_error(error)),
-    }
-}
-
-/// What a failure on the writing side means. `NotFound` is a directory that vanished.
-fn write_error(error: Errno) -> StoreError {
-    match error {
-        Errno::NOENT => StoreError::NotFound,
-        Errno::EXIST => StoreError::Exists,
-        Errno::LOOP | Errno::NOTDIR | Errno::ISDIR | Errno::XDEV => StoreError::NotRegular,
-        // A file size limit (ulimit -f, or the file system's own) is as final as a full disk.
-        Errno::NOSPC | Errno::DQUOT | Errno::FBIG => StoreError::NoSpace { needed: None, available: None },
-        error => shortage(error).unwrap_or_else(|| io_error(error)),
-    }
-}
-
-/// [`StoreError::Busy`], where waiting may help.
-fn shortage(error: Errno) -> Option<StoreError> {
-    matches!(error, Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOBUFS | Errno::AGAIN)
-        .then_some(StoreError::Busy)
-}
-
-fn io_error(error: Errno) -> StoreError {
-    StoreError::Io(io::Error::from(error))
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -7,10 +7,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use rustix::buffer::spare_capacity;
 use rustix::fs::{Advice, OFlags};
-use rustix::io::retry_on_intr;
+use rustix::io::{Errno, retry_on_intr};
 
+use super::errors::{io_error, read_error, shortage};
+use super::links::{FollowLinks, Rules};
 use super::stamp::{Stamp, now_nanos};
-use super::{read_error, resolve};
+use super::{links, resolve};
 use qfs_core::model::RemotePath;
 use qfs_core::store::{Object, ObjectMeta, StoreError};
 
@@ -29,8 +31,15 @@ pub(super) struct LocalObject {
 }
 
 impl LocalObject {
-    pub(super) fn open(root: &OwnedFd, path: &RemotePath) -> Result<Self, StoreError> {
-        let file = resolve::open(root, path.as_str(), OFlags::RDONLY).map_err(read_error)?;
+    pub(super) fn open(root: &OwnedFd, rules: &Rules, path: &RemotePath) -> Result<Self, StoreError> {
+        let opened = match resolve::open(root, path.as_str(), OFlags::RDONLY) {
+            // There is a link in it; most names have none, and are opened in one step.
+            Err(Errno::LOOP | Errno::NOTDIR) if rules.follow != FollowLinks::None => {
+                links::open(root, rules, path.as_str()).map_err(|lost| lost.errno())
+            }
+            opened => opened,
+        };
+        let file = opened.map_err(read_error)?;
         let opened = settled_stamp(&file)?;
         if opened.size >= SEQUENTIAL_FROM_BYTES {
             // Advice; a file system that does not take it loses nothing but speed.
@@ -55,6 +64,10 @@ impl Object for LocalObject {
     fn ensure_unchanged(&self) -> Result<(), StoreError> {
         if self.opened.same_content(&stamp(&self.file)?) { Ok(()) } else { Err(StoreError::Changed) }
     }
+
+    fn ensure_not_shorter(&self) -> Result<(), StoreError> {
+        if stamp(&self.file)?.size >= self.opened.size { Ok(()) } else { Err(StoreError::Changed) }
+    }
 }
 
 /// Whether `length` bytes from `offset` lie within `size`.
@@ -73,7 +86,7 @@ pub(super) fn read_exact_at(file: impl AsFd, offset: u64, length: usize) -> Resu
         match retry_on_intr(|| rustix::io::pread(&file, spare_capacity(&mut buffer), position)) {
             Ok(0) => return Err(StoreError::Changed),
             Ok(_) => {}
-            Err(error) => return Err(super::shortage(error).unwrap_or_else(|| super::io_error(error))),
+            Err(error) => return Err(shortage(error).unwrap_or_else(|| io_error(error))),
         }
     }
     // The allocator may have given more room than was asked for, and pread filled it.

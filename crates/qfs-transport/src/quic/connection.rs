@@ -9,7 +9,7 @@ use rustls::pki_types::CertificateDer;
 use super::lost::lost;
 use super::streams::{QuicRequestReader, QuicSink, QuicSource};
 use super::windows::Windows;
-use crate::connection::PathReport;
+use crate::path_report::PathReport;
 use crate::tls::{PeerCertificate, fingerprint_of};
 use qfs_core::model::Fingerprint;
 use qfs_core::stream::Lost;
@@ -38,7 +38,7 @@ impl Connection {
         Ok((QuicSink::new(send, self.windows.clone()), QuicSource::new(receive, self.windows.clone())))
     }
 
-    /// The next stream that the peer opens.
+    /// Waits for the next stream that the peer opens.
     ///
     /// # Errors
     /// [`Lost`] when the connection is gone.
@@ -63,6 +63,21 @@ impl Connection {
     #[must_use]
     pub fn quic(&self) -> quinn::Connection {
         self.inner.clone()
+    }
+
+    /// Closes the connection with a code of another protocol than `qfs/1`, at most 2^62 - 1.
+    pub fn close_with(&self, code: u64) {
+        self.inner.close(VarInt::from_u64(code).unwrap_or(VarInt::MAX), b"");
+    }
+
+    /// Counts `bytes` as sent by another protocol, which brings its own streams; the send window follows.
+    pub fn note_sent(&self, bytes: usize) {
+        self.windows.note_sent(bytes);
+    }
+
+    /// Lets the send window be at most `bytes`.
+    pub fn bound_send_window(&self, bytes: u64) {
+        self.windows.bound_send_window(bytes);
     }
 
     /// Closes the connection; every stream fails.

@@ -21,7 +21,11 @@ impl Windows {
     /// `receive_window` is what the transport configuration granted the peer, in bytes.
     pub(super) fn new(connection: quinn::Connection, receive_window: u64) -> Self {
         let receive = ReceiveWindow::new(receive_window, Instant::now());
-        let send = SendWindow { bytes: AtomicU64::new(INITIAL_SEND_WINDOW), unchecked: AtomicU64::new(0) };
+        let send = SendWindow {
+            bytes: AtomicU64::new(INITIAL_SEND_WINDOW),
+            most: AtomicU64::new(MAX_SEND_WINDOW),
+            unchecked: AtomicU64::new(0),
+        };
         Self { connection, send: Arc::new(send), receive: Arc::new(Mutex::new(receive)) }
     }
 
@@ -44,11 +48,20 @@ impl Windows {
         }
         self.send.unchecked.store(0, Ordering::Relaxed);
         let wanted = send_window(&self.connection.stats().path).clamp(INITIAL_SEND_WINDOW, MAX_SEND_WINDOW);
+        let wanted = wanted.min(self.send.most.load(Ordering::Relaxed));
         let current = self.send.bytes.load(Ordering::Relaxed);
-        // In steps of a quarter, so that quinn is not told at every look.
+        // The window moves in steps of a quarter, so that quinn is not told at every check.
         if wanted > current + current / 4 || wanted < current / 2 {
             self.send.bytes.store(wanted, Ordering::Relaxed);
             self.connection.set_send_window(wanted);
+        }
+    }
+
+    /// Lets the send window be at most `bytes`, for a sender whose data no budget counts.
+    pub(super) fn bound_send_window(&self, bytes: u64) {
+        self.send.most.store(bytes, Ordering::Relaxed);
+        if self.send.bytes.fetch_min(bytes, Ordering::Relaxed) > bytes {
+            self.connection.set_send_window(bytes);
         }
     }
 
@@ -65,13 +78,14 @@ impl Windows {
 
 /// The send window, in bytes, that keeps a path busy.
 ///
-/// quinn counts in it whatever was sent since the first byte that is still missing at the other end. Without loss that is one
-/// congestion window, and another holds what is sent next. A lost packet is missing until the round trip after the one in
-/// which its loss showed, and for a round trip more each time it is lost again: so with 1 % lost of 1,700 packets under way, a
-/// window of twice the congestion window stands still several times a second.
+/// quinn counts in it everything that was sent since the first byte that is still missing at the other end. Without
+/// loss that is one congestion window, and another one holds what is sent next. A lost packet is missing until the
+/// round trip after the one in which its loss was detected, and for one more round trip each time it is lost again.
+/// With 1 % loss and 1,700 packets under way, a window of twice the congestion window would therefore stand still
+/// several times a second.
 fn send_window(path: &quinn::PathStats) -> u64 {
     let loss = path.lost_packets as f64 / path.sent_packets.max(1) as f64;
-    // Packets under way that this fate is expected to meet; a tenth of one is none.
+    // Packets under way that are expected to be lost this often; less than a tenth counts as none.
     let mut unlucky = path.cwnd as f64 / f64::from(path.current_mtu.max(1)) * loss;
     let mut round_trips = 2;
     while unlucky >= 0.1 && round_trips < MOST_ROUND_TRIPS {
@@ -81,7 +95,7 @@ fn send_window(path: &quinn::PathStats) -> u64 {
     path.cwnd.saturating_mul(round_trips)
 }
 
-/// Congestion windows in a send window, at most: enough for 5 % lost on any path.
+/// The most congestion windows in a send window: enough for 5 % loss on any path.
 const MOST_ROUND_TRIPS: u64 = 6;
 
 /// Bytes sent on a connection between two looks at its congestion window.
@@ -91,7 +105,9 @@ const WINDOW_CHECK_BYTES: u64 = 256 << 10;
 struct SendWindow {
     /// The window in force.
     bytes: AtomicU64,
-    /// Sent since the last look.
+    /// The window never grows beyond this.
+    most: AtomicU64,
+    /// Bytes sent since the last check.
     unchecked: AtomicU64,
 }
 
@@ -107,8 +123,8 @@ mod tests {
 
     #[test]
     fn the_send_window_holds_what_losses_keep_back() {
-        // Fails if the window forgets that what was sent behind a lost packet stays in it: two of them were the cause of
-        // 149 Mbit/s in place of 158 on 200 Mbit/s, 100 ms and 1 % loss.
+        // Fails if the window forgets that what was sent after a lost packet stays in it. A window of two congestion
+        // windows caused 149 Mbit/s instead of 158 on 200 Mbit/s, 100 ms and 1 % loss.
         const BDP: u64 = 2_500_000;
         assert_eq!(send_window(&path(BDP, 0, 0)), 2 * BDP);
         assert_eq!(send_window(&path(BDP, 100_000, 0)), 2 * BDP);

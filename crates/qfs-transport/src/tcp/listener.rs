@@ -14,7 +14,7 @@ use super::UNSENT_BYTES;
 use super::connection::{Connection, Origin};
 use super::mux::Side;
 use super::read_ahead::ReadAhead;
-use crate::quic::TransportError;
+use crate::error::TransportError;
 use crate::tls::{self, Identity, PeerCertificate, Roots};
 use crate::tuning::{IDLE_TIMEOUT, ServerTuning};
 
@@ -34,7 +34,7 @@ impl BoundTcp {
     /// hold a certificate which one of these authorities vouches for.
     ///
     /// # Errors
-    /// [`TransportError::Bind`] when the port is taken or not allowed.
+    /// [`TransportError::BindTcp`] when the port is taken or not allowed.
     pub fn bind_several(
         address: SocketAddr,
         identity: &Identity,
@@ -43,7 +43,7 @@ impl BoundTcp {
         count: usize,
     ) -> Result<Vec<Self>, TransportError> {
         let config = Arc::new(tls::server_config(identity, clients, protocols)?);
-        let sockets = listen(address, count).map_err(|source| TransportError::Bind { address, source })?;
+        let sockets = listen(address, count).map_err(|source| TransportError::BindTcp { address, source })?;
         Ok(sockets.into_iter().map(|socket| Self { socket: socket.into(), config: Arc::clone(&config) }).collect())
     }
 
@@ -52,8 +52,9 @@ impl BoundTcp {
     /// # Errors
     /// [`TransportError::Io`] when the runtime cannot take the socket.
     pub fn start(self) -> Result<TcpAcceptor, TransportError> {
+        let port = self.socket.local_addr()?.port();
         let listener = tokio::net::TcpListener::from_std(self.socket)?;
-        Ok(TcpAcceptor { listener, tls: self.config.into() })
+        Ok(TcpAcceptor { listener, port, tls: self.config.into() })
     }
 }
 
@@ -89,10 +90,17 @@ fn listen(address: SocketAddr, count: usize) -> io::Result<Vec<Socket>> {
 /// Accepts connections and completes their handshakes.
 pub struct TcpAcceptor {
     listener: tokio::net::TcpListener,
+    port: u16,
     tls: tokio_rustls::TlsAcceptor,
 }
 
 impl TcpAcceptor {
+    /// The port really bound.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// The next client that wants in.
     ///
     /// # Errors
@@ -203,7 +211,7 @@ mod tests {
         let taken = address(&held[0]);
         assert!(held.len() == 3 && held.iter().all(|bound| address(bound) == taken));
         assert!(
-            matches!(bind(taken), Err(TransportError::Bind { source, .. }) if source.kind() == io::ErrorKind::AddrInUse)
+            matches!(bind(taken), Err(TransportError::BindTcp { source, .. }) if source.kind() == io::ErrorKind::AddrInUse)
         );
     }
 }

@@ -18,7 +18,7 @@ use qfs_core::wire::ALPN;
 /// Which server key a client accepts in the handshake.
 #[derive(Debug, Clone)]
 pub enum Trust {
-    /// This one only; nothing else about the certificate counts.
+    /// Only this key; nothing else about the certificate counts.
     Pinned(Fingerprint),
     /// The known key, or the one that it has announced as its successor.
     Renewing {
@@ -31,33 +31,33 @@ pub enum Trust {
     AnyKey,
     /// A certificate for the host's name that one of these authorities vouches for, as in the web (RFC 5280, RFC 6125).
     Certified {
-        /// Whom this client believes.
+        /// The authorities that this client believes.
         roots: Roots,
-        /// The key it must have besides.
+        /// The key that it must have in addition.
         pin: Option<Fingerprint>,
     },
 }
 
-/// What is wrong with a certificate where names, dates and issuers count.
+/// What is wrong with a certificate, where names, dates and issuers count.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CertificateFault {
-    /// Its time is over.
+    /// It has expired.
     #[error("its certificate has expired")]
     Expired,
-    /// Its time has not come.
+    /// It is not valid yet.
     #[error("its certificate is not valid yet")]
     NotYetValid,
-    /// No authority that is believed stands behind it.
+    /// No trusted authority has issued it.
     #[error("its certificate was issued by nobody whom this machine trusts")]
     UnknownIssuer,
-    /// It is for others.
+    /// It is for other names.
     #[error("its certificate is for {}, not for this host", listed(.0))]
     WrongName(
-        /// Whom it is for; a stranger's text.
+        /// The names that it is for, as the stranger wrote them.
         Vec<String>,
     ),
-    /// Something else.
+    /// It is invalid for another reason.
     #[error("its certificate is not valid: {0}")]
     Other(String),
 }
@@ -158,7 +158,7 @@ pub(crate) enum Refusal {
     WrongKey { expected: Fingerprint, presented: Fingerprint },
     /// It shows a certificate whose key it does not prove to hold.
     Unproven { presented: Fingerprint },
-    /// Its certificate does not do.
+    /// Its certificate is not valid.
     Certificate(CertificateFault),
 }
 
@@ -172,8 +172,8 @@ impl Verdict {
     }
 }
 
-/// Believes a key, not a name: chain, names and dates of the certificate are ignored, the signature that proves
-/// possession of the key is not. For [`Trust::Certified`], `web` checks chain, names and dates.
+/// Verifies a key and not a name: it ignores the chain, names and dates of the certificate, but verifies the signature
+/// that proves possession of the key. For [`Trust::Certified`], `web` checks chain, names and dates.
 #[derive(Debug)]
 struct Verifier {
     trust: Trust,

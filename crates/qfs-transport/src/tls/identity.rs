@@ -79,8 +79,8 @@ pub enum IdentityError {
 impl IdentityPem {
     /// Makes a fresh ECDSA P-256 key and a certificate for it, signed by itself.
     ///
-    /// The certificate never matters beyond carrying the key: clients pin the key. It is valid until the end of year
-    /// 9999 (RFC 5280 §4.1.2.5), so that a clock never locks anybody out.
+    /// The certificate only carries the key, because clients pin the key. It is valid until the end of year 9999 (RFC
+    /// 5280 §4.1.2.5), so that a wrong clock never locks anybody out.
     ///
     /// # Errors
     /// [`IdentityError::Generate`] when the system has no randomness.
@@ -104,7 +104,7 @@ impl Identity {
     pub fn from_pem(key: &[u8], certificates: &[u8]) -> Result<Self, IdentityError> {
         let key = PrivateKeyDer::from_pem_slice(key).map_err(|e| IdentityError::Key(e.to_string()))?;
         let (chain, fingerprint) = read_chain(certificates)?;
-        // Rejects a key that does not fit the certificate now, not at the first handshake.
+        // Rejects a key that does not match the certificate now, and not at the first handshake.
         let provider = super::provider::provider();
         let signer =
             provider.key_provider.load_private_key(key.clone_key()).map_err(|e| IdentityError::Key(e.to_string()))?;
@@ -123,13 +123,13 @@ impl Identity {
         Arc::clone(&self.shown)
     }
 
-    /// The name clients know this identity by.
+    /// The name by which clients know this identity.
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
         self.fingerprint
     }
 
-    /// The name that clients know the first of these PEM certificates by; its key is not looked at.
+    /// The name by which clients know the first of these PEM certificates. The private key is not needed.
     ///
     /// # Errors
     /// [`IdentityError::Certificate`].
