@@ -291,12 +291,16 @@ impl Download<'_> {
         let mut lease = session.lease();
         let mut rest = range.clone();
         loop {
-            let lost = match self.receive_range(session, &lease, known, rest).await {
-                Err(AttemptError::Lost(lost)) => lost,
-                ended => return ended,
-            };
-            lease = session.renew(&lease, &lost).await.map_err(AttemptError::Final)?;
+            let ended = self.receive_range(session, &lease, known, rest).await;
             rest = first_missing(&known.assembly.missing(), &range);
+            match ended {
+                Err(AttemptError::Lost(lost)) => {
+                    lease = session.renew(&lease, &lost).await.map_err(AttemptError::Final)?;
+                }
+                // A loss can leave several gaps: what came behind a lost packet is there.
+                Ok(_) if !rest.is_empty() => {}
+                ended => return ended,
+            }
         }
     }
 
