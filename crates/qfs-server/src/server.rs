@@ -100,7 +100,7 @@ impl<S: WriteStore> Server<S> {
         1 + self.others.count()
     }
 
-    /// Serves until `shutdown` resolves, then lets running answers finish for [`Deadlines::drain`] (PROTOCOL §1.6). Dropping
+    /// Serves until `shutdown` resolves, then lets running answers finish for [`Deadlines::drain`](crate::Deadlines::drain) (PROTOCOL §1.6). Dropping
     /// the future ends everything at once.
     ///
     /// # Errors
