@@ -4,8 +4,10 @@
 #   scripts/performance.sh --quick            small data, one round: whether everything works
 #   scripts/performance.sh --runs 9 bulk wan  other counts; only these parts (see "parts" below)
 #   scripts/performance.sh --out DIR          where the reports go (default: target/performance)
-# Writes for each part NAME.md (the tables of the documentation), NAME.json and NAME.html, and goals.md over all of them; prints
-# goals.md. A goal that is missed is a result. The exit code is 1 only when something could not be measured.
+#   scripts/performance.sh --docs             also renews the picture of the README: docs/performance.json and docs/performance.svg
+# Writes for each part NAME.md (the tables of the documentation), NAME.json and NAME.html, and over all of them goals.md and the
+# picture, performance.svg, with its figures, performance.json; prints goals.md. A goal that is missed is a result. The exit code
+# is 1 only when something could not be measured.
 # Needs release binaries (made here) and, for the long links, root, `ip` and TUN devices. Peers that are not installed are left out:
 #   apt-get install nginx-light curl rsync openssh-server aria2 rclone
 set -euo pipefail
@@ -15,6 +17,7 @@ usage() { sed -n '2,/^set/{/^set/!s/^# \{0,1\}//p}' "$0"; exit "${1:-0}"; }
 runs=7
 scale=full
 build=1
+docs=0
 target=${CARGO_TARGET_DIR:-target}
 out=$target/performance
 wanted=()
@@ -24,6 +27,7 @@ while (($#)); do
     --out) out=${2:?}; shift ;;
     --quick) runs=1 scale=quick ;;
     --no-build) build=0 ;;
+    --docs) docs=1 ;;
     -h | --help) usage ;;
     -*) usage 2 >&2 ;;
     *) wanted+=("$1") ;;
@@ -58,13 +62,14 @@ bench=$target/release/qfs-bench
 commit=$(git rev-parse --short HEAD 2>/dev/null || echo unknown)
 [[ -z $(git status --porcelain 2>/dev/null) ]] || commit="$commit with changes"
 mkdir -p "$out"
-rm -f "$out"/*.md "$out"/*.json "$out"/*.html
+rm -f "$out"/*.md "$out"/*.json "$out"/*.html "$out"/*.svg
 
 # The emulator and both ends compete for the processors; at real-time priority the link stays the link.
 realtime=()
 if chrt -r 5 true 2>/dev/null; then realtime=(chrt -r 5); fi
 
 failed=0
+measured=()
 begun=$SECONDS
 for part in "${parts[@]}"; do
   IFS='|' read -r name scenarios peers place more <<<"$part"
@@ -81,7 +86,14 @@ for part in "${parts[@]}"; do
     echo "error: $name was not measured as it should have been" >&2
     echo "hint: see what is said above, and $out/$name.json" >&2
   fi
+  # A part whose bench did not get to its end has an empty file.
+  [[ ! -s $out/$name.json ]] || measured+=("$out/$name.json")
 done
+
+if ((${#measured[@]})); then
+  "$bench" draw "${measured[@]}" --quiet --data "$out/performance.json" --svg "$out/performance.svg"
+  if ((docs)); then cp "$out/performance.json" "$out/performance.svg" docs/; fi
+fi
 
 # One table of what all parts said of the goals.
 {

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Every test of qfs: formatting, lints, unit and behaviour tests, documentation, and the client in another language.
+# Every test of qfs: formatting, lints, unit and behaviour tests, documentation, packages, and the client in another language.
 #   scripts/test.sh            all of it (what CI runs)
 #   scripts/test.sh --fast     formatting, lints and cargo tests only
 set -euo pipefail
@@ -18,7 +18,13 @@ step "programs for the tests"
 cargo build --workspace --bins --locked
 step "tests"
 cargo test --workspace --locked
+step "tests of the server once more, over TCP"
+QFS_TEST_TRANSPORT=tcp cargo test --locked -p qfs-server --test commands --test abuse --test tokens
 [[ ${1:-} == --fast ]] && exit 0
 
+step "packages"
+# What would be published has to be complete. The build of each package from its archive is left out: it compiles every dependency
+# again, which takes minutes and finds little that the tests above do not; before a publication, run this without --no-verify.
+cargo package --workspace --locked --no-verify --allow-dirty --quiet
 step "a client in another language"
 scripts/interop.sh

@@ -16,7 +16,8 @@ use qfs_core::model::{ETag, Fingerprint, RemotePath, Ticket, escape_untrusted};
 use qfs_core::stream::{Chunk, ChunkSource, Order, StreamError};
 use qfs_core::wire::{
     DownloadHead, FRAME_PREFIX_BYTES, FileAnswer, IdentityHead, ListHead, ListPage, MAX_FRAME_BYTES, MAX_MESSAGE_BYTES,
-    MAX_RECORD_BYTES, Request, StatusCode, Trailer, decode_error, decode_response, encode, take_record,
+    MAX_RECORD_BYTES, MAX_SMALL_FILE_BYTES, Request, StatusCode, Trailer, TreeEntry, UploadHead, Written, decode_error,
+    decode_response, decode_upload_record, encode, take_record,
 };
 
 /// Takes any bytes.
@@ -24,7 +25,7 @@ pub type Target = fn(&[u8]);
 
 /// The targets by name, which is also that of their corpus.
 #[allow(dead_code, reason = "the targets of libFuzzer name their functions")]
-pub const TARGETS: [(&str, Target); 8] = [
+pub const TARGETS: [(&str, Target); 9] = [
     ("request", request),
     ("response", response),
     ("answer", answer),
@@ -33,6 +34,7 @@ pub const TARGETS: [(&str, Target); 8] = [
     ("path", path),
     ("known_servers", known_servers),
     ("ticket", ticket),
+    ("tcp", tcp),
 ];
 
 /// A request's payload, as the server reads it. What was read is written in one way, which reads back as the same.
@@ -69,18 +71,29 @@ pub fn response(data: &[u8]) {
         assert!(error.message.len() <= MAX_MESSAGE_BYTES);
         is_inert(&escape_untrusted(&error.message));
     }
+    if let Ok(Ok(written)) = decode_response::<Written>(data) {
+        let frame = encode(&written).expect("what was written has no long fields");
+        assert_eq!(decode_response(&frame[FRAME_PREFIX_BYTES..]).ok(), Some(Ok(written)));
+    }
+    if let Ok(record) = decode_upload_record(data) {
+        assert!(record.size <= MAX_SMALL_FILE_BYTES);
+    }
+    let _ = decode_response::<UploadHead>(data);
+    let _ = ListPage::<TreeEntry>::decode(data, None);
     page(data);
 }
 
 /// A page of a listing: its names are legal and ascend, behind the last one of the page before.
 fn page(data: &[u8]) {
-    let Ok(page) = ListPage::decode(data, None) else { return };
+    let Ok(page) = <ListPage>::decode(data, None) else { return };
     assert!(page.files.is_sorted_by(|a, b| a.0 < b.0));
     for (name, _) in &page.files {
         assert_eq!(RemotePath::parse(name.as_str()).as_ref(), Ok(name));
-        assert!(ListPage::decode(data, Some(name)).is_err(), "it comes again");
+        assert!(<ListPage>::decode(data, Some(name)).is_err(), "it comes again");
     }
     assert!(page.end.is_some() || !page.files.is_empty());
+    let Ok(tree) = ListPage::<TreeEntry>::decode(data, None) else { return };
+    assert!(page.files.iter().zip(&tree.files).all(|(a, b)| a.0 == b.0 && a.1.size == b.1.size));
 }
 
 /// The bytes of an answer's stream: frames of a download, then of a listing. The first byte says in pieces of which length
@@ -231,6 +244,12 @@ pub fn ticket(data: &[u8]) {
         assert_eq!(etag.as_str(), text);
         assert!((1..=64).contains(&text.len()) && !text.contains(['/', '.', '\0']));
     }
+}
+
+/// Frames of the TCP way (PROTOCOL §9), in pieces, while the halves of streams are worked on: the first byte gives the end and the
+/// pieces, the second what is done. No more is held than was granted, and what is sent is frames.
+pub fn tcp(data: &[u8]) {
+    qfs_transport::exercise(data);
 }
 
 fn is_inert(text: &str) {

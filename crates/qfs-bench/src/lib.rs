@@ -1,7 +1,9 @@
-//! Measures qfs as people use it: whole processes, from their start to their end, with copies read back and compared.
+//! Measures qfs as people use it: whole processes from their start to their end, whose copies are read back and
+//! compared.
 //!
-//! Two instruments. The *crowd* ([`crowd`]): many clients at once, all after the same file. The *suite* ([`suite`]):
-//! scenarios on data sets the bench makes itself, with the programs people use today running beside qfs in turns.
+//! There are two instruments. The *crowd* ([`crowd`]) runs many clients at once, which all download the same file. The
+//! *suite* ([`suite`]) runs scenarios on data sets that the bench makes itself, in which qfs and the programs people
+//! use today take turns.
 //!
 //! | module | owns |
 //! |---|---|
@@ -15,6 +17,7 @@
 //! | [`peers`], [`wan`] | the programs compared, and the emulated link between their ends |
 //! | [`suite`], [`results`] | runs in turns, and what came of them |
 //! | [`goals`] | what was to be reached, and whether it was |
+//! | [`figures`] | what is kept of results for the picture of the documentation |
 //! | [`host`] | the machine |
 //! | [`report`] | results as text, JSON, Markdown and HTML |
 //!
@@ -28,6 +31,7 @@
 pub mod crowd;
 pub mod dataset;
 mod error;
+pub mod figures;
 pub mod goals;
 pub mod host;
 pub mod peers;

@@ -16,8 +16,10 @@ fn every_scenario_is_measured_beside_a_peer() {
     bench.args([
         "run", "small", "again", "list", "latency", "--peers", "cp", "--runs", "2", "--scale", "quick", "--json",
     ]);
-    let output =
-        bench.args(["--html", "r.html", "--markdown", "r.md", "--goals=g.md", "--commit", "abc"]).output().unwrap();
+    let output = bench
+        .args(["--html", "r.html", "--svg=r.svg", "--markdown", "r.md", "--goals=g.md", "--commit", "abc"])
+        .output()
+        .unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     let report = json(&output);
     assert_eq!((&report["scale"], &report["runs"]), (&"quick".into(), &2.into()));
@@ -37,6 +39,10 @@ fn every_scenario_is_measured_beside_a_peer() {
         assert!(!page.contains(outside), "{outside}");
     }
     assert_eq!(page.matches("<svg").count(), 8);
+    let picture = std::fs::read_to_string(world.path("cwd/r.svg")).unwrap();
+    assert_eq!(picture.matches(">cp -r, no network</text>").count(), 3, "cp lists nothing: {picture}");
+    assert!(picture.contains(", commit abc, "), "{picture}");
+    assert_eq!(report["commit"], "abc");
 
     // Fails when the files of the documentation lose their origin, or show where this machine keeps things.
     let tables = std::fs::read_to_string(world.path("cwd/r.md")).unwrap();
@@ -59,7 +65,7 @@ fn the_table_is_for_people_and_what_is_missing_is_said() {
     let world = World::new(&[]);
     let mut bench = world.bench();
     bench.args(["run", "latency", "--peers", "curl,cp", "--runs", "1", "--scale", "quick", "--variant", "qfs-x="]);
-    // Neither curl nor nginx is here: sh and cp are what the fakes need.
+    // Neither curl nor nginx is here; the fakes need only sh and cp.
     std::fs::create_dir(world.path("bin")).unwrap();
     let path = std::env::var_os("PATH").unwrap();
     for name in ["sh", "cp", "sha256sum", "cut", "mkdir", "sleep"] {

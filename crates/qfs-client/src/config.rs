@@ -2,20 +2,21 @@
 
 use std::fmt;
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use qfs_core::model::{Fingerprint, Token};
-use qfs_core::store::CommitSpec;
-use qfs_transport::{ClientTuning, Identity};
+use qfs_core::model::{Fingerprint, Ticket, Token};
+use qfs_core::store::{CommitSpec, Condition};
+use qfs_transport::{ClientTuning, Identity, Way};
 
 /// Where a server is.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ServerAddress {
     /// IPv4 or IPv6 address (without brackets), or host name.
     pub host: String,
-    /// UDP port.
+    /// UDP port, and TCP port of the same number.
     pub port: u16,
 }
 
@@ -39,6 +40,16 @@ pub enum Vouching {
     Certificate,
 }
 
+/// Which way is taken to a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Transport {
+    /// QUIC over UDP, and TLS over TCP where that does not get through (PROTOCOL §9).
+    #[default]
+    Auto,
+    /// This one or none.
+    Only(Way),
+}
+
 /// How to connect, and how long to try.
 #[derive(Debug, Clone)]
 pub struct ConnectConfig {
@@ -52,12 +63,43 @@ pub struct ConnectConfig {
     pub vouching: Vouching,
     /// The certificate to show to a server that asks for one.
     pub identity: Option<Arc<Identity>>,
+    /// Which way to take.
+    pub transport: Transport,
+    /// The file in which it is remembered which servers are not reached over UDP; None: that is found out each time.
+    pub without_udp: Option<PathBuf>,
     /// Transport numbers.
     pub tuning: ClientTuning,
     /// How long the first connection may take.
     pub patience: Duration,
     /// How long a lost connection is sought again without a byte of progress.
     pub retry_timeout: Duration,
+}
+
+impl ConnectConfig {
+    /// The defaults, for the server at this address.
+    #[must_use]
+    pub fn new(server: ServerAddress) -> Self {
+        Self {
+            server,
+            pin: None,
+            token: None,
+            vouching: Vouching::default(),
+            identity: None,
+            transport: Transport::default(),
+            without_udp: None,
+            tuning: ClientTuning::default(),
+            patience: DEFAULT_PATIENCE,
+            retry_timeout: DEFAULT_RETRY_TIMEOUT,
+        }
+    }
+}
+
+impl From<Ticket> for ConnectConfig {
+    /// The defaults, for the server of this ticket, with its fingerprint as the pin and its token.
+    fn from(ticket: Ticket) -> Self {
+        let Ticket { host, port, fingerprint, token } = ticket;
+        Self { pin: fingerprint, token, ..Self::new(ServerAddress { host, port }) }
+    }
 }
 
 /// Default of [`ConnectConfig::patience`]: a person is told within 5 s that nobody answers.
@@ -96,6 +138,7 @@ pub struct FetchConfig {
 impl FetchConfig {
     /// How a file that was modified at `modified` becomes its target.
     pub(crate) fn commit_spec(&self, modified: Timestamp) -> CommitSpec {
-        CommitSpec { modified, replace: self.overwrite, durable: self.durable }
+        let condition = if self.overwrite { Condition::Any } else { Condition::Absent };
+        CommitSpec { modified, executable: None, condition, durable: self.durable }
     }
 }

@@ -44,6 +44,9 @@ pub enum Failure {
     /// The file kept changing while it was read.
     #[error("the file changed while it was being read")]
     Changed,
+    /// A file of this machine changed while it was sent.
+    #[error("the file changed while it was being sent")]
+    SourceChanged,
     /// The server breaks the protocol.
     #[error("the server's answer is not valid: {0}")]
     Protocol(String),
@@ -53,6 +56,12 @@ pub enum Failure {
     /// The name lies below that of another file of the same run, and here it cannot.
     #[error("{0} is fetched as a file, so nothing can lie below it")]
     BelowFile(RemotePath),
+    /// Something else than a regular file is here under this name, or a symbolic link on the way to it.
+    #[error("not a regular file, or a symbolic link on the way")]
+    NotRegular,
+    /// Something else than a file is in the way on the server, or somebody goes on changing what is there.
+    #[error("something on the server is in the way: no file, or one that is being changed")]
+    InTheWay,
     /// The disk is full, or would be.
     #[error("{0}")]
     NoSpace(String),
@@ -88,12 +97,18 @@ impl Failure {
         match self {
             Self::ConnectionLost(_) => FailureClass::Connection,
             Self::Untrusted(_) => FailureClass::Trust,
-            Self::Refused(error) if error.code == StatusCode::CHANGED => FailureClass::Integrity,
-            Self::CertificateRefused(_) | Self::Refused(_) | Self::InvalidName(_) | Self::NoMatch => {
+            Self::Refused(error) if matches!(error.code, StatusCode::CHANGED | StatusCode::DIGEST_MISMATCH) => {
+                FailureClass::Integrity
+            }
+            Self::CertificateRefused(_) | Self::Refused(_) | Self::InvalidName(_) | Self::NoMatch | Self::InTheWay => {
                 FailureClass::Refused
             }
-            Self::DigestMismatch { .. } | Self::Changed | Self::Protocol(_) => FailureClass::Integrity,
-            Self::Exists | Self::BelowFile(_) | Self::NoSpace(_) | Self::Local(_) => FailureClass::Local,
+            Self::DigestMismatch { .. } | Self::Changed | Self::SourceChanged | Self::Protocol(_) => {
+                FailureClass::Integrity
+            }
+            Self::Exists | Self::BelowFile(_) | Self::NotRegular | Self::NoSpace(_) | Self::Local(_) => {
+                FailureClass::Local
+            }
             Self::Interrupted => FailureClass::Interrupted,
         }
     }
@@ -108,12 +123,13 @@ impl Failure {
             Self::Refused(error) => error.code.name().unwrap_or("refused"),
             Self::InvalidName(_) | Self::NoMatch => "not_found",
             Self::DigestMismatch { .. } => "digest_mismatch",
-            Self::Changed => "changed",
+            Self::Changed | Self::SourceChanged => "changed",
             Self::Protocol(_) => "protocol",
             Self::Exists => "exists",
+            Self::InTheWay => "in_the_way",
             Self::BelowFile(_) => "below_file",
             Self::NoSpace(_) => "no_space",
-            Self::Local(_) => "local",
+            Self::NotRegular | Self::Local(_) => "local",
             Self::Interrupted => "interrupted",
         }
     }
@@ -186,6 +202,7 @@ impl AttemptError {
 pub fn store_failure(error: &StoreError) -> Failure {
     match error {
         StoreError::Exists => Failure::Exists,
+        StoreError::NotRegular => Failure::NotRegular,
         StoreError::NoSpace { .. } => Failure::NoSpace(error.to_string()),
         other => Failure::Local(other.to_string()),
     }

@@ -1,12 +1,14 @@
-//! Congestion control: how much a connection may have in flight, decided from what the path shows.
+//! Congestion control for quinn: how much a connection may have in flight, decided from what the path shows.
 //!
-//! Owns the choice between controllers ([`Congestion`]) and the controller of our own ([`bbr`]), a
-//! model of the path made of its delivery rate and its minimum round trip. It must not know about
-//! messages, streams, files or sockets: quinn tells it of packets sent, acknowledged and lost, and
-//! asks it for one number, the congestion window.
+//! This crate owns the choice between controllers ([`Congestion`]) and the controller of our own ([`bbr`]), a model of the path
+//! that consists of its delivery rate and its minimum round trip. It knows nothing about messages, streams, files or sockets:
+//! quinn tells it which packets were sent, acknowledged and lost, and asks it for one number, the congestion window. The other
+//! controllers come from quinn. They are kept for comparison, and for paths on which an operator wants a controller that
+//! responds to loss.
 //!
-//! The alternatives come from quinn and are kept for comparison and for paths where an operator
-//! wants a loss-based controller.
+//! What follows is the crate's README.
+//!
+#![doc = include_str!("../README.md")]
 
 use std::fmt;
 use std::str::FromStr;

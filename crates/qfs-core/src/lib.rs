@@ -14,8 +14,24 @@
 //! | [`stream`] | the small traits between the pump and the network |
 //! | [`observe`] | events of a transfer, for progress, metrics and logs |
 //!
-//! This crate is a library in the strict sense: it prints nothing, parses no command line and never exits.
-//! What may import what is written in `ARCHITECTURE.md` and kept by a test that reads the sources.
+//! This crate is a library in the strict sense: it prints nothing, parses no command line and never exits. `ARCHITECTURE.md` says
+//! which module may import which, and a test that reads the sources enforces it.
+//!
+//! Values are checked when they are made, and valid from then on:
+//!
+//! ```
+//! use qfs_core::model::{RemotePath, Ticket, escape_untrusted};
+//!
+//! assert!(RemotePath::parse("models/v2/weights.bin").is_ok());
+//! assert!(RemotePath::parse("../etc/passwd").is_err());
+//!
+//! let ticket: Ticket = "qfs://192.0.2.7".parse()?;
+//! assert_eq!((ticket.host.as_str(), ticket.port), ("192.0.2.7", 8000));
+//!
+//! // Whatever came from the other side is escaped before a person sees it.
+//! assert_eq!(escape_untrusted("a\u{1b}[2Jb"), r"a\u{1b}[2Jb");
+//! # Ok::<(), qfs_core::model::ParseTicketError>(())
+//! ```
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that panics has failed, which is its job"))]
 

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use qfs_transport::{Roots, ServerTuning};
 
-use crate::access::Gate;
 use crate::digest_file::DigestFile;
+use crate::gate::access::Gate;
+use crate::gate::rights::Rights;
 use crate::identity::IdentityDir;
 
 /// Everything a [`crate::Server`] is told.
@@ -14,10 +15,14 @@ use crate::identity::IdentityDir;
 pub struct ServerConfig {
     /// Where to listen; port 0: any free one.
     pub address: SocketAddr,
+    /// Whether the TCP port of the same number is served too, and HTTP/3 on the UDP port.
+    pub http: bool,
     /// Who vouches for clients; None: everybody may read.
     pub clients: Option<Roots>,
     /// End points on that port, 1 to [`qfs_transport::MAX_ENDPOINTS`]; each beyond the first is a thread of its own.
     pub endpoints: usize,
+    /// Whether clients whose network carries no UDP are served over TCP, on the port of the same number (PROTOCOL §9).
+    pub tcp: bool,
     /// What a connection may cost QUIC.
     pub tuning: ServerTuning,
     /// How much at once.
@@ -26,7 +31,7 @@ pub struct ServerConfig {
     pub deadlines: Deadlines,
     /// Where digests are remembered between runs; None to forget them.
     pub digest_file: Option<DigestFile>,
-    /// Who may read.
+    /// Who may do what.
     pub gate: Gate,
     /// Where the key is kept that comes after this one; None: no change of the key is ever announced.
     pub renewal: Option<IdentityDir>,
@@ -38,13 +43,15 @@ impl ServerConfig {
     pub fn new(address: SocketAddr) -> Self {
         Self {
             address,
+            http: cfg!(feature = "http"),
             clients: None,
             endpoints: 1,
+            tcp: true,
             tuning: ServerTuning::default(),
             limits: Limits::default(),
             deadlines: Deadlines::default(),
             digest_file: None,
-            gate: Gate::open(),
+            gate: Gate::open(Rights::READ),
             renewal: None,
         }
     }
@@ -82,6 +89,10 @@ pub struct Limits {
     /// Steps over small files at once, each of up to 256 files or 512 KiB. Each occupies a blocking thread; what it reads counts
     /// against `buffer_bytes`.
     pub batch_steps: usize,
+    /// Space that uploads leave free, in bytes; None: 1 GiB, or a twentieth of a smaller disk.
+    pub keep_free: Option<u64>,
+    /// Largest file that is taken, in bytes; None: as large as there is room for.
+    pub max_upload: Option<u64>,
     /// File contents in memory, in bytes: being read, waiting to be sent, or sent and not yet acknowledged.
     pub buffer_bytes: usize,
 }
@@ -101,6 +112,8 @@ impl Default for Limits {
             listings: 64,
             digest_passes: 3,
             batch_steps: 4,
+            keep_free: None,
+            max_upload: None,
             buffer_bytes: 256 << 20,
         }
     }

@@ -1,11 +1,12 @@
 //! Why a command failed, and which status that is (PROTOCOL §3).
 
-use qfs_core::body::SendError;
+use qfs_core::body::{ReceiveError, SendError};
 use qfs_core::framing::FrameError;
 use qfs_core::store::StoreError;
 use qfs_core::stream::StreamError;
 use qfs_core::wire::{DecodeError, EncodeError, RemoteError, StatusCode};
 
+use crate::gate::rights::Right;
 use crate::identity::IdentityDirError;
 
 /// Why a command failed.
@@ -32,6 +33,27 @@ pub(crate) enum HandlerError {
     /// No token was shown, or none that is good: which of these is not told.
     #[error("a valid token is needed")]
     Denied,
+    /// Who asks may not do this here.
+    #[error("{} is not allowed here", .0.name())]
+    Forbidden(Right),
+    /// A token allows it, but the server was started when none did, and has given up the means.
+    #[error("the server was started read-only and has to be started again")]
+    StartedReadOnly,
+    /// Something is there that the request does not allow to be replaced.
+    #[error("the name exists")]
+    Exists,
+    /// The directory has something in it.
+    #[error("the directory is not empty")]
+    NotEmpty,
+    /// The server takes no more than it has room for, or no file as large.
+    #[error("{0}")]
+    NoSpace(&'static str),
+    /// What arrived is not what the client has.
+    #[error("the digest of what arrived is another one")]
+    DigestMismatch,
+    /// The request contradicts itself or this page.
+    #[error("{0}")]
+    BadRequest(&'static str),
     /// A limit is reached.
     #[error("the server is at a limit")]
     Busy,
@@ -66,7 +88,12 @@ impl HandlerError {
             Self::RequestTimeout => StatusCode::TIMEOUT,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::Changed => StatusCode::CHANGED,
-            Self::Denied => StatusCode::DENIED,
+            Self::Denied | Self::Forbidden(_) | Self::StartedReadOnly => StatusCode::DENIED,
+            Self::Exists => StatusCode::EXISTS,
+            Self::NotEmpty => StatusCode::NOT_EMPTY,
+            Self::NoSpace(_) => StatusCode::NO_SPACE,
+            Self::DigestMismatch => StatusCode::DIGEST_MISMATCH,
+            Self::BadRequest(_) => StatusCode::BAD_REQUEST,
             Self::BadRange => StatusCode::BAD_RANGE,
             Self::Busy => StatusCode::BUSY,
             Self::ShuttingDown => StatusCode::SHUTTING_DOWN,
@@ -78,6 +105,16 @@ impl HandlerError {
     /// Whether it was the client that gave the stream up.
     pub(crate) fn is_abandoned(&self) -> bool {
         matches!(self, Self::Stream(_) | Self::Frame(FrameError::Io(_)))
+    }
+
+    /// As [`Self::head`], for errors that the client is always told.
+    pub(crate) fn into_head(self) -> RemoteError {
+        self.head().unwrap_or_else(|| RemoteError::new(StatusCode::INTERNAL, "internal error"))
+    }
+
+    /// What the audit trail has of it: the status, and the reason.
+    pub(crate) fn told(&self) -> (String, String) {
+        (self.status().map_or_else(|| "abandoned".to_owned(), |code| code.to_string()), self.to_string())
     }
 
     /// The error head for the client, if there is one to tell.
@@ -98,6 +135,20 @@ impl From<StoreError> for HandlerError {
             StoreError::Changed => Self::Changed,
             StoreError::Busy => Self::Busy,
             other => Self::Store(other),
+        }
+    }
+}
+
+impl From<ReceiveError> for HandlerError {
+    fn from(error: ReceiveError) -> Self {
+        match error {
+            ReceiveError::Stream(e) => e.into(),
+            ReceiveError::Frame(e) => e.into(),
+            ReceiveError::Store(e) => e.into(),
+            ReceiveError::Truncated { .. } => Self::BadRequest("the body ended early"),
+            ReceiveError::TooLong => Self::BadRequest("something follows the trailer"),
+            // The enum may grow; whatever it grows by came from the client.
+            _ => Self::BadRequest("the body cannot be read"),
         }
     }
 }

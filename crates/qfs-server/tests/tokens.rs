@@ -15,8 +15,8 @@ use qfs_core::wire::{
     DownloadHead, DownloadManyRequest, DownloadRequest, ListRequest, Request, StatusCode, take_record,
 };
 use qfs_server::Gate;
-use qfs_server::tokens::{Issue, Record, Scope, TokenFile};
-use qfs_transport::QuicSource;
+use qfs_server::gate::tokens::{Issue, Record, Scope, TokenFile};
+use qfs_transport::Source;
 use support::{Client, Failed, Rig, Tree, finish, head, narrow, noise, refusal, soon};
 
 /// A server with tokens, and their file.
@@ -50,7 +50,7 @@ fn get(name: &str, token: Option<&Token>) -> bytes::Bytes {
 }
 
 fn list(token: Option<&Token>) -> bytes::Bytes {
-    Request::GetFilesList(ListRequest {}).encode_with(token).unwrap()
+    Request::GetFilesList(ListRequest::default()).encode_with(token).unwrap()
 }
 
 async fn download(client: &Client, name: &str, token: Option<&Token>) -> Result<Vec<u8>, Failed> {
@@ -102,7 +102,7 @@ async fn who_goes_on_without_a_token_is_turned_out_and_nobody_else() {
     assert_eq!(download(&honest, "out", Some(&made[0].0)).await.unwrap(), b"o");
 }
 
-async fn begin(client: &Client, token: &Token) -> (Answer<QuicSource>, DownloadHead) {
+async fn begin(client: &Client, token: &Token) -> (Answer<Source>, DownloadHead) {
     let mut answer = client.send(get("large", Some(token))).await;
     let head = head(&mut answer).await.unwrap();
     (answer, head)

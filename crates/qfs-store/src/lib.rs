@@ -4,9 +4,26 @@
 //! |---|---|
 //! | [`local`] | a directory of this machine; the only code that touches published or downloaded files |
 //! | [`mem`] | a store in memory, for tests and examples |
-//! | [`blocking`] | tokio's blocking threads, for everything that waits for a disk |
+//! | [`blocking()`] | tokio's blocking threads, for everything that waits for a disk |
 //!
 //! A store never sees a message or a network.
+//!
+//! ```
+//! use qfs_core::model::RemotePath;
+//! use qfs_core::store::Store;
+//! use qfs_store::mem::MemStore;
+//!
+//! let store = MemStore::new();
+//! let path = RemotePath::parse("sub/hello.txt")?;
+//! store.insert(&path, "hello");
+//!
+//! let object = store.object(&path)?;
+//! assert_eq!(object.meta().size, 5);
+//! assert_eq!(object.read_at(1, 4)?, "ello");
+//! // What was read is of the version that was opened.
+//! object.ensure_unchanged()?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that panics has failed, which is its job"))]
 

@@ -47,7 +47,10 @@ fn listing(c: &mut Criterion) {
     let frames = pages();
     group.bench_function("decode", |b| {
         b.iter(|| {
-            frames.iter().map(|f| ListPage::decode(&f[FRAME_PREFIX_BYTES..], None).unwrap().files.len()).sum::<usize>()
+            frames
+                .iter()
+                .map(|f| <ListPage>::decode(&f[FRAME_PREFIX_BYTES..], None).unwrap().files.len())
+                .sum::<usize>()
         });
     });
 }
@@ -104,11 +107,11 @@ fn pumps(c: &mut Criterion) {
     group.bench_function("receive, hash and stage", |b| {
         b.iter_batched(
             || {
-                let spec = StageSpec { size: BODY_BYTES as u64, etag: "v".parse().unwrap() };
+                let spec = StageSpec { size: Some(BODY_BYTES as u64), etag: "v".parse().unwrap() };
                 let stage = MemStore::new().stage(&path, &spec).unwrap();
                 (
                     Packets(chunks.clone()),
-                    Arc::new(Assembly::new(stage, spec.size, qfs_store::blocking_threads()).unwrap()),
+                    Arc::new(Assembly::new(stage, BODY_BYTES as u64, qfs_store::blocking_threads()).unwrap()),
                 )
             },
             |(packets, assembly)| {

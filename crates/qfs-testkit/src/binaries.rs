@@ -37,15 +37,30 @@ pub fn client_bin() -> PathBuf {
     FOUND.get_or_init(|| find_or_build("qfs-client").unwrap_or_else(|why| panic!("no qfs-client: {why}"))).clone()
 }
 
+/// The example `name` of `package`, as [`server_bin`].
+///
+/// # Panics
+/// As [`server_bin`].
+#[must_use]
+pub fn example(package: &str, name: &str) -> PathBuf {
+    let found = find_or_build_in("examples", "--example", package, name);
+    found.unwrap_or_else(|why| panic!("no example {name} of {package}: {why}"))
+}
+
 fn find_or_build(name: &str) -> Result<PathBuf, String> {
     if let Some(directory) = std::env::var_os(READY_MADE) {
         return std::path::absolute(Path::new(&directory).join(name)).map_err(|e| e.to_string());
     }
+    find_or_build_in("", "--bin", name, name)
+}
+
+/// Finds `name` in the folder `below` of the target directory, where cargo puts what is chosen by `choice`, or builds it.
+fn find_or_build_in(below: &str, choice: &str, package: &str, name: &str) -> Result<PathBuf, String> {
     let test = std::env::current_exe().map_err(|e| e.to_string())?;
     // A test is target/PROFILE/deps/NAME-HASH, a program target/PROFILE/NAME.
     let directory = test.parent().and_then(Path::parent).ok_or("the test is not in a target directory")?;
-    let program = directory.join(name);
-    if is_fresh(&program, name) {
+    let program = directory.join(below).join(name);
+    if is_fresh(&program, package) {
         return Ok(program);
     }
     let profile = match directory.file_name().and_then(|name| name.to_str()) {
@@ -54,9 +69,17 @@ fn find_or_build(name: &str) -> Result<PathBuf, String> {
     };
     let target = directory.parent().ok_or("the test is not in a target directory")?;
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let built = Command::new(cargo)
+    let mut build = Command::new(cargo);
+    // What the outer cargo says of this package; ring's build script listens, and everything above it would be built anew.
+    for (name, _) in std::env::vars_os() {
+        let is_of_package = |prefix| name.to_string_lossy().starts_with(prefix);
+        if ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_CRATE_", "CARGO_PRIMARY_"].into_iter().any(is_of_package) {
+            build.env_remove(&name);
+        }
+    }
+    let built = build
         // The workspace's selection, not the package's: that has other features, and would build every dependency anew.
-        .args(["build", "--quiet", "--workspace", "--bin", name, "--profile", profile, "--target-dir"])
+        .args(["build", "--quiet", "--workspace", choice, name, "--profile", profile, "--target-dir"])
         .arg(target)
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .status()
@@ -64,11 +87,23 @@ fn find_or_build(name: &str) -> Result<PathBuf, String> {
     if built.success() { Ok(program) } else { Err(format!("cargo build ended with {built}")) }
 }
 
+/// The crates that every program is made of.
+const LIBRARIES: [&str; 4] = ["qfs-congestion", "qfs-core", "qfs-store", "qfs-transport"];
+
 /// Whether `program` is there and younger than the sources that it is made of.
-fn is_fresh(program: &Path, name: &str) -> bool {
-    let Ok(built) = program.metadata().and_then(|meta| meta.modified()) else { return false };
+fn is_fresh(program: &Path, package: &str) -> bool {
+    let Some(built) = changed(program) else { return false };
     let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    ["qfs-core", name].iter().all(|name| newest(&crates.join(name).join("src")).is_some_and(|source| source <= built))
+    let example = program.file_name().map(|name| crates.join(package).join("examples").join(name).with_extension("rs"));
+    let sources = LIBRARIES.iter().chain([&package]).map(|name| newest(&crates.join(name).join("src")));
+    sources
+        .chain([example.and_then(|path| changed(&path)).or(Some(SystemTime::UNIX_EPOCH))])
+        .all(|source| source.is_some_and(|source| source <= built))
+}
+
+/// When the file was changed; None when that cannot be told.
+fn changed(path: &Path) -> Option<SystemTime> {
+    path.metadata().and_then(|meta| meta.modified()).ok()
 }
 
 /// When the youngest file below `directory` was changed; None when that cannot be told.

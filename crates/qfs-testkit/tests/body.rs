@@ -121,8 +121,8 @@ fn content(length: usize) -> Vec<u8> {
 }
 
 fn staged(store: &MemStore, size: usize) -> Arc<Assembly> {
-    let spec = StageSpec { size: size as u64, etag: "v1".parse().unwrap() };
-    Arc::new(Assembly::new(store.stage(&path(), &spec).unwrap(), spec.size, qfs_store::blocking_threads()).unwrap())
+    let spec = StageSpec { size: Some(size as u64), etag: "v1".parse().unwrap() };
+    Arc::new(Assembly::new(store.stage(&path(), &spec).unwrap(), size as u64, qfs_store::blocking_threads()).unwrap())
 }
 
 /// A head, `body` and a trailer, as one stream.

@@ -78,7 +78,7 @@ impl Subject for Mem {
     }
 
     fn remove(&self, path: &RemotePath) {
-        assert!(self.0.remove(path));
+        assert!(self.0.take_away(path));
     }
 
     fn partials(&self) -> usize {
@@ -113,7 +113,7 @@ impl Subject for Faultless {
     }
 
     fn remove(&self, path: &RemotePath) {
-        assert!(self.inner.remove(path));
+        assert!(self.inner.take_away(path));
     }
 
     fn partials(&self) -> usize {

@@ -1,8 +1,9 @@
-//! The whole link: two namespaces, a device in each, and a thread for each direction. Made by [`Wan::start`], gone
-//! when dropped.
+//! The whole link: two namespaces, a device in each, and a thread for each direction. [`Wan::start`] makes it, and
+//! dropping it removes it.
 
 use crate::{
     carrier::{Carried, Carrier},
+    error::WanError,
     link::{Direction, LinkSpec},
     namespace::Namespace,
 };
@@ -20,8 +21,8 @@ use tun_rs::SyncDevice;
 /// The device at either end.
 const DEVICE: &str = "wan0";
 
-/// Packets that the kernel keeps for a carrier that is busy: more than any queue emulated here, so that only the
-/// link drops.
+/// Packets that the kernel keeps for a busy carrier: more than any queue emulated here, so that only the link drops
+/// packets.
 const DEVICE_QUEUE: u32 = 10_000;
 
 /// The link asked for.
@@ -37,52 +38,13 @@ pub struct WanConfig {
     pub seed: u64,
 }
 
-/// What a link carried in its life.
+/// What a link has carried in all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WanStats {
     /// From end A to end B.
     pub a_to_b: Carried,
     /// From end B to end A.
     pub b_to_a: Carried,
-}
-
-/// Why there is no link.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum WanError {
-    /// Not root.
-    #[error("cannot make network namespaces: not running as root")]
-    NotRoot,
-    /// `ip(8)` is not installed.
-    #[error("cannot make network namespaces: the ip command was not found")]
-    NoIp,
-    /// `ip(8)` failed.
-    #[error("cannot set up the network: ip {command}: {why}")]
-    Ip {
-        /// Its arguments.
-        command: String,
-        /// What it said.
-        why: String,
-    },
-    /// No TUN device.
-    #[error("cannot make a TUN device: {0}")]
-    Device(#[source] io::Error),
-    /// No thread, or a carrier that failed.
-    #[error("cannot carry packets: {0}")]
-    Carrier(#[source] io::Error),
-}
-
-impl WanError {
-    /// What to do about it, where that is known.
-    #[must_use]
-    pub fn hint(&self) -> Option<&'static str> {
-        match self {
-            Self::NotRoot => Some("run it with sudo"),
-            Self::NoIp => Some("install iproute2"),
-            Self::Device(_) => Some("the kernel needs TUN support and /dev/net/tun (modprobe tun)"),
-            Self::Ip { .. } | Self::Carrier(_) => None,
-        }
-    }
 }
 
 /// A running link. Dropping it ends the processes in its namespaces and removes them.
@@ -116,7 +78,7 @@ impl Wan {
         let (tun_a, tun_b) = (Arc::new(a.open_tun(DEVICE)?), Arc::new(b.open_tun(DEVICE)?));
         let stop = Arc::new(AtomicBool::new(false));
         let mut wan = Self { carriers: [None, None], stop, a, b };
-        // Not the same numbers in both directions, nor those of the next seed.
+        // The directions must not have the same numbers, nor those of the next seed.
         let mut seeds = fastrand::Rng::with_seed(config.seed);
         wan.carriers[0] =
             Some(wan.carry(&tun_a, &tun_b, Direction::new(config.a_to_b.clone(), seeds.u64(..)), config)?);
@@ -172,7 +134,7 @@ impl Drop for Wan {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         for carrier in &mut self.carriers {
-            // Whoever wanted to know of a failure called `finish`.
+            // A caller that wants to know of a failure has called `finish`.
             let _ = join(carrier);
         }
     }

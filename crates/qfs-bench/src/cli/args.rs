@@ -37,6 +37,32 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     /// Measure scenarios, qfs and its peers in turns
     Run(RunArgs),
+    /// Draw what was measured before
+    Draw(DrawArgs),
+}
+
+const DRAW_EXAMPLES: &str = "\
+Examples:
+  The picture of the README, from the figures kept beside it:
+    qfs-bench draw docs/performance.json --svg docs/performance.svg
+  The same from new results, whose figures are kept:
+    qfs-bench draw target/performance/*.json --data docs/performance.json --svg docs/performance.svg";
+
+/// The picture of the documentation: for each scenario, the time of every program over that of qfs.
+#[derive(Debug, clap::Args)]
+#[command(after_help = DRAW_EXAMPLES)]
+pub(crate) struct DrawArgs {
+    /// What `run --json` printed, or what --data wrote
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) results: Vec<PathBuf>,
+
+    /// Where the picture goes; without it, stdout
+    #[arg(long, value_name = "FILE", env = "QFS_SVG")]
+    pub(crate) svg: Option<PathBuf>,
+
+    /// Write the figures drawn to one JSON file, too, from which the picture can be drawn again
+    #[arg(long, value_name = "FILE", env = "QFS_DATA")]
+    pub(crate) data: Option<PathBuf>,
 }
 
 const RUN_EXAMPLES: &str = "\
@@ -82,6 +108,10 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "FILE", env = "QFS_HTML")]
     pub(crate) html: Option<PathBuf>,
 
+    /// Draw the ratios as one SVG file, too (see qfs-bench draw --help)
+    #[arg(long, value_name = "FILE", env = "QFS_SVG")]
+    pub(crate) svg: Option<PathBuf>,
+
     /// Write the tables as Markdown, too, with command, commit, machine and day
     #[arg(long, value_name = "FILE", env = "QFS_MARKDOWN")]
     pub(crate) markdown: Option<PathBuf>,
@@ -90,7 +120,7 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "FILE", env = "QFS_GOALS")]
     pub(crate) goals: Option<PathBuf>,
 
-    /// The commit that is measured, for the Markdown
+    /// The commit that is measured, for the reports
     #[arg(long, value_name = "NAME", env = "QFS_COMMIT")]
     pub(crate) commit: Option<String>,
 

@@ -1,4 +1,4 @@
-//! The command without a name: the crowd.
+//! The command without a name: runs the crowd.
 
 use std::ffi::OsString;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use qfs_bench::report;
 use qfs_bench::runner::Processes;
 
 use super::args::{Common, CrowdArgs, own_variables};
-use super::{notice, result};
+use super::output::{notice, result};
 
 /// Runs the crowd; true when every copy is verified.
 pub(crate) fn run(args: &CrowdArgs, common: &Common, supervisor: &Supervisor) -> Result<bool, BenchError> {

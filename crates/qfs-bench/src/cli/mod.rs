@@ -1,12 +1,14 @@
-//! The command line: arguments in, text and exit codes out. The only place that prints.
+//! The command line: arguments in, text and exit codes out. Nothing else in this crate prints.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "printing is this module's job")]
 #![allow(clippy::disallowed_methods, reason = "writes its reports where the caller says, by path")]
 
 mod args;
 mod crowd;
+mod draw;
+mod output;
 mod suite;
 
-use std::io::{self, Write as _};
+use std::io;
 use std::process::ExitCode;
 
 use clap::parser::ValueSource;
@@ -37,6 +39,7 @@ pub(crate) fn main() -> ExitCode {
     let done = match &args.command {
         None => crowd::run(&args.crowd, &args.common, &supervisor),
         Some(Command::Run(run)) => suite::run(run, &args.common, &supervisor),
+        Some(Command::Draw(drawing)) => draw::run(drawing, &args.common),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,
@@ -51,22 +54,6 @@ fn fail(error: &BenchError) -> ExitCode {
         eprintln!("hint: {hint}");
     }
     ExitCode::from(error.exit_code())
-}
-
-/// Says something that is no result, unless `-q` was given.
-fn notice(common: &Common, text: &str) {
-    if !common.quiet {
-        eprintln!("{text}");
-    }
-}
-
-/// Writes a result. A reader that has gone away (`| head`) is no failure.
-fn result(text: &str) -> Result<(), BenchError> {
-    let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(BenchError::Process(ProcessError::Watch(error))),
-        _ => Ok(()),
-    }
 }
 
 fn start_log(common: &Common) {

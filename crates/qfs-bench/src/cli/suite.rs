@@ -1,8 +1,9 @@
-//! `run`: the suite.
+//! The command `run`: the suite.
 
 use std::path::Path;
 
 use qfs_bench::BenchError;
+use qfs_bench::figures::Figures;
 use qfs_bench::goals::goals;
 use qfs_bench::peers::{self, OursSpec};
 use qfs_bench::process::{Supervisor, find_program};
@@ -15,7 +16,7 @@ use qfs_bench::suite::{Bench, Options};
 use tempfile::TempDir;
 
 use super::args::{Common, RunArgs, ScaleArg, own_variables};
-use super::{notice, result};
+use super::output::{notice, result};
 
 /// Runs the suite; true when every run did its work.
 pub(crate) fn run(args: &RunArgs, common: &Common, supervisor: &Supervisor) -> Result<bool, BenchError> {
@@ -49,7 +50,7 @@ pub(crate) fn run(args: &RunArgs, common: &Common, supervisor: &Supervisor) -> R
     if args.keep {
         notice(common, &format!("data sets and configurations are in {}", work.keep().display()));
     }
-    let results = results?;
+    let results = Results { commit: args.commit.clone(), ..results? };
     write(args, &results, |path| {
         notice(common, &format!("a report is in {}", report::escape(&path.to_string_lossy())));
     })?;
@@ -57,7 +58,7 @@ pub(crate) fn run(args: &RunArgs, common: &Common, supervisor: &Supervisor) -> R
     Ok(results.is_sound())
 }
 
-/// Writes the reports that go into files, and says so of each.
+/// Writes the reports that go into files, and says so for each.
 fn write(args: &RunArgs, results: &Results, said: impl Fn(&Path)) -> Result<(), BenchError> {
     let mut reports = Vec::new();
     if let Some(path) = &args.html {
@@ -70,6 +71,9 @@ fn write(args: &RunArgs, results: &Results, said: impl Fn(&Path)) -> Result<(), 
     if let Some(path) = &args.goals {
         reports.push((path, report::markdown::goals_table(&goals(results))));
     }
+    if let Some(path) = &args.svg {
+        reports.push((path, report::picture::picture(&[Figures::of(results)])));
+    }
     for (path, text) in reports {
         std::fs::write(path, text).map_err(|source| BenchError::Local {
             doing: "write",
@@ -81,10 +85,19 @@ fn write(args: &RunArgs, results: &Results, said: impl Fn(&Path)) -> Result<(), 
     Ok(())
 }
 
-/// The command line of this run, without what only says where things are.
+/// The command line of this run, without the options that only say where things are.
 fn own_command() -> String {
-    const PLACES: [&str; 8] =
-        ["--markdown", "--goals", "--html", "--commit", "--client-bin", "--server-bin", "--wan-bin", "--work-dir"];
+    const PLACES: [&str; 9] = [
+        "--markdown",
+        "--goals",
+        "--html",
+        "--svg",
+        "--commit",
+        "--client-bin",
+        "--server-bin",
+        "--wan-bin",
+        "--work-dir",
+    ];
     let mut words = vec!["qfs-bench".to_owned()];
     let mut arguments = std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned());
     while let Some(argument) = arguments.next() {

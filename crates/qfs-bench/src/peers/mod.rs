@@ -1,4 +1,4 @@
-//! The programs compared: how each is set up, called and accounted for. One file each.
+//! The programs that are compared: how each is set up, called and accounted for. Each has a file of its own.
 //!
 //! A peer gets the same data, the same place and its usual flags. Its server and its keys live in a directory of its
 //! own below the bench's temporary one; nothing of the machine's own configuration is read or changed.
@@ -8,74 +8,18 @@ mod cp;
 mod curl;
 mod nginx;
 mod ours;
+mod peer;
 mod place;
 mod rclone;
 mod rsync;
 mod ssh;
 
-use std::path::Path;
-
-pub use ours::{Ours, OursSpec};
-pub use place::{Ends, Place};
+pub use ours::Ours;
+pub use peer::{Job, Peer, PeerError, Started};
+pub use place::{Ends, OursSpec, Place};
 
 use crate::BenchError;
-use crate::dataset::DataSet;
-use crate::process::{Daemon, Invocation, ProcessError};
 use crate::scenario::{Scenario, Task};
-
-/// A program set up for one scenario, its server running.
-pub trait Peer: std::fmt::Debug {
-    /// What it does with what, in a few words for the report.
-    fn about(&self) -> String;
-
-    /// The command of one process of a run.
-    fn command(&self, job: &Job<'_>) -> Invocation;
-
-    /// Its server, where it has one.
-    fn daemon(&self) -> Option<&Daemon>;
-}
-
-/// What one process of a run has to do.
-#[derive(Debug, Clone, Copy)]
-pub struct Job<'a> {
-    /// What.
-    pub task: Task,
-    /// With what.
-    pub data: &'a DataSet,
-    /// Where to; an existing directory.
-    pub dest: &'a Path,
-}
-
-impl Job<'_> {
-    /// The name of its only file; `None` when it has many.
-    fn only_name(&self) -> Option<String> {
-        (self.data.shape.files == 1).then(|| self.data.shape.name(0))
-    }
-}
-
-/// Why a peer takes no part.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum PeerError {
-    /// A program it consists of is not installed.
-    #[error("{0} is not installed")]
-    Missing(&'static str),
-    /// Its configuration could not be written.
-    #[error("cannot set it up: {0}")]
-    Setup(String),
-    /// Its server did not start.
-    #[error(transparent)]
-    Process(#[from] ProcessError),
-}
-
-impl From<std::io::Error> for PeerError {
-    fn from(error: std::io::Error) -> Self {
-        Self::Setup(error.to_string())
-    }
-}
-
-/// A peer set up, or why it is not.
-pub type Started = Result<Box<dyn Peer>, PeerError>;
 
 /// A program that can be set up.
 #[derive(Debug, Clone, Copy)]
@@ -99,7 +43,7 @@ pub const ALL: [Entry; 11] = [
     Entry { name: "aria2c", can: aria2::can, start: aria2::start },
     Entry { name: "rclone", can: rclone::can, start: rclone::start },
     Entry { name: "cp", can: cp::can, start: cp::start },
-    // Ours with another congestion controller: what the default is worth over a link.
+    // qfs with another congestion controller shows what the default is worth over a link.
     Entry { name: "qfs-cubic", can: over_a_link, start: ours::start_cubic },
     Entry { name: "qfs-bbr", can: over_a_link, start: ours::start_bbr },
 ];
@@ -108,7 +52,7 @@ fn over_a_link(scenario: &Scenario) -> bool {
     scenario.link.is_some() && scenario.task == Task::Fetch
 }
 
-/// The peers called `names`: `auto` all, `none` none.
+/// The peers called `names`; `auto` means all, and `none` means none.
 ///
 /// # Errors
 /// [`BenchError::Unknown`] for a name that none has.

@@ -1,30 +1,12 @@
-//! qfs itself, set up like any other.
+//! qfs itself, set up like any other program.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
 
 use super::{Job, Peer, PeerError, Place, Started};
 use crate::BenchError;
 use crate::process::{Daemon, Invocation, ProcessError};
 use crate::qfs::{Client, Server, ServerSpec};
 use crate::scenario::Task;
-
-/// The programs of this project and what to tell them.
-#[derive(Debug, Clone)]
-pub struct OursSpec {
-    /// `qfs-client`.
-    pub client: PathBuf,
-    /// `qfs-server`.
-    pub server: PathBuf,
-    /// `qfs-wan`, for scenarios with a link.
-    pub wan: Option<PathBuf>,
-    /// Further arguments of the client.
-    pub client_args: Vec<OsString>,
-    /// Further arguments of the server.
-    pub server_args: Vec<OsString>,
-    /// Variables meant for the bench alone.
-    pub without_env: Vec<OsString>,
-}
 
 /// A server of ours and the client for it.
 #[derive(Debug)]

@@ -1,8 +1,9 @@
-//! The suite's results as one HTML file: style and plots inside it, no script, nothing fetched from anywhere.
+//! The suite's results as one HTML file, which contains its style and plots. It has no script and loads nothing from
+//! elsewhere.
 
 use std::fmt::Write as _;
 
-use super::svg::{Bar, Curve, Dots, bars, curves, dots};
+use super::svg::{Bar, Curve, Dots, bars, curves, dots, escaped};
 use super::text::{pair, ratio};
 use super::units::{escape, link_rate, mib, rate, seconds};
 use crate::results::{BASELINE, Contender, Results, ScenarioResults};
@@ -35,11 +36,6 @@ pub fn html(results: &Results) -> String {
     // Writing to a String cannot fail.
     let _ = write_page(&mut out, results);
     out
-}
-
-/// `text` for use between tags and in attributes.
-pub(super) fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
 fn write_page(out: &mut String, results: &Results) -> std::fmt::Result {
@@ -166,7 +162,8 @@ fn bar_of(contender: &Contender) -> Option<Bar<'_>> {
     })
 }
 
-/// Looks put together for one point of a curve: single ones are full of steps that are the disk's, not the network's.
+/// The most points of a curve. Several observations make one point, because single ones are full of steps that the disk
+/// and not the network causes.
 const CURVE_POINTS: usize = 60;
 
 fn curve_of(contender: &Contender) -> Option<Curve<'_>> {
@@ -188,7 +185,7 @@ fn curve_of(contender: &Contender) -> Option<Curve<'_>> {
 mod tests {
     use super::*;
 
-    /// Fails when a rate is one since the start, or of a run that is not the median one.
+    /// Fails when a rate is counted since the start, or belongs to a run that is not the median one.
     #[test]
     fn rates_are_those_between_two_looks() {
         let results = crate::results::tests::known();

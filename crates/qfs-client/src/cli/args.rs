@@ -9,10 +9,12 @@ use std::time::Duration;
 
 use clap::builder::{FalseyValueParser, PossibleValuesParser, TypedValueParser as _};
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
-use qfs_client::config::{DEFAULT_PARALLEL, MAX_CONNECTIONS, MAX_PARALLEL, ServerAddress};
+use qfs_client::config::{DEFAULT_PARALLEL, MAX_CONNECTIONS, MAX_PARALLEL, ServerAddress, Transport};
 use qfs_client::trust::known_servers::parse_address;
 use qfs_core::model::{DEFAULT_PORT, Fingerprint, Ticket};
-use qfs_transport::Congestion;
+use qfs_transport::{Congestion, Way};
+
+use super::verbs::{CAT_EXAMPLES, CatArgs, PUT_EXAMPLES, PutArgs, RM_EXAMPLES, RmArgs, VERIFY_EXAMPLES, VerifyArgs};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -45,6 +47,7 @@ Examples:
 const GET_EXAMPLES: &str = "\
 Examples:
   qfs-client get a.txt 'logs/**/*.gz'
+  qfs-client get photos                   everything below photos
   qfs-client get --all --parallel --save-dir mirror
   qfs-client get a b > sums && (cd client_env && sha256sum -c ../sums)";
 
@@ -76,7 +79,7 @@ pub(crate) struct Options {
         value_parser = parse_host)]
     pub(crate) ip: String,
 
-    /// UDP port of the server
+    /// Port of the server, of UDP and of TCP
     #[arg(long, global = true, value_name = "N", env = "QFS_PORT", hide_env_values = true, default_value_t = DEFAULT_PORT,
         value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) port: u16,
@@ -181,7 +184,13 @@ pub(crate) struct Options {
         default_value = "4500ms", value_parser = parse_timeout)]
     pub(crate) connect_timeout: Duration,
 
-    /// Congestion controller for what the client sends
+    /// Which way to take: `udp`, QUIC; `tcp`, TLS over TCP on the port of the same number; `auto`, UDP, and TCP where that does not get
+    /// through
+    #[arg(long, global = true, value_name = "WAY", env = "QFS_TRANSPORT", hide_env_values = true, default_value = "auto",
+        value_parser = transport_parser())]
+    pub(crate) transport: Transport,
+
+    /// Congestion controller for what the client sends over UDP
     #[arg(long, global = true, value_name = "NAME", env = "QFS_CONGESTION", hide_env_values = true,
         default_value = "auto", value_parser = congestion_parser())]
     pub(crate) congestion: Congestion,
@@ -210,6 +219,18 @@ pub(crate) enum Command {
     /// Fetch files; prints a line for each as sha256sum does
     #[command(after_help = GET_EXAMPLES)]
     Get(GetArgs),
+    /// Upload files and directories; prints a line for each as sha256sum does
+    #[command(after_help = PUT_EXAMPLES)]
+    Put(PutArgs),
+    /// Remove files on the server
+    #[command(after_help = RM_EXAMPLES)]
+    Rm(RmArgs),
+    /// Write a file to standard output; exit code 6 when its digest was wrong in the end
+    #[command(after_help = CAT_EXAMPLES)]
+    Cat(CatArgs),
+    /// Compare a directory with the server without fetching anything
+    #[command(after_help = VERIFY_EXAMPLES)]
+    Verify(VerifyArgs),
     /// Show or change the store of known servers
     #[command(subcommand, after_help = TRUST_EXAMPLES, arg_required_else_help = false)]
     Trust(TrustCommand),
@@ -226,7 +247,7 @@ pub(crate) struct ListArgs {
 /// `get`
 #[derive(Debug, clap::Args)]
 pub(crate) struct GetArgs {
-    /// Names or glob patterns (`*` and `?` stop at a slash, `**` does not)
+    /// Names, directories (everything below them) or glob patterns (`*` and `?` stop at a slash, `**` does not)
     #[arg(value_name = "NAME", required_unless_present = "all")]
     pub(crate) names: Vec<String>,
 
@@ -368,6 +389,13 @@ fn parse_timeout(text: &str) -> Result<Duration, String> {
         Duration::ZERO => Err("the time must not be zero".to_owned()),
         duration => Ok(duration),
     }
+}
+
+fn transport_parser() -> impl clap::builder::TypedValueParser<Value = Transport> {
+    let ways = [Way::Udp, Way::Tcp];
+    let names = ["auto"].into_iter().chain(ways.map(Way::name));
+    PossibleValuesParser::new(names)
+        .map(move |name| ways.into_iter().find(|way| way.name() == name).map_or(Transport::Auto, Transport::Only))
 }
 
 fn congestion_parser() -> impl clap::builder::TypedValueParser<Value = Congestion> {

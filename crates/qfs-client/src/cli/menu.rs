@@ -1,14 +1,21 @@
 //! The interactive menu: a dialogue on stdin and stdout, with a person or with a pipe.
 
+use std::collections::HashSet;
 use std::io::{self, IsTerminal as _};
+use std::ops::ControlFlow;
+
+use qfs_client::plan::selection::Selection;
+use qfs_core::model::RemotePath;
 
 use super::command::{get, list};
 use super::connection::Context;
 use super::exit::Exit;
 use super::report::Problem;
-use super::{input, sanitize};
+use super::{input, names, sanitize};
 
 const MENU: &str = "\n1) list the files on the server\n2) download files\n3) exit\n";
+
+const NAMES: &str = "names, or numbers of the list, separated by commas (a comma in a name: \"a,b\" or a\\,b): ";
 
 /// What was chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,16 +27,18 @@ enum Choice {
 
 /// Shows the menu until the user leaves or the input ends.
 pub(crate) async fn run(context: &Context) -> Result<Exit, Problem> {
+    // The list that was shown last.
+    let mut numbered = Vec::new();
     loop {
         if context.screen.result(MENU).is_break() {
             return Ok(Exit::Done);
         }
         let Some(answer) = ask(context, "choice: ").await? else { return Ok(Exit::Done) };
         let done = match choice(&answer) {
-            Some(Choice::List) => list::run(context, &[]).await.map(drop),
-            Some(Choice::Download) => match ask(context, "names, separated by commas: ").await? {
+            Some(Choice::List) => list::run_numbered(context, &mut numbered).await.map(drop),
+            Some(Choice::Download) => match ask(context, NAMES).await? {
                 None => return Ok(Exit::Done),
-                Some(names) => download(context, &names).await,
+                Some(line) => download(context, &line, &numbered).await,
             },
             Some(Choice::Exit) => return Ok(Exit::Done),
             None => {
@@ -44,13 +53,29 @@ pub(crate) async fn run(context: &Context) -> Result<Exit, Problem> {
     }
 }
 
-async fn download(context: &Context, names: &str) -> Result<(), Problem> {
-    let names: Vec<_> = names.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect();
+async fn download(context: &Context, line: &str, numbered: &[RemotePath]) -> Result<(), Problem> {
+    let existing = if names::is_ambiguous(line) { existing_in(context, line).await? } else { HashSet::new() };
+    let names = names::split(line, &existing, numbered);
     if names.is_empty() {
         return Err(Problem::new(Exit::Usage, "no name was given").hint("1 lists what the server has"));
     }
     // What failed has been told, file by file.
-    get::download(context, list::parse(&names)?).await.map(drop)
+    get::download(context, Selection::of(names).map_err(|e| list::malformed(&e))?).await.map(drop)
+}
+
+/// The files and directories whose names stand in `line`.
+async fn existing_in(context: &Context, line: &str) -> Result<HashSet<String>, Problem> {
+    let mut existing = HashSet::new();
+    let mut on_page = |page: Vec<(RemotePath, _)>| {
+        for (path, _) in page {
+            let path = path.as_str();
+            let directories = path.match_indices('/').map(|(slash, _)| &path[..slash]);
+            existing.extend(directories.chain([path]).filter(|name| line.contains(name)).map(str::to_owned));
+        }
+        ControlFlow::Continue(())
+    };
+    list::each_page(context, &mut on_page).await?;
+    Ok(existing)
 }
 
 /// Asks for a line. What comes through a pipe is shown, so that the transcript reads as it would on a terminal.

@@ -3,27 +3,27 @@
 //! The network thread only counts ([`Tally`]); a thread of its own looks at the counts ten times a second and draws, so that a
 //! slow terminal never slows a download.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write as _;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use qfs_client::transfer::outcome::{FileOutcome, Status};
 use qfs_core::model::escape_untrusted;
 use qfs_core::observe::{Event, FileId, Observer};
 
-use super::screen::Screen;
+use super::bars::{FileBar, WholeBar, file_line, whole_line};
+use super::screen::{self, Screen};
 
 /// Wait between two drawings.
 const TICK: Duration = Duration::from_millis(100);
 
-/// Most drawings a second that reach the terminal.
-const DRAWINGS: u8 = 20;
+/// Drawings that the rate is taken over: three seconds.
+const RATE_TICKS: usize = 30;
 
-/// Most running files that have a bar; the others are counted in the bar of the whole.
+/// Most running files that have a line; the others are counted in the line of the whole.
 const MAX_BARS: usize = 8;
 
 /// Counts what happens, and draws it while a run is shown.
@@ -114,12 +114,20 @@ impl Observer for Progress {
                 tally.ended += 1;
                 tally.running.remove(&file);
             }
+            Event::Expanded { .. } => {
+                let mut tally = self.tally();
+                tally.ended = tally.ended.saturating_sub(1);
+                tally.files = tally.files.saturating_sub(1);
+            }
             Event::Reconnecting { attempt, wait, reason } => {
                 let mut text = format!("connection lost ({reason}); connecting again");
                 if attempt > 1 {
                     let _ = write!(text, ", attempt {attempt} in {:.1} s", wait.as_secs_f64());
                 }
                 self.screen.notice(&text);
+            }
+            Event::WayChanged { from, to } => {
+                self.screen.notice(&format!("note: nothing comes over {from} any more; going on over {to}"));
             }
             Event::KeyRenewed { server, old, new } => {
                 let text = format!("note: the key of {server} is {new} now, as announced by the one it had, {old}");
@@ -158,91 +166,71 @@ impl Drop for Drawing {
 struct Artist {
     screen: Arc<Screen>,
     tally: Arc<Mutex<Tally>>,
-    canvas: MultiProgress,
-    whole: ProgressBar,
-    files: Vec<ProgressBar>,
-    file_style: ProgressStyle,
+    colour: bool,
+    /// How much had arrived at the last drawings.
+    history: VecDeque<(Instant, u64)>,
 }
 
 impl Artist {
     fn hire(screen: &Arc<Screen>, tally: &Arc<Mutex<Tally>>) -> Option<(mpsc::Sender<()>, JoinHandle<()>)> {
         let (stop, stopped) = mpsc::channel::<()>();
+        let colour = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         let (screen, tally) = (Arc::clone(screen), Arc::clone(tally));
+        let mut artist = Self { screen, tally, colour, history: VecDeque::new() };
         let work = move || {
-            let mut artist = Self::new(screen, tally);
             while stopped.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
                 artist.draw();
             }
-            artist.leave();
+            artist.screen.hide_bars();
         };
         // Without a thread there is no progress to see, which is no reason to fail.
         let thread = std::thread::Builder::new().name("progress".to_owned()).spawn(work).ok()?;
         Some((stop, thread))
     }
 
-    fn new(screen: Arc<Screen>, tally: Arc<Mutex<Tally>>) -> Self {
-        let canvas = MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(DRAWINGS));
-        let colour = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        let bar =
-            |width: u8, tint: &str| if colour { format!("{{bar:{width}.{tint}}}") } else { format!("{{bar:{width}}}") };
-        let whole =
-            format!("{{prefix}} [{}] {{bytes}}/{{total_bytes}}, {{bytes_per_sec}}, {{eta}} left", bar(24, "green"));
-        let file = format!("  {{wide_msg}} [{}] {{bytes}}/{{total_bytes}}", bar(16, "cyan"));
-        let whole = ProgressBar::no_length().with_style(style(&whole));
-        Self { whole: canvas.add(whole), file_style: style(&file), files: Vec::new(), screen, tally, canvas }
-    }
-
     fn draw(&mut self) {
-        let (running, prefix, received, expected) = {
+        let (running, mut whole) = {
             let tally = lock(&self.tally);
             if tally.files == 0 {
                 return;
             }
             let running: Vec<_> = tally.running.values().take(MAX_BARS).cloned().collect();
-            let more = tally.running.len() - running.len();
-            let mut prefix = format!("{}/{} files", tally.ended, tally.files);
-            if more > 0 {
-                let _ = write!(prefix, ", {more} more running");
-            }
-            (running, prefix, tally.received, tally.expected())
+            let whole = WholeBar {
+                ended: tally.ended,
+                files: tally.files,
+                more: tally.running.len() - running.len(),
+                received: tally.received,
+                expected: tally.expected(),
+                rate: None,
+            };
+            (running, whole)
         };
-        self.screen.show_bars(self.canvas.clone());
-        self.show_files(&running);
-        self.whole.set_length(expected);
-        self.whole.set_prefix(prefix);
-        self.whole.set_position(received);
-        self.screen.flush();
+        whole.rate = self.rate(whole.received);
+        // The terminal is asked each time: it may have been resized. The last column stays free, because what a terminal does
+        // behind a character in it differs.
+        let (columns, rows) = screen::terminal_size();
+        let width = columns.saturating_sub(1);
+        let shown = rows.saturating_sub(2).min(running.len());
+        whole.more += running.len() - shown;
+        let bar = |file: &Running| {
+            let Running { name, received, lacking } = file;
+            file_line(FileBar { name, received: *received, lacking: *lacking }, width, self.colour)
+        };
+        let lines = running[..shown].iter().map(bar);
+        self.screen.show_bars(lines.chain([whole_line(whole, width, self.colour)]).collect());
     }
 
-    fn show_files(&mut self, running: &[Running]) {
-        while self.files.len() > running.len() {
-            if let Some(bar) = self.files.pop() {
-                bar.finish_and_clear();
-                self.canvas.remove(&bar);
-            }
+    /// Bytes a second of late.
+    fn rate(&mut self, received: u64) -> Option<f64> {
+        let now = Instant::now();
+        self.history.push_back((now, received));
+        if self.history.len() > RATE_TICKS {
+            self.history.pop_front();
         }
-        while self.files.len() < running.len() {
-            let bar = ProgressBar::no_length().with_style(self.file_style.clone());
-            self.files.push(self.canvas.insert_before(&self.whole, bar));
-        }
-        for (bar, file) in self.files.iter().zip(running) {
-            bar.set_length(file.lacking);
-            bar.set_message(file.name.clone());
-            bar.set_position(file.received);
-        }
+        let (since, before) = self.history.front()?;
+        let (seconds, bytes) = ((now - *since).as_secs_f64(), received.saturating_sub(*before));
+        (bytes > 0 && seconds > 0.0).then(|| bytes as f64 / seconds)
     }
-
-    fn leave(&mut self) {
-        self.show_files(&[]);
-        self.whole.finish_and_clear();
-        self.screen.hide_bars();
-    }
-}
-
-/// The templates are fixed; one that indicatif cannot read would only lose its form.
-fn style(template: &str) -> ProgressStyle {
-    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-    style.progress_chars("=> ")
 }
 
 fn lock(tally: &Mutex<Tally>) -> MutexGuard<'_, Tally> {

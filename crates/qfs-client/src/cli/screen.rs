@@ -1,11 +1,11 @@
 //! The one place that writes to stdout and stderr, so that results, messages and progress bars do not run into each other
 //! and a reader that has gone away is noticed once.
 
+use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use indicatif::MultiProgress;
 use tracing_subscriber::fmt::MakeWriter;
 
 use super::report::Problem;
@@ -25,8 +25,10 @@ pub(crate) struct Screen {
 
 #[derive(Debug, Default)]
 struct State {
-    /// The bars on the screen, which every text must make room for.
-    bars: Option<MultiProgress>,
+    /// The lines of progress, which every text must make room for; none when nothing is drawn.
+    bars: Vec<String>,
+    /// How many of them are on the screen. The cursor stands behind the last one.
+    drawn: usize,
     /// Texts that wait for the next drawing of the bars, in order.
     pending: Vec<(Stream, String)>,
     pending_bytes: usize,
@@ -97,31 +99,23 @@ impl Screen {
         self.state().failure.take()
     }
 
-    /// From now on texts make room for these bars.
-    pub(crate) fn show_bars(&self, bars: MultiProgress) {
-        self.state().bars = Some(bars);
-    }
-
-    /// Writes what is pending; the bars are gone.
-    pub(crate) fn hide_bars(&self) {
+    /// Shows these lines, and what is pending above them. None may be wider than the terminal, nor all of them higher.
+    pub(crate) fn show_bars(&self, lines: Vec<String>) {
         let mut state = self.state();
-        if let Some(bars) = state.bars.take() {
-            // Fails when the terminal is gone, and then there is nothing to clear.
-            let _ = bars.clear();
-        }
-        state.write_pending();
+        state.bars = lines;
+        state.flush();
     }
 
-    /// Writes what is pending above the bars.
-    pub(crate) fn flush(&self) {
-        self.state().flush();
+    /// Clears the lines and writes what is pending.
+    pub(crate) fn hide_bars(&self) {
+        self.show_bars(Vec::new());
     }
 
     fn write(&self, stream: Stream, text: &str) {
         let mut state = self.state();
         state.pending_bytes += text.len();
         state.pending.push((stream, text.to_owned()));
-        if state.bars.is_none() || state.pending_bytes > MAX_PENDING_BYTES {
+        if state.bars.is_empty() || state.pending_bytes > MAX_PENDING_BYTES {
             state.flush();
         }
     }
@@ -132,14 +126,33 @@ impl Screen {
 }
 
 impl State {
+    /// Writes what is pending above the lines of progress, and these as they are now.
     fn flush(&mut self) {
-        if self.pending.is_empty() {
-            return;
+        let mut drawing = String::new();
+        if self.drawn > 0 {
+            drawing.push('\r');
+            if self.drawn > 1 {
+                // Writing to a String cannot fail. ECMA-48: CUU goes up, EL clears to the end of the line, ED to that of the screen.
+                let _ = write!(drawing, "\x1b[{}A", self.drawn - 1);
+            }
+            if !self.pending.is_empty() || self.bars.is_empty() {
+                drawing.push_str("\x1b[J");
+            }
         }
-        match self.bars.clone() {
-            Some(bars) => bars.suspend(|| self.write_pending()),
-            None => self.write_pending(),
+        if !self.pending.is_empty() {
+            // Nothing can be told when stderr is gone.
+            drop(io::stderr().write_all(std::mem::take(&mut drawing).as_bytes()));
+            self.write_pending();
         }
+        for (n, line) in self.bars.iter().enumerate() {
+            let end = if n > 0 { "\r\n" } else { "" };
+            let _ = write!(drawing, "{end}{line}\x1b[K");
+        }
+        if self.drawn > self.bars.len() {
+            drawing.push_str("\x1b[J");
+        }
+        self.drawn = self.bars.len();
+        drop(io::stderr().write_all(drawing.as_bytes()));
     }
 
     fn write_pending(&mut self) {
@@ -165,6 +178,12 @@ impl State {
             }
         }
     }
+}
+
+/// Columns and rows of the terminal at stderr; a usual size where it does not say.
+pub(crate) fn terminal_size() -> (usize, usize) {
+    let size = rustix::termios::tcgetwinsize(io::stderr()).ok().filter(|size| size.ws_col > 0 && size.ws_row > 0);
+    size.map_or((80, 24), |size| (size.ws_col.into(), size.ws_row.into()))
 }
 
 /// Logs go through the screen too.

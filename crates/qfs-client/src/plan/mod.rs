@@ -3,6 +3,7 @@
 mod decide;
 pub(crate) mod nesting;
 pub mod selection;
+pub(crate) mod sieve;
 pub(crate) mod stripes;
 pub mod sync;
 

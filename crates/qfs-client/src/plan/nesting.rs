@@ -53,7 +53,7 @@ impl<'a> Named<'a> {
 }
 
 /// The directories that `name` lies in, from the top.
-fn parents(name: &str) -> impl Iterator<Item = &str> {
+pub(crate) fn parents(name: &str) -> impl Iterator<Item = &str> {
     name.match_indices('/').map(|(slash, _)| &name[..slash])
 }
 

@@ -10,8 +10,27 @@ use crate::plan::nesting::Named;
 pub struct Selection {
     items: Vec<Item>,
     everything: bool,
-    /// Whether a name lies below another one.
-    nested: bool,
+    /// Whether names alone do not say which files are meant.
+    open: bool,
+}
+
+/// What a text may stand for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Wanted {
+    /// A file or directory of exactly this name.
+    Exactly(String),
+    /// The same, or a pattern.
+    Any(String),
+}
+
+impl Wanted {
+    /// The text.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        match self {
+            Self::Exactly(text) | Self::Any(text) => text,
+        }
+    }
 }
 
 /// One name or pattern, as it was given.
@@ -36,32 +55,57 @@ impl Selection {
     /// Every file.
     #[must_use]
     pub fn all() -> Self {
-        Self { items: Vec::new(), everything: true, nested: false }
+        Self { items: Vec::new(), everything: true, open: true }
     }
 
-    /// These names and patterns. `*` and `?` do not match `/`, `**` does; a name that exists matches itself even where it could
-    /// be read as a pattern.
+    /// These names and patterns. `*` and `?` do not match `/`, `**` does. A name that exists stands for itself even where it could
+    /// be read as a pattern, and one that is neither file nor pattern stands for everything below it.
     ///
     /// # Errors
     /// [`SelectionError`] for a malformed pattern.
     pub fn parse(names: &[String]) -> Result<Self, SelectionError> {
-        let mut items: Vec<Item> = Vec::with_capacity(names.len());
-        let mut seen = std::collections::HashSet::new();
-        for text in names.iter().filter(|text| seen.insert(text.as_str())) {
-            let pattern =
-                if text.contains(['*', '?', '[', '{']) { Some(compile(text)?.compile_matcher()) } else { None };
-            items.push(Item { text: text.clone(), pattern });
-        }
-        let names = Named::new(items.iter().map(|item| item.text.as_str()));
-        let nested = items.iter().any(|item| RemotePath::parse(&item.text).is_ok_and(|path| names.is_below(&path)));
-        Ok(Self { items, everything: false, nested })
+        Self::of(names.iter().cloned().map(Wanted::Any))
     }
 
-    /// Whether the server's listing is needed to know which files are meant: of a name and one below it, only the server knows
-    /// which is a file.
+    /// The same, of texts some of which are no patterns, however they look.
+    ///
+    /// # Errors
+    /// [`SelectionError`] for a malformed pattern.
+    pub fn of(names: impl IntoIterator<Item = Wanted>) -> Result<Self, SelectionError> {
+        let mut items: Vec<Item> = Vec::new();
+        let mut seen = std::collections::HashSet::new();
+        for wanted in names {
+            if !seen.insert(wanted.clone()) {
+                continue;
+            }
+            let (text, is_exact) = match wanted {
+                Wanted::Exactly(text) => (text, true),
+                Wanted::Any(text) => (text, false),
+            };
+            let is_pattern = !is_exact && text.contains(['*', '?', '[', '{']);
+            let pattern = if is_pattern { Some(compile(&text)?.compile_matcher()) } else { None };
+            items.push(Item { text, pattern });
+        }
+        let names = Named::new(items.iter().map(|item| item.text.as_str()));
+        let open = items.iter().any(|item| {
+            item.is_pattern()
+                || item.is_directory()
+                || RemotePath::parse(&item.text).is_ok_and(|path| names.is_below(&path))
+        });
+        Ok(Self { items, everything: false, open })
+    }
+
+    /// These names, of which no more is known than that the server had no file under them: they may be directories.
+    pub(crate) fn directories(names: impl Iterator<Item = String>) -> Self {
+        let items = names.map(|text| Item { text, pattern: None }).collect();
+        Self { items, everything: false, open: true }
+    }
+
+    /// Whether the server's listing is needed to know which files are meant: for patterns and directories, and because of a name
+    /// and one below it only the server knows which is a file.
     #[must_use]
     pub fn needs_listing(&self) -> bool {
-        self.everything || self.nested || self.items.iter().any(|item| item.pattern.is_some())
+        self.open
     }
 
     /// The names and patterns, in the order given; none for everything.
@@ -92,15 +136,31 @@ impl Item {
         self.pattern.is_some()
     }
 
+    /// Whether this can only be a directory: a name with a slash at its end.
+    fn is_directory(&self) -> bool {
+        let name = self.directory();
+        name.len() < self.text.len() && RemotePath::parse(name).is_ok()
+    }
+
+    /// The directory that this could stand for.
+    pub(crate) fn directory(&self) -> &str {
+        self.text.trim_end_matches('/')
+    }
+
     /// Whether `path` is this name or matches this pattern.
     #[must_use]
     pub fn matches(&self, path: &RemotePath) -> bool {
-        self.text == path.as_str() || self.pattern.as_ref().is_some_and(|pattern| pattern.is_match(path.as_str()))
+        self.text == path.as_str() || self.is_match(path)
     }
 
-    fn is_above(&self, path: &RemotePath) -> bool {
-        let directory = self.text.trim_end_matches('/');
-        path.as_str().strip_prefix(directory).is_some_and(|rest| rest.starts_with('/'))
+    /// Whether this is a pattern that `path` matches.
+    pub(crate) fn is_match(&self, path: &RemotePath) -> bool {
+        self.pattern.as_ref().is_some_and(|pattern| pattern.is_match(path.as_str()))
+    }
+
+    /// Whether `path` lies below this name.
+    pub(crate) fn is_above(&self, path: &RemotePath) -> bool {
+        path.as_str().strip_prefix(self.directory()).is_some_and(|rest| rest.starts_with('/'))
     }
 }
 
@@ -144,7 +204,8 @@ mod tests {
             Selection::parse(&names).unwrap().needs_listing()
         };
         assert!(needs(&["sub", "sub/x"]) && needs(&["a/b/c", "z", "a"]));
-        assert!(!needs(&["sub", "subx/y", "sub-x"]) && !needs(&["sub/x", "sub/y"]) && !needs(&["sub/", "sub/x"]));
+        assert!(!needs(&["sub", "subx/y", "sub-x"]) && !needs(&["sub/x", "sub/y"]));
+        assert!(needs(&["sub/"]) && needs(&["a/b//"]) && !needs(&["/"]) && !needs(&["../"]));
     }
 
     #[test]

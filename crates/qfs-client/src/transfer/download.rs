@@ -97,7 +97,7 @@ impl Download<'_> {
         let kept = self.keep_if_matches(None, &head, expected).await?;
         if kept.is_some() {
             let (store, path) = (Arc::clone(&self.context.store), self.job.path.clone());
-            let spec = StageSpec { size: head.size, etag: head.etag };
+            let spec = StageSpec { size: Some(head.size), etag: head.etag };
             blocking(move || store.stage(&path, &spec)?.discard()).await.map_err(|e| store_failure(&e))?;
         }
         Ok(kept)
@@ -155,7 +155,7 @@ impl Download<'_> {
     async fn content_digest(&self, size: u64) -> Result<Option<Digest>, Failure> {
         let (store, path) = (Arc::clone(&self.context.store), self.job.path.clone());
         let digest = blocking(move || {
-            let object = store.open(&path)?;
+            let object = store.object(&path)?;
             if object.meta().size != size {
                 return Ok(None);
             }
@@ -243,11 +243,11 @@ impl Download<'_> {
 
     async fn stage(&self, head: &DownloadHead) -> Result<Arc<Assembly>, StoreError> {
         let (store, path) = (Arc::clone(&self.context.store), self.job.path.clone());
-        let spec = StageSpec { size: head.size, etag: head.etag.clone() };
-        let stages = Arc::clone(&self.context.stages);
+        let spec = StageSpec { size: Some(head.size), etag: head.etag.clone() };
+        let (stages, size) = (Arc::clone(&self.context.stages), head.size);
         blocking(move || {
             let stage = store.stage(&path, &spec)?;
-            Ok(Arc::new(Assembly::new(stage, spec.size, blocking_threads())?.counted_in(stages)))
+            Ok(Arc::new(Assembly::new(stage, size, blocking_threads())?.counted_in(stages)))
         })
         .await
     }
@@ -404,7 +404,7 @@ async fn keep(known: Partial, partial: &mut Option<Partial>) {
     let assembly = Arc::clone(&known.assembly);
     *partial = Some(known);
     if let Err(error) = blocking(move || assembly.record()).await {
-        tracing::warn!(%error, "cannot record how far the file is");
+        tracing::warn!("it cannot be recorded how far a partial file is: {error}");
     }
 }
 
@@ -414,7 +414,7 @@ struct RecordOnDrop(Arc<Assembly>);
 impl Drop for RecordOnDrop {
     fn drop(&mut self) {
         if let Err(error) = self.0.record() {
-            tracing::warn!(%error, "cannot record how far the file is");
+            tracing::warn!("it cannot be recorded how far a partial file is: {error}");
         }
     }
 }

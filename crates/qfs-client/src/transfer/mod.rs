@@ -3,15 +3,25 @@
 //! | module | owns |
 //! |---|---|
 //! | `planner` | lists, looks at what is here, and makes jobs of a selection |
-//! | [`scheduler`] | which files are under way at once |
+//! | [`run`] | a whole run: names, then directories |
+//! | `scheduler` | which files are under way at once |
 //! | [`download`] | one file: fetch, verify, commit, and again what is missing |
+//! | [`put`] | uploads |
+//! | [`cat`] | one file to wherever its bytes are wanted |
+//! | [`verify`] | two sides compared |
+//! | [`change`] | small changes of what the server has |
 //! | `batch` | many small files on one stream |
 //! | `job` | one file to fetch, and how it is reported |
 //! | [`outcome`] | how a file and a run ended |
 
 pub(crate) mod batch;
+pub mod cat;
+pub mod change;
 pub mod download;
 pub(crate) mod job;
 pub mod outcome;
 pub(crate) mod planner;
-pub mod scheduler;
+pub mod put;
+pub mod run;
+pub(crate) mod scheduler;
+pub mod verify;

@@ -45,6 +45,10 @@ pub enum Status {
     Downloaded,
     /// Continued where an earlier run was cut off.
     Resumed,
+    /// Sent from its first byte; the server has verified it.
+    Uploaded,
+    /// No longer there.
+    Removed,
     /// Already there with the same content.
     Unchanged,
     /// Not fetched; whatever stood under its name still does.
@@ -58,6 +62,8 @@ impl Status {
         match self {
             Self::Downloaded => "downloaded",
             Self::Resumed => "resumed",
+            Self::Uploaded => "uploaded",
+            Self::Removed => "removed",
             Self::Unchanged => "unchanged",
             Self::Failed(_) => "failed",
         }
@@ -80,6 +86,13 @@ impl RunOutcome {
     #[must_use]
     pub fn received(&self) -> u64 {
         self.files.iter().map(|file| file.received).sum()
+    }
+
+    /// Whether nothing was fetched because the server has none of what was named.
+    #[must_use]
+    pub fn is_all_unfound(&self) -> bool {
+        let is_unfound = |file: &FileOutcome| matches!(&file.status, Status::Failed(f) if f.code() == "not_found");
+        !self.files.is_empty() && self.files.iter().all(is_unfound)
     }
 
     /// The failures, in order.

@@ -13,6 +13,7 @@ use crate::error::{Failure, store_failure};
 use crate::plan::RemoteMeta;
 use crate::plan::nesting;
 use crate::plan::selection::Selection;
+use crate::plan::sieve::Sieve;
 use crate::session::Session;
 use crate::session::exchange;
 use crate::transfer::job::Job;
@@ -39,24 +40,32 @@ pub(crate) struct Planner<'a> {
     store: &'a Arc<dyn WriteStore>,
     observer: &'a Arc<dyn Observer>,
     next: usize,
+    files: usize,
     bytes: u64,
 }
 
 impl<'a> Planner<'a> {
-    pub(crate) fn new(session: &'a Session, store: &'a Arc<dyn WriteStore>, observer: &'a Arc<dyn Observer>) -> Self {
-        Self { session, store, observer, next: 0, bytes: 0 }
+    /// Numbers files from `next` on, after `files` of the run were planned before.
+    pub(crate) fn new(
+        session: &'a Session,
+        store: &'a Arc<dyn WriteStore>,
+        observer: &'a Arc<dyn Observer>,
+        next: usize,
+        files: usize,
+    ) -> Self {
+        Self { session, store, observer, next, files, bytes: 0 }
     }
 
     /// Returns the outcomes of what could not become a job.
     pub(crate) async fn run(
         mut self,
-        selection: Selection,
+        selection: &Selection,
         planned: mpsc::Sender<Vec<Job>>,
     ) -> Result<Vec<FileOutcome>, Failure> {
         if selection.needs_listing() {
-            self.plan_listed(&selection, planned).await
+            self.plan_listed(selection, planned).await
         } else {
-            self.plan_named(&selection, planned).await
+            self.plan_named(selection, planned).await
         }
     }
 
@@ -85,18 +94,21 @@ impl<'a> Planner<'a> {
         planned: mpsc::Sender<Vec<Job>>,
     ) -> Result<Vec<FileOutcome>, Failure> {
         let (pages, mut rows) = mpsc::unbounded_channel();
-        let mut matched = vec![false; selection.items().len()];
+        let mut sieve = Sieve::new(selection);
         let listing = async {
             // Moved in, so that the channel ends with the listing.
             let pages = pages;
             let mut on_page = |page: Vec<(RemotePath, EntryMeta)>| {
-                let wanted: Vec<_> =
-                    page.into_iter().filter(|(path, _)| is_wanted(selection, path, &mut matched)).collect();
-                if pages.send(wanted).is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+                if pages.send(sieve.offer(page)).is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
             };
-            exchange::list(self.session, &mut on_page).await
+            let listed = exchange::list(self.session, &mut on_page).await;
+            if listed.is_ok() {
+                // Nobody receives any more only when the run is being given up.
+                let _ = pages.send(sieve.end());
+            }
+            listed
         };
-        let mut planner = Planner { next: self.next, bytes: self.bytes, ..*self };
+        let mut planner = Planner { next: self.next, files: self.files, bytes: self.bytes, ..*self };
         let planning = async {
             let mut nesting = nesting::Listed::default();
             while let Some(page) = rows.recv().await {
@@ -106,8 +118,7 @@ impl<'a> Planner<'a> {
         };
         let (listed, ()) = tokio::join!(listing, planning);
         listed?;
-        let unmatched = selection.items().iter().zip(matched).filter(|(_, matched)| !matched);
-        Ok(unmatched.map(|(item, _)| FileOutcome::failed(&item.text, Failure::NoMatch)).collect())
+        Ok(sieve.unmatched().map(|item| FileOutcome::failed(&item.text, Failure::NoMatch)).collect())
     }
 
     /// Looks up what is there already of a batch, in one step on a blocking thread, and passes the jobs on.
@@ -117,8 +128,9 @@ impl<'a> Planner<'a> {
         }
         let first = self.next;
         self.next += rows.len();
+        self.files += rows.len();
         self.bytes += rows.iter().filter_map(|row| row.meta.as_ref()).map(|meta| meta.size).sum::<u64>();
-        self.observer.event(Event::Planned { files: self.next, bytes: self.bytes });
+        self.observer.event(Event::Planned { files: self.files, bytes: self.bytes });
         let store = Arc::clone(self.store);
         let looked_up = blocking(move || {
             let existing = store.existing_all(&rows.iter().map(|row| &row.path).collect::<Vec<_>>());
@@ -138,15 +150,4 @@ impl<'a> Planner<'a> {
             let _ = planned.send(jobs).await;
         }
     }
-}
-
-fn is_wanted(selection: &Selection, path: &RemotePath, matched: &mut [bool]) -> bool {
-    let mut wanted = selection.is_everything();
-    for (item, matched) in selection.items().iter().zip(matched) {
-        if item.matches(path) {
-            *matched = true;
-            wanted = true;
-        }
-    }
-    wanted
 }

@@ -1,97 +1,27 @@
 //! Which files are under way at once, and in which order their ends are told.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
 
-use qfs_core::body::{Stages, flush_bytes};
-use qfs_core::observe::{FileId, Observer};
-use qfs_core::store::WriteStore;
-use qfs_store::blocking;
+use qfs_core::observe::FileId;
 use tokio::sync::mpsc;
 use tokio::task::{self, JoinSet};
 
-use crate::config::FetchConfig;
-use crate::error::{Failure, store_failure};
-use crate::insight::bottleneck::Measurements;
-use crate::insight::gauge::Gauge;
-use crate::plan::selection::Selection;
-use crate::session::Session;
+use crate::error::Failure;
 use crate::transfer::batch::{self, Batch, Ended, MAX_BATCHES};
 use crate::transfer::download;
 use crate::transfer::job::{self, Context, Job};
-use crate::transfer::outcome::{FileOutcome, RunOutcome, Status};
-use crate::transfer::planner::{PLANNED_PAGES, Planner};
+use crate::transfer::outcome::FileOutcome;
 
 /// In sequential mode the next requests are under way already, so that the link never idles; the server sends them in order.
 /// Most files of that look-ahead.
-const LOOK_AHEAD_FILES: usize = 64;
+pub(crate) const LOOK_AHEAD_FILES: usize = 64;
 
 /// Most bytes of that look-ahead beyond the file being received, as far as sizes are known.
 const LOOK_AHEAD_BYTES: u64 = 4 << 20;
 
 /// What a file of unknown size counts for in the look-ahead, in bytes.
 const UNKNOWN_SIZE_BYTES: u64 = 256 << 10;
-
-/// Fetches what `selection` means, and tells `done` of the files as they end, those that end together together: in order when one
-/// after another.
-///
-/// # Errors
-/// [`Failure`] when the listing cannot be had. Failures of single files are in the outcome.
-pub async fn fetch(
-    session: &Session,
-    store: Arc<dyn WriteStore>,
-    selection: Selection,
-    config: FetchConfig,
-    observer: Arc<dyn Observer>,
-    done: &mut dyn FnMut(&[&FileOutcome]),
-) -> Result<RunOutcome, Failure> {
-    let begun = Instant::now();
-    let (planned, jobs) = mpsc::channel(PLANNED_PAGES);
-    let planner = Planner::new(session, &store, &observer);
-    let streams = config.parallel.map_or(2, std::num::NonZero::get);
-    let sessions = session.widen(config.connections).await?;
-    let flush = flush_bytes(streams.max(sessions.len()));
-    let (sessions, stages): (Arc<[Session]>, Arc<Stages>) = (sessions.into(), Arc::default());
-    let context = Context {
-        sessions: Arc::clone(&sessions),
-        store: Arc::clone(&store),
-        config,
-        flush,
-        stages: Arc::clone(&stages),
-        singly: Arc::default(),
-    };
-    let scheduler = Scheduler::new(context, &mut *done);
-    let work = async { tokio::join!(planner.run(selection, planned), scheduler.run(jobs)) };
-    let (gauge, (plan, mut files)) = if config.measured {
-        let mut gauge = Gauge::begin(&sessions);
-        let done = gauge.watch(work).await;
-        (Some(gauge), done)
-    } else {
-        (None, work.await)
-    };
-    let measured = gauge.map(|gauge| gauge.end(stages.times()));
-    for session in sessions[1..].iter().cloned() {
-        session.close().await;
-    }
-    let failed = plan?;
-    done(&failed.iter().collect::<Vec<_>>());
-    files.extend(failed);
-    if config.durable && files.iter().any(|file| !matches!(file.status, Status::Failed(_))) {
-        blocking(move || store.sync_directories()).await.map_err(|e| store_failure(&e))?;
-    }
-    let elapsed = begun.elapsed();
-    let mut outcome = RunOutcome { files, elapsed, measured: None };
-    outcome.measured = measured.map(|measured| Measurements {
-        elapsed,
-        bytes: outcome.received(),
-        files: outcome.files.len() as u64,
-        at_once: config.parallel.map_or(LOOK_AHEAD_FILES, std::num::NonZero::get) as u64,
-        ..measured
-    });
-    Ok(outcome)
-}
 
 /// What is asked for on one stream.
 enum Unit {
@@ -124,9 +54,11 @@ struct Task {
 }
 
 /// Keeps the right number of downloads under way.
-struct Scheduler<'a> {
+pub(crate) struct Scheduler<'a> {
     context: Context,
     done: &'a mut dyn FnMut(&[&FileOutcome]),
+    /// Of which outcomes nothing is told yet: more is going to be found out about them.
+    untold: fn(&FileOutcome) -> bool,
     running: JoinSet<Ended>,
     /// What is known of each task that runs.
     tasks: HashMap<task::Id, Task>,
@@ -141,22 +73,29 @@ struct Scheduler<'a> {
 }
 
 impl<'a> Scheduler<'a> {
-    fn new(context: Context, done: &'a mut dyn FnMut(&[&FileOutcome])) -> Self {
+    /// Tells `done` of the files as they end, but for those that are `untold`. The first of them has the number `first`.
+    pub(crate) fn new(
+        context: Context,
+        first: usize,
+        untold: fn(&FileOutcome) -> bool,
+        done: &'a mut dyn FnMut(&[&FileOutcome]),
+    ) -> Self {
         Self {
             context,
             done,
+            untold,
             running: JoinSet::new(),
             tasks: HashMap::new(),
             in_flight: 0,
             batches: 0,
             queue: VecDeque::new(),
             finished: BTreeMap::new(),
-            next_told: 0,
+            next_told: first,
         }
     }
 
     /// Runs until all jobs are done; returns their outcomes in order.
-    async fn run(mut self, mut jobs: mpsc::Receiver<Vec<Job>>) -> Vec<FileOutcome> {
+    pub(crate) async fn run(mut self, mut jobs: mpsc::Receiver<Vec<Job>>) -> BTreeMap<FileId, FileOutcome> {
         let mut planning = true;
         loop {
             while self.may_start()
@@ -175,7 +114,7 @@ impl<'a> Scheduler<'a> {
                 Some(joined) = self.running.join_next_with_id() => self.end(joined),
             }
         }
-        self.finished.into_values().collect()
+        self.finished
     }
 
     /// Queues `jobs`, small files in batches, and tells the end of those that need no request.
@@ -212,12 +151,13 @@ impl<'a> Scheduler<'a> {
 
     fn may_start(&self) -> bool {
         let running = self.running.len();
+        let is_batch = matches!(self.queue.front(), Some(Unit::Many(_)));
         let is_allowed = match self.context.config.parallel {
-            Some(parallel) => running < parallel.get(),
+            // A batch that has come is still written for a while: one more is under way, so that the link does not stand still.
+            Some(parallel) => running < parallel.get() + usize::from(is_batch),
             // One more than the file being received is always under way.
             None => running < 2 || (running < LOOK_AHEAD_FILES && self.in_flight < LOOK_AHEAD_BYTES),
         };
-        let is_batch = matches!(self.queue.front(), Some(Unit::Many(_)));
         // Batches that wait for the disk are small, and the more of them wait at once the better.
         is_allowed && (!is_batch || self.batches < MAX_BATCHES || self.context.config.durable)
     }
@@ -245,7 +185,7 @@ impl<'a> Scheduler<'a> {
         self.batches -= usize::from(is_batch);
         let ended = joined.map(|(_, ended)| ended).unwrap_or_else(|error| {
             // A bug in a download; its file cannot be named any more, the others go on.
-            tracing::error!(%error, "a download ended without an outcome");
+            tracing::error!("a download ended without an outcome: {error}");
             let outcome = FileOutcome::failed("?", Failure::Local(error.to_string()));
             Ended { outcomes: vec![(first, outcome)], alone: Vec::new() }
         });
@@ -255,14 +195,15 @@ impl<'a> Scheduler<'a> {
 
     /// Tells how files ended: at once, or in sequential mode when their turn has come.
     fn tell(&mut self, ended: Vec<(FileId, FileOutcome)>) {
+        let is_told = |outcome: &&FileOutcome| !(self.untold)(outcome);
         if self.context.config.parallel.is_some() {
-            (self.done)(&ended.iter().map(|(_, outcome)| outcome).collect::<Vec<_>>());
+            (self.done)(&ended.iter().map(|(_, outcome)| outcome).filter(is_told).collect::<Vec<_>>());
         }
         self.finished.extend(ended);
         if self.context.config.parallel.is_none() {
             let due: Vec<_> = (self.next_told..).map_while(|n| self.finished.get(&FileId(n))).collect();
             self.next_told += due.len();
-            (self.done)(&due);
+            (self.done)(&due.into_iter().filter(is_told).collect::<Vec<_>>());
         }
     }
 }

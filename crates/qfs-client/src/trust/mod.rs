@@ -57,6 +57,29 @@ pub trait TrustStore: Send + Sync {
     fn promote(&self, server: &ServerAddress, old: Fingerprint, new: Fingerprint) -> Result<bool, TrustError>;
 }
 
+/// A [`TrustStore`] without records, which believes nobody: for connections whose server is pinned or shows a certificate that
+/// counts. Connecting to any other server fails with [`TrustError::Unknown`], which says which key it has.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoRecords;
+
+impl TrustStore for NoRecords {
+    fn lookup(&self, _: &ServerAddress) -> Result<Option<Known>, TrustError> {
+        Ok(None)
+    }
+
+    fn approve(&self, server: &ServerAddress, _: IpAddr, presented: Fingerprint) -> Result<(), TrustError> {
+        Err(TrustError::Unknown { server: server.clone(), presented })
+    }
+
+    fn announce(&self, _: &ServerAddress, _: Known) -> Result<bool, TrustError> {
+        Ok(false)
+    }
+
+    fn promote(&self, _: &ServerAddress, _: Fingerprint, _: Fingerprint) -> Result<bool, TrustError> {
+        Ok(false)
+    }
+}
+
 /// Why a key is not trusted.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]

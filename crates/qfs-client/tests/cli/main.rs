@@ -5,6 +5,7 @@
 
 mod certificates;
 mod common;
+mod emulator;
 mod exit_codes;
 mod fake;
 mod get;
@@ -18,4 +19,6 @@ mod resume;
 mod support;
 mod terminal;
 mod tokens;
+mod transport;
 mod trust;
+mod writing;

@@ -4,9 +4,11 @@ use std::process::Command;
 
 use qfs_testkit::udp_proxy::UdpProxy;
 use rustix::process::Signal;
+use unicode_width::UnicodeWidthStr as _;
 
+use crate::emulator::Emulator;
 use crate::pty::Terminal;
-use crate::support::{Lab, noise, slow_link};
+use crate::support::{Lab, noise, slow_link, wait_until};
 
 /// A second on the slow link.
 const LARGE: usize = 5 << 20;
@@ -42,6 +44,51 @@ fn a_bar_for_each_running_file_and_one_for_the_whole() {
     let last = text.trim_end().lines().last().unwrap();
     assert!(last.contains("total download time"), "{last:?}");
     assert_eq!(text.matches("  large one\r\n").count(), 1, "{text}");
+}
+
+/// Names that are long, wide, or would act on the terminal if they were not escaped before they are measured.
+const NAMES: [&str; 3] =
+    ["a-report-with-a-rather-long-name.tar.gz", "x\x1b[2J\u{202e}\x1b[2J\x1b[2J.bin", "日本語のとても長い名前です.txt"];
+
+/// Whether the last rows are a line for each of the names and one for the whole.
+fn shows_bars(screen: &Emulator, width: usize) -> bool {
+    let rows = screen.rows();
+    let bars = rows.len().saturating_sub(NAMES.len() + 1);
+    let [files @ .., whole] = &rows[bars..] else { return false };
+    let names = ["a-", "x\\u", "日"];
+    files.len() == NAMES.len()
+        && whole.starts_with("0/3")
+        && whole.ends_with(['%', 't'])
+        && files.iter().zip(names).all(|(row, name)| row.trim_start().starts_with(name))
+        && files.iter().all(|row| row.width() < width && row.ends_with(if width > 60 { 'B' } else { '%' }))
+}
+
+/// Fails when: a bar takes more than one line of the terminal, or its name is lost, at any of these widths; the width is that of
+/// the start for ever; a name is measured before it is escaped, or by its characters.
+#[test]
+fn bars_fit_the_terminal_and_follow_its_size() {
+    // Enough for all that is looked at; then it is interrupted.
+    let content = noise(4 * LARGE);
+    let lab = Lab::new(&NAMES.map(|name| (name, &content[..])));
+    for width in [20, 34, 60, 120] {
+        let proxy = slow_link(lab.server().address());
+        let place = width.to_string();
+        let mut command = get(&lab, &proxy, &["--parallel", "--save-dir", &place]);
+        let terminal = Terminal::start_wide(&mut command, width);
+        terminal.expect_screen("bars", |screen| shows_bars(screen, width.into()) && screen.rows().len() == 4);
+        assert_eq!(terminal.look(Emulator::take_wrapped), [""; 0], "{width}");
+        for width in [if width == 60 { 20 } else { 60 }, width] {
+            terminal.resize(width);
+            terminal.expect_screen("bars of the new width", |screen| shows_bars(screen, width.into()));
+            // What was on its way when the width changed does not count.
+            terminal.look(Emulator::take_wrapped);
+            let drawn = terminal.text().len();
+            wait_until("another drawing", || terminal.text().len() > drawn + 200);
+            assert_eq!(terminal.look(Emulator::take_wrapped), [""; 0], "{width}");
+        }
+        terminal.signal(Signal::INT);
+        assert_eq!(terminal.finish().0, Some(130));
+    }
 }
 
 #[test]

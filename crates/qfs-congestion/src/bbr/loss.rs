@@ -4,19 +4,9 @@
 //! gone too far, and remembers the volume that did; outside of probes somebody else needs room, and
 //! rate and volume come down to what the last round delivered.
 
-use std::time::Instant;
-
+use super::Phase;
 use super::filters::{Rate, scale};
-use super::probe::SentIn;
-use super::{Bbr3, Phase};
 
-/// Loss within a round on top of the ambient that is still no sign of congestion
-/// (`BBR.LossThresh`).
-const LOSS_THRESHOLD: f64 = 0.02;
-/// The same during start-up, when the ambient loss is not known yet.
-const STARTUP_LOSS_THRESHOLD: f64 = 0.1;
-/// The same where others crowd the queue: what they overflow is lost by everyone.
-const CROWDED_LOSS_THRESHOLD: f64 = 0.05;
 /// Rounds that lose more than this are never taken for ambient.
 const MAX_AMBIENT_LOSS: f64 = 0.08;
 /// Loss that a crowd is believed to cause by itself, at most.
@@ -27,12 +17,10 @@ const CROWD_PEAK: f64 = 4.0;
 const AMBIENT_ROUNDS: u32 = 16;
 /// Ambient loss below which a path counts as clean.
 const QUIET_LOSS: f64 = 0.0005;
-/// Most that one round of congestion takes away (`BBR.Beta`).
-const BETA: f64 = 0.7;
 /// Share of the volume bound left to others while cruising (`BBR.Headroom`).
 const HEADROOM: f64 = 0.15;
 /// First step by which a probe without congestion raises the volume bound; doubles up to the last.
-const FIRST_RAISE: f64 = 1.0 / 32.0;
+pub(super) const FIRST_RAISE: f64 = 1.0 / 32.0;
 const LAST_RAISE: f64 = 0.25;
 
 /// Loss seen, and the bounds that follow from it.
@@ -42,19 +30,19 @@ pub(super) struct LossModel {
     ambient_rounds: u32,
     /// Mean loss above the ambient of rounds at the estimate, while others keep the queue: what giving way does not end.
     crowd: f64,
-    round_acked: u64,
-    round_lost: u64,
+    pub(super) round_acked: u64,
+    pub(super) round_lost: u64,
     /// Congestion was marked explicitly (RFC 3168) in this round.
-    round_marked: bool,
-    latest_rate: Rate,
-    latest_volume: u64,
+    pub(super) round_marked: bool,
+    pub(super) latest_rate: Rate,
+    pub(super) latest_volume: u64,
     /// `BBR.bw_shortterm`.
-    short_term_rate: Option<Rate>,
+    pub(super) short_term_rate: Option<Rate>,
     /// `BBR.inflight_shortterm`, in bytes.
-    short_term_volume: Option<u64>,
+    pub(super) short_term_volume: Option<u64>,
     /// `BBR.inflight_longterm`, in bytes.
-    long_term_volume: Option<u64>,
-    raise: f64,
+    pub(super) long_term_volume: Option<u64>,
+    pub(super) raise: f64,
 }
 
 impl Default for LossModel {
@@ -139,7 +127,7 @@ impl LossModel {
 
     /// Whether losing `lost` of `sent` bytes, in packets of `mtu`, is more than `tolerated` of them
     /// and more than chance makes of it in so few packets (two standard deviations).
-    fn exceeds(tolerated: f64, lost: u64, sent: u64, mtu: u64) -> bool {
+    pub(super) fn exceeds(tolerated: f64, lost: u64, sent: u64, mtu: u64) -> bool {
         let packet = mtu.max(1) as f64;
         let expected = tolerated * sent as f64 / packet;
         lost as f64 / packet > expected + 2.0 * expected.sqrt() + 1.0
@@ -147,102 +135,20 @@ impl LossModel {
 
     /// The loss to expect of a round in which we do nothing wrong: what the path loses, and what others overflow. A flow without
     /// an ear for loss keeps the queue overflowing however far we give way, and would be left everything.
-    fn background(&self) -> f64 {
+    pub(super) fn background(&self) -> f64 {
         self.ambient + (CROWD_PEAK * self.crowd).min(MAX_CROWD_LOSS)
     }
 
     /// Takes the loss of a round at the estimate; `queued` if others kept a queue all through it.
-    fn learn_crowd(&mut self, rate: f64, queued: bool) {
+    pub(super) fn learn_crowd(&mut self, rate: f64, queued: bool) {
         let excess = if queued { (rate - self.ambient).clamp(0.0, MAX_CROWD_LOSS) } else { 0.0 };
         self.crowd += (excess - self.crowd) / f64::from(AMBIENT_ROUNDS);
     }
 
-    fn learn_ambient(&mut self, rate: f64) {
+    pub(super) fn learn_ambient(&mut self, rate: f64) {
         if rate <= MAX_AMBIENT_LOSS {
             self.ambient_rounds = (self.ambient_rounds + 1).min(AMBIENT_ROUNDS);
             self.ambient += (rate - self.ambient) / f64::from(self.ambient_rounds);
-        }
-    }
-}
-
-impl Bbr3 {
-    /// Takes a loss (or, with no bytes lost, an explicit mark).
-    pub(super) fn congestion(&mut self, now: Instant, sent: Instant, is_persistent: bool, lost_bytes: u64) {
-        let loss = self.sampler.on_lost(sent, lost_bytes);
-        if is_persistent {
-            // Nothing came through for several time-outs: start over from a few packets, while the
-            // model keeps what it knows (§5.6.4.4, RFC 9002 §7.6.2).
-            self.window = self.min_window();
-            return;
-        }
-        let sent_in = self.cycle.sent_in(sent, self.phase);
-        // What is lost of an ended probe says how far it went, and nothing about what is sent now.
-        if sent_in != SentIn::EndedProbe {
-            self.loss.round_lost += lost_bytes;
-            self.loss.round_marked |= lost_bytes == 0;
-        }
-        let probed = sent_in != SentIn::Steady;
-        if !probed || loss.app_limited {
-            return;
-        }
-        let tolerated = match self.phase {
-            Phase::Startup => STARTUP_LOSS_THRESHOLD,
-            _ => self.loss.background() + LOSS_THRESHOLD,
-        };
-        let too_high = LossModel::exceeds(tolerated, loss.lost, loss.tx_in_flight, self.mtu);
-        if too_high || lost_bytes == 0 {
-            self.probe_went_too_far(now, loss.tx_in_flight.saturating_sub(loss.lost));
-        }
-    }
-
-    /// Remembers the volume the path can hold, which is about what was not lost of a flight, and
-    /// stops probing (`HandleInflightTooHigh`).
-    fn probe_went_too_far(&mut self, now: Instant, held: u64) {
-        let target = self.bdp().unwrap_or(self.window).min(self.window);
-        self.loss.raise = FIRST_RAISE;
-        if self.phase == Phase::Startup {
-            self.loss.long_term_volume = Some(held.max(target));
-            self.leave_startup(now);
-        } else {
-            self.loss.long_term_volume = Some(held.max(scale(target, BETA)));
-            if self.phase == Phase::ProbeUp {
-                self.enter_probe_down(now);
-            }
-            self.cycle.judged();
-        }
-        self.update_window(0);
-    }
-
-    /// Once a round: learns the ambient loss, and gives way to congestion that is not our own
-    /// probing (`AdaptLowerBoundsFromCongestion`).
-    pub(super) fn end_loss_round(&mut self) {
-        let crowded = self.is_crowded();
-        let model = &mut self.loss;
-        let (acked, lost) = (std::mem::take(&mut model.round_acked), std::mem::take(&mut model.round_lost));
-        let marked = std::mem::take(&mut model.round_marked);
-        let (rate, volume) = (model.latest_rate, model.latest_volume);
-        model.forget_latest();
-        let sent = acked + lost;
-        if sent == 0 {
-            return;
-        }
-        let tolerated = model.background() + if crowded { CROWDED_LOSS_THRESHOLD } else { LOSS_THRESHOLD };
-        let congested = LossModel::exceeds(tolerated, lost, sent, self.mtu);
-        let queueing =
-            self.base_rtt().zip(self.rounds.last_min_rtt).is_some_and(|(base, rtt)| Self::is_queueing(base, rtt));
-        if !queueing {
-            self.loss.learn_ambient(lost as f64 / sent as f64);
-        }
-        if !self.phase.is_probing() {
-            self.loss.learn_crowd(lost as f64 / sent as f64, queueing || crowded);
-        }
-        if (congested || marked) && !self.phase.is_probing() {
-            let long_term = self.max_bw.get();
-            let model = &mut self.loss;
-            let bound = model.short_term_rate.unwrap_or(long_term);
-            model.short_term_rate = Some(rate.max(bound.scaled(BETA)));
-            let bound = model.short_term_volume.unwrap_or(self.window);
-            model.short_term_volume = Some(volume.max(scale(bound, BETA)));
         }
     }
 }

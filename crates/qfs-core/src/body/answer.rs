@@ -1,4 +1,5 @@
-//! The client's view of an answer: frames in order, then a body out of order, then the trailer.
+//! What arrives on a stream: frames in order, then a body out of order, then the trailer. Named after the client's view of an
+//! answer; the server reads an upload with it.
 
 use std::future::poll_fn;
 use std::ops::Range;
@@ -51,6 +52,33 @@ impl<C: ChunkSource> Answer<C> {
     /// The answer that arrives on `source`.
     pub fn new(source: C) -> Self {
         Self { source, carried: Bytes::new(), position: 0 }
+    }
+
+    /// What follows the first `position` bytes, which somebody else has read, on `source`.
+    pub fn continued(source: C, position: u64) -> Self {
+        Self { source, carried: Bytes::new(), position }
+    }
+
+    /// The next block of a body whose length nobody knows (PROTOCOL §4.5.3); None behind the last one.
+    ///
+    /// # Errors
+    /// [`ReceiveError::Frame`] when the stream ends before, or a block is longer than a frame may be.
+    pub async fn next_block(&mut self) -> Result<Option<Bytes>, ReceiveError> {
+        let prefix = self.take(FRAME_PREFIX_BYTES).await?;
+        let mut length = [0; FRAME_PREFIX_BYTES];
+        length.copy_from_slice(&prefix);
+        match u32::from_be_bytes(length) {
+            0 => Ok(None),
+            _ => self.take(announced_length(length)?).await.map(Some),
+        }
+    }
+
+    /// Exactly `length` bytes in order: the bytes of a small file behind its record.
+    ///
+    /// # Errors
+    /// [`ReceiveError::Frame`] when the stream ends before.
+    pub async fn next_bytes(&mut self, length: usize) -> Result<Bytes, ReceiveError> {
+        self.take(length).await
     }
 
     /// The payload of the next frame.

@@ -20,13 +20,14 @@ pub struct EntryMeta {
     pub sha256: Option<Digest>,
 }
 
-/// Names one version of a file's content; another content has another tag (PROTOCOL §2.4).
+/// Names one version of a file's content. Other content has another tag (PROTOCOL §2.4).
 ///
-/// Opaque to clients, who only compare it and name partial files by it: hence 1 to 64 characters of `A-Z a-z 0-9 _ -`.
+/// It is opaque to clients, who only compare it and use it in the names of partial files. It therefore has 1 to 64
+/// characters of `A-Z a-z 0-9 _ -`.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct ETag(Box<str>);
 
-/// Why a text is no [`ETag`].
+/// Why a text is not a valid [`ETag`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not an etag: expected 1 to 64 letters, digits, _ or -")]
 pub struct ParseETagError;
@@ -39,6 +40,13 @@ impl ETag {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl From<Digest> for ETag {
+    /// The 64 hexadecimal digits of `digest`, which are an etag.
+    fn from(digest: Digest) -> Self {
+        Self(digest.to_string().into())
     }
 }
 

@@ -6,17 +6,14 @@ use std::sync::{Arc, Mutex, Weak};
 
 use bytes::Bytes;
 
-use super::{DigestCache, Object, ObjectMeta, Store, StoreError, Visit};
+use super::{DigestCache, Entry, ListQuery, Object, ObjectMeta, Store, StoreError, Visit};
 use crate::model::{Digest, ETag, RemotePath};
 use crate::offload::Threads;
 
 mod shared;
 
+pub use shared::BLOCK_BYTES;
 use shared::{Shared, lock};
-
-/// Bytes read at once, and the unit that is shared. Large enough that a read costs little beside its copying, small enough
-/// that two of them for each of a thousand readers fit in memory.
-pub const BLOCK_BYTES: u64 = 256 << 10;
 
 /// A store whose open versions are shared and whose digests are remembered.
 pub struct Versions<S> {
@@ -32,6 +29,12 @@ impl<S: Store> Versions<S> {
     /// Shares the versions of `store`, which are read and hashed on `threads`; `digests` may be filled from an earlier run.
     pub fn new(store: S, digests: Arc<DigestCache>, threads: Threads) -> Self {
         Self { store, digests, open: Mutex::default(), kept: Arc::default(), threads }
+    }
+
+    /// The store whose versions these are.
+    #[must_use]
+    pub fn store(&self) -> &S {
+        &self.store
     }
 
     /// The digests remembered.
@@ -51,11 +54,12 @@ impl<S: Store> Versions<S> {
     /// # Errors
     /// As [`Store::open`].
     pub fn open(&self, path: &RemotePath) -> Result<Version, StoreError> {
-        let object = self.store.open(path)?;
+        let (object, first) = self.store.open(path, BLOCK_BYTES as usize)?;
         let meta = object.meta();
         // A file of one block is read in one go: there is nothing to share, and small files are many.
         if meta.size <= BLOCK_BYTES {
-            return Ok(Version::new(Arc::new(Shared::new(object, &self.digests, &self.kept)), self.threads.clone()));
+            let shared = Shared::new(object, first, &self.digests, &self.kept);
+            return Ok(Version::new(Arc::new(shared), self.threads.clone()));
         }
         let mut open = lock(&self.open);
         if let Some(shared) = open.get(&meta.etag).and_then(Weak::upgrade) {
@@ -66,7 +70,7 @@ impl<S: Store> Versions<S> {
             open.retain(|_, shared| shared.strong_count() > 0);
         }
         let etag = meta.etag.clone();
-        let shared = Arc::new(Shared::new(object, &self.digests, &self.kept));
+        let shared = Arc::new(Shared::new(object, first, &self.digests, &self.kept));
         open.insert(etag, Arc::downgrade(&shared));
         Ok(Version::new(shared, self.threads.clone()))
     }
@@ -74,12 +78,13 @@ impl<S: Store> Versions<S> {
     /// The whole of `path` with its digest, in one go, if it has no more than `limit` bytes; None when it has more. Blocks.
     ///
     /// # Errors
-    /// As [`Store::open`], [`Object::read_at`] and [`Object::ensure_unchanged`].
+    /// As [`Store::open`] and [`Object::ensure_unchanged`].
     pub fn read_whole(&self, path: &RemotePath, limit: u64) -> Result<Option<Whole>, StoreError> {
-        let object = self.store.open(path)?;
-        let ObjectMeta { size, modified, ref etag, unsettled } = *object.meta();
-        let Some(length) = usize::try_from(size).ok().filter(|_| size <= limit) else { return Ok(None) };
-        let content = object.read_at(0, length)?;
+        let (object, content) = self.store.open(path, usize::try_from(limit).unwrap_or(usize::MAX))?;
+        let ObjectMeta { size, modified, ref etag, unsettled, .. } = *object.meta();
+        if size > limit {
+            return Ok(None);
+        }
         object.ensure_unchanged()?;
         let known = self.digests.recall(etag);
         let sha256 = known.unwrap_or_else(|| Digest::of(&content));
@@ -89,19 +94,23 @@ impl<S: Store> Versions<S> {
         Ok(Some(Whole { modified, sha256, content }))
     }
 
-    /// Visits every published file with its digest where that is known. Blocks.
+    /// Visits what `query` asks for, each file with its digest where that is known. Blocks.
     ///
     /// # Errors
     /// As [`Store::list`].
     pub fn list(
         &self,
-        visit: &mut dyn FnMut(RemotePath, ObjectMeta, Option<Digest>) -> std::ops::ControlFlow<()>,
+        query: &ListQuery,
+        visit: &mut dyn FnMut(RemotePath, Entry, Option<Digest>) -> std::ops::ControlFlow<()>,
     ) -> Result<(), StoreError> {
-        let visit: &mut Visit<'_> = &mut |path, meta| {
-            let digest = self.digests.recall(&meta.etag);
-            visit(path, meta, digest)
+        let visit: &mut Visit<'_> = &mut |path, entry| {
+            let digest = match &entry {
+                Entry::File(meta) => self.digests.recall(&meta.etag),
+                Entry::Directory(_) | Entry::Link(_) => None,
+            };
+            visit(path, entry, digest)
         };
-        self.store.list(visit)
+        self.store.list(query, visit)
     }
 }
 
@@ -221,11 +230,13 @@ mod tests {
     struct One(Arc<Counted>);
 
     impl Store for One {
-        fn open(&self, _: &RemotePath) -> Result<Arc<dyn Object>, StoreError> {
-            Ok(self.0.clone())
+        fn open(&self, _: &RemotePath, first: usize) -> Result<(Arc<dyn Object>, Bytes), StoreError> {
+            let length = self.0.content.len();
+            let content = if length <= first { self.0.read_at(0, length)? } else { Bytes::new() };
+            Ok((self.0.clone(), content))
         }
 
-        fn list(&self, _: &mut Visit<'_>) -> Result<(), StoreError> {
+        fn list(&self, _: &ListQuery, _: &mut Visit<'_>) -> Result<(), StoreError> {
             Ok(())
         }
     }
@@ -237,6 +248,7 @@ mod tests {
             modified: jiff::Timestamp::UNIX_EPOCH,
             etag: "v1".parse().unwrap(),
             unsettled: false,
+            executable: false,
         };
         let object = Arc::new(Counted { content, meta, reads: AtomicU64::new(0), changed: false.into() });
         let versions = Versions::new(One(Arc::clone(&object)), Arc::default(), Threads::new(Unused));

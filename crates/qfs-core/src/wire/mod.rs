@@ -13,6 +13,8 @@ mod many;
 mod request;
 mod response;
 mod status;
+mod tree;
+mod write;
 
 pub use codec::{DecodeError, EncodeError, decode_error, encode, frame};
 pub use identity::{IdentityHead, IdentityRequest};
@@ -24,3 +26,8 @@ pub use many::{FileAnswer, FileRecord, MAX_RECORD_BYTES, name_bytes, put_record,
 pub use request::{DownloadManyRequest, DownloadRequest, ListRequest, Request};
 pub use response::{DownloadHead, ListEnd, ListHead, ListPage, ManyHead, PageBuilder, Trailer, decode_response};
 pub use status::{RemoteError, StatusCode};
+pub use tree::TreeEntry;
+pub use write::{
+    CopyRequest, Done, Kind, MakeDirectoryRequest, MakeLinkRequest, Precondition, RemoveRequest, SetMetadataRequest,
+    UploadHead, UploadManyRequest, UploadRecord, UploadRequest, Written, decode_upload_record,
+};

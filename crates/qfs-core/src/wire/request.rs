@@ -8,6 +8,10 @@ use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::codec::{DecodeError, EncodeError, decode, encode};
+use super::write::{
+    CopyRequest, MakeDirectoryRequest, MakeLinkRequest, RemoveRequest, SetMetadataRequest, UploadManyRequest,
+    UploadRequest,
+};
 use super::{IdentityRequest, MAX_MANY_FILES};
 use crate::model::{ByteRange, ETag, Token};
 
@@ -23,21 +27,43 @@ pub enum Request {
     DownloadMany(DownloadManyRequest),
     /// `get_identity` (PROTOCOL §4.4).
     GetIdentity(IdentityRequest),
+    /// `upload` (PROTOCOL §4.5).
+    Upload(UploadRequest),
+    /// `upload_many` (PROTOCOL §4.6).
+    UploadMany(UploadManyRequest),
+    /// `copy` (PROTOCOL §4.7).
+    Copy(CopyRequest),
+    /// `remove` (PROTOCOL §4.7).
+    Remove(RemoveRequest),
+    /// `make_directory` (PROTOCOL §4.7).
+    MakeDirectory(MakeDirectoryRequest),
+    /// `make_link` (PROTOCOL §4.7).
+    MakeLink(MakeLinkRequest),
+    /// `set_metadata` (PROTOCOL §4.7).
+    SetMetadata(SetMetadataRequest),
 }
 
-/// Parameters of `get_files_list`: none in version 1.
+/// Parameters of `get_files_list`. Servers that do not know them list every file.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ListRequest {}
+pub struct ListRequest {
+    /// Whether directories, links, modes and versions are wanted too (PROTOCOL §4.1.1).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub tree: bool,
+    /// Only names below this directory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prefix: Option<String>,
+}
 
 /// Parameters of `download`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DownloadRequest {
-    /// The name as listed. Kept as text here: a name that breaks the rules is `not_found`, not a malformed request.
+    /// The name as listed. It is kept as text here, because a name that breaks the rules is `not_found` and not a
+    /// malformed request.
     pub filename: String,
     /// The part wanted; absent, the whole file.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "range_object")]
     pub range: Option<ByteRange>,
-    /// Only this version; any other is answered `changed`.
+    /// Only this version is wanted. Any other is answered with `changed`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub if_match: Option<ETag>,
     /// Streams with a higher number are sent before those with a lower one.
@@ -48,7 +74,7 @@ pub struct DownloadRequest {
 /// Parameters of `download_many`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DownloadManyRequest {
-    /// The names as listed, 1 to [`MAX_MANY_FILES`]; kept as text as in [`DownloadRequest::filename`].
+    /// The names as listed, 1 to [`MAX_MANY_FILES`]. They are kept as text, as in [`DownloadRequest::filename`].
     #[serde(deserialize_with = "bounded_names")]
     pub files: Vec<String>,
     /// As [`DownloadRequest::priority`].
@@ -57,11 +83,11 @@ pub struct DownloadManyRequest {
 }
 
 impl DownloadManyRequest {
-    /// Bytes of a request's frame beside its names (see [`name_bytes`](super::name_bytes)) at most.
+    /// The most bytes of a request's frame in addition to its names (see [`name_bytes`](super::name_bytes)).
     pub const FRAME_BYTES: usize = 80;
 }
 
-/// Counts while it reads, so that no more is kept than a request may have.
+/// Counts while reading, so that no more names are kept than a request may have.
 fn bounded_names<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     struct Names;
     impl<'de> Visitor<'de> for Names {
@@ -93,7 +119,7 @@ fn null_is_absent<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i32, D::
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
-/// A range from an object only: serde would also read `[0,1]`.
+/// Reads a range from an object only, because serde would also read `[0,1]`.
 fn range_object<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ByteRange>, D::Error> {
     match Option::<serde_json::Map<String, serde_json::Value>>::deserialize(deserializer)? {
         Some(map) => serde_json::from_value(map.into()).map(Some).map_err(serde::de::Error::custom),
@@ -105,6 +131,13 @@ const GET_FILES_LIST: &str = "get_files_list";
 const DOWNLOAD: &str = "download";
 const DOWNLOAD_MANY: &str = "download_many";
 const GET_IDENTITY: &str = "get_identity";
+const UPLOAD: &str = "upload";
+const UPLOAD_MANY: &str = "upload_many";
+const COPY: &str = "copy";
+const REMOVE: &str = "remove";
+const MAKE_DIRECTORY: &str = "make_directory";
+const MAKE_LINK: &str = "make_link";
+const SET_METADATA: &str = "set_metadata";
 
 #[derive(Deserialize)]
 struct Envelope<'a> {
@@ -128,7 +161,7 @@ struct Bearer {
     token: Option<Token>,
 }
 
-/// Errors here have words of their own: serde's would quote the secret.
+/// Errors here have their own text, because serde's text would quote the secret.
 fn token_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Token>, D::Error> {
     let malformed = || serde::de::Error::custom("the token is malformed");
     match serde_json::Value::deserialize(deserializer)? {
@@ -147,6 +180,28 @@ impl Request {
             Self::Download(_) => DOWNLOAD,
             Self::DownloadMany(_) => DOWNLOAD_MANY,
             Self::GetIdentity(_) => GET_IDENTITY,
+            Self::Upload(_) => UPLOAD,
+            Self::UploadMany(_) => UPLOAD_MANY,
+            Self::Copy(_) => COPY,
+            Self::Remove(_) => REMOVE,
+            Self::MakeDirectory(_) => MAKE_DIRECTORY,
+            Self::MakeLink(_) => MAKE_LINK,
+            Self::SetMetadata(_) => SET_METADATA,
+        }
+    }
+
+    /// The one name that it is about, if it is about one: a stranger's text, not yet checked.
+    #[must_use]
+    pub fn filename(&self) -> Option<&str> {
+        match self {
+            Self::Download(request) => Some(&request.filename),
+            Self::Upload(request) => Some(&request.filename),
+            Self::Copy(request) => Some(&request.filename),
+            Self::Remove(request) => Some(&request.filename),
+            Self::MakeDirectory(request) => Some(&request.filename),
+            Self::MakeLink(request) => Some(&request.filename),
+            Self::SetMetadata(request) => Some(&request.filename),
+            Self::GetFilesList(_) | Self::DownloadMany(_) | Self::GetIdentity(_) | Self::UploadMany(_) => None,
         }
     }
 
@@ -169,13 +224,21 @@ impl Request {
             Self::Download(parameters) => encode(&Tagged { command, parameters, token }),
             Self::DownloadMany(parameters) => encode(&Tagged { command, parameters, token }),
             Self::GetIdentity(parameters) => encode(&Tagged { command, parameters, token }),
+            Self::Upload(parameters) => encode(&Tagged { command, parameters, token }),
+            Self::UploadMany(parameters) => encode(&Tagged { command, parameters, token }),
+            Self::Copy(parameters) => encode(&Tagged { command, parameters, token }),
+            Self::Remove(parameters) => encode(&Tagged { command, parameters, token }),
+            Self::MakeDirectory(parameters) => encode(&Tagged { command, parameters, token }),
+            Self::MakeLink(parameters) => encode(&Tagged { command, parameters, token }),
+            Self::SetMetadata(parameters) => encode(&Tagged { command, parameters, token }),
         }
     }
 
     /// The token in the payload of a request's frame, whatever the command.
     ///
     /// # Errors
-    /// [`DecodeError::Malformed`], which does not quote the token, when there is one and it is none, or the payload is no object.
+    /// [`DecodeError::Malformed`], which does not quote the token, when the field is not a valid token, or the payload
+    /// is not an object.
     pub fn decode_token(payload: &[u8]) -> Result<Option<Token>, DecodeError> {
         Ok(decode::<Bearer>(payload)?.token)
     }
@@ -192,6 +255,13 @@ impl Request {
             DOWNLOAD => Ok(Self::Download(decode(payload)?)),
             DOWNLOAD_MANY => Ok(Self::DownloadMany(decode(payload)?)),
             GET_IDENTITY => Ok(Self::GetIdentity(decode(payload)?)),
+            UPLOAD => Ok(Self::Upload(decode(payload)?)),
+            UPLOAD_MANY => Ok(Self::UploadMany(decode(payload)?)),
+            COPY => Ok(Self::Copy(decode(payload)?)),
+            REMOVE => Ok(Self::Remove(decode(payload)?)),
+            MAKE_DIRECTORY => Ok(Self::MakeDirectory(decode(payload)?)),
+            MAKE_LINK => Ok(Self::MakeLink(decode(payload)?)),
+            SET_METADATA => Ok(Self::SetMetadata(decode(payload)?)),
             other => Err(DecodeError::UnknownCommand(other.chars().take(64).collect())),
         }
     }
@@ -211,7 +281,11 @@ mod tests {
     // The byte examples of PROTOCOL §4.
     #[test]
     fn golden_requests() {
-        golden(&Request::GetFilesList(ListRequest {}), r#"{"command":"get_files_list"}"#);
+        golden(&Request::GetFilesList(ListRequest::default()), r#"{"command":"get_files_list"}"#);
+        golden(
+            &Request::GetFilesList(ListRequest { tree: true, prefix: Some("sub".into()) }),
+            r#"{"command":"get_files_list","tree":true,"prefix":"sub"}"#,
+        );
         golden(
             &Request::Download(DownloadRequest { filename: "sub/a b".into(), ..DownloadRequest::default() }),
             r#"{"command":"download","filename":"sub/a b"}"#,
@@ -243,15 +317,16 @@ mod tests {
         assert!(matches!(request(MAX_MANY_FILES + 1), Err(DecodeError::Malformed(_))));
     }
 
-    // The byte example of PROTOCOL §2.7. A client of before there were tokens sends none, and is read as it was.
+    // The byte example of PROTOCOL §2.7. A client from before tokens existed sends none, and its request is still
+    // understood.
     #[test]
     fn golden_token() {
         let token: Token = "qfs_0123456789abcdef".parse().unwrap();
         let json = r#"{"command":"get_files_list","token":"qfs_0123456789abcdef"}"#;
-        let request = Request::GetFilesList(ListRequest {});
+        let request = Request::GetFilesList(ListRequest::default());
         let bytes = request.encode_with(Some(&token)).unwrap();
         assert_eq!((&bytes[..4], &bytes[4..]), (&[0, 0, 0, 0x3b][..], json.as_bytes()));
-        // Who has no use for it ignores it.
+        // A server that does not need the token ignores it.
         assert_eq!(Request::decode(json.as_bytes()).unwrap(), request);
         assert_eq!(Request::decode_token(json.as_bytes()).unwrap(), Some(token.clone()));
         for none in [r#"{"command":"get_files_list"}"#, r#"{"command":"x","token":null}"#] {
@@ -264,7 +339,7 @@ mod tests {
         assert_eq!(std::str::from_utf8(&bytes[4..]).unwrap(), json);
     }
 
-    // Fails when serde's own words are used, which quote what they refuse.
+    // Fails when serde's own error text is used, which quotes what it refuses.
     #[test]
     fn a_malformed_token_is_refused_and_not_quoted() {
         for token in [r#""se same""#, "4711", "true", r#"["sesame"]"#, r#"{"sesame":1}"#, r#""""#, r#""sésame""#] {

@@ -1,6 +1,7 @@
 //! What a server answers.
 
 use std::fmt;
+use std::marker::PhantomData;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use jiff::Timestamp;
@@ -16,6 +17,9 @@ use crate::model::{ByteRange, Digest, ETag, EntryMeta, RemotePath};
 pub struct ListHead {
     /// [`StatusCode::OK`].
     pub code: StatusCode,
+    /// Whether the rows are those of a tree (PROTOCOL §4.1.1): the server knows how, and was asked.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub tree: bool,
 }
 
 /// Head of an answer to `download_many` (PROTOCOL §4.3); a record and a body for each file follow.
@@ -25,18 +29,19 @@ pub struct ManyHead {
     pub code: StatusCode,
 }
 
-/// A page of a listing: the dictionary name → metadata, and on the last page the end (PROTOCOL §4.1).
+/// A page of a listing: a dictionary from name to metadata, and on the last page the end (PROTOCOL §4.1).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ListPage {
+#[serde(bound(serialize = "R: Serialize", deserialize = "R: Deserialize<'de>"))]
+pub struct ListPage<R = EntryMeta> {
     /// Rows in ascending byte order of their names, also across pages.
     #[serde(serialize_with = "write_rows", deserialize_with = "read_rows")]
-    pub files: Vec<(RemotePath, EntryMeta)>,
+    pub files: Vec<(RemotePath, R)>,
     /// Present on the last page only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end: Option<ListEnd>,
 }
 
-/// Says that a listing is whole.
+/// Says that a listing is complete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListEnd {
     /// Rows on all pages.
@@ -61,7 +66,7 @@ pub struct DownloadHead {
     pub sha256: Option<Digest>,
 }
 
-/// Ends a download: without it the body is not valid (PROTOCOL §4.2).
+/// Ends a download. Without it the body is not valid (PROTOCOL §4.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Trailer {
     /// [`StatusCode::OK`].
@@ -80,15 +85,16 @@ struct Code {
 /// # Errors
 /// [`DecodeError::Malformed`] when it is neither.
 pub fn decode_response<T: DeserializeOwned>(payload: &[u8]) -> Result<Result<T, RemoteError>, DecodeError> {
-    // Successes are the hot case, and every success message has a code: read it once, and again only on failure.
+    // Successes are the frequent case, and every success message has a code. The payload is read a second time only on
+    // failure.
     match decode::<Code>(payload)?.code {
         StatusCode::OK => Ok(Ok(decode(payload)?)),
         _ => Ok(Err(decode_error(payload)?)),
     }
 }
 
-impl ListPage {
-    /// Reads a page's payload and checks that its names ascend, the first behind `after`.
+impl<R: DeserializeOwned> ListPage<R> {
+    /// Reads a page's payload and checks that its names ascend, the first one after `after`.
     ///
     /// # Errors
     /// [`DecodeError::Malformed`] for other JSON, an illegal name, or a page that brings nothing, [`DecodeError::Unordered`] for wrong order.
@@ -108,21 +114,23 @@ impl ListPage {
     }
 }
 
-fn write_rows<S: Serializer>(rows: &[(RemotePath, EntryMeta)], serializer: S) -> Result<S::Ok, S::Error> {
+fn write_rows<R: Serialize, S: Serializer>(rows: &[(RemotePath, R)], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_map(rows.iter().map(|(name, meta)| (name, meta)))
 }
 
-fn read_rows<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<(RemotePath, EntryMeta)>, D::Error> {
-    struct Rows;
-    impl<'de> Visitor<'de> for Rows {
-        type Value = Vec<(RemotePath, EntryMeta)>;
+fn read_rows<'de, R: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<(RemotePath, R)>, D::Error> {
+    struct Rows<R>(PhantomData<R>);
+    impl<'de, R: Deserialize<'de>> Visitor<'de> for Rows<R> {
+        type Value = Vec<(RemotePath, R)>;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             f.write_str("a dictionary of file names")
         }
 
         fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-            // The frame is bounded, so the rows are; nothing is reserved on the peer's word.
+            // The frame is bounded, and so are the rows. No memory is reserved because of what the peer announces.
             let mut rows = Vec::new();
             while let Some(row) = map.next_entry()? {
                 rows.push(row);
@@ -130,7 +138,7 @@ fn read_rows<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<(RemotePa
             Ok(rows)
         }
     }
-    deserializer.deserialize_map(Rows)
+    deserializer.deserialize_map(Rows(PhantomData))
 }
 
 /// Packs rows into the frames of a listing, each as full as fits.
@@ -152,7 +160,7 @@ impl Default for PageBuilder {
 }
 
 impl PageBuilder {
-    /// A listing without rows so far.
+    /// A listing without rows.
     #[must_use]
     pub fn new() -> Self {
         Self { buffer: BytesMut::new(), row: Vec::new(), count: 0 }
@@ -162,7 +170,7 @@ impl PageBuilder {
     ///
     /// # Errors
     /// [`EncodeError`] when the row alone exceeds a frame, which no valid name does.
-    pub fn push(&mut self, name: &RemotePath, meta: &EntryMeta) -> Result<Option<Bytes>, EncodeError> {
+    pub fn push<R: Serialize>(&mut self, name: &RemotePath, meta: &R) -> Result<Option<Bytes>, EncodeError> {
         self.row.clear();
         let written = serde_json::to_writer(&mut self.row, name).and_then(|()| {
             self.row.push(b':');
@@ -184,7 +192,7 @@ impl PageBuilder {
         Ok(full)
     }
 
-    /// The page begun, as it is, so that its rows need not wait for more; None when it has no rows.
+    /// The current page as it is, so that its rows do not have to wait for more. None when it has no rows.
     ///
     /// # Errors
     /// [`EncodeError`] cannot happen for pages built by [`Self::push`].
@@ -258,7 +266,7 @@ mod tests {
         assert_eq!(&encode(&error).unwrap()[4..], json.as_bytes());
         assert_eq!(decode_response::<DownloadHead>(json.as_bytes()).unwrap(), Err(error));
 
-        assert_eq!(&encode(&ListHead { code: StatusCode::OK }).unwrap()[..], b"\0\0\0\x0a{\"code\":0}");
+        assert_eq!(&encode(&ListHead { code: StatusCode::OK, tree: false }).unwrap()[..], b"\0\0\0\x0a{\"code\":0}");
     }
 
     #[test]
@@ -274,7 +282,7 @@ mod tests {
         assert_eq!(&frame[4..], json.as_bytes());
         let page =
             ListPage { files: vec![(path("a"), meta(1)), (path("sub/b"), meta(2))], end: Some(ListEnd { count: 2 }) };
-        assert_eq!(ListPage::decode(json.as_bytes(), None).unwrap(), page);
+        assert_eq!(ListPage::<EntryMeta>::decode(json.as_bytes(), None).unwrap(), page);
         assert_eq!(encode(&page).unwrap(), frame, "the builder writes what serde would");
     }
 
@@ -287,9 +295,9 @@ mod tests {
         assert_eq!(pages.take_page().unwrap(), None);
         pages.push(&path("b"), &meta(2)).unwrap();
         let last = pages.finish().unwrap();
-        let first = ListPage::decode(&early[4..], None).unwrap();
+        let first = ListPage::<EntryMeta>::decode(&early[4..], None).unwrap();
         assert_eq!((first.files.len(), first.end), (1, None));
-        let last = ListPage::decode(&last[4..], Some(&path("a"))).unwrap();
+        let last = ListPage::<EntryMeta>::decode(&last[4..], Some(&path("a"))).unwrap();
         assert_eq!((last.files.len(), last.end), (1, Some(ListEnd { count: 2 })));
     }
 
@@ -311,7 +319,7 @@ mod tests {
         for frame in &frames {
             assert!(frame.len() <= FRAME_PREFIX_BYTES + MAX_FRAME_BYTES);
             assert_eq!(frame[..4], u32::try_from(frame.len() - 4).unwrap().to_be_bytes());
-            let page = ListPage::decode(&frame[4..], seen.last()).unwrap();
+            let page = ListPage::<EntryMeta>::decode(&frame[4..], seen.last()).unwrap();
             seen.extend(page.files.into_iter().map(|(name, _)| name));
         }
         assert_eq!(seen, names);
@@ -329,12 +337,18 @@ mod tests {
     fn disorder_duplicates_and_illegal_names_are_refused() {
         let row = r#"{"size":1,"modified":"2026-11-23T08:00:00Z"}"#;
         let page = |a: &str, b: &str| format!(r#"{{"files":{{"{a}":{row},"{b}":{row}}}}}"#);
-        assert!(ListPage::decode(page("a", "b").as_bytes(), None).is_ok());
-        assert!(matches!(ListPage::decode(page("b", "a").as_bytes(), None), Err(DecodeError::Unordered)));
-        assert!(matches!(ListPage::decode(page("a", "a").as_bytes(), None), Err(DecodeError::Unordered)));
-        assert!(matches!(ListPage::decode(page("a", "b").as_bytes(), Some(&path("a"))), Err(DecodeError::Unordered)));
-        assert!(matches!(ListPage::decode(br#"{"files":{}}"#, None), Err(DecodeError::Malformed(_))));
-        assert!(matches!(ListPage::decode(br#"[{},{"count":3}]"#, None), Err(DecodeError::Malformed(_))));
-        assert!(matches!(ListPage::decode(page("../a", "b").as_bytes(), None), Err(DecodeError::Malformed(_))));
+        assert!(ListPage::<EntryMeta>::decode(page("a", "b").as_bytes(), None).is_ok());
+        assert!(matches!(ListPage::<EntryMeta>::decode(page("b", "a").as_bytes(), None), Err(DecodeError::Unordered)));
+        assert!(matches!(ListPage::<EntryMeta>::decode(page("a", "a").as_bytes(), None), Err(DecodeError::Unordered)));
+        assert!(matches!(
+            ListPage::<EntryMeta>::decode(page("a", "b").as_bytes(), Some(&path("a"))),
+            Err(DecodeError::Unordered)
+        ));
+        assert!(matches!(ListPage::<EntryMeta>::decode(br#"{"files":{}}"#, None), Err(DecodeError::Malformed(_))));
+        assert!(matches!(ListPage::<EntryMeta>::decode(br#"[{},{"count":3}]"#, None), Err(DecodeError::Malformed(_))));
+        assert!(matches!(
+            ListPage::<EntryMeta>::decode(page("../a", "b").as_bytes(), None),
+            Err(DecodeError::Malformed(_))
+        ));
     }
 }

@@ -10,7 +10,7 @@ use super::args::Args;
 use super::failure::Failure;
 
 /// Prints the lines of the contract, flushed; false when nobody reads them any more.
-pub(crate) fn lines<S: qfs_core::store::Store>(args: &Args, server: &Server<S>) -> Result<bool, Failure> {
+pub(crate) fn lines<S: qfs_core::store::WriteStore>(args: &Args, server: &Server<S>) -> Result<bool, Failure> {
     let address = server.local_addr();
     let fingerprint = server.fingerprint();
     let mut text = format!("listening on {address}\nserving {}\nfingerprint {fingerprint}\n", args.root.display());
@@ -39,7 +39,7 @@ fn reachable_at(bound: IpAddr) -> Vec<IpAddr> {
     let mut addresses: Vec<_> = match if_addrs::get_if_addrs() {
         Ok(interfaces) => interfaces.into_iter().map(|interface| interface.ip()).collect(),
         Err(error) => {
-            tracing::warn!(%error, "the addresses of this machine cannot be listed");
+            tracing::warn!("the addresses of this machine cannot be listed: {error}");
             Vec::new()
         }
     };
@@ -56,7 +56,7 @@ fn reachable_at(bound: IpAddr) -> Vec<IpAddr> {
 
 /// Prints what a person should know, unless asked not to.
 #[expect(clippy::print_stderr, reason = "the command line's own output")]
-pub(crate) fn notices<S: qfs_core::store::Store>(args: &Args, server: &Server<S>) {
+pub(crate) fn notices<S: qfs_core::store::WriteStore>(args: &Args, server: &Server<S>) {
     if args.quiet {
         return;
     }
@@ -71,6 +71,10 @@ pub(crate) fn notices<S: qfs_core::store::Store>(args: &Args, server: &Server<S>
         && let Some(text) = audience(server.local_addr(), tokens)
     {
         eprintln!("note: {text}");
+    }
+    #[cfg(feature = "http")]
+    if args.http() {
+        eprintln!("note: {}", page(server.local_addr(), args.cert.is_some()));
     }
     let buffers = server.buffers();
     if buffers.are_short() {
@@ -106,6 +110,21 @@ fn audience(address: SocketAddr, tokens: Option<usize>) -> Option<String> {
     ))
 }
 
+/// Where browsers go, and what they ask there.
+#[cfg(feature = "http")]
+fn page(address: SocketAddr, is_certified: bool) -> String {
+    // The first that others can use, or what there is.
+    let ip = reachable_at(address.ip()).first().copied().unwrap_or(address.ip());
+    let place = format!("https://{}/", SocketAddr::new(ip, address.port()));
+    if is_certified {
+        return format!("browsers and curl find the files at {place}, or at the name that the certificate is for");
+    }
+    format!(
+        "browsers and curl find the files at {place}; the certificate is the server's own, so a browser asks first: its certificate \
+         viewer shows the fingerprint above as the SHA-256 of the public key"
+    )
+}
+
 /// Says what shutting down cut off.
 #[expect(clippy::print_stderr, reason = "the command line's own output")]
 pub(crate) fn drained(args: &Args, drained: Drained) {
@@ -127,6 +146,14 @@ mod tests {
         let any_v6 = reachable_at(IpAddr::from([0u16; 8]));
         assert!(any_v4.iter().all(|ip| any_v6.contains(ip)));
         assert!(any_v6.iter().all(|ip| !matches!(ip, IpAddr::V6(v6) if v6.is_unicast_link_local())));
+    }
+
+    #[cfg(feature = "http")]
+    #[test]
+    fn the_page_is_announced() {
+        let said = page("[::1]:8000".parse().unwrap(), false);
+        assert!(said.contains("https://[::1]:8000/") && said.contains("SHA-256 of the public key"), "{said}");
+        assert!(!page("127.0.0.1:8000".parse().unwrap(), true).contains("asks"));
     }
 
     #[test]

@@ -7,7 +7,9 @@ use std::time::Duration;
 use clap::builder::{FalseyValueParser, PossibleValuesParser};
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 use qfs_core::model::DEFAULT_PORT;
-use qfs_server::tokens::TokenId;
+use qfs_server::gate::rights::Rights;
+use qfs_server::gate::tokens::TokenId;
+use qfs_store::local;
 use qfs_transport::Congestion;
 use qfs_transport::MAX_ENDPOINTS;
 
@@ -37,21 +39,44 @@ pub(crate) struct Args {
     /// Address to listen on, IPv4 or IPv6; 0.0.0.0 or :: for all of this machine's
     #[arg(long, global = true, env = "QFS_IP", value_name = "ADDR", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
     pub(crate) ip: IpAddr,
-    /// UDP port; 0 for any free one
+    /// UDP port, and TCP port of the same number; 0 for any free one
     #[arg(long, global = true, env = "QFS_PORT", value_name = "N", default_value_t = DEFAULT_PORT)]
     pub(crate) port: u16,
+    /// Whether the TCP port is open too, for clients whose network carries no UDP: on, off
+    #[arg(long, env = "QFS_TCP", value_name = "ON|OFF", default_value = "on", hide_possible_values = true)]
+    pub(crate) tcp: Switch,
     /// The published directory
     #[arg(long, env = "QFS_ROOT", value_name = "DIR", default_value = "server_databases")]
     pub(crate) root: PathBuf,
     /// Publish names that begin with a dot too
     #[arg(long, env = "QFS_HIDDEN", value_parser = FalseyValueParser::new())]
     pub(crate) hidden: bool,
+    /// Symbolic links that are published as what they end at: `none`; `inside`, those that end within the directory; `any`, all
+    /// of them, with the sandbox open for reading where they end at the start
+    #[arg(long, env = "QFS_FOLLOW_LINKS", value_name = "WHICH", default_value = "none", hide_possible_values = true)]
+    pub(crate) follow_links: FollowLinks,
     /// The identity: server.key and server.crt, made on the first start
     #[arg(long, global = true, env = "QFS_CERTS", value_name = "DIR", default_value = "certs")]
     pub(crate) certs: PathBuf,
+    /// HTTPS for browsers and curl, beside qfs on the same port: `on` or `off`
+    #[cfg(feature = "http")]
+    #[arg(long, env = "QFS_HTTP", value_name = "WHEN", default_value = "on", value_parser = ["on", "off"], hide_possible_values = true)]
+    http: String,
     /// Who may list and read: `open`, everybody who reaches the port; `tokens`, who shows one of `token create`
     #[arg(long, env = "QFS_AUTH", value_name = "WHO", default_value = "open", hide_possible_values = true)]
     pub(crate) auth: Auth,
+    /// What anybody may do where nothing has to be shown: read, write, delete, with commas between
+    #[arg(long, env = "QFS_ALLOW", value_name = "LIST", default_value = "read")]
+    pub(crate) allow: Rights,
+    /// Take no upload that would leave less free space than this (10G) [default: 1G, or 5 % of a smaller disk]
+    #[arg(long, env = "QFS_KEEP_FREE", value_name = "SIZE", value_parser = size)]
+    pub(crate) keep_free: Option<u64>,
+    /// Take no file larger than this
+    #[arg(long, env = "QFS_MAX_UPLOAD", value_name = "SIZE", value_parser = size)]
+    pub(crate) max_upload: Option<u64>,
+    /// Remove what is left of uploads that nobody has continued for so long (7d, 12h)
+    #[arg(long, env = "QFS_PARTIAL_AGE", value_name = "TIME", default_value = "7d", value_parser = age)]
+    pub(crate) partial_age: Duration,
     /// A certificate of your own instead: PEM chain, the server's first; needs --key
     #[arg(long, env = "QFS_CERT", value_name = "FILE")]
     pub(crate) cert: Option<PathBuf>,
@@ -112,6 +137,36 @@ pub(crate) struct Args {
     pub(crate) command: Option<Command>,
 }
 
+/// Which symbolic links are followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FollowLinks {
+    /// None.
+    None,
+    /// Those that end within the root.
+    Inside,
+    /// All.
+    Any,
+}
+
+impl From<FollowLinks> for local::FollowLinks {
+    fn from(follow: FollowLinks) -> Self {
+        match follow {
+            FollowLinks::None => Self::None,
+            FollowLinks::Inside => Self::Inside,
+            FollowLinks::Any => Self::Any,
+        }
+    }
+}
+
+/// What is either on or off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Switch {
+    /// On.
+    On,
+    /// Off.
+    Off,
+}
+
 /// Who may read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Auth {
@@ -140,7 +195,8 @@ not mended so: its thief can announce keys too.
 Examples:
   qfs-server identity rotate        make the next key; a running server announces it from now on
   qfs-server identity show
-  qfs-server identity activate      some days later; then restart the server";
+  qfs-server identity activate      some days later; then restart the server
+  qfs-server identity withdraw      or have no other key after all";
 
 /// `identity`
 #[derive(Debug, Subcommand)]
@@ -159,6 +215,13 @@ pub(crate) enum IdentityCommand {
         #[arg(long, env = "QFS_REPLACE", value_parser = FalseyValueParser::new())]
         replace: bool,
         /// One JSON object: current, next
+        #[arg(long, env = "QFS_JSON", value_parser = FalseyValueParser::new())]
+        json: bool,
+    },
+    /// Remove the next key: a running server announces it no more, and clients that have learnt it forget it when they come by
+    #[command(after_help = IDENTITY_EXAMPLES)]
+    Withdraw {
+        /// One JSON object: current, next, withdrawn
         #[arg(long, env = "QFS_JSON", value_parser = FalseyValueParser::new())]
         json: bool,
     },
@@ -212,14 +275,23 @@ pub(crate) struct CreateArgs {
     #[arg(long, env = "QFS_EXPIRES", value_name = "TIME")]
     pub(crate) expires: Option<Expiry>,
     /// Reach this file, all below this directory, or what matches this pattern, instead of everything (repeatable)
-    #[arg(long, env = "QFS_SCOPE", value_name = "PATTERN")]
+    #[arg(long, alias = "under", env = "QFS_SCOPE", value_name = "PATTERN")]
     pub(crate) scope: Vec<String>,
+    /// What its holder may do: read, write, delete, with commas between
+    #[arg(long, env = "QFS_CAN", value_name = "LIST", default_value = "read")]
+    pub(crate) can: Rights,
     /// Print tickets with the token for --ip and --port instead of the token alone
     #[arg(long, env = "QFS_TICKET", value_parser = FalseyValueParser::new())]
     pub(crate) ticket: bool,
 }
 
 impl Args {
+    /// Whether HTTP is served.
+    #[cfg(feature = "http")]
+    pub(crate) fn http(&self) -> bool {
+        self.http == "on"
+    }
+
     /// How a line of the log is written.
     pub(crate) fn log_format(&self) -> LogFormat {
         // Only names of formats get here.
@@ -285,6 +357,31 @@ fn memory(text: &str) -> Result<usize, String> {
     }
 }
 
+/// A size in bytes, or with `K`, `M`, `G` or `T` in powers of 1024.
+fn size(text: &str) -> Result<u64, String> {
+    let number = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let shift = match text[number.len()..].to_ascii_uppercase().as_str() {
+        "" => 0,
+        "K" => 10,
+        "M" => 20,
+        "G" => 30,
+        "T" => 40,
+        _ => 64,
+    };
+    let bytes = number.parse::<u64>().ok().and_then(|n| 1u64.checked_shl(shift).and_then(|unit| n.checked_mul(unit)));
+    bytes.ok_or_else(|| "expected a size such as 500M, 10G or 1T".to_owned())
+}
+
+/// An age as people write it: a number with `m`, `h` or `d`.
+fn age(text: &str) -> Result<Duration, String> {
+    let units = [("m", 60), ("h", 3600), ("d", 86_400)];
+    let age = units.iter().find_map(|(unit, seconds)| {
+        let number = text.strip_suffix(unit)?.parse::<u64>().ok()?;
+        Some(Duration::from_secs(number.checked_mul(*seconds)?))
+    });
+    age.filter(|age| !age.is_zero()).ok_or_else(|| "expected an age such as 30m, 12h or 7d".to_owned())
+}
+
 /// A limit: 0 would mean that nothing works, and never means unlimited.
 fn count(text: &str) -> Result<usize, String> {
     match text.parse() {
@@ -345,6 +442,7 @@ mod tests {
             "--port 65536",
             "--congestion reno",
             "--sandbox on",
+            "--tcp yes",
             "--log-format xml",
             "--mtu 1199",
             "--max-connections 0",

@@ -5,7 +5,9 @@ mod args;
 mod command;
 mod expiry;
 mod failure;
+mod links;
 mod log;
+mod renew;
 mod sandbox;
 mod signals;
 mod start;
@@ -18,6 +20,7 @@ use qfs_server::BLOCKING_THREADS;
 use args::Args;
 use failure::Failure;
 use signals::Signals;
+use start::Started;
 
 /// When the second signal ends the program, as shells have it for SIGINT.
 const EXIT_INTERRUPTED: u8 = 130;
@@ -46,12 +49,13 @@ fn serve(args: &Args) -> Result<ExitCode, Failure> {
     let code = runtime.block_on(async {
         // Before anything is printed: whoever reads the first line may already send a signal.
         let mut signals = Signals::catch().map_err(Failure::runtime)?;
-        let server = start::start(args).await?;
+        let Started { server, store, survey, renewal } = start::start(args).await?;
         if !announce::lines(args, &server)? {
             return Ok(ExitCode::SUCCESS);
         }
         announce::notices(args, &server);
-        let (first, second) = signals.split();
+        links::tell(args, store, survey);
+        let (first, second) = signals.split(|| renewal.look_anew());
         tokio::select! {
             served = server.serve(first) => {
                 let drained = served.map_err(Failure::serve)?;

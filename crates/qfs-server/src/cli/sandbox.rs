@@ -1,5 +1,6 @@
 //! Gives up what the server does not need, once it has opened what it does: after this, a mistake anywhere in it reaches the
-//! published directory for reading, the identity for reading, the remembered digests, and no other file of this machine.
+//! published directory for reading, what symbolic links in it end at where those are followed, the identity for reading, the
+//! remembered digests, and no other file of this machine.
 //!
 //! Landlock, a part of the Linux kernel (landlock(7)). It covers files, TCP, signals and abstract sockets; it knows no UDP. Rules
 //! hold for one thread and for those it starts, so there must be no other yet.
@@ -12,6 +13,7 @@ use landlock::{
     ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset, RulesetAttr,
     RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
 };
+use qfs_store::local::Outside;
 use tracing::{info, warn};
 
 use super::failure::Failure;
@@ -51,6 +53,10 @@ impl FromStr for Sandbox {
 pub(crate) struct Places {
     /// Directories that are read and listed, with all that is in them.
     pub(crate) published: Vec<PathBuf>,
+    /// What published links end at outside of them: files that are read, directories that are read and listed.
+    pub(crate) linked: Vec<Outside>,
+    /// Directories in which anything may be made, written, renamed and removed besides.
+    pub(crate) uploads: Vec<PathBuf>,
     /// Directories whose files are read.
     pub(crate) read: Vec<PathBuf>,
     /// Directories whose files are read, made, written, renamed and removed.
@@ -66,6 +72,11 @@ const NEWEST: ABI = ABI::V6;
 /// To look into directories and read files.
 fn published() -> BitFlags<AccessFs> {
     AccessFs::ReadFile | AccessFs::ReadDir
+}
+
+/// To change what is published: files, directories and links, but nothing that is no data, and nothing is executed.
+fn uploads() -> BitFlags<AccessFs> {
+    published() | kept() | AccessFs::MakeDir | AccessFs::RemoveDir | AccessFs::MakeSym | AccessFs::Refer
 }
 
 /// To read files whose names are known.
@@ -113,19 +124,29 @@ fn restrict(wanted: Sandbox, places: &Places) -> Result<RulesetStatus, RulesetEr
         .handle_access(AccessFs::from_all(WHOLE_FOR_FILES))?
         .set_compatibility(CompatLevel::BestEffort)
         .handle_access(AccessFs::from_all(NEWEST))?
-        // No rule permits any: the server has no business with TCP, and signals nobody.
+        // No rule permits any: the TCP port is open by now, the server connects to nobody, and signals nobody.
         .handle_access(AccessNet::from_all(NEWEST))?
         .scope(Scope::from_all(NEWEST))?
         .create()?
         .set_compatibility(CompatLevel::BestEffort);
-    for (directories, access) in [(&places.published, published()), (&places.read, read()), (&places.kept, kept())] {
+    let named = [
+        (&places.published, published()),
+        (&places.uploads, uploads()),
+        (&places.read, read()),
+        (&places.kept, kept()),
+    ];
+    for (directories, access) in named {
         for directory in directories {
             match PathFd::new(directory) {
                 Ok(handle) => rules = rules.add_rule(PathBeneath::new(handle, access))?,
                 // Not reached now, not reached later.
-                Err(error) => warn!(directory = %shown(directory), %error, "not in the sandbox"),
+                Err(error) => warn!("the sandbox leaves out {}: {error}", shown(directory)),
             }
         }
+    }
+    for place in &places.linked {
+        let access = if place.is_directory { published() } else { read() };
+        rules = rules.add_rule(PathBeneath::new(place, access))?;
     }
     Ok(rules.restrict_self()?.ruleset)
 }

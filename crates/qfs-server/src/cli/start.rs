@@ -5,58 +5,94 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use qfs_server::tokens::TokenFile;
+use qfs_server::gate::tokens::TokenFile;
 use qfs_server::{Deadlines, DigestFile, Gate, IdentityDir, IdentityDirError, Limits, Server, ServerConfig};
-use qfs_store::local::{Hidden, LocalStore};
+use qfs_store::local::{Hidden, LinkSurvey, LocalStore};
 use qfs_transport::{Identity, IdentityFileError, Roots, ServerTuning, TransportError};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tracing::warn;
 
-use super::args::{Args, Auth};
+use super::args::{Args, Auth, Switch};
 use super::failure::Failure;
+use super::links;
+use super::renew::Renewal;
 use super::sandbox::{self, Places};
 
+/// A server that is bound and confined.
+pub(crate) struct Started {
+    pub(crate) server: Server<LocalStore>,
+    /// What it publishes.
+    pub(crate) store: LocalStore,
+    /// What becomes of the links in it, where that is known by now.
+    pub(crate) survey: Option<LinkSurvey>,
+    /// Takes up the certificate anew.
+    pub(crate) renewal: Renewal,
+}
+
 /// Binds the server that `args` describe, and gives up every right that serving does not need.
-pub(crate) async fn start(args: &Args) -> Result<Server<LocalStore>, Failure> {
+pub(crate) async fn start(args: &Args) -> Result<Started, Failure> {
     raise_file_limit();
     let root = published_directory(&args.root)?;
     let (identity, key) = identity(args)?;
     refuse_published_key(&root, &key)?;
     let store = LocalStore::open_root(&root)
         .map_err(|e| Failure::refused(format!("cannot publish {}: {e}", args.root.display()), ROOT_HINT))?
-        .hidden(if args.hidden { Hidden::Included } else { Hidden::Excluded });
+        .hidden(if args.hidden { Hidden::Included } else { Hidden::Excluded })
+        .follow_links(args.follow_links.into());
+    let renewal = Renewal::new(args, &identity);
     let digest_file = digest_file(args, &root);
+    let cache = digest_file.as_ref().and_then(|file| file.path().parent());
+    // Whatever an owner of the published directory links to: the keys and the logs of this server are not for clients.
+    let own = [Some(&*args.certs), Some(&*key), args.audit_log.as_deref(), cache];
+    let store = store.never_by_link(&own.into_iter().flatten().collect::<Vec<_>>());
+    let mut survey = links::survey(args, &store)?;
+    let gate = gate(args)?;
+    let mut read = renewal.directories();
+    // Tokens, and what is announced of a next key, are read again and again.
+    if args.cert.is_none() || args.auth == Auth::Tokens {
+        read.push(args.certs.clone());
+    }
     let places = Places {
+        uploads: if gate.is_writable() { vec![root.clone()] } else { Vec::new() },
         published: vec![root],
-        // Files that are named are read by now; tokens, and what is announced of a next key, are read again and again.
-        read: if args.cert.is_none() || args.auth == Auth::Tokens { vec![args.certs.clone()] } else { Vec::new() },
-        kept: digest_file.iter().filter_map(|file| file.path().parent()).map(Path::to_owned).collect(),
+        linked: survey.as_mut().map(|survey| std::mem::take(&mut survey.outside)).unwrap_or_default(),
+        read,
+        kept: cache.map(Path::to_owned).into_iter().collect(),
     };
     let config = ServerConfig {
         clients: args.client_ca.as_deref().map(client_authorities).transpose()?,
+        #[cfg(feature = "http")]
+        http: args.http(),
         endpoints: args.endpoints(),
+        tcp: args.tcp == Switch::On,
         tuning: ServerTuning { congestion: args.congestion(), max_payload: args.mtu, ..ServerTuning::default() },
         limits: Limits {
             connections: args.max_connections,
             connections_per_ip: args.max_connections_per_ip,
             buffer_bytes: args.buffer_memory,
+            keep_free: args.keep_free,
+            max_upload: args.max_upload,
             ..Limits::default()
         },
         deadlines: Deadlines { drain: args.drain_timeout, stall: args.stall_timeout, ..Deadlines::default() },
         digest_file,
-        gate: gate(args)?,
+        gate,
         renewal: args.cert.is_none().then(|| IdentityDir::new(&args.certs)),
         ..ServerConfig::new(SocketAddr::new(args.ip, args.port))
     };
-    let server = Server::bind(config, &identity, store).map_err(|e| {
+    let server = Server::bind(config, &identity, store.clone()).map_err(|e| {
         let hint = match &e {
             TransportError::Bind { source, .. } => bind_hint(source),
+            TransportError::BindTcp { source, .. } if source.kind() == io::ErrorKind::AddrInUse => {
+                "another program has this TCP port: choose another with --port N, or serve no HTTP with --http off"
+            }
+            TransportError::BindTcp { source, .. } => bind_hint(source),
             _ => "run with -vv for more",
         };
         Failure::refused(e.to_string(), hint)
     })?;
     sandbox::enter(args.sandbox(), &places)?;
-    Ok(server)
+    Ok(Started { server, store, survey, renewal })
 }
 
 /// The identity, and where its key is: of the files that are named, or of the directory.
@@ -98,7 +134,7 @@ const ROOT_HINT: &str = "make it, or name another with --root DIR";
 /// Who may read. Tokens that cannot be read as they stand start nothing.
 fn gate(args: &Args) -> Result<Gate, Failure> {
     match args.auth {
-        Auth::Open => Ok(Gate::open()),
+        Auth::Open => Ok(Gate::open(args.allow)),
         Auth::Tokens => Gate::tokens(TokenFile::in_directory(&args.certs))
             .map_err(|e| Failure::refused(format!("cannot use the tokens: {e}"), e.hint())),
     }
@@ -129,7 +165,8 @@ fn refuse_published_key(root: &Path, key: &Path) -> Result<(), Failure> {
 fn bind_hint(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::AddrInUse => {
-            "another program has this port: choose another with --port N, or 0 for any free one"
+            "another program has this port, for UDP or for TCP: choose another with --port N, or 0 for any free one; \
+             --tcp off does without TCP"
         }
         io::ErrorKind::AddrNotAvailable => "this machine does not have that address: choose another with --ip ADDR",
         io::ErrorKind::PermissionDenied => "ports below 1024 need privileges: choose another with --port N",
@@ -158,7 +195,9 @@ fn digest_file(args: &Args, root: &Path) -> Option<DigestFile> {
     let file = DigestFile::new(&directory, root);
     // Now, because the sandbox permits what is in the directory, not its making.
     if let Err(error) = file.make_directory() {
-        warn!(%error, "digests are not remembered between runs: there is no cache directory; see --cache-dir");
+        warn!(
+            "digests are not remembered between runs, because the cache directory cannot be used: {error}; see --cache-dir"
+        );
         return None;
     }
     Some(file)
@@ -169,6 +208,6 @@ fn raise_file_limit() {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     if let Err(error) = setrlimit(Resource::Nofile, limit) {
-        warn!(%error, "the limit of open files cannot be raised");
+        warn!("the limit of open files cannot be raised: {error}");
     }
 }

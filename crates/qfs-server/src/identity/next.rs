@@ -125,7 +125,7 @@ impl IdentityDir {
     }
 
     /// The current key, of an identity that must be there.
-    fn present(&self, directory: &File) -> Result<Fingerprint, IdentityDirError> {
+    pub(super) fn present(&self, directory: &File) -> Result<Fingerprint, IdentityDirError> {
         self.finish_activation(directory)?;
         let current = self.load()?.ok_or_else(|| IdentityDirError::Absent { directory: self.path.clone() })?;
         Ok(current.fingerprint())

@@ -87,9 +87,10 @@ impl Directories {
         self.resolve(path, |root, path| resolve::make_directory(root, path))
     }
 
-    /// Lets the next use of `path` resolve it anew.
+    /// Lets the next use of `path`, or of anything in it, resolve it anew.
     pub(super) fn forget(&self, path: &str) {
-        lock(&self.recent).retain(|recent| *recent.path != *path);
+        let is_in = |name: &str| name.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        lock(&self.recent).retain(|recent| !is_in(&recent.path));
     }
 
     fn resolve(

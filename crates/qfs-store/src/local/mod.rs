@@ -7,42 +7,58 @@
 //! |---|---|
 //! | `resolve` | how a name becomes a handle without leaving the root |
 //! | `stamp` | what fstat says, as etag and metadata |
-//! | `read`, `list` | the reading half |
+//! | `read`, `list` | the reading half; `names` and `unlistable` help to list |
+//! | `links` | where symbolic links end, for a store that follows them; `survey` what becomes of all of them |
 //! | `directories` | the handles of directories written to, and their fsync |
 //! | `partial` | names of partial files and the frontier record |
 //! | `leftovers` | removal of partial files nobody will continue |
 //! | `stage`, `put` | the writing half: large objects, small objects |
+//! | `commit` | how a finished file gets its name and a name loses its file, under a condition |
+//! | `mode` | permission bits of new files |
 
 #![allow(clippy::disallowed_methods, reason = "this is the place the rule sends everybody to")]
 
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU8;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use rustix::fs::{AtFlags, FileType, Mode, OFlags};
-use rustix::io::Errno;
+use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::io::{Errno, retry_on_intr};
 
 use qfs_core::model::RemotePath;
-use qfs_core::store::{CommitSpec, Object, StageSpec, StagedObject, Store, StoreError, TargetMeta, Visit, WriteStore};
+use qfs_core::store::{
+    CommitSpec, Condition, ListQuery, Object, ObjectMeta, Space, StageSpec, StagedObject, Store, StoreError,
+    TargetMeta, Visit, WriteStore,
+};
 
+mod commit;
 mod directories;
 mod leftovers;
+mod links;
 mod list;
+mod mode;
+mod names;
 mod partial;
 mod put;
 mod read;
 mod resolve;
 mod stage;
 mod stamp;
+mod survey;
 #[cfg(test)]
 mod tests;
+mod unlistable;
 mod write;
 
+pub use links::{FollowLinks, LeftOut};
+pub use survey::{LinkSurvey, Outside, Tally};
+
 use directories::{Directories, Directory};
+use links::Rules;
 use stamp::Stamp;
 
 /// Whether names with a component that starts with a dot are part of a [`LocalStore`].
@@ -59,16 +75,21 @@ pub enum Hidden {
 #[derive(Debug, Clone)]
 pub struct LocalStore {
     shared: Arc<Shared>,
-    hidden: Hidden,
+    rules: Rules,
 }
 
 #[derive(Debug)]
 struct Shared {
     root: OwnedFd,
     directories: Directories,
-    unlistable: list::Unlistable,
+    unlistable: unlistable::Unlistable,
     /// How `put` makes files on this file system; see `put::Method`.
     put_method: AtomicU8,
+    /// Held by whoever replaces or removes one version only, so that of two in this process one wins.
+    conditional: Mutex<()>,
+    umask: u32,
+    #[cfg(test)]
+    meanwhile: tests::Meanwhile,
 }
 
 impl LocalStore {
@@ -92,22 +113,51 @@ impl LocalStore {
 
     fn with_root(path: &Path, levels_made: usize) -> Result<Self, StoreError> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let open = || rustix::io::retry_on_intr(|| rustix::fs::open(path, flags, Mode::empty()));
+        let open = || retry_on_intr(|| rustix::fs::open(path, flags, Mode::empty()));
         let (root, second) = open().and_then(|root| Ok((root, open()?))).map_err(io_error)?;
         let shared = Shared {
             root,
             directories: Directories::new(second, levels_made),
-            unlistable: list::Unlistable::default(),
+            unlistable: unlistable::Unlistable::default(),
             put_method: AtomicU8::default(),
+            conditional: Mutex::default(),
+            umask: mode::umask(),
+            #[cfg(test)]
+            meanwhile: tests::Meanwhile::default(),
         };
-        Ok(Self { shared: Arc::new(shared), hidden: Hidden::default() })
+        Ok(Self { shared: Arc::new(shared), rules: Rules::default() })
     }
 
     /// The same store, with or without hidden names.
     #[must_use]
     pub fn hidden(mut self, hidden: Hidden) -> Self {
-        self.hidden = hidden;
+        self.rules.hidden = hidden;
         self
+    }
+
+    /// The same store, with the symbolic links that `follow` says read as what they end at. Writing follows none in any case.
+    #[must_use]
+    pub fn follow_links(mut self, follow: FollowLinks) -> Self {
+        self.rules.follow = follow;
+        self
+    }
+
+    /// The same store, in which no symbolic link leads to one of `places`, to anything in one that is a directory, or through it.
+    /// A place that is not there now is not known later.
+    #[must_use]
+    pub fn never_by_link(mut self, places: &[&Path]) -> Self {
+        self.rules.never =
+            places.iter().filter_map(|path| Some(links::id_of(&rustix::fs::stat(*path).ok()?))).collect();
+        self
+    }
+
+    /// Whether this store has names like `path`: not where a component is hidden, nor where it names a partial file.
+    fn admits(&self, path: &RemotePath) -> bool {
+        path.components().all(|component| self.rules.admits(component.as_bytes()))
+    }
+
+    fn ensure_admitted(&self, path: &RemotePath) -> Result<(), StoreError> {
+        if self.admits(path) { Ok(()) } else { Err(StoreError::Reserved) }
     }
 
     /// Runs `act` on the directory of `path`, made as needed; once more with a fresh handle when the directory turns out
@@ -117,6 +167,7 @@ impl LocalStore {
         path: &RemotePath,
         act: impl Fn(&Arc<Directory>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
+        self.ensure_admitted(path)?;
         let parent = path.parent().unwrap_or("");
         match self.shared.directories.make(parent).and_then(|directory| act(&directory)) {
             Err(StoreError::NotFound) => self.shared.directories.forget(parent),
@@ -127,18 +178,50 @@ impl LocalStore {
             done => done,
         }
     }
+
+    /// The existing directory of `path`, resolved anew: what follows removes something.
+    fn existing_directory(&self, path: &RemotePath) -> Result<Arc<Directory>, StoreError> {
+        self.ensure_admitted(path)?;
+        let parent = path.parent().unwrap_or("");
+        self.shared.directories.forget(parent);
+        self.shared.directories.find(parent)?.ok_or(StoreError::NotFound)
+    }
+
+    fn put_file(&self, path: &RemotePath, content: &[Bytes], commit: &CommitSpec) -> Result<OwnedFd, StoreError> {
+        self.with_directory(path, |directory| {
+            let file = put::put(&self.shared, directory, path.file_name(), content, commit)?;
+            self.shared.committed(directory, path.file_name(), commit)?;
+            Ok(file)
+        })
+    }
 }
 
 impl Store for LocalStore {
-    fn open(&self, path: &RemotePath) -> Result<Arc<dyn Object>, StoreError> {
-        if self.hidden == Hidden::Excluded && path.is_hidden() {
+    fn open(&self, path: &RemotePath, first: usize) -> Result<(Arc<dyn Object>, Bytes), StoreError> {
+        if !self.admits(path) {
             return Err(StoreError::NotFound);
         }
-        Ok(Arc::new(read::LocalObject::open(&self.shared.root, path)?))
+        let object = read::LocalObject::open(&self.shared.root, &self.rules, path)?;
+        let content = match usize::try_from(object.meta().size) {
+            Ok(size) if size <= first => object.read_at(0, size)?,
+            _ => Bytes::new(),
+        };
+        Ok((Arc::new(object), content))
     }
 
-    fn list(&self, visit: &mut Visit<'_>) -> Result<(), StoreError> {
-        list::list(&self.shared.root, self.hidden, &self.shared.unlistable, visit)
+    fn list(&self, query: &ListQuery, visit: &mut Visit<'_>) -> Result<(), StoreError> {
+        if query.prefix.as_ref().is_some_and(|prefix| !self.admits(prefix)) {
+            return Err(StoreError::NotFound);
+        }
+        let listing = list::Listing {
+            root: &self.shared.root,
+            rules: &self.rules,
+            unlistable: &self.shared.unlistable,
+            query,
+            met: &mut |name, met| self.tell_of(name, &met),
+            names: u64::MAX,
+        };
+        listing.walk(Some(visit)).map(drop)
     }
 }
 
@@ -155,6 +238,7 @@ fn existing_in(directory: Option<&Directory>, name: &str) -> Result<Option<Targe
 
 impl WriteStore for LocalStore {
     fn existing(&self, path: &RemotePath) -> Result<Option<TargetMeta>, StoreError> {
+        self.ensure_admitted(path)?;
         existing_in(self.shared.directories.find(path.parent().unwrap_or(""))?.as_deref(), path.file_name())
     }
 
@@ -162,6 +246,7 @@ impl WriteStore for LocalStore {
     fn existing_all(&self, paths: &[&RemotePath]) -> Vec<Result<Option<TargetMeta>, StoreError>> {
         let mut found: Option<(&str, Option<Arc<Directory>>)> = None;
         let existing = paths.iter().map(|path| {
+            self.ensure_admitted(path)?;
             let parent = path.parent().unwrap_or("");
             let directory = match &found {
                 Some((name, directory)) if *name == parent => directory,
@@ -180,10 +265,16 @@ impl WriteStore for LocalStore {
     }
 
     fn put(&self, path: &RemotePath, content: &[Bytes], commit: &CommitSpec) -> Result<(), StoreError> {
-        self.with_directory(path, |directory| {
-            put::put(&self.shared, directory, path.file_name(), content, commit)?;
-            self.shared.committed(directory, path.file_name(), commit)
-        })
+        self.put_file(path, content, commit).map(drop)
+    }
+
+    fn put_described(
+        &self,
+        path: &RemotePath,
+        content: &[Bytes],
+        commit: &CommitSpec,
+    ) -> Result<ObjectMeta, StoreError> {
+        Stamp::of_handle(self.put_file(path, content, commit)?).map(|stamp| stamp.meta())
     }
 
     fn touch(&self, path: &RemotePath, modified: Timestamp) -> Result<(), StoreError> {
@@ -195,6 +286,65 @@ impl WriteStore for LocalStore {
             .map_err(write_error)
     }
 
+    fn set_executable(&self, path: &RemotePath, executable: bool) -> Result<(), StoreError> {
+        self.ensure_admitted(path)?;
+        let directory = self.shared.directories.find(path.parent().unwrap_or(""))?.ok_or(StoreError::NotFound)?;
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let opened = retry_on_intr(|| rustix::fs::openat(directory.handle(), path.file_name(), flags, Mode::empty()));
+        let file = opened.map_err(write_error)?;
+        let stat = rustix::fs::fstat(&file).map_err(write_error)?;
+        Stamp::regular(&stat).ok_or(StoreError::NotRegular)?;
+        let mode = mode::with_execute(stat.st_mode, executable, mode::umask());
+        rustix::fs::fchmod(&file, Mode::from_raw_mode(mode)).map_err(write_error)
+    }
+
+    fn space(&self) -> Result<Option<Space>, StoreError> {
+        let found = retry_on_intr(|| rustix::fs::fstatvfs(&self.shared.root)).map_err(write_error)?;
+        let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
+        Ok(Some(Space { free: bytes(found.f_bavail), total: bytes(found.f_blocks) }))
+    }
+
+    fn remove(&self, path: &RemotePath, condition: &Condition, durable: bool) -> Result<(), StoreError> {
+        let directory = self.existing_directory(path)?;
+        commit::remove(&self.shared, &directory, path.file_name(), condition)?;
+        self.shared.changed(&directory, durable)
+    }
+
+    fn make_directory(&self, path: &RemotePath, modified: Option<Timestamp>, durable: bool) -> Result<(), StoreError> {
+        self.ensure_admitted(path)?;
+        self.shared.directories.forget(path.as_str());
+        let directory = self.shared.directories.make(path.as_str())?;
+        if let Some(modified) = modified {
+            rustix::fs::futimens(directory.handle(), &stamp::times(modified)).map_err(write_error)?;
+        }
+        self.shared.changed(&directory, durable)
+    }
+
+    fn remove_directory(&self, path: &RemotePath, durable: bool) -> Result<(), StoreError> {
+        let directory = self.existing_directory(path)?;
+        self.shared.directories.forget(path.as_str());
+        rustix::fs::unlinkat(directory.handle(), path.file_name(), AtFlags::REMOVEDIR).map_err(
+            |error| match error {
+                Errno::EXIST | Errno::NOTEMPTY => StoreError::NotEmpty,
+                error => write_error(error),
+            },
+        )?;
+        self.shared.changed(&directory, durable)
+    }
+
+    fn make_link(&self, path: &RemotePath, target: &str, durable: bool) -> Result<(), StoreError> {
+        if !path.admits_link(target) {
+            return Err(StoreError::Outside);
+        }
+        self.with_directory(path, |directory| {
+            match rustix::fs::symlinkat(target, directory.handle(), path.file_name()) {
+                Err(Errno::EXIST) => Err(commit::taken(directory, path.file_name())),
+                made => made.map_err(write_error),
+            }?;
+            self.shared.changed(directory, durable)
+        })
+    }
+
     fn sync_directories(&self) -> Result<(), StoreError> {
         self.shared.directories.sync()
     }
@@ -204,36 +354,12 @@ impl Shared {
     /// Everything that follows the appearance of a target under its name.
     fn committed(&self, directory: &Arc<Directory>, name: &str, spec: &CommitSpec) -> Result<(), StoreError> {
         self.directories.leftovers().sweep(directory, name);
-        if spec.durable { self.directories.mark_changed(directory) } else { Ok(()) }
+        self.changed(directory, spec.durable)
     }
-}
 
-/// Makes `from` the target `to`, both in `directory`, by one rename.
-fn rename_into_place(directory: &Directory, from: &str, to: &str, replace: bool) -> Result<(), StoreError> {
-    let handle = directory.handle();
-    let renamed = if replace {
-        rustix::fs::renameat(handle, from, handle, to)
-    } else {
-        match rustix::fs::renameat_with(handle, from, handle, to, rustix::fs::RenameFlags::NOREPLACE) {
-            // Not every file system knows NOREPLACE; link() does the same in two steps, of which only the first decides.
-            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
-                rustix::fs::linkat(handle, from, handle, to, AtFlags::empty())
-                    .and_then(|()| rustix::fs::unlinkat(handle, from, AtFlags::empty()))
-            }
-            done => done,
-        }
-    };
-    renamed.map_err(|error| match error {
-        Errno::EXIST | Errno::NOTEMPTY => taken(directory, to),
-        error => write_error(error),
-    })
-}
-
-/// Why a target cannot be made where something is already.
-fn taken(directory: &Directory, name: &str) -> StoreError {
-    match rustix::fs::statat(directory.handle(), name, AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(stat) if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile => StoreError::NotRegular,
-        _ => StoreError::Exists,
+    /// Notes that an entry of `directory` came or went.
+    fn changed(&self, directory: &Arc<Directory>, durable: bool) -> Result<(), StoreError> {
+        if durable { self.directories.mark_changed(directory) } else { Ok(()) }
     }
 }
 
@@ -270,4 +396,8 @@ fn shortage(error: Errno) -> Option<StoreError> {
 
 fn io_error(error: Errno) -> StoreError {
     StoreError::Io(io::Error::from(error))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -64,6 +64,11 @@ pub(super) fn is_passing(candidate: &str) -> bool {
     candidate.strip_prefix('.').and_then(|rest| rest.strip_suffix(SUFFIX)).is_some_and(is_unique)
 }
 
+/// Whether a file of this name is the store's own business: no object of any store, whatever names it includes.
+pub(super) fn is_reserved(component: &str) -> bool {
+    component.starts_with('.') && component.ends_with(SUFFIX)
+}
+
 fn unique() -> String {
     static COUNTER: AtomicU64 = AtomicU64::new(0);
     let count = COUNTER.fetch_add(1, Ordering::Relaxed);
@@ -82,12 +87,12 @@ const UNIQUE_ATTEMPTS: usize = 64;
 pub(super) fn create_unique(
     directory: &Directory,
     flags: OFlags,
+    mode: Mode,
     name: impl Fn() -> String,
 ) -> Result<(std::os::fd::OwnedFd, String), Errno> {
     let flags = flags | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     for _ in 0..UNIQUE_ATTEMPTS {
         let name = name();
-        let mode = Mode::from_raw_mode(0o666);
         match rustix::io::retry_on_intr(|| rustix::fs::openat(directory.handle(), &*name, flags, mode)) {
             Err(Errno::EXIST) => {}
             Err(error) => return Err(error),

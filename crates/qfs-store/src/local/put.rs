@@ -8,13 +8,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use rustix::fs::{AtFlags, CWD, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 
+use super::commit::{rename_into_place, taken};
 use super::directories::Directory;
 use super::write::write_all_at;
-use super::{Shared, partial, rename_into_place, stamp, taken, write_error};
-use qfs_core::store::{CommitSpec, StoreError};
+use super::{Shared, mode, partial, stamp, write_error};
+use qfs_core::store::{CommitSpec, Condition, StoreError};
 
 /// How files are made, from the best to what works everywhere. Where one does not work the next is tried and kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,59 +35,75 @@ impl Method {
     }
 }
 
-/// See [`WriteStore::put`](qfs_core::store::WriteStore::put).
+/// See [`WriteStore::put`](qfs_core::store::WriteStore::put). The target's handle.
 pub(super) fn put(
     shared: &Shared,
     directory: &Arc<Directory>,
     name: &str,
     content: &[Bytes],
     spec: &CommitSpec,
-) -> Result<(), StoreError> {
-    let mut method = Method::from_raw(shared.put_method.load(Ordering::Relaxed));
-    if method != Method::Named {
-        match put_nameless(directory, method, name, content, spec)? {
-            Attempt::Done(worked) if worked == method => return Ok(()),
-            Attempt::Done(worked) => method = worked,
-            Attempt::Unsupported => {
-                put_named(directory, name, content, spec)?;
-                method = Method::Named;
-            }
-        }
-        shared.put_method.store(method as u8, Ordering::Relaxed);
-        return Ok(());
+) -> Result<OwnedFd, StoreError> {
+    let target = Target { shared, directory, name, condition: &spec.condition };
+    let method = Method::from_raw(shared.put_method.load(Ordering::Relaxed));
+    if method == Method::Named {
+        return put_named(&target, content, spec);
     }
-    put_named(directory, name, content, spec)
+    let (file, worked) = match put_nameless(&target, method, content, spec)? {
+        Attempt::Done(file, worked) => (file, worked),
+        Attempt::Unsupported => (put_named(&target, content, spec)?, Method::Named),
+    };
+    if worked != method {
+        shared.put_method.store(worked as u8, Ordering::Relaxed);
+    }
+    Ok(file)
 }
 
 enum Attempt {
-    Done(Method),
+    Done(OwnedFd, Method),
     Unsupported,
 }
 
+/// Where the file goes.
+struct Target<'a> {
+    shared: &'a Shared,
+    directory: &'a Directory,
+    name: &'a str,
+    condition: &'a Condition,
+}
+
 fn put_nameless(
-    directory: &Directory,
+    target: &Target<'_>,
     method: Method,
-    name: &str,
     content: &[Bytes],
     spec: &CommitSpec,
 ) -> Result<Attempt, StoreError> {
+    let directory = target.directory;
     let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
-    let opened = retry_on_intr(|| rustix::fs::openat(directory.handle(), ".", flags, Mode::from_raw_mode(0o666)));
-    let file = match opened {
+    let mode = mode::create(spec.executable);
+    let file = match retry_on_intr(|| rustix::fs::openat(directory.handle(), ".", flags, mode)) {
         Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => return Ok(Attempt::Unsupported),
         // What ext4 says of a removed directory; the named way says it in the usual words.
         Err(Errno::PERM) => return Ok(Attempt::Unsupported),
         opened => opened.map_err(write_error)?,
     };
     fill(&file, content, spec)?;
+    // linkat never replaces: where it would have to, the file gets a passing name and then the target's.
+    let passing = matches!(target.condition, Condition::Matches(_)).then(partial::passing_name);
     for method in [method, Method::ByProc] {
-        match link(&file, method, directory, name) {
-            Ok(()) => return Ok(Attempt::Done(method)),
-            Err(Errno::EXIST) if spec.replace => {
-                replace(&file, method, directory, name)?;
-                return Ok(Attempt::Done(method));
+        match link(&file, method, directory, passing.as_deref().unwrap_or(target.name)) {
+            Ok(()) => {
+                if let Some(passing) = &passing {
+                    rename_or_remove(target, passing)?;
+                }
+                return Ok(Attempt::Done(file, method));
             }
-            Err(Errno::EXIST) => return Err(taken(directory, name)),
+            Err(Errno::EXIST) if *target.condition == Condition::Any => {
+                let passing = partial::passing_name();
+                link(&file, method, directory, &passing).map_err(write_error)?;
+                rename_or_remove(target, &passing)?;
+                return Ok(Attempt::Done(file, method));
+            }
+            Err(Errno::EXIST) => return Err(taken(directory, target.name)),
             // Linking is refused this way: no right to, no such call, no /proc. ENOENT may also mean that the directory
             // is gone; then the named way says so too.
             Err(Errno::NOENT | Errno::PERM | Errno::ACCESS | Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {}
@@ -104,25 +121,21 @@ fn link(file: &OwnedFd, method: Method, directory: &Directory, name: &str) -> Re
     rustix::fs::linkat(CWD, &*source, directory.handle(), name, AtFlags::SYMLINK_FOLLOW)
 }
 
-/// linkat never replaces, so the file gets a passing name and then the target's.
-fn replace(file: &OwnedFd, method: Method, directory: &Directory, name: &str) -> Result<(), StoreError> {
-    let passing = partial::passing_name();
-    link(file, method, directory, &passing).map_err(write_error)?;
-    rename_or_remove(directory, &passing, name, true)
-}
-
-fn put_named(directory: &Directory, name: &str, content: &[Bytes], spec: &CommitSpec) -> Result<(), StoreError> {
-    let created = partial::create_unique(directory, OFlags::WRONLY, partial::passing_name);
+fn put_named(target: &Target<'_>, content: &[Bytes], spec: &CommitSpec) -> Result<OwnedFd, StoreError> {
+    let mode = mode::create(spec.executable);
+    let created = partial::create_unique(target.directory, OFlags::WRONLY, mode, partial::passing_name);
     let (file, passing) = created.map_err(write_error)?;
     if let Err(error) = fill(&file, content, spec) {
-        remove_passing(directory, &passing);
+        remove_passing(target.directory, &passing);
         return Err(error);
     }
-    rename_or_remove(directory, &passing, name, spec.replace)
+    rename_or_remove(target, &passing)?;
+    Ok(file)
 }
 
-fn rename_or_remove(directory: &Directory, passing: &str, name: &str, replace: bool) -> Result<(), StoreError> {
-    rename_into_place(directory, passing, name, replace).inspect_err(|_| remove_passing(directory, passing))
+fn rename_or_remove(target: &Target<'_>, passing: &str) -> Result<(), StoreError> {
+    rename_into_place(target.shared, target.directory, passing, target.name, target.condition)
+        .inspect_err(|_| remove_passing(target.directory, passing))
 }
 
 fn remove_passing(directory: &Directory, passing: &str) {

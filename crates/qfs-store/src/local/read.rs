@@ -7,10 +7,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use rustix::buffer::spare_capacity;
 use rustix::fs::{Advice, OFlags};
-use rustix::io::retry_on_intr;
+use rustix::io::{Errno, retry_on_intr};
 
+use super::links::{FollowLinks, Rules};
 use super::stamp::{Stamp, now_nanos};
-use super::{read_error, resolve};
+use super::{links, read_error, resolve};
 use qfs_core::model::RemotePath;
 use qfs_core::store::{Object, ObjectMeta, StoreError};
 
@@ -29,8 +30,15 @@ pub(super) struct LocalObject {
 }
 
 impl LocalObject {
-    pub(super) fn open(root: &OwnedFd, path: &RemotePath) -> Result<Self, StoreError> {
-        let file = resolve::open(root, path.as_str(), OFlags::RDONLY).map_err(read_error)?;
+    pub(super) fn open(root: &OwnedFd, rules: &Rules, path: &RemotePath) -> Result<Self, StoreError> {
+        let opened = match resolve::open(root, path.as_str(), OFlags::RDONLY) {
+            // There is a link in it; most names have none, and are opened in one step.
+            Err(Errno::LOOP | Errno::NOTDIR) if rules.follow != FollowLinks::None => {
+                links::open(root, rules, path.as_str()).map_err(|lost| lost.errno())
+            }
+            opened => opened,
+        };
+        let file = opened.map_err(read_error)?;
         let opened = settled_stamp(&file)?;
         if opened.size >= SEQUENTIAL_FROM_BYTES {
             // Advice; a file system that does not take it loses nothing but speed.

@@ -9,16 +9,21 @@ use bytes::Bytes;
 use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, Stat};
 use rustix::io::{Errno, retry_on_intr};
 
+use super::commit::rename_into_place;
 use super::directories::Directory;
 use super::partial::{self, Frontier, RECORD_BYTES};
 use super::read::{fits, read_exact_at};
+use super::stamp::Stamp;
 use super::write::write_all_at;
-use super::{Shared, rename_into_place, stamp, write_error};
+use super::{Shared, mode, stamp, write_error};
 use qfs_core::model::ETag;
-use qfs_core::store::{CommitSpec, StageSpec, StagedObject, StoreError};
+use qfs_core::store::{CommitSpec, ObjectMeta, StageSpec, StagedObject, StoreError};
 
 /// How often a partial file that was committed or removed between opening and locking it is looked for anew.
 const RACE_ATTEMPTS: usize = 16;
+
+/// Largest object of unknown size: what offsets of the system can address.
+const MAX_BYTES: u64 = i64::MAX as u64;
 
 /// Bytes that `st_blocks` counts in.
 const BLOCK_BYTES: u64 = 512;
@@ -31,7 +36,10 @@ pub(super) struct Staged {
     file: OwnedFd,
     partial_name: String,
     target_name: String,
-    size: u64,
+    /// None: the object ends where writing ends.
+    size: Option<u64>,
+    /// Behind the last byte written, where the size is not known.
+    written_end: AtomicU64,
     etag: ETag,
     /// Whether a later run could not find this partial file.
     private: bool,
@@ -49,16 +57,26 @@ impl Staged {
         spec: &StageSpec,
     ) -> Result<Self, StoreError> {
         let shared_name = partial::shared_name(target_name, &spec.etag);
-        ensure_space(directory, &shared_name, spec.size)?;
-        let (file, partial_name, private) = match open_shared(directory, &shared_name)? {
-            Some(file) => (file, shared_name, false),
+        let found = match spec.size {
+            Some(size) => {
+                ensure_space(directory, &shared_name, size)?;
+                open_shared(directory, &shared_name)?.map(|file| (file, size))
+            }
+            // Without a size there is no place for the record, so nothing to continue.
+            None => None,
+        };
+        let (file, partial_name, private, recorded_before) = match found {
+            Some((file, size)) => {
+                let recorded = take_up(&file, size, &spec.etag)?;
+                (file, shared_name, false, recorded)
+            }
             None => {
                 let name = || partial::private_name(target_name, &spec.etag);
-                let (file, name) = partial::create_unique(directory, OFlags::RDWR, name).map_err(write_error)?;
-                (file, name, true)
+                let created = partial::create_unique(directory, OFlags::RDWR, mode::create(None), name);
+                let (file, name) = created.map_err(write_error)?;
+                (file, name, true, 0)
             }
         };
-        let recorded_before = if private { 0 } else { take_up(&file, spec)? };
         Ok(Self {
             shared: Arc::clone(shared),
             directory: Arc::clone(directory),
@@ -66,6 +84,7 @@ impl Staged {
             partial_name,
             target_name: target_name.to_owned(),
             size: spec.size,
+            written_end: AtomicU64::new(0),
             etag: spec.etag.clone(),
             private,
             recorded_before,
@@ -74,14 +93,26 @@ impl Staged {
         })
     }
 
-    /// Brings the partial file to its final length and time.
+    /// The size the object has, or has so far.
+    fn size(&self) -> u64 {
+        self.size.unwrap_or_else(|| self.written_end.load(Ordering::Relaxed))
+    }
+
+    /// Brings the partial file to its final length, mode and time.
     fn complete(&self, spec: &CommitSpec) -> Result<(), StoreError> {
-        let length = length(&rustix::fs::fstat(&self.file).map_err(write_error)?);
-        if length < self.size {
+        let (stat, size) = (rustix::fs::fstat(&self.file).map_err(write_error)?, self.size());
+        let length = length(&stat);
+        if length < size {
             return Err(StoreError::Changed);
         }
-        if length > self.size {
-            retry_on_intr(|| rustix::fs::ftruncate(&self.file, self.size)).map_err(write_error)?;
+        if length > size {
+            retry_on_intr(|| rustix::fs::ftruncate(&self.file, size)).map_err(write_error)?;
+        }
+        if let Some(executable) = spec.executable {
+            let wanted = mode::with_execute(stat.st_mode, executable, self.shared.umask);
+            if wanted != stat.st_mode & 0o777 {
+                retry_on_intr(|| rustix::fs::fchmod(&self.file, Mode::from_raw_mode(wanted))).map_err(write_error)?;
+            }
         }
         rustix::fs::futimens(&self.file, &stamp::times(spec.modified)).map_err(write_error)?;
         if spec.durable {
@@ -98,37 +129,43 @@ impl StagedObject for Staged {
 
     fn write_at(&self, offset: u64, chunks: &[Bytes]) -> Result<(), StoreError> {
         let length = chunks.iter().map(Bytes::len).fold(0, usize::saturating_add);
-        if !fits(offset, length, self.size) {
+        if !fits(offset, length, self.size.unwrap_or(MAX_BYTES)) {
             return Err(StoreError::Io(io::ErrorKind::InvalidInput.into()));
         }
-        write_all_at(&self.file, offset, chunks).map_err(write_error)
+        write_all_at(&self.file, offset, chunks).map_err(write_error)?;
+        if self.size.is_none() && length > 0 {
+            self.written_end.fetch_max(offset + length as u64, Ordering::Relaxed);
+        }
+        Ok(())
     }
 
     fn read_at(&self, offset: u64, length: usize) -> Result<Bytes, StoreError> {
-        if !fits(offset, length, self.size) {
+        if !fits(offset, length, self.size()) {
             return Err(StoreError::Changed);
         }
         read_exact_at(&self.file, offset, length)
     }
 
     fn record_frontier(&self, frontier: u64) -> Result<(), StoreError> {
-        if frontier > self.size {
+        let size = self.size();
+        if frontier > size {
             return Err(StoreError::Io(io::ErrorKind::InvalidInput.into()));
         }
         if self.private {
             return Ok(());
         }
-        let record = Frontier { bytes: frontier, size: self.size, etag: &self.etag }.encode();
-        write_all_at(&self.file, self.size, &[Bytes::copy_from_slice(&record)]).map_err(write_error)?;
+        let record = Frontier { bytes: frontier, size, etag: &self.etag }.encode();
+        write_all_at(&self.file, size, &[Bytes::copy_from_slice(&record)]).map_err(write_error)?;
         self.recorded.store(frontier, Ordering::Relaxed);
         Ok(())
     }
 
-    fn commit(&self, spec: &CommitSpec) -> Result<(), StoreError> {
+    fn commit(&self, spec: &CommitSpec) -> Result<ObjectMeta, StoreError> {
         self.complete(spec)?;
-        if let Err(error) = rename_into_place(&self.directory, &self.partial_name, &self.target_name, spec.replace) {
+        let (from, to) = (&self.partial_name, &self.target_name);
+        if let Err(error) = rename_into_place(&self.shared, &self.directory, from, to, &spec.condition) {
             // The content is whole; with its record back, a run that may replace the target need not fetch it again.
-            if let Err(error) = self.record_frontier(self.size) {
+            if let Err(error) = self.record_frontier(self.size()) {
                 tracing::debug!(%error, "the frontier record could not be restored");
             }
             return Err(match error {
@@ -137,7 +174,8 @@ impl StagedObject for Staged {
             });
         }
         self.finished.store(true, Ordering::Relaxed);
-        self.shared.committed(&self.directory, &self.target_name, spec)
+        self.shared.committed(&self.directory, &self.target_name, spec)?;
+        Stamp::of_handle(&self.file).map(|stamp| stamp.meta())
     }
 
     fn discard(&self) -> Result<(), StoreError> {
@@ -223,14 +261,14 @@ fn is_ours(stat: &Stat) -> bool {
 }
 
 /// The frontier that a former run recorded in `file`; one without a valid record is emptied and starts at 0.
-fn take_up(file: &OwnedFd, spec: &StageSpec) -> Result<u64, StoreError> {
+fn take_up(file: &OwnedFd, size: u64, etag: &ETag) -> Result<u64, StoreError> {
     let length = length(&rustix::fs::fstat(file).map_err(write_error)?);
     if length == 0 {
         return Ok(0);
     }
-    if spec.size.checked_add(RECORD_BYTES as u64) == Some(length)
-        && let Ok(record) = read_exact_at(file, spec.size, RECORD_BYTES)
-        && let Some(frontier) = Frontier::decode(&record, spec.size, &spec.etag)
+    if size.checked_add(RECORD_BYTES as u64) == Some(length)
+        && let Ok(record) = read_exact_at(file, size, RECORD_BYTES)
+        && let Some(frontier) = Frontier::decode(&record, size, etag)
     {
         return Ok(frontier);
     }

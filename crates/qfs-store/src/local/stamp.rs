@@ -1,12 +1,14 @@
 //! What fstat says of a file, as etag, metadata and the answer to "is it still the same?".
 
+use std::os::fd::AsFd;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use jiff::Timestamp;
-use rustix::fs::{FileType, Stat, Timespec, Timestamps, UTIME_OMIT};
+use rustix::fs::{FileType, Mode, Stat, Timespec, Timestamps, UTIME_OMIT};
 
+use super::io_error;
 use qfs_core::model::{Digest, ETag};
-use qfs_core::store::ObjectMeta;
+use qfs_core::store::{ObjectMeta, StoreError};
 
 const NANOS_PER_SECOND: i128 = 1_000_000_000;
 
@@ -28,6 +30,7 @@ pub(super) struct Stamp {
     pub(super) size: u64,
     modified: i128,
     changed: i128,
+    executable: bool,
 }
 
 impl Stamp {
@@ -44,7 +47,14 @@ impl Stamp {
             size: u64::try_from(stat.st_size).ok()?,
             modified: i128::from(stat.st_mtime) * NANOS_PER_SECOND + i128::from(stat.st_mtime_nsec),
             changed: i128::from(stat.st_ctime) * NANOS_PER_SECOND + i128::from(stat.st_ctime_nsec),
+            executable: Mode::from_raw_mode(stat.st_mode).contains(Mode::XUSR),
         })
+    }
+
+    /// The stamp of an open regular file.
+    pub(super) fn of_handle(file: impl AsFd) -> Result<Self, StoreError> {
+        let stat = rustix::fs::fstat(file).map_err(io_error)?;
+        Self::regular(&stat).ok_or(StoreError::NotRegular)
     }
 
     /// Whether `later`, of the same handle, shows the same content.
@@ -57,10 +67,14 @@ impl Stamp {
             && (self.changed == later.changed || self.links != later.links)
     }
 
+    /// Whether `later` is the same file with the same content under another name: a rename changes ctime.
+    pub(super) fn same_but_renamed(&self, later: &Self) -> bool {
+        let facts = |stamp: &Self| (stamp.device, stamp.inode, stamp.size, stamp.modified);
+        facts(self) == facts(later)
+    }
+
     pub(super) fn modified(&self) -> Timestamp {
-        let nanos = self.modified.clamp(Timestamp::MIN.as_nanosecond(), Timestamp::MAX.as_nanosecond());
-        // Within the range by the clamp.
-        Timestamp::from_nanosecond(nanos).unwrap_or_default()
+        timestamp(self.modified)
     }
 
     /// Nanoseconds until a change must show in ctime; 0 when it would already, or when waiting a tick is not what helps.
@@ -71,7 +85,13 @@ impl Stamp {
 
     pub(super) fn meta(&self) -> ObjectMeta {
         let unsettled = self.is_unsettled(now_nanos());
-        ObjectMeta { size: self.size, modified: self.modified(), etag: self.etag(), unsettled }
+        ObjectMeta {
+            size: self.size,
+            modified: self.modified(),
+            etag: self.etag(),
+            unsettled,
+            executable: self.executable,
+        }
     }
 
     fn is_unsettled(&self, now: i128) -> bool {
@@ -82,7 +102,7 @@ impl Stamp {
     }
 
     /// Opaque on purpose: inode numbers and ctimes of the server are nobody's business.
-    fn etag(&self) -> ETag {
+    pub(super) fn etag(&self) -> ETag {
         let mut facts = [0u8; 56];
         facts[0..8].copy_from_slice(&self.device.to_le_bytes());
         facts[8..16].copy_from_slice(&self.inode.to_le_bytes());
@@ -92,6 +112,18 @@ impl Stamp {
         let digits = Digest::of(&facts).to_string();
         digits[..ETAG_DIGITS].parse().expect("hexadecimal digits are an etag")
     }
+}
+
+/// The modification time of whatever `stat` is about.
+#[allow(clippy::useless_conversion, reason = "the width of these fields differs between architectures")]
+pub(super) fn modified(stat: &Stat) -> Timestamp {
+    timestamp(i128::from(stat.st_mtime) * NANOS_PER_SECOND + i128::from(stat.st_mtime_nsec))
+}
+
+fn timestamp(nanos: i128) -> Timestamp {
+    let nanos = nanos.clamp(Timestamp::MIN.as_nanosecond(), Timestamp::MAX.as_nanosecond());
+    // Within the range by the clamp.
+    Timestamp::from_nanosecond(nanos).unwrap_or_default()
 }
 
 /// The time now, in nanoseconds since 1970.
@@ -122,11 +154,11 @@ mod tests {
 
     fn stamp() -> Stamp {
         let old = NOW - 10 * NANOS_PER_SECOND;
-        Stamp { device: 1, inode: 2, links: 1, size: 3, modified: old, changed: old }
+        Stamp { device: 1, inode: 2, links: 1, size: 3, modified: old, changed: old, executable: false }
     }
 
     #[test]
-    fn every_fact_but_the_link_count_changes_the_etag() {
+    fn every_fact_that_ctime_does_not_cover_changes_the_etag() {
         let base = stamp();
         let mut tags = vec![base.etag()];
         tags.push(Stamp { device: 9, ..base }.etag());
@@ -139,7 +171,7 @@ mod tests {
         tags.dedup();
         assert_eq!(tags.len(), count);
         assert!(tags.iter().all(|tag| tag.as_str().len() == 32));
-        assert_eq!(Stamp { links: 9, ..base }.etag(), base.etag());
+        assert_eq!(Stamp { links: 9, executable: true, ..base }.etag(), base.etag());
     }
 
     #[test]

@@ -28,6 +28,7 @@ mod tests;
 
 pub use faults::{Faults, Outages, PathFaults};
 pub use qfs_wan::{Bottleneck, BurstLoss, LinkSpec, Loss};
+pub use relay::{CLIENT_IDLE, MAX_CLIENTS, MAX_DATAGRAM};
 pub use stats::{PathStats, Stats};
 
 use relay::{Settings, Shared};
@@ -36,7 +37,6 @@ use std::{
     net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
     thread::JoinHandle,
-    time::Duration,
 };
 use tokio::{
     sync::{Semaphore, watch},
@@ -46,18 +46,6 @@ use tokio::{
 /// Bytes of packets that a proxy holds at most, over all clients and both directions: what is delayed, queued or
 /// not yet looked at. What comes beyond is dropped and counted. Enough for 750 ms at 1.3 Gbit/s both ways.
 pub const MAX_HELD_BYTES: usize = 256 << 20;
-
-/// Client addresses served at once; each has a socket, and a buffer of [`MAX_DATAGRAM`]: 256 MiB in all.
-pub const MAX_CLIENTS: usize = 4096;
-
-/// A client address that neither sends nor gets anything for this long is forgotten.
-pub const CLIENT_IDLE: Duration = Duration::from_secs(120);
-
-/// The largest UDP payload in bytes that there is, rounded up.
-pub const MAX_DATAGRAM: usize = 64 << 10;
-
-/// Receive buffer asked of the kernel for every socket, in bytes: a hundredth of a second at 3 Gbit/s.
-const SOCKET_BUFFER: usize = 4 << 20;
 
 /// A UDP relay on loopback that harms what it carries. Stops when dropped.
 #[derive(Debug)]

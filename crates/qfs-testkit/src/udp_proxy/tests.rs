@@ -1,7 +1,7 @@
 //! The proxy end to end, over real sockets: each fault happens and is counted.
 
 use super::*;
-use std::{collections::HashSet, net::UdpSocket};
+use std::{collections::HashSet, net::UdpSocket, time::Duration};
 
 /// Longest wait for a packet that should come.
 const PATIENCE: Duration = Duration::from_secs(10);

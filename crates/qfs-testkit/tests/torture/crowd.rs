@@ -10,7 +10,7 @@ use qfs_core::stream::ByteSink as _;
 use qfs_core::wire::{
     DownloadHead, DownloadRequest, ListHead, ListPage, ListRequest, Request, StatusCode, Trailer, decode_response,
 };
-use qfs_transport::{ClientEndpoint, ClientTuning, Connection, QuicSource, Trust};
+use qfs_transport::{ClientEndpoint, ClientTuning, Connection, Source, Trust};
 use tokio::sync::Semaphore;
 
 use crate::lab::{Lab, WATCHDOG, noise};
@@ -54,24 +54,24 @@ impl Client {
         Self { connection, _endpoint: Arc::clone(endpoint) }
     }
 
-    pub(crate) async fn ask(&self, request: &Request) -> Answer<QuicSource> {
+    pub(crate) async fn ask(&self, request: &Request) -> Answer<Source> {
         let (sink, source) = self.connection.open_stream().await.unwrap();
         sink.send_request(request.encode().unwrap()).await.unwrap();
         Answer::new(source)
     }
 
     async fn list(&self) -> u64 {
-        let mut answer = self.ask(&Request::GetFilesList(ListRequest {})).await;
+        let mut answer = self.ask(&Request::GetFilesList(ListRequest::default())).await;
         let _: ListHead = decode_response(&answer.next_frame().await.unwrap()).unwrap().unwrap();
         loop {
-            let page = ListPage::decode(&answer.next_frame().await.unwrap(), None).unwrap();
+            let page = <ListPage>::decode(&answer.next_frame().await.unwrap(), None).unwrap();
             if let Some(end) = page.end {
                 return end.count;
             }
         }
     }
 
-    async fn begin(&self, name: &str) -> (DownloadHead, Answer<QuicSource>) {
+    async fn begin(&self, name: &str) -> (DownloadHead, Answer<Source>) {
         let request = DownloadRequest { filename: name.to_owned(), ..DownloadRequest::default() };
         let mut answer = self.ask(&Request::Download(request)).await;
         let head: DownloadHead = decode_response(&answer.next_frame().await.unwrap()).unwrap().unwrap();
@@ -156,7 +156,7 @@ fn requests_that_never_end() {
         let one = async || {
             let client = Client::connect(&lab, &endpoint, &turn).await;
             let (mut sink, source) = client.connection.open_stream().await.unwrap();
-            let frame = Request::GetFilesList(ListRequest {}).encode().unwrap();
+            let frame = Request::GetFilesList(ListRequest::default()).encode().unwrap();
             let begun = Instant::now();
             sink.send(frame.slice(..9)).await.unwrap();
             let mut answer = Answer::new(source);
@@ -217,7 +217,7 @@ fn a_long_listing() {
         let client = Client::connect(&lab, &endpoint, &Semaphore::new(1)).await;
         for _ in 0..3 {
             let begun = Instant::now();
-            let mut answer = client.ask(&Request::GetFilesList(ListRequest {})).await;
+            let mut answer = client.ask(&Request::GetFilesList(ListRequest::default())).await;
             answer.next_frame().await.unwrap();
             answer.next_frame().await.unwrap();
             first_rows.push(begun.elapsed().as_millis());

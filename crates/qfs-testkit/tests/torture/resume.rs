@@ -90,7 +90,7 @@ fn one(files: &[(usize, Here)], listed: bool, overwrite: bool, parallel: bool) -
     lab.start();
     let published = LocalStore::open_root(&lab.root()).unwrap();
     for ((name, content), (_, here)) in names.iter().zip(&contents).zip(files) {
-        let meta = published.open(&RemotePath::parse(name).unwrap()).unwrap().meta().clone();
+        let meta = published.object(&RemotePath::parse(name).unwrap()).unwrap().meta().clone();
         put_here(&lab, name, content, &meta.etag, meta.modified, *here);
     }
     let mut args = vec!["get", "--json"];
@@ -198,7 +198,7 @@ fn put_here(lab: &Lab, name: &str, content: &[u8], etag: &ETag, modified: Timest
 /// A partial file as a killed client leaves it.
 fn partial(lab: &Lab, name: &str, etag: &ETag, content: &[u8], frontier: usize) {
     let store = LocalStore::create_root(&lab.saved()).unwrap();
-    let spec = StageSpec { size: content.len() as u64, etag: etag.clone() };
+    let spec = StageSpec { size: Some(content.len() as u64), etag: etag.clone() };
     let stage = store.stage(&RemotePath::parse(name).unwrap(), &spec).unwrap();
     stage.write_at(0, &[Bytes::copy_from_slice(&content[..frontier])]).unwrap();
     stage.record_frontier(frontier as u64).unwrap();

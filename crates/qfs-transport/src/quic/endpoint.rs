@@ -9,7 +9,8 @@ use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{ConnectionError, Endpoint, EndpointConfig, TokioRuntime};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::connection::{Connection, lost};
+use super::connection::Connection;
+use super::lost::lost;
 use crate::tls::Identity;
 use crate::tls::{self, CertificateFault, Refusal, Trust};
 use crate::tuning::{ClientTuning, MAX_RECEIVED_PAYLOAD, SOCKET_BUFFER_BYTES, path_mtu};
@@ -24,6 +25,14 @@ pub enum TransportError {
     /// The socket cannot be bound.
     #[error("cannot listen on {address}: {source}")]
     Bind {
+        /// The address asked for.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// The TCP socket cannot be bound.
+    #[error("cannot listen on TCP {address}: {source}")]
+    BindTcp {
         /// The address asked for.
         address: SocketAddr,
         /// Why.
@@ -61,10 +70,10 @@ pub enum ConnectError {
         /// The key of the certificate.
         presented: Fingerprint,
     },
-    /// The server's certificate does not do, where it is to.
+    /// The server's certificate is not valid, where it has to be.
     #[error(transparent)]
     Certificate(CertificateFault),
-    /// The server breaks TLS.
+    /// The server violates TLS.
     #[error("the handshake failed: {0}")]
     Handshake(String),
     /// Something answers that does not speak this protocol.
@@ -73,7 +82,7 @@ pub enum ConnectError {
     /// The server turns connections away.
     #[error("the server refuses connections: {0}")]
     Turned(StatusCode),
-    /// The connection ended while it was made.
+    /// The connection ended while it was being established.
     #[error(transparent)]
     Lost(#[from] Lost),
     /// This end cannot even try.
@@ -81,10 +90,20 @@ pub enum ConnectError {
     Local(#[from] TransportError),
 }
 
+impl From<Refusal> for ConnectError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::WrongKey { expected, presented } => Self::WrongKey { expected, presented },
+            Refusal::Unproven { presented } => Self::Unproven { presented },
+            Refusal::Certificate(fault) => Self::Certificate(fault),
+        }
+    }
+}
+
 /// What the kernel granted of [`SOCKET_BUFFER_BYTES`], in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SocketBuffers {
-    /// Wanted for each direction.
+    /// The size asked for, in each direction.
     pub wanted: usize,
     /// Send buffer.
     pub send: usize,
@@ -123,7 +142,7 @@ impl ClientEndpoint {
         Ok(Self { endpoint, identity: None, buffers })
     }
 
-    /// Has a certificate to show to servers that ask for one.
+    /// Shows this certificate to servers that ask for one.
     #[must_use]
     pub fn with_identity(mut self, identity: Option<Arc<Identity>>) -> Self {
         self.identity = identity;
@@ -144,10 +163,10 @@ impl ClientEndpoint {
         self.endpoint.local_addr()
     }
 
-    /// Connects to `peer`, or gives up after `patience`. `server_name` is what was asked for, host name or address.
+    /// Connects to `peer`, or gives up after `patience`. `server_name` is the host name or address that was asked for.
     ///
     /// # Errors
-    /// [`ConnectError`] tells the cases apart that a person would want told apart.
+    /// [`ConnectError`] distinguishes the cases that a person wants to distinguish.
     pub async fn connect(
         &self,
         peer: SocketAddr,
@@ -155,7 +174,7 @@ impl ClientEndpoint {
         trust: Trust,
         tuning: &ClientTuning,
         patience: Duration,
-    ) -> Result<Connection, ConnectError> {
+    ) -> Result<crate::Connection, ConnectError> {
         let (crypto, verdict) = tls::client_config(trust, self.identity.as_deref()).map_err(TransportError::from)?;
         let crypto = QuicClientConfig::try_from(crypto).map_err(|e| ConnectError::Handshake(e.to_string()))?;
         let mut config = quinn::ClientConfig::new(Arc::new(crypto));
@@ -169,27 +188,23 @@ impl ClientEndpoint {
             () = refused(peer) => return Err(ConnectError::Refused),
             () = tokio::time::sleep(patience) => return Err(ConnectError::NoAnswer),
         };
-        result.map(|connection| Connection::new(connection, tuning.receive_window)).map_err(|error| {
-            match verdict.refusal() {
-                Some(Refusal::WrongKey { expected, presented }) => ConnectError::WrongKey { expected, presented },
-                Some(Refusal::Unproven { presented }) => ConnectError::Unproven { presented },
-                Some(Refusal::Certificate(fault)) => ConnectError::Certificate(fault),
-                None => classify(&error),
-            }
-        })
+        result
+            .map(|connection| Connection::new(connection, tuning.receive_window).into())
+            .map_err(|error| verdict.refusal().map_or_else(|| classify(&error), ConnectError::from))
     }
 
     /// Moves the end point to a new local socket, as after a change of network.
     ///
     /// # Errors
-    /// When no socket can be had.
+    /// When there is no socket.
     pub fn rebind(&self, peer: IpAddr) -> io::Result<()> {
         let any: IpAddr = if peer.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
         let (socket, _) = bind_socket(SocketAddr::new(any, 0))?;
         self.endpoint.rebind(socket)
     }
 
-    /// Lets the driver send what is queued, such as a CONNECTION_CLOSE, without sitting out the closing period.
+    /// Lets the driver send what is queued, such as a CONNECTION_CLOSE, without waiting for the end of the closing
+    /// period.
     pub async fn flush(&self) {
         for _ in 0..FLUSH_TURNS {
             tokio::task::yield_now().await;
@@ -197,7 +212,7 @@ impl ClientEndpoint {
     }
 }
 
-/// Turns of the scheduler in which the drivers of a connection and its end point pass on and send a last packet.
+/// Turns of the scheduler within which the drivers of a connection and its end point send a last packet.
 const FLUSH_TURNS: usize = 8;
 
 fn classify(error: &ConnectionError) -> ConnectError {
@@ -233,7 +248,7 @@ async fn refused(peer: SocketAddr) {
         let any: IpAddr = if peer.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
         let socket = tokio::net::UdpSocket::bind((any, 0)).await?;
         socket.connect(peer).await?;
-        // One byte is no QUIC packet: a server drops it without a trace.
+        // One byte is not a QUIC packet, and a server drops it without a trace.
         socket.send(&[0]).await?;
         socket.recv(&mut [0; 1]).await
     };
@@ -253,11 +268,11 @@ pub(super) fn bind_socket(address: SocketAddr) -> io::Result<(UdpSocket, SocketB
     Ok((socket.into(), buffers))
 }
 
-/// As [`bind_socket`]; with `shared` beside other sockets of this user that share the port too.
+/// As [`bind_socket`]. With `shared`, the port is shared with other sockets of this user that share it too.
 pub(super) fn bind_shared(address: SocketAddr, shared: bool) -> io::Result<(Socket, SocketBuffers)> {
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
     if address.is_ipv6() {
-        // An address of one family is one address; a host name may have both.
+        // An address belongs to one family; a host name may have addresses of both.
         socket.set_only_v6(!address.ip().is_unspecified())?;
     }
     // The kernel clips both to its limits without an error; what it granted is read back.

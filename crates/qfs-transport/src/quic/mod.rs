@@ -4,12 +4,14 @@ mod bundling;
 mod connection;
 mod endpoint;
 mod listener;
+mod lost;
 mod steering;
 mod streams;
+mod windows;
 
-pub use connection::{Connection, PathReport};
+pub(crate) use connection::Connection;
 pub use endpoint::{ClientEndpoint, ConnectError, SocketBuffers, TransportError};
 pub use listener::{BoundEndpoint, Listener};
 pub use quinn::Incoming;
 pub use steering::MAX_ENDPOINTS;
-pub use streams::{QuicRequestReader, QuicSink, QuicSource};
+pub(crate) use streams::{QuicRequestReader, QuicSink, QuicSource};

@@ -1,4 +1,4 @@
-//! The stream traits for QUIC streams.
+//! The stream traits, implemented for QUIC streams.
 
 use std::future::Future;
 use std::io;
@@ -9,37 +9,29 @@ use bytes::Bytes;
 use quinn::{ReadError, RecvStream, SendStream, VarInt, WriteError};
 use tokio::io::{AsyncRead, ReadBuf};
 
-use super::connection::{Connection, lost};
+use super::lost::lost;
+use super::windows::Windows;
 use qfs_core::stream::{ByteSink, Chunk, ChunkSource, Lost, Order, StreamError};
 use qfs_core::wire::StatusCode;
 
-/// The sending half. Dropped before [`ByteSink::finish`], it resets the stream: quinn would end it as if it were whole.
+/// The sending half. If it is dropped before [`ByteSink::finish`], it resets the stream, because quinn would end the
+/// stream as if it were complete.
 #[derive(Debug)]
 pub struct QuicSink {
     stream: SendStream,
-    connection: Connection,
+    windows: Windows,
     ended: bool,
 }
 
 impl QuicSink {
-    pub(super) fn new(stream: SendStream, connection: Connection) -> Self {
-        Self { stream, connection, ended: false }
-    }
-
-    /// Sends a request's frame and ends this half.
-    ///
-    /// # Errors
-    /// [`StreamError`] when the connection is gone.
-    pub async fn send_request(mut self, frame: Bytes) -> Result<(), StreamError> {
-        self.send(frame).await?;
-        self.finish();
-        Ok(())
+    pub(super) fn new(stream: SendStream, windows: Windows) -> Self {
+        Self { stream, windows, ended: false }
     }
 }
 
 impl ByteSink for QuicSink {
     async fn send(&mut self, bytes: Bytes) -> Result<(), StreamError> {
-        self.connection.note_sent(bytes.len());
+        self.windows.note_sent(bytes.len());
         self.stream.write_chunk(bytes).await.map_err(|error| match error {
             WriteError::Stopped(code) => StreamError::Stopped(StatusCode::from_quic(code.into_inner())),
             WriteError::ConnectionLost(e) => StreamError::Lost(lost(&e)),
@@ -49,7 +41,7 @@ impl ByteSink for QuicSink {
 
     fn finish(&mut self) {
         self.ended = true;
-        // Fails only on a stream already ended, which is what is wanted.
+        // This fails only on a stream that has already ended, which is the wanted state.
         let _ = self.stream.finish();
     }
 
@@ -75,16 +67,16 @@ impl Drop for QuicSink {
     }
 }
 
-/// The receiving half on the client: chunks as they arrive.
+/// The receiving half: chunks as they arrive.
 #[derive(Debug)]
 pub struct QuicSource {
     stream: RecvStream,
-    connection: Connection,
+    windows: Windows,
 }
 
 impl QuicSource {
-    pub(super) fn new(stream: RecvStream, connection: Connection) -> Self {
-        Self { stream, connection }
+    pub(super) fn new(stream: RecvStream, windows: Windows) -> Self {
+        Self { stream, windows }
     }
 }
 
@@ -95,11 +87,11 @@ impl ChunkSource for QuicSource {
         limit: usize,
         order: Order,
     ) -> Poll<Result<Option<Chunk>, StreamError>> {
-        // The future holds no state between polls, so a new one a poll loses nothing.
+        // The future holds no state between polls, so a new one for each poll loses nothing.
         let chunk = pin!(self.stream.read_chunk(limit, order == Order::Ordered)).poll(cx);
         chunk.map(|result| match result {
             Ok(Some(chunk)) => {
-                self.connection.note_taken(chunk.bytes.len());
+                self.windows.note_taken(chunk.bytes.len());
                 Ok(Some(Chunk { offset: chunk.offset, bytes: chunk.bytes }))
             }
             Ok(None) => Ok(None),
@@ -118,14 +110,21 @@ impl ChunkSource for QuicSource {
 #[derive(Debug)]
 pub struct QuicRequestReader {
     stream: RecvStream,
+    windows: Windows,
 }
 
 impl QuicRequestReader {
-    pub(super) fn new(stream: RecvStream) -> Self {
-        Self { stream }
+    pub(super) fn new(stream: RecvStream, windows: Windows) -> Self {
+        Self { stream, windows }
     }
 
-    /// Tells the client that no more is read.
+    /// What follows the request, as chunks whose offsets count from the start of the stream.
+    #[must_use]
+    pub fn into_source(self) -> QuicSource {
+        QuicSource::new(self.stream, self.windows)
+    }
+
+    /// Tells the client that nothing more will be read.
     pub fn stop(&mut self, code: StatusCode) {
         let _ = self.stream.stop(VarInt::from_u32(code.0));
     }

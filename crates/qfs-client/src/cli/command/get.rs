@@ -6,8 +6,8 @@ use qfs_client::error::FailureClass;
 use qfs_client::insight::bottleneck::bottleneck;
 use qfs_client::plan::selection::Selection;
 use qfs_client::transfer::outcome::{FileOutcome, RunOutcome};
-use qfs_client::transfer::scheduler;
-use qfs_store::local::LocalStore;
+use qfs_client::transfer::run;
+use qfs_store::local::{Hidden, LocalStore};
 
 use super::list::parse;
 use crate::cli::args::GetArgs;
@@ -47,7 +47,9 @@ pub(crate) async fn download(context: &Context, selection: Selection) -> Result<
     let session = context.session().await?;
     let (settings, screen, progress) = (&context.settings, &context.screen, &context.progress);
     let directory = settings.save_dir.clone();
-    let opened = tokio::task::spawn_blocking(move || LocalStore::create_root(&directory)).await;
+    // Whoever asks for a hidden file by its name gets it.
+    let open = move || LocalStore::create_root(&directory).map(|store| store.hidden(Hidden::Included));
+    let opened = tokio::task::spawn_blocking(open).await;
     let what = || format!("cannot use {} to save files", settings.save_dir.display());
     let store = match opened {
         Ok(Ok(store)) => Arc::new(store),
@@ -71,8 +73,7 @@ pub(crate) async fn download(context: &Context, selection: Selection) -> Result<
         }
     };
     let drawing = progress.begin(screen.may_draw() && !settings.json);
-    let fetched =
-        scheduler::fetch(&session, store, selection, settings.fetch, Arc::clone(progress) as _, &mut done).await;
+    let fetched = run::fetch(&session, store, selection, settings.fetch, Arc::clone(progress) as _, &mut done).await;
     drop(drawing);
     let outcome = match fetched {
         Ok(outcome) => outcome,
@@ -84,6 +85,9 @@ pub(crate) async fn download(context: &Context, selection: Selection) -> Result<
     outcome.failures().for_each(|(_, failure)| drop_if_lost(context, failure.class()));
     if let Some(problem) = human::failures(&outcome) {
         screen.problem(&problem);
+    }
+    if outcome.is_all_unfound() {
+        return Ok(outcome);
     }
     screen.summary(&human::total(&outcome));
     if settings.verbose > 0

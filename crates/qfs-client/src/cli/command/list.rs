@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use qfs_client::error::FailureClass;
-use qfs_client::plan::selection::Selection;
+use qfs_client::plan::selection::{Selection, SelectionError};
 use qfs_client::session::exchange;
 use qfs_core::model::{EntryMeta, RemotePath};
 
@@ -17,26 +17,45 @@ use crate::cli::report::{Problem, human, problem};
 /// A listing that fails halfway leaves a JSON object without its end, so that nobody takes it for the whole.
 pub(crate) async fn run(context: &Context, patterns: &[String]) -> Result<Exit, Problem> {
     let selection = if patterns.is_empty() { Selection::all() } else { parse(patterns)? };
-    let session = context.session().await?;
-    let mut rows = Rows { context, selection, json: context.settings.json.then(Listing::default), files: 0, bytes: 0 };
-    let listed = exchange::list(&session, &mut |page| rows.write(&page)).await;
-    if let Err(failure) = listed {
-        if failure.class() == FailureClass::Connection {
-            context.drop_session();
-        }
-        let what = format!("cannot list the files of {}", context.settings.connect.server);
-        return Err(problem::of_run(&what, &failure));
-    }
+    show(Rows::new(context, selection, None)).await
+}
+
+/// Lists everything with a number before each name, which is then the name's place in `numbered`, counted from 1.
+pub(crate) async fn run_numbered(context: &Context, numbered: &mut Vec<RemotePath>) -> Result<Exit, Problem> {
+    numbered.clear();
+    show(Rows::new(context, Selection::all(), Some(numbered))).await
+}
+
+async fn show(mut rows: Rows<'_>) -> Result<Exit, Problem> {
+    let context = rows.context;
+    each_page(context, &mut |page| rows.write(&page)).await?;
     rows.end();
     Ok(Exit::Done)
 }
 
+/// Gives the rows of the listing to `on_page`, as they arrive.
+pub(crate) async fn each_page(
+    context: &Context,
+    on_page: &mut dyn FnMut(Vec<(RemotePath, EntryMeta)>) -> ControlFlow<()>,
+) -> Result<(), Problem> {
+    let session = context.session().await?;
+    exchange::list(&session, on_page).await.map(drop).map_err(|failure| {
+        if failure.class() == FailureClass::Connection {
+            context.drop_session();
+        }
+        problem::of_run(&format!("cannot list the files of {}", context.settings.connect.server), &failure)
+    })
+}
+
 /// A selection from the command line, or why it is none.
 pub(crate) fn parse(names: &[String]) -> Result<Selection, Problem> {
-    Selection::parse(names).map_err(|e| {
-        Problem::new(Exit::Usage, e.to_string())
-            .hint("put a backslash before a bracket, brace, star or question mark that is meant as it stands")
-    })
+    Selection::parse(names).map_err(|e| malformed(&e))
+}
+
+/// What is said of a pattern that is none.
+pub(crate) fn malformed(error: &SelectionError) -> Problem {
+    Problem::new(Exit::Usage, error.to_string())
+        .hint("put a backslash before a bracket, brace, star or question mark that is meant as it stands")
 }
 
 struct Rows<'a> {
@@ -44,14 +63,29 @@ struct Rows<'a> {
     selection: Selection,
     /// The JSON object being written, or None for text.
     json: Option<Listing>,
+    /// Where the names go that are shown with a number.
+    numbered: Option<&'a mut Vec<RemotePath>>,
     files: u64,
     bytes: u64,
 }
 
-impl Rows<'_> {
+/// Most names that have a number: they are remembered, and may have 4 KiB each, so 40 MiB at worst.
+const MAX_NUMBERED: usize = 10_000;
+
+impl<'a> Rows<'a> {
+    fn new(context: &'a Context, selection: Selection, numbered: Option<&'a mut Vec<RemotePath>>) -> Self {
+        let json = context.settings.json.then(Listing::default);
+        Self { context, selection, json, numbered, files: 0, bytes: 0 }
+    }
+
     fn write(&mut self, page: &[(RemotePath, EntryMeta)]) -> ControlFlow<()> {
         let mut out = String::new();
         for (name, meta) in page.iter().filter(|(name, _)| self.selection.matches(name)) {
+            if let Some(numbered) = &mut self.numbered {
+                let is_numbered = numbered.len() < MAX_NUMBERED;
+                numbered.extend(is_numbered.then(|| name.clone()));
+                human::list_number(&mut out, is_numbered.then_some(numbered.len()));
+            }
             match &mut self.json {
                 Some(listing) => listing.row(&mut out, name, meta),
                 None => human::list_row(&mut out, name, meta),

@@ -16,6 +16,15 @@ use crate::cli::sanitize::checksum_line;
 /// Width of the size column: right-aligned, and fixed, because rows are shown before the largest is known.
 const SIZE_COLUMN: usize = 15;
 
+/// Width of the column of numbers in the menu's list.
+const NUMBER_COLUMN: usize = 5;
+
+/// What stands before a row of the menu's list: its number, where it has one.
+pub(crate) fn list_number(out: &mut String, number: Option<usize>) {
+    let number = number.map(|n| n.to_string()).unwrap_or_default();
+    let _ = write!(out, "{number:>NUMBER_COLUMN$}  ");
+}
+
 /// One row of a listing: size in bytes, modification time (UTC), name; aligned.
 pub(crate) fn list_row(out: &mut String, name: &RemotePath, meta: &EntryMeta) {
     let modified = meta.modified.strftime("%Y-%m-%d %H:%M:%S");
@@ -63,10 +72,19 @@ impl FileLines {
 
 /// The line that ends a run: `total download time: 1.234 s (…)`.
 pub(crate) fn total(outcome: &RunOutcome) -> String {
+    total_of("download", outcome)
+}
+
+/// The line that ends a run of uploads.
+pub(crate) fn total_upload(outcome: &RunOutcome) -> String {
+    total_of("upload", outcome)
+}
+
+fn total_of(what: &str, outcome: &RunOutcome) -> String {
     let (bytes, seconds) = (outcome.received(), outcome.elapsed.as_secs_f64());
     let done = outcome.files.iter().filter(|file| !matches!(file.status, Status::Failed(_))).count();
     let unchanged = outcome.files.iter().filter(|file| matches!(file.status, Status::Unchanged)).count();
-    let mut text = format!("total download time: {seconds:.3} s ({}", count(done as u64, "file"));
+    let mut text = format!("total {what} time: {seconds:.3} s ({}", count(done as u64, "file"));
     if unchanged > 0 {
         let _ = write!(text, ", {unchanged} unchanged");
     }
@@ -74,9 +92,9 @@ pub(crate) fn total(outcome: &RunOutcome) -> String {
     text
 }
 
-/// What limited a run: `limited by the network path: …`.
+/// What limited a run: `limited by the network path, over tcp: …`.
 pub(crate) fn limited_by(verdict: &Verdict) -> String {
-    let mut text = format!("limited by {}: {}", verdict.limit.words(), verdict.because);
+    let mut text = format!("limited by {}, over {}: {}", verdict.limit.words(), verdict.way, verdict.because);
     if let Some(hint) = verdict.hint {
         let _ = write!(text, "; what may help: {hint}");
     }
@@ -105,12 +123,27 @@ fn count(n: u64, noun: &str) -> String {
 /// `1234567 bytes (1.2 MiB)`.
 fn bytes_text(bytes: u64) -> String {
     let exact = count(bytes, "byte");
-    if bytes < 1024 { exact } else { format!("{exact} = {}", indicatif::BinaryBytes(bytes)) }
+    if bytes < 1024 { exact } else { format!("{exact} = {}", binary(bytes)) }
+}
+
+/// `512 B`, `1.25 MiB`.
+pub(crate) fn binary(bytes: u64) -> String {
+    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    let mut value = bytes as f64;
+    let mut unit = "B";
+    for larger in UNITS {
+        // What would be rounded to 1024.00 has the larger unit.
+        if value < 1023.995 {
+            break;
+        }
+        (value, unit) = (value / 1024.0, larger);
+    }
+    if unit == "B" { format!("{bytes} B") } else { format!("{value:.2} {unit}") }
 }
 
 /// Bytes a second.
 fn rate(bytes: u64, elapsed: Duration) -> String {
-    format!("{}/s", indicatif::BinaryBytes(per_second(bytes, elapsed) as u64))
+    format!("{}/s", binary(per_second(bytes, elapsed) as u64))
 }
 
 /// Bytes a second; 0 when no time has passed.
@@ -123,6 +156,8 @@ pub(crate) fn per_second(bytes: u64, elapsed: Duration) -> f64 {
 mod tests {
     use qfs_client::insight::bottleneck::Limit;
     use qfs_core::model::Digest;
+
+    use qfs_transport::Way;
 
     use super::*;
 
@@ -144,6 +179,20 @@ mod tests {
     }
 
     #[test]
+    fn sizes_have_the_unit_that_suits_them() {
+        for (bytes, text) in [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1024, "1.00 KiB"),
+            (1_048_575, "1.00 MiB"),
+            (5 << 20, "5.00 MiB"),
+            (u64::MAX, "16.00 EiB"),
+        ] {
+            assert_eq!(binary(bytes), text);
+        }
+    }
+
+    #[test]
     fn the_total_begins_as_promised() {
         let files = vec![
             outcome("a", Status::Downloaded),
@@ -160,9 +209,10 @@ mod tests {
 
     #[test]
     fn the_limit_is_one_line() {
-        let verdict = Verdict { limit: Limit::Latency, because: "so".to_owned(), hint: Some("--parallel") };
-        assert_eq!(limited_by(&verdict), "limited by round trips: so; what may help: --parallel");
-        assert_eq!(limited_by(&Verdict { hint: None, ..verdict }), "limited by round trips: so");
+        let verdict =
+            Verdict { limit: Limit::Latency, way: Way::Tcp, because: "so".to_owned(), hint: Some("--parallel") };
+        assert_eq!(limited_by(&verdict), "limited by round trips, over tcp: so; what may help: --parallel");
+        assert_eq!(limited_by(&Verdict { hint: None, ..verdict }), "limited by round trips, over tcp: so");
     }
 
     #[test]

@@ -83,12 +83,20 @@ pub(crate) fn of_run(what: &str, failure: &Failure) -> Problem {
 fn hint_for(failure: &Failure) -> Option<&'static str> {
     match failure {
         Failure::Exists => Some("--overwrite replaces it"),
+        Failure::NotRegular => Some("move it away, or choose another place with --save-dir"),
         Failure::BelowFile(_) => Some("name one of the two, or fetch them into different places with --save-dir"),
         Failure::NoSpace(_) => Some("make room, or choose another place with --save-dir"),
         Failure::CertificateRefused(_) => Some(WANTS_CERTIFICATE),
         Failure::NoMatch | Failure::InvalidName(_) => Some(SEE_LISTING),
         Failure::Refused(error) if error.code == StatusCode::NOT_FOUND => Some(SEE_LISTING),
+        Failure::Refused(error) if error.code == StatusCode::DENIED && error.message.contains("not allowed") => {
+            Some(ASK_FOR_RIGHT)
+        }
         Failure::Refused(error) if error.code == StatusCode::DENIED => Some(SHOW_TOKEN),
+        Failure::Refused(error) if error.code == StatusCode::UNKNOWN_COMMAND => {
+            Some("the server is older than this program and takes no uploads")
+        }
+        Failure::SourceChanged => Some("it is being written here; run the same command again"),
         Failure::Refused(error) if error.code.is_transient() => Some("run the same command again later"),
         Failure::Changed => Some("it is being written on the server; run the same command again"),
         Failure::DigestMismatch { .. } => {
@@ -101,11 +109,13 @@ fn hint_for(failure: &Failure) -> Option<&'static str> {
     }
 }
 
+const ASK_FOR_RIGHT: &str =
+    "whoever runs the server allows it: qfs-server --allow read,write, or token create --can read,write";
 const SHOW_TOKEN: &str = "show a valid token with --token-file FILE or QFS_TOKEN; whoever runs the server makes one: qfs-server token create";
 const WANTS_CERTIFICATE: &str =
     "name a certificate that the server's authority has signed with --client-cert FILE --client-key FILE";
 
-const SEE_LISTING: &str = "qfs-client list shows what the server has; 'DIR/**' stands for all below a directory";
+const SEE_LISTING: &str = "qfs-client list shows what the server has";
 
 /// A connection that was not made.
 pub(crate) fn of_session(error: &SessionError) -> Problem {

@@ -6,8 +6,12 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::Bytes;
 
-use super::{BLOCK_BYTES, DigestCache, Object, StoreError};
+use super::{DigestCache, Object, StoreError};
 use crate::model::{Digest, Hasher};
+
+/// Bytes read at once, and the unit that is shared. Large enough that a read costs little beside its copying, small enough
+/// that two of them for each of a thousand readers fit in memory.
+pub const BLOCK_BYTES: u64 = 256 << 10;
 
 /// Blocks kept, of all versions together, while more than one reader has them open: 32 MiB. Readers that run within that of
 /// each other share their reads; twenty that start together drift some 10 MiB apart.
@@ -22,6 +26,8 @@ const PENDING_BLOCKS: u64 = 8;
 /// What the readers of a version share.
 pub(super) struct Shared {
     pub(super) object: Arc<dyn Object>,
+    /// Block 0, where opening read it, until somebody asks for it.
+    first: Mutex<Option<Bytes>>,
     digests: Arc<DigestCache>,
     /// Blocks kept by all versions.
     kept: Arc<AtomicUsize>,
@@ -51,13 +57,21 @@ pub(super) struct Hashing {
 }
 
 impl Shared {
-    pub(super) fn new(object: Arc<dyn Object>, digests: &Arc<DigestCache>, kept: &Arc<AtomicUsize>) -> Self {
+    /// `first` are the first bytes of `object`, as far as opening read them.
+    pub(super) fn new(
+        object: Arc<dyn Object>,
+        first: Bytes,
+        digests: &Arc<DigestCache>,
+        kept: &Arc<AtomicUsize>,
+    ) -> Self {
+        let is_block = !first.is_empty() && (object.meta().size <= BLOCK_BYTES || first.len() as u64 == BLOCK_BYTES);
         let digest = OnceLock::new();
         if let Some(known) = digests.recall(&object.meta().etag) {
             let _ = digest.set(known);
         }
         Self {
             object,
+            first: Mutex::new(is_block.then_some(first)),
             digests: Arc::clone(digests),
             kept: Arc::clone(kept),
             readers: AtomicUsize::new(0),
@@ -87,10 +101,7 @@ impl Shared {
         blocks.loading.push(index);
         drop(blocks);
 
-        let offset = index * BLOCK_BYTES;
-        let length = BLOCK_BYTES.min(self.object.meta().size.saturating_sub(offset));
-        let read =
-            usize::try_from(length).map_err(|_| StoreError::Changed).and_then(|l| self.object.read_at(offset, l));
+        let read = self.read(index);
 
         let mut blocks = lock(&self.blocks);
         blocks.loading.retain(|i| *i != index);
@@ -112,6 +123,17 @@ impl Shared {
         let bytes = read?;
         self.hash(index, &bytes)?;
         Ok(bytes)
+    }
+
+    fn read(&self, index: u64) -> Result<Bytes, StoreError> {
+        if index == 0
+            && let Some(first) = lock(&self.first).take()
+        {
+            return Ok(first);
+        }
+        let offset = index * BLOCK_BYTES;
+        let length = BLOCK_BYTES.min(self.object.meta().size.saturating_sub(offset));
+        self.object.read_at(offset, usize::try_from(length).map_err(|_| StoreError::Changed)?)
     }
 
     pub(super) fn forget_blocks(&self) {

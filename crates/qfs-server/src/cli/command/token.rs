@@ -4,7 +4,8 @@ use std::process::ExitCode;
 
 use jiff::Timestamp;
 use qfs_core::model::{Ticket, escape_untrusted};
-use qfs_server::tokens::{Issue, Record, Scope, TokenFile, TokenFileError};
+use qfs_server::gate::rights::Rights;
+use qfs_server::gate::tokens::{Issue, Record, Scope, TokenFile, TokenFileError};
 
 use super::{notice, print};
 use crate::cli::announce;
@@ -61,7 +62,8 @@ fn make(args: &Args, create: &CreateArgs, file: &TokenFile) -> Result<(), Failur
         true => Some(start::identity(args)?.0.fingerprint()),
         false => None,
     };
-    let issue = Issue { expires, scope, name: create.name.clone() };
+    let issue =
+        Issue { expires, scope, can: Some(create.can).filter(|can| *can != Rights::READ), name: create.name.clone() };
     let (token, record) = file.create(issue).map_err(|e| refused("cannot create a token", &e))?;
     print(&match fingerprint {
         Some(fingerprint) => announce::tickets(args.ip, args.port, fingerprint)
@@ -80,7 +82,8 @@ fn told(record: &Record) -> String {
         || "everything published".to_owned(),
         |scope| scope.texts().map(escape_untrusted).collect::<Vec<_>>().join(" "),
     );
-    format!("note: token {} {until} and reaches {reach}; it is shown this once and kept nowhere", record.id)
+    let can = record.rights();
+    format!("note: token {} {until}, may {can} and reaches {reach}; it is shown this once and kept nowhere", record.id)
 }
 
 /// One line a token, columns aligned.
@@ -88,20 +91,20 @@ fn human(records: &[Record], now: Timestamp) -> String {
     if records.is_empty() {
         return String::new();
     }
-    let header = ["ID", "CREATED", "EXPIRES", "NAME", "SCOPE"].map(str::to_owned);
-    let rows: Vec<[String; 5]> = std::iter::once(header).chain(records.iter().map(|record| row(record, now))).collect();
+    let header = ["ID", "CREATED", "EXPIRES", "NAME", "CAN", "SCOPE"].map(str::to_owned);
+    let rows: Vec<[String; 6]> = std::iter::once(header).chain(records.iter().map(|record| row(record, now))).collect();
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths = [width(0), width(1), width(2), width(3)];
+    let widths = [width(0), width(1), width(2), width(3), width(4)];
     let mut text = String::new();
     for row in &rows {
-        let [id, created, expires, name, scope] = row;
-        let [a, b, c, d] = widths;
-        text.push_str(&format!("{id:a$}  {created:b$}  {expires:c$}  {name:d$}  {scope}\n"));
+        let [id, created, expires, name, can, scope] = row;
+        let [a, b, c, d, e] = widths;
+        text.push_str(&format!("{id:a$}  {created:b$}  {expires:c$}  {name:d$}  {can:e$}  {scope}\n"));
     }
     text
 }
 
-fn row(record: &Record, now: Timestamp) -> [String; 5] {
+fn row(record: &Record, now: Timestamp) -> [String; 6] {
     let expires = match record.expires {
         None => "never".to_owned(),
         Some(_) if record.is_expired(now) => "expired".to_owned(),
@@ -112,7 +115,7 @@ fn row(record: &Record, now: Timestamp) -> [String; 5] {
         || "everything".to_owned(),
         |scope| scope.texts().map(escape_untrusted).collect::<Vec<_>>().join(" "),
     );
-    [record.id.to_string(), record.created.to_string(), expires, name, scope]
+    [record.id.to_string(), record.created.to_string(), expires, name, record.rights().to_string(), scope]
 }
 
 /// One JSON object, id → what is known of the token; nothing of its secret, not even the hash.
@@ -122,7 +125,8 @@ fn machine(records: &[Record]) -> String {
         .map(|record| {
             let scope = record.scope.as_ref().map(|scope| scope.texts().collect::<Vec<_>>());
             let Record { created, expires, name, .. } = record;
-            let value = serde_json::json!({"created": created, "expires": expires, "name": name, "scope": scope});
+            let value = serde_json::json!({"created": created, "expires": expires, "name": name, "scope": scope,
+                "can": record.rights()});
             (record.id.to_string(), value)
         })
         .collect();

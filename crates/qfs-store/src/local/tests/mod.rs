@@ -11,13 +11,31 @@ use std::os::unix::net::UnixListener;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use rustix::fs::{CWD, FlockOperation};
+use rustix::fs::{CWD, FileType, FlockOperation};
 use tempfile::TempDir;
 
 use super::put::Method;
 use super::*;
 use qfs_core::model::ETag;
-use qfs_core::store::ObjectMeta;
+use qfs_core::store::Entry;
+
+/// What another program does between a look at a version and the step that replaces or removes it; once.
+#[derive(Default)]
+pub(super) struct Meanwhile(Mutex<Option<Box<dyn FnOnce() + Send>>>);
+
+impl std::fmt::Debug for Meanwhile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Meanwhile")
+    }
+}
+
+impl Shared {
+    pub(super) fn meanwhile(&self) {
+        if let Some(act) = lock(&self.meanwhile.0).take() {
+            act();
+        }
+    }
+}
 
 fn store() -> (TempDir, LocalStore) {
     let directory = tempfile::tempdir().unwrap();
@@ -34,15 +52,15 @@ fn time(second: i64) -> Timestamp {
 }
 
 fn keep() -> CommitSpec {
-    CommitSpec { modified: time(1_700_000_000), replace: false, durable: false }
+    CommitSpec { modified: time(1_700_000_000), executable: None, condition: Condition::Absent, durable: false }
 }
 
 fn replace() -> CommitSpec {
-    CommitSpec { replace: true, ..keep() }
+    CommitSpec { condition: Condition::Any, ..keep() }
 }
 
 fn spec(size: u64) -> StageSpec {
-    StageSpec { size, etag: etag("0123456789abcdef0123456789abcdef") }
+    StageSpec { size: Some(size), etag: etag("0123456789abcdef0123456789abcdef") }
 }
 
 fn etag(text: &str) -> ETag {
@@ -59,7 +77,7 @@ fn listing(store: &LocalStore) -> Vec<String> {
         names.push(path.as_str().to_owned());
         ControlFlow::Continue(())
     };
-    store.list(visit).unwrap();
+    store.list(&ListQuery::default(), visit).unwrap();
     names
 }
 
@@ -80,3 +98,7 @@ mod reading;
 mod writing;
 
 mod staging;
+
+mod changing;
+
+mod links;

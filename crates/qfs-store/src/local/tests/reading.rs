@@ -17,9 +17,9 @@ fn only_regular_files_are_opened_and_nothing_blocks() {
     for name in
         ["directory", "fifo", "socket", ".hidden", ".git/config", "link", "zero", "none", "file/x", "directory/none"]
     {
-        assert!(matches!(store.open(&path(name)), Err(StoreError::NotFound)), "{name}");
+        assert!(matches!(store.object(&path(name)), Err(StoreError::NotFound)), "{name}");
     }
-    let object = store.open(&path("file")).unwrap();
+    let object = store.object(&path("file")).unwrap();
     assert_eq!(object.read_at(0, 7).unwrap(), "content");
     assert_eq!(object.read_at(3, 2).unwrap(), "te");
     assert_eq!(object.read_at(7, 0).unwrap(), "");
@@ -28,7 +28,7 @@ fn only_regular_files_are_opened_and_nothing_blocks() {
     }
     assert_eq!(listing(&store), ["file"]);
     let all = store.clone().hidden(Hidden::Included);
-    assert!(all.open(&path(".hidden")).is_ok());
+    assert!(all.object(&path(".hidden")).is_ok());
     assert_eq!(listing(&all), [".git/config", ".hidden", "file"]);
 }
 
@@ -47,7 +47,7 @@ fn devices_are_left_out() {
         eprintln!("SKIPPED: no right to make device files here");
         return;
     }
-    assert!(matches!(store.open(&path("null")), Err(StoreError::NotFound)));
+    assert!(matches!(store.object(&path("null")), Err(StoreError::NotFound)));
     assert!(listing(&store).is_empty());
 }
 
@@ -80,7 +80,7 @@ fn a_swap_to_a_link_never_escapes() {
         let start = std::time::Instant::now();
         let enough = |both: bool| start.elapsed() > Duration::from_millis(if both { 300 } else { 20_000 });
         while !enough(opened > 0 && refused > 0) {
-            match store.open(&path("d/file")) {
+            match store.object(&path("d/file")) {
                 Ok(object) => {
                     assert_eq!(object.read_at(0, 6).unwrap(), "public");
                     opened += 1;
@@ -89,8 +89,8 @@ fn a_swap_to_a_link_never_escapes() {
                 Err(error) => panic!("{error}"),
             }
             store
-                .list(&mut |path, meta| {
-                    assert!(path.as_str().ends_with("/file") && meta.size == 6);
+                .list(&ListQuery::default(), &mut |path, entry| {
+                    assert!(path.as_str().ends_with("/file") && matches!(entry, Entry::File(meta) if meta.size == 6));
                     ControlFlow::Continue(())
                 })
                 .unwrap();
@@ -123,12 +123,12 @@ fn every_way_a_file_changes_is_noticed() {
         let file = root.path().join("file");
         fs::write(&file, "content").unwrap();
         // No pause between opening and changing: opening waited out the clock tick of the first write.
-        let object = store.open(&path("file")).unwrap();
+        let object = store.object(&path("file")).unwrap();
         assert!(!object.meta().unsettled, "{how}");
         object.ensure_unchanged().unwrap();
         change(&file);
         assert!(matches!(object.ensure_unchanged(), Err(StoreError::Changed)), "{how}");
-        assert_ne!(store.open(&path("file")).unwrap().meta().etag, object.meta().etag, "{how}");
+        assert_ne!(store.object(&path("file")).unwrap().meta().etag, object.meta().etag, "{how}");
     }
 }
 
@@ -137,12 +137,12 @@ fn a_replaced_or_removed_file_is_read_to_its_end() {
     let (root, store) = store();
     fs::write(root.path().join("file"), "content").unwrap();
     fs::write(root.path().join("new"), "another").unwrap();
-    let object = store.open(&path("file")).unwrap();
+    let object = store.object(&path("file")).unwrap();
     settle();
     fs::rename(root.path().join("new"), root.path().join("file")).unwrap();
     assert_eq!(object.read_at(0, 7).unwrap(), "content");
     object.ensure_unchanged().unwrap();
-    let newer = store.open(&path("file")).unwrap();
+    let newer = store.object(&path("file")).unwrap();
     assert_ne!(newer.meta().etag, object.meta().etag);
     fs::remove_file(root.path().join("file")).unwrap();
     newer.ensure_unchanged().unwrap();
@@ -152,7 +152,7 @@ fn a_replaced_or_removed_file_is_read_to_its_end() {
 fn a_file_cut_short_while_open_is_changed_not_short() {
     let (root, store) = store();
     fs::write(root.path().join("file"), vec![7; 100_000]).unwrap();
-    let object = store.open(&path("file")).unwrap();
+    let object = store.object(&path("file")).unwrap();
     File::options().write(true).open(root.path().join("file")).unwrap().set_len(50_000).unwrap();
     assert!(matches!(object.read_at(0, 100_000), Err(StoreError::Changed)));
     assert_eq!(object.read_at(0, 50_000).unwrap().len(), 50_000);
@@ -168,7 +168,7 @@ fn odd_times_do_not_panic() {
             last_modification: rustix::fs::Timespec { tv_sec: seconds, tv_nsec: 999_999_999 },
         };
         rustix::fs::utimensat(CWD, root.path().join(name), &times, AtFlags::empty()).unwrap();
-        let meta = store.open(&path(name)).unwrap().meta().clone();
+        let meta = store.object(&path(name)).unwrap().meta().clone();
         assert_eq!(meta.unsettled, name == "far" || name == "end", "{name}");
         assert_eq!(store.existing(&path(name)).unwrap().unwrap().modified, meta.modified);
     }
@@ -189,11 +189,12 @@ fn rows_come_in_byte_order_of_full_names() {
     assert_eq!(names, sorted);
     assert_eq!(names, ["Z", "a b", "a-", "a.b", "a/x", "a0", "b/c.x", "b/c/d", "b/c0/z", "é"]);
     let mut first = Vec::new();
-    let visit = &mut |path: RemotePath, meta: ObjectMeta| {
+    let visit = &mut |path: RemotePath, entry: Entry| {
+        let Entry::File(meta) = entry else { panic!("files only") };
         first.push((path.as_str().to_owned(), meta.size));
         if first.len() == 2 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
-    store.list(visit).unwrap();
+    store.list(&ListQuery::default(), visit).unwrap();
     assert_eq!(first, [("Z".to_owned(), 1), ("a b".to_owned(), 3)]);
 }
 
@@ -220,7 +221,7 @@ fn a_tree_that_is_too_deep_is_cut_off_not_followed_for_ever() {
     let bottom = resolve::make_directory(File::open(root.path()).unwrap(), &deep).unwrap();
     drop(rustix::fs::openat(bottom, "f", OFlags::CREATE | OFlags::WRONLY, Mode::from_raw_mode(0o600)).unwrap());
     assert_eq!(listing(&store), ["z"]);
-    assert!(store.open(&path(&format!("{deep}/f"))).is_ok());
+    assert!(store.object(&path(&format!("{deep}/f"))).is_ok());
 }
 
 #[test]

@@ -10,7 +10,7 @@ fn out_of_order_writes_become_one_file() {
     let staged = store.stage(&path("d/file"), &spec(11)).unwrap();
     assert_eq!(staged.recorded_frontier(), 0);
     staged.write_at(6, &[Bytes::from_static(b"wor"), Bytes::from_static(b"ld")]).unwrap();
-    assert!(matches!(store.open(&path("d/file")), Err(StoreError::NotFound)));
+    assert!(matches!(store.object(&path("d/file")), Err(StoreError::NotFound)));
     staged.write_at(0, &bytes("hello ")).unwrap();
     staged.record_frontier(11).unwrap();
     assert_eq!(staged.read_at(4, 3).unwrap(), "o w");
@@ -32,7 +32,7 @@ fn thousands_of_chunks_go_out_in_order() {
     let staged = store.stage(&path("file"), &spec(whole.len() as u64)).unwrap();
     staged.write_at(0, &chunks).unwrap();
     staged.commit(&keep()).unwrap();
-    assert_eq!(store.open(&path("file")).unwrap().read_at(0, whole.len()).unwrap(), whole);
+    assert_eq!(store.object(&path("file")).unwrap().read_at(0, whole.len()).unwrap(), whole);
 }
 
 #[test]
@@ -43,7 +43,7 @@ fn a_cut_off_stage_is_continued_by_the_same_version_only() {
     staged.record_frontier(5).unwrap();
     drop(staged);
     assert_eq!(names_in(root.path()), [PARTIAL]);
-    let other = store.stage(&path("file"), &StageSpec { size: 10, etag: etag("other") }).unwrap();
+    let other = store.stage(&path("file"), &StageSpec { size: Some(10), etag: etag("other") }).unwrap();
     assert_eq!(other.recorded_frontier(), 0);
     drop(other);
     assert_eq!(store.stage(&path("file"), &spec(11)).unwrap().recorded_frontier(), 0, "another size");
@@ -201,13 +201,13 @@ fn leftovers_of_a_target_go_when_it_is_committed_and_others_stay() {
 fn the_longest_names_can_be_staged() {
     let (root, store) = store();
     for name in ["n".repeat(255), format!("{}x", "é".repeat(127))] {
-        let staged = store.stage(&path(&name), &StageSpec { size: 3, etag: etag(&"x".repeat(64)) }).unwrap();
-        let private = store.stage(&path(&name), &StageSpec { size: 3, etag: etag(&"x".repeat(64)) }).unwrap();
+        let staged = store.stage(&path(&name), &StageSpec { size: Some(3), etag: etag(&"x".repeat(64)) }).unwrap();
+        let private = store.stage(&path(&name), &StageSpec { size: Some(3), etag: etag(&"x".repeat(64)) }).unwrap();
         staged.write_at(0, &bytes("new")).unwrap();
         staged.commit(&keep()).unwrap();
         drop(private);
         store.put(&path(&name), &bytes("newer"), &replace()).unwrap();
-        assert_eq!(store.open(&path(&name)).unwrap().read_at(0, 5).unwrap(), "newer");
+        assert_eq!(store.object(&path(&name)).unwrap().read_at(0, 5).unwrap(), "newer");
     }
     assert_eq!(names_in(root.path()).len(), 2);
 }
@@ -288,7 +288,7 @@ fn a_full_disk_is_a_typed_error_and_leaves_no_litter() {
     half.record_frontier(600 << 10).unwrap();
     drop(half);
     assert_eq!(store.stage(&path("a"), &spec(900 << 10)).unwrap().recorded_frontier(), 600 << 10);
-    let other = StageSpec { size: 900 << 10, etag: etag("other") };
+    let other = StageSpec { size: Some(900 << 10), etag: etag("other") };
     assert!(matches!(store.stage(&path("a"), &other), Err(StoreError::NoSpace { .. })));
     assert_eq!(names_in(root).len(), 1);
 }
@@ -311,7 +311,7 @@ fn a_new_partial_file_is_never_one_that_was_just_swept() {
             }
         });
         let lost = (0..FILES).filter(|_| {
-            let (file, name) = partial::create_unique(&directory, OFlags::RDWR, name).unwrap();
+            let (file, name) = partial::create_unique(&directory, OFlags::RDWR, mode::create(None), name).unwrap();
             let lost = rustix::fs::fstat(&file).unwrap().st_nlink == 0;
             partial::remove(&directory, &name).unwrap();
             lost

@@ -78,6 +78,7 @@ fn a_directory_removed_or_renamed_meanwhile_is_made_again() {
 #[test]
 fn existing_tells_files_from_everything_else() {
     let (root, store) = store();
+    let store = store.hidden(Hidden::Included);
     fs::write(root.path().join(".hidden"), "12").unwrap();
     fs::create_dir(root.path().join("directory")).unwrap();
     symlink(".hidden", root.path().join("link")).unwrap();

@@ -13,8 +13,8 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use jiff::Timestamp;
 use qfs_core::model::RemotePath;
-use qfs_core::store::{CommitSpec, StageSpec, Store as _, StoreError, WriteStore as _};
-use qfs_store::local::{Hidden, LocalStore};
+use qfs_core::store::{CommitSpec, Condition, StageSpec, Store as _, StoreError, WriteStore as _};
+use qfs_store::local::{FollowLinks, Hidden, LocalStore};
 use rustix::fs::{CWD, Mode, mknodat};
 use tempfile::TempDir;
 
@@ -25,6 +25,16 @@ const PUBLISHED: &[u8] = b"published by this test: ";
 
 /// The sandbox would keep a server from what is outside even if it opened it. Here it is not to help.
 const ALONE: &str = "--sandbox=off";
+
+/// What is followed, in the store and on the server's command line.
+const MODES: [(FollowLinks, &str); 3] = [
+    (FollowLinks::None, "--follow-links=none"),
+    (FollowLinks::Inside, "--follow-links=inside"),
+    (FollowLinks::Any, "--follow-links=any"),
+];
+
+/// Links in a [`furnish`]ed root that lead to all of this machine. A server that follows them looks through all of it first.
+const LINKS_TO_EVERYTHING: [&str; 3] = ["abs", "proc", "selfroot"];
 
 /// Fills `root` with files, and with links and other things that lead out of it to `outside`.
 fn furnish(root: &Path, outside: &Path) {
@@ -51,6 +61,8 @@ fn furnish(root: &Path, outside: &Path) {
         ("fdlink", Path::new("/proc/self/fd/3")),
         ("linkfile", &outside.join("secret")),
         ("absfile", Path::new("/etc/passwd")),
+        ("within", Path::new("a/inner")),
+        ("within-dir", Path::new("a/b")),
     ];
     for (name, target) in links {
         symlink(target, root.join(name)).unwrap();
@@ -77,30 +89,38 @@ struct Trap {
     place: TempDir,
     source: LocalStore,
     target: LocalStore,
+    follow: FollowLinks,
 }
 
 impl Trap {
-    fn new() -> Self {
+    /// Where the source follows any link, what is outside is what no link may lead to.
+    fn new(follow: FollowLinks) -> Self {
         let place = tempfile::tempdir().unwrap();
         let [source, target, outside] = ["root", "target", "outside"].map(|name| place.path().join(name));
         for root in [&source, &target] {
             std::fs::create_dir(root).unwrap();
             furnish(root, &outside);
         }
-        let source = LocalStore::open_root(&source).unwrap().hidden(Hidden::Included);
-        let target = LocalStore::open_root(&target).unwrap();
-        Self { place, source, target }
+        let source = LocalStore::open_root(&source).unwrap().hidden(Hidden::Included).follow_links(follow);
+        let source = match follow {
+            FollowLinks::Any => source.never_by_link(&[&outside]),
+            FollowLinks::None | FollowLinks::Inside => source,
+        };
+        let target = LocalStore::open_root(&target).unwrap().hidden(Hidden::Included);
+        Self { place, source, target, follow }
     }
 
     /// Opens `name` if it is one; whether it was there. Nothing but what is published may be read.
     fn read(&self, name: &str) -> bool {
         let Ok(path) = RemotePath::parse(name) else { return false };
-        match self.source.open(&path) {
+        match self.source.object(&path) {
             Ok(object) => {
                 let length = usize::try_from(object.meta().size).unwrap();
                 let content = object.read_at(0, length).unwrap();
-                assert!(content.starts_with(PUBLISHED), "{name:?} is {content:?}");
-                true
+                let published = content.starts_with(PUBLISHED);
+                let is_secret = content.starts_with(b"not published");
+                assert!(published || (self.follow == FollowLinks::Any && !is_secret), "{name:?} is {content:?}");
+                published
             }
             Err(StoreError::NotFound) => false,
             Err(error) => panic!("{name:?} tells of this machine: {error:?}"),
@@ -116,10 +136,11 @@ impl Trap {
 /// Writes under `name` in every way, if it is one; whether anything was written.
 fn write_to(target: &LocalStore, name: &str) -> bool {
     let Ok(path) = RemotePath::parse(name) else { return false };
-    let commit = CommitSpec { modified: Timestamp::UNIX_EPOCH, replace: true, durable: false };
+    let commit =
+        CommitSpec { modified: Timestamp::UNIX_EPOCH, executable: None, condition: Condition::Any, durable: false };
     let _ = target.existing(&path);
     let put = target.put(&path, &[Bytes::from_static(PUBLISHED)], &commit).is_ok();
-    let spec = StageSpec { size: PUBLISHED.len() as u64, etag: "0123".parse().unwrap() };
+    let spec = StageSpec { size: Some(PUBLISHED.len() as u64), etag: "0123".parse().unwrap() };
     let staged = target.stage(&path, &spec).and_then(|staged| {
         staged.write_at(0, &[Bytes::from_static(PUBLISHED)])?;
         staged.commit(&commit)

@@ -8,11 +8,11 @@ use std::thread::{Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
 use qfs_core::wire::StatusCode;
-use qfs_store::local::LocalStore;
+use qfs_store::local::{FollowLinks, LocalStore};
 use quinn::Connection;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
-use super::{ALONE, PUBLISHED, Trap, furnish, surroundings, write_to};
+use super::{ALONE, LINKS_TO_EVERYTHING, MODES, PUBLISHED, Trap, furnish, surroundings, write_to};
 use crate::crowd::runtime;
 use crate::lab::{Lab, WATCHDOG};
 use crate::raw::{ask, begin, connect, download, soon};
@@ -75,20 +75,36 @@ impl Race {
     }
 }
 
-/// Promise: while a directory and a file are swapped with links to the outside, 0 escapes.
+/// Promise: while a directory and a file are swapped with links to the outside, 0 escapes; and where links to the outside are
+/// followed, 0 to what no link may lead to.
 ///
-/// Fails when: a path is checked first and opened afterwards, or `resolve::open` is without `NO_SYMLINKS`.
+/// Fails when: a path is checked first and opened afterwards, or `resolve::open` is without `NO_SYMLINKS`; `links::find` lets the
+/// kernel follow a link, or looks at one file and opens another.
 #[test]
 fn links_swapped_while_files_are_fetched() {
+    let mut tally = Tally::new("symlink_race", MODES.len() as u64);
+    let mut figures = Vec::new();
+    for (follow, flag) in MODES {
+        figures.push(race_of(follow, flag));
+        tally.note("run");
+    }
+    tally.end(&format!("{}, 0 escapes", figures.join("; ")));
+}
+
+fn race_of(follow: FollowLinks, flag: &str) -> String {
     let mut lab = Lab::new();
-    let outside = lab.root().parent().unwrap().join("outside");
-    furnish(&lab.root(), &outside);
-    lab.publish("dir/secret", PUBLISHED);
-    symlink(&outside, lab.root().join("evil-dir")).unwrap();
-    symlink(outside.join("secret"), lab.root().join("evil-file")).unwrap();
-    lab.publish("file", PUBLISHED);
-    lab.start_with(&[ALONE]);
-    let mut tally = Tally::new("symlink_race", 1);
+    let place = lab.root().parent().unwrap().to_owned();
+    // What any link may end at is for everybody; what none may are the server's own files.
+    let evil = if follow == FollowLinks::Any { place.join("certs") } else { place.join("outside") };
+    furnish(&lab.root(), &place.join("outside"));
+    LINKS_TO_EVERYTHING.iter().for_each(|name| std::fs::remove_file(lab.root().join(name)).unwrap());
+    for name in ["dir/secret", "dir/server.key", "file"] {
+        lab.publish(name, PUBLISHED);
+    }
+    symlink(&evil, lab.root().join("evil-dir")).unwrap();
+    symlink(evil.join(if follow == FollowLinks::Any { "server.key" } else { "secret" }), lab.root().join("evil-file"))
+        .unwrap();
+    lab.start_with(&[ALONE, flag]);
     let (stop, race) = (AtomicBool::new(false), Race::start());
     let mut outcomes: BTreeMap<&str, u64> = BTreeMap::new();
     let swaps = std::thread::scope(|scope| {
@@ -96,15 +112,14 @@ fn links_swapped_while_files_are_fetched() {
         runtime().block_on(async {
             let connection = connect(lab.address()).await;
             while race.goes_on(outcomes.contains_key("published") && outcomes.contains_key("refused")) {
-                for outcome in race_for(&connection, &["dir/secret", "file"]).await {
+                for outcome in race_for(&connection, &["dir/secret", "dir/server.key", "file"]).await {
                     *outcomes.entry(outcome).or_default() += 1;
                 }
             }
         });
         swapper.end()
     });
-    tally.note("run");
-    tally.end(&format!("{} s, {swaps} swaps, answers {outcomes:?}, 0 escapes", race.time.as_secs()));
+    format!("{follow:?}: {} s, {swaps} swaps, answers {outcomes:?}", race.time.as_secs())
 }
 
 /// What came of asking for each of `names` many times at once. The listing must always be one.
@@ -121,7 +136,7 @@ async fn race_for(connection: &Connection, names: &[&str]) -> Vec<&'static str> 
             Ok(answer) if answer.windows(PUBLISHED.len()).any(|bytes| bytes == PUBLISHED) => "published",
             Ok(answer) => {
                 let text = String::from_utf8_lossy(&answer).into_owned();
-                assert!(!text.contains("not published"), "an escape: {text}");
+                assert!(!text.contains("not published") && !text.contains("PRIVATE KEY"), "an escape: {text}");
                 assert!(text.contains(r#""code":3"#) || text.contains(r#""code":5"#), "{text}");
                 "refused"
             }
@@ -140,7 +155,7 @@ const SUBDIRECTORIES: u8 = 8;
 /// Fails when: `resolve::open` lets symbolic links pass.
 #[test]
 fn links_swapped_while_files_are_written() {
-    let trap = Trap::new();
+    let trap = Trap::new(FollowLinks::None);
     let (root, outside) = (trap.place.path().join("target"), trap.place.path().join("outside"));
     std::fs::create_dir(root.join("dir")).unwrap();
     // Whoever follows the link finds what it looks for.

@@ -1,0 +1,345 @@
+//! The commands that write: `upload`, `upload_many`, `copy`, `remove`, `make_directory`, `make_link`, `set_metadata`
+//! (PROTOCOL §4.5 to §4.7).
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::StatusCode;
+use super::codec::DecodeError;
+use crate::model::{Digest, ETag};
+
+/// What must be under a name for a command to replace or remove it (PROTOCOL §4.5.1). Flattened into requests and records.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Precondition {
+    /// Only this version; any other, and none at all, is answered `changed`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub if_match: Option<ETag>,
+    /// Whatever is there. Without it and without `if_match` nothing may be there: otherwise the answer is `exists`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub overwrite: bool,
+}
+
+impl Precondition {
+    /// Nothing may be there.
+    pub const ABSENT: Self = Self { if_match: None, overwrite: false };
+
+    /// Whatever is there may be replaced.
+    pub const ANY: Self = Self { if_match: None, overwrite: true };
+
+    /// This version is replaced, and nothing else.
+    #[must_use]
+    pub fn matches(etag: ETag) -> Self {
+        Self { if_match: Some(etag), overwrite: false }
+    }
+}
+
+/// Parameters of `upload`: one file, whose body and trailer follow the request once the server has agreed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UploadRequest {
+    /// The name it gets.
+    pub filename: String,
+    /// Its size in bytes; absent when the client does not know it. The body then comes in blocks (PROTOCOL §4.5.3).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<u64>,
+    /// The modification time it gets; absent, the time of the upload.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub modified: Option<Timestamp>,
+    /// Whether it may be executed; absent, as new files are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub executable: Option<bool>,
+    /// What must be there.
+    #[serde(flatten)]
+    pub condition: Precondition,
+    /// Names this upload across connections, so that it can be continued. Absent, it begins anew and leaves nothing behind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upload: Option<ETag>,
+    /// Whether the answer waits until the file is on stable storage.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub durable: bool,
+}
+
+/// The server's agreement to an upload: the body may come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UploadHead {
+    /// [`StatusCode::OK`].
+    pub code: StatusCode,
+    /// Bytes from the start that the server holds of this upload; the body begins behind them.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub offset: u64,
+}
+
+/// What stands in front of each file in the client's half of an `upload_many`; its bytes follow.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UploadRecord {
+    /// The name it gets.
+    pub filename: String,
+    /// Its size in bytes, at most [`MAX_SMALL_FILE_BYTES`](super::MAX_SMALL_FILE_BYTES).
+    pub size: u64,
+    /// The modification time it gets.
+    pub modified: Timestamp,
+    /// Whether it may be executed; absent, as new files are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub executable: Option<bool>,
+    /// What must be there.
+    #[serde(flatten)]
+    pub condition: Precondition,
+    /// SHA-256 of the bytes that follow.
+    pub sha256: Digest,
+}
+
+/// Parameters of `upload_many`: the records follow the request at once.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UploadManyRequest {
+    /// Whether the answers wait until the files are on stable storage.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub durable: bool,
+}
+
+/// What a file has become that was written: the last message of `upload`, one for each file of `upload_many`, and the answer to
+/// `copy` and `set_metadata`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Written {
+    /// [`StatusCode::OK`].
+    pub code: StatusCode,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Its modification time.
+    pub modified: Timestamp,
+    /// The version it is now.
+    pub etag: ETag,
+    /// SHA-256 of all of it, where the server knows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<Digest>,
+}
+
+/// Parameters of `copy`: the server makes one published file from another.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CopyRequest {
+    /// The file that is there.
+    pub from: String,
+    /// The version of it that is meant; any other is answered `changed`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from_etag: Option<ETag>,
+    /// The name the copy gets.
+    pub filename: String,
+    /// The modification time it gets; absent, that of the original.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub modified: Option<Timestamp>,
+    /// Whether it may be executed; absent, as the original.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub executable: Option<bool>,
+    /// What must be under its name.
+    #[serde(flatten)]
+    pub condition: Precondition,
+}
+
+/// What a name is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// A regular file.
+    #[default]
+    File,
+    /// A directory.
+    Directory,
+    /// A symbolic link.
+    Link,
+}
+
+impl Kind {
+    pub(crate) fn is_file(&self) -> bool {
+        *self == Self::File
+    }
+}
+
+/// Parameters of `remove`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemoveRequest {
+    /// The name to remove.
+    pub filename: String,
+    /// What it is. Something else under the name is answered `not_found` and stays.
+    #[serde(default, skip_serializing_if = "Kind::is_file")]
+    pub kind: Kind,
+    /// Only this version of a file; any other is answered `changed`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub if_match: Option<ETag>,
+}
+
+/// Parameters of `make_directory`, which also makes what is missing on the way.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MakeDirectoryRequest {
+    /// The directory's name.
+    pub filename: String,
+    /// The modification time it gets, also where it is there already.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub modified: Option<Timestamp>,
+}
+
+/// Parameters of `make_link`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MakeLinkRequest {
+    /// The link's name. Nothing may be there.
+    pub filename: String,
+    /// Where it leads: relative, and to a place within what is published.
+    pub target: String,
+}
+
+/// Parameters of `set_metadata`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetMetadataRequest {
+    /// The file's name.
+    pub filename: String,
+    /// Only this version; any other is answered `changed`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub if_match: Option<ETag>,
+    /// The modification time it gets; absent, it stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub modified: Option<Timestamp>,
+    /// Whether it may be executed; absent, it stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub executable: Option<bool>,
+}
+
+/// The answer to a command of which nothing is to be told but that it was done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Done {
+    /// [`StatusCode::OK`].
+    pub code: StatusCode,
+}
+
+/// The payload of an upload record's frame.
+///
+/// # Errors
+/// [`DecodeError::Malformed`] when it is none, or its file is larger than a small one may be.
+pub fn decode_upload_record(payload: &[u8]) -> Result<UploadRecord, DecodeError> {
+    let record: UploadRecord = super::codec::decode(payload)?;
+    if record.size > super::MAX_SMALL_FILE_BYTES {
+        return Err(DecodeError::Malformed(format!("a small file of {} bytes", record.size)));
+    }
+    Ok(record)
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::{Request, encode};
+
+    fn golden(request: &Request, json: &str) {
+        let bytes = request.encode().unwrap();
+        assert_eq!(std::str::from_utf8(&bytes[4..]).unwrap(), json);
+        assert_eq!(Request::decode(json.as_bytes()).unwrap(), *request);
+    }
+
+    fn time() -> Timestamp {
+        "2026-11-23T08:00:00.5Z".parse().unwrap()
+    }
+
+    // The byte examples of PROTOCOL §4.5 to §4.7.
+    #[test]
+    fn golden_requests() {
+        let name = || "in/a b".to_owned();
+        golden(
+            &Request::Upload(UploadRequest { filename: name(), ..UploadRequest::default() }),
+            r#"{"command":"upload","filename":"in/a b"}"#,
+        );
+        golden(
+            &Request::Upload(UploadRequest {
+                filename: name(),
+                size: Some(3),
+                modified: Some(time()),
+                executable: Some(true),
+                condition: Precondition::matches("0a1b".parse().unwrap()),
+                upload: Some("u1".parse().unwrap()),
+                durable: true,
+            }),
+            concat!(
+                r#"{"command":"upload","filename":"in/a b","size":3,"modified":"2026-11-23T08:00:00.5Z","#,
+                r#""executable":true,"if_match":"0a1b","upload":"u1","durable":true}"#
+            ),
+        );
+        golden(&Request::UploadMany(UploadManyRequest::default()), r#"{"command":"upload_many"}"#);
+        golden(
+            &Request::Copy(CopyRequest {
+                from: "a".into(),
+                from_etag: Some("0a1b".parse().unwrap()),
+                filename: name(),
+                condition: Precondition::ANY,
+                ..CopyRequest::default()
+            }),
+            r#"{"command":"copy","from":"a","from_etag":"0a1b","filename":"in/a b","overwrite":true}"#,
+        );
+        golden(
+            &Request::Remove(RemoveRequest { filename: name(), ..RemoveRequest::default() }),
+            r#"{"command":"remove","filename":"in/a b"}"#,
+        );
+        golden(
+            &Request::Remove(RemoveRequest { filename: name(), kind: Kind::Directory, if_match: None }),
+            r#"{"command":"remove","filename":"in/a b","kind":"directory"}"#,
+        );
+        golden(
+            &Request::MakeDirectory(MakeDirectoryRequest { filename: name(), modified: None }),
+            r#"{"command":"make_directory","filename":"in/a b"}"#,
+        );
+        golden(
+            &Request::MakeLink(MakeLinkRequest { filename: name(), target: "../x".into() }),
+            r#"{"command":"make_link","filename":"in/a b","target":"../x"}"#,
+        );
+        golden(
+            &Request::SetMetadata(SetMetadataRequest {
+                filename: name(),
+                executable: Some(false),
+                ..SetMetadataRequest::default()
+            }),
+            r#"{"command":"set_metadata","filename":"in/a b","executable":false}"#,
+        );
+    }
+
+    #[test]
+    fn golden_answers_and_records() {
+        let json = |message: &dyn Fn() -> bytes::Bytes| String::from_utf8(message()[4..].to_vec()).unwrap();
+        let head = UploadHead { code: StatusCode::OK, offset: 0 };
+        assert_eq!(json(&|| encode(&head).unwrap()), r#"{"code":0}"#);
+        let head = UploadHead { code: StatusCode::OK, offset: 2 };
+        assert_eq!(json(&|| encode(&head).unwrap()), r#"{"code":0,"offset":2}"#);
+        let sha256 = Digest::of(b"abc");
+        let etag: ETag = "0a1b".parse().unwrap();
+        let written = Written { code: StatusCode::OK, size: 3, modified: time(), etag, sha256: Some(sha256) };
+        let text =
+            format!(r#"{{"code":0,"size":3,"modified":"2026-11-23T08:00:00.5Z","etag":"0a1b","sha256":"{sha256}"}}"#);
+        assert_eq!(json(&|| encode(&written).unwrap()), text);
+        let record = UploadRecord {
+            filename: "in/a b".into(),
+            size: 3,
+            modified: time(),
+            executable: None,
+            condition: Precondition::ABSENT,
+            sha256,
+        };
+        let text =
+            format!(r#"{{"filename":"in/a b","size":3,"modified":"2026-11-23T08:00:00.5Z","sha256":"{sha256}"}}"#);
+        assert_eq!(json(&|| encode(&record).unwrap()), text);
+        assert_eq!(decode_upload_record(text.as_bytes()).unwrap(), record);
+        let large = text.replace(r#""size":3"#, r#""size":262145"#);
+        assert!(decode_upload_record(large.as_bytes()).is_err());
+    }
+
+    #[test]
+    fn malformed_requests_are_refused() {
+        for text in [
+            r#"{"command":"upload"}"#,
+            r#"{"command":"upload","filename":"a","size":-1}"#,
+            r#"{"command":"upload","filename":"a","overwrite":1}"#,
+            r#"{"command":"upload","filename":"a","if_match":"../x"}"#,
+            r#"{"command":"upload","filename":"a","upload":"a b"}"#,
+            r#"{"command":"remove","filename":"a","kind":"device"}"#,
+            r#"{"command":"make_link","filename":"a"}"#,
+            r#"{"command":"copy","filename":"a"}"#,
+        ] {
+            assert!(matches!(Request::decode(text.as_bytes()), Err(DecodeError::Malformed(_))), "{text}");
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! `download_many` (PROTOCOL §4.3): a record and a body for each name, in order.
+//!
+//! Files are opened, read, hashed and encoded many at a time, in one step on a blocking thread: what a file costs beside its own
+//! system calls is a few hundred bytes of text. The next step runs while one is sent.
+
+use std::sync::Arc;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use qfs_core::body::{Reservation, Share};
+use qfs_core::model::RemotePath;
+use qfs_core::store::{BLOCK_BYTES, Store, StoreError};
+use qfs_core::stream::ByteSink;
+use qfs_core::wire::{
+    DownloadManyRequest, EncodeError, FileRecord, MAX_SMALL_FILE_BYTES, ManyHead, RemoteError, StatusCode, encode,
+    put_record, put_refusal,
+};
+use qfs_store::blocking;
+use tokio::sync::Semaphore;
+
+use crate::error::HandlerError;
+use crate::gate::audit::Answered;
+use crate::service::Service;
+use crate::view::View;
+
+/// A step ends when it has so many bytes. The file that fills it may be as large again.
+const STEP_BYTES: usize = BLOCK_BYTES as usize;
+
+/// A step ends behind so many files, however small: it must not keep a thread, nor the client waiting, for long.
+const STEP_FILES: usize = 256;
+
+/// What a step may need, in bytes: two blocks, which is also what a share may always hold.
+const STEP_ROOM_BYTES: usize = STEP_BYTES + MAX_SMALL_FILE_BYTES as usize;
+
+/// Room made at first for each answer, in bytes.
+const USUAL_ANSWER_BYTES: usize = 5 << 10;
+
+/// Answers `request` on `sink` with what `view` shows, up to and including the end of the stream. What it reads is taken out of
+/// `share`; what was sent is added to `answered`, in the order of the names.
+pub(crate) async fn download_many<S: Store, K: ByteSink>(
+    service: &Service<S>,
+    view: &View<S>,
+    share: &Share,
+    sink: &mut K,
+    request: DownloadManyRequest,
+    answered: &mut Vec<Answered>,
+) -> Result<(), HandlerError> {
+    if request.priority != 0 {
+        sink.set_priority(request.priority);
+    }
+    let names: Arc<[String]> = request.files.into();
+    let begin = |from, room| begin(Arc::clone(&service.batch_steps), view.clone(), Arc::clone(&names), from, room);
+    let mut head = Some(encode(&ManyHead { code: StatusCode::OK })?);
+    let mut ahead = None;
+    while answered.len() < names.len() {
+        let step = match ahead.take() {
+            Some(step) => step,
+            // Waits for room only while it holds nothing itself.
+            None => begin(answered.len(), share.reserve(STEP_ROOM_BYTES).await),
+        };
+        let done = step.await.map_err(|e| StoreError::Io(std::io::Error::other(e)))??;
+        let next = answered.len() + done.answered.len();
+        if next < names.len() {
+            ahead = share.try_reserve(STEP_ROOM_BYTES).map(|room| begin(next, room));
+        }
+        if let Some(head) = head.take() {
+            sink.send(head).await?;
+        }
+        sink.send(done.bytes).await?;
+        answered.extend(done.answered);
+    }
+    sink.finish();
+    Ok(())
+}
+
+/// What a step made.
+struct Done {
+    /// Records and bodies.
+    bytes: Bytes,
+    answered: Vec<Answered>,
+}
+
+type Step = tokio::task::JoinHandle<Result<Done, HandlerError>>;
+
+fn begin<S: Store>(turns: Arc<Semaphore>, view: View<S>, names: Arc<[String]>, from: usize, room: Reservation) -> Step {
+    tokio::spawn(async move {
+        let _turn = turns.acquire_owned().await.map_err(|_| HandlerError::ShuttingDown)?;
+        Ok(blocking(move || Ok(step(&view, &names[from..], room))).await??)
+    })
+}
+
+/// Answers names from the first on, until the step is full. Blocks.
+fn step<S: Store>(view: &View<S>, names: &[String], mut room: Reservation) -> Result<Done, EncodeError> {
+    let mut out = BytesMut::with_capacity(STEP_BYTES.min(names.len() * USUAL_ANSWER_BYTES));
+    let mut answered = Vec::with_capacity(names.len().min(STEP_FILES));
+    for name in names.iter().take(STEP_FILES) {
+        answered.push(answer(view, name, &mut out)?);
+        if out.len() >= STEP_BYTES {
+            break;
+        }
+    }
+    room.shrink(out.capacity());
+    Ok(Done { bytes: room.attach(out.freeze()), answered })
+}
+
+/// Appends the record of `name` and its body to `out`, or why there is none.
+fn answer<S: Store>(view: &View<S>, name: &str, out: &mut BytesMut) -> Result<Answered, EncodeError> {
+    let read = RemotePath::parse(name)
+        .map_err(|_| HandlerError::NotFound)
+        .and_then(|path| Ok(view.read_whole(&path, MAX_SMALL_FILE_BYTES)?));
+    let refusal = match read {
+        Ok(Some(whole)) => {
+            let size = whole.content.len() as u64;
+            put_record(
+                out,
+                &FileRecord { code: StatusCode::OK, size, modified: whole.modified, sha256: whole.sha256 },
+            )?;
+            out.put_slice(&whole.content);
+            return Ok(Answered { bytes: size, code: StatusCode::OK });
+        }
+        Ok(None) => RemoteError::new(StatusCode::USE_DOWNLOAD, "the file is not small"),
+        // Nobody gives a stream up in here, so every error has a head.
+        Err(error) => error.head().unwrap_or_else(|| RemoteError::new(StatusCode::INTERNAL, "internal error")),
+    };
+    put_refusal(out, &refusal)?;
+    Ok(Answered { bytes: 0, code: refusal.code })
+}

@@ -1,0 +1,256 @@
+//! `upload` (PROTOCOL §4.5): one file, staged as it arrives, compared with the client's digest, and committed by one rename.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use qfs_core::body::{Answer, Assembly, ReceiveError, Share, pump};
+use qfs_core::model::{Digest, ETag, Hasher, RemotePath};
+use qfs_core::store::{CommitSpec, Condition, ObjectMeta, StageSpec, StagedObject, WriteStore};
+use qfs_core::stream::{ByteSink, ChunkSource};
+use qfs_core::wire::{Precondition, StatusCode, Trailer, UploadHead, UploadRequest, Written, decode_response, encode};
+use qfs_store::{blocking, blocking_threads};
+use ring::rand::{SecureRandom, SystemRandom};
+
+use super::stall::{Arrivals, watched};
+use super::step::step;
+use crate::error::HandlerError;
+use crate::room::Promise;
+use crate::service::Service;
+use crate::view::View;
+
+/// Bytes of an upload that are gathered before they are written; as many again twice over are being written.
+const FLUSH_BYTES: usize = 256 << 10;
+
+/// What one upload holds in memory.
+const HELD_BYTES: usize = 3 * FLUSH_BYTES;
+
+/// Bytes of an upload of unknown length for which room is asked at a time.
+const ROOM_STEP: u64 = 64 << 20;
+
+/// Where an upload comes from.
+pub(crate) struct Origin<'a> {
+    /// The id of the token that let it in: what one holder began nobody else continues.
+    pub(crate) token: Option<&'a str>,
+    /// How long the client may send nothing.
+    pub(crate) stall: Duration,
+}
+
+/// Takes the file that `request` announces from `rest` and answers on `sink`, up to and including the end of the stream.
+pub(crate) async fn upload<S: WriteStore, K: ByteSink, C: ChunkSource>(
+    service: &Service<S>,
+    view: &View<S>,
+    share: &Share,
+    sink: &mut K,
+    request: UploadRequest,
+    origin: Origin<'_>,
+    rest: Answer<C>,
+) -> Result<(), HandlerError> {
+    // Where it fails, `rest` is dropped: nothing more of it is wanted, and the answer says why.
+    let written = take(service, view, share, sink, request, origin, rest).await?;
+    sink.send(encode(&written)?).await?;
+    sink.finish();
+    Ok(())
+}
+
+async fn take<S: WriteStore, K: ByteSink, C: ChunkSource>(
+    service: &Service<S>,
+    view: &View<S>,
+    share: &Share,
+    sink: &mut K,
+    request: UploadRequest,
+    origin: Origin<'_>,
+    rest: Answer<C>,
+) -> Result<Written, HandlerError> {
+    let path = RemotePath::parse(&request.filename).map_err(|_| HandlerError::NotFound)?;
+    let condition = condition(&request.condition)?;
+    let _held = share.reserve(HELD_BYTES).await;
+    let etag = match &request.upload {
+        Some(upload) => upload_key(origin.token, upload),
+        None => private_key(),
+    };
+    let spec = StageSpec { size: request.size, etag };
+    let opened = step(view, {
+        let (path, condition) = (path.clone(), condition.clone());
+        move |view| {
+            view.ensure_writable(&path, &condition)?;
+            let space = view.space()?;
+            Ok((view.stage(&path, &spec)?, space))
+        }
+    })
+    .await?;
+    let (stage, space) = opened;
+    let size = request.size.unwrap_or(ROOM_STEP);
+    let promise =
+        service.room.promise(size.saturating_sub(stage.recorded_frontier()), request.size.unwrap_or(0), space);
+    let mut promise = match promise {
+        Ok(promise) => promise,
+        Err(error) => return Err(give_up(stage, request.upload.is_some(), error).await),
+    };
+    let stall = origin.stall;
+    let taken = match request.size {
+        Some(size) => sized(sink, rest, &stage, size, stall, &mut promise).await,
+        None => unsized_body(service, view, sink, rest, &stage, stall, &mut promise).await,
+    };
+    let sha256 = match taken {
+        Ok(sha256) => sha256,
+        Err(error) => {
+            let keep = request.upload.is_some() && !matches!(error, HandlerError::DigestMismatch);
+            return Err(give_up(stage, keep, error).await);
+        }
+    };
+    let spec = CommitSpec {
+        modified: request.modified.unwrap_or_else(Timestamp::now),
+        executable: request.executable,
+        condition,
+        durable: request.durable,
+    };
+    let committed = step(view, {
+        let stage = Arc::clone(&stage);
+        move |view| view.commit(&*stage, &spec, sha256)
+    })
+    .await;
+    match committed {
+        Ok(meta) => Ok(written(&meta, Some(sha256))),
+        Err(error) => Err(give_up(stage, request.upload.is_some(), error).await),
+    }
+}
+
+/// What became of a file, as clients are told.
+pub(super) fn written(meta: &ObjectMeta, sha256: Option<Digest>) -> Written {
+    Written { code: StatusCode::OK, size: meta.size, modified: meta.modified, etag: meta.etag.clone(), sha256 }
+}
+
+/// What the store checks for a client's precondition.
+pub(super) fn condition(wanted: &Precondition) -> Result<Condition, HandlerError> {
+    match (&wanted.if_match, wanted.overwrite) {
+        (Some(_), true) => Err(HandlerError::BadRequest("if_match and overwrite contradict each other")),
+        (Some(version), false) => Ok(Condition::Matches(version.clone())),
+        (None, true) => Ok(Condition::Any),
+        (None, false) => Ok(Condition::Absent),
+    }
+}
+
+/// Keeps what is staged for a later attempt, or removes it, and returns why.
+async fn give_up(stage: Arc<dyn StagedObject>, keep: bool, error: HandlerError) -> HandlerError {
+    if !keep {
+        // A leftover is removed later by whoever writes into the same directory.
+        let _ = blocking(move || stage.discard()).await;
+    }
+    error
+}
+
+/// A body whose length is known, in any order, behind what a former attempt brought.
+async fn sized<K: ByteSink, C: ChunkSource>(
+    sink: &mut K,
+    rest: Answer<C>,
+    stage: &Arc<dyn StagedObject>,
+    size: u64,
+    stall: Duration,
+    promise: &mut Promise,
+) -> Result<Digest, HandlerError> {
+    let opened = Arc::clone(stage);
+    // Reads back and hashes what is there: it is not believed.
+    let assembly = blocking(move || Assembly::new(opened, size, blocking_threads())).await?;
+    let assembly = Arc::new(assembly);
+    let offset = assembly.frontier();
+    sink.send(encode(&UploadHead { code: StatusCode::OK, offset })?).await?;
+    let arrivals = Arrivals::default();
+    let mut body = rest.into_body(size - offset);
+    let pumped = watched(
+        pump(&mut body, &assembly, offset, FLUSH_BYTES, |bytes| {
+            arrivals.note();
+            promise.arrived(bytes);
+        }),
+        &arrivals,
+        stall,
+    )
+    .await;
+    let trailer = match pumped {
+        Some(Ok(())) => body.into_trailer().map_err(HandlerError::from),
+        Some(Err(error)) => Err(error.into()),
+        None => Err(HandlerError::RequestTimeout),
+    };
+    let trailer = match trailer {
+        Ok(trailer) => trailer,
+        Err(error) => {
+            let recorded = Arc::clone(&assembly);
+            blocking(move || recorded.record()).await?;
+            return Err(error);
+        }
+    };
+    agreed(&trailer, assembly.digest().ok_or(HandlerError::DigestMismatch)?)
+}
+
+/// Compares with the client's trailer.
+fn agreed(trailer: &[u8], sha256: Digest) -> Result<Digest, HandlerError> {
+    let trailer: Trailer = decode_response(trailer)?.map_err(|_| HandlerError::BadRequest("the client gave up"))?;
+    if trailer.sha256 == sha256 { Ok(sha256) } else { Err(HandlerError::DigestMismatch) }
+}
+
+/// A body whose length nobody knows, in blocks and in order.
+async fn unsized_body<S: WriteStore, K: ByteSink, C: ChunkSource>(
+    service: &Service<S>,
+    view: &View<S>,
+    sink: &mut K,
+    mut rest: Answer<C>,
+    stage: &Arc<dyn StagedObject>,
+    stall: Duration,
+    promise: &mut Promise,
+) -> Result<Digest, HandlerError> {
+    sink.send(encode(&UploadHead { code: StatusCode::OK, offset: 0 })?).await?;
+    let (mut hasher, mut position, mut asked) = (Hasher::new(), 0u64, ROOM_STEP);
+    loop {
+        let (blocks, ended) =
+            tokio::time::timeout(stall, gather(&mut rest)).await.map_err(|_| HandlerError::RequestTimeout)??;
+        let length: u64 = blocks.iter().map(|block| block.len() as u64).sum();
+        promise.arrived(length);
+        let (stage, start) = (Arc::clone(stage), position);
+        hasher = blocking(move || {
+            stage.write_at(start, &blocks)?;
+            blocks.iter().for_each(|block| hasher.update(block));
+            Ok(hasher)
+        })
+        .await?;
+        position += length;
+        if ended {
+            break;
+        }
+        if position >= asked {
+            let space = step(view, |view| view.space()).await?;
+            *promise = service.room.promise(ROOM_STEP, position + ROOM_STEP, space)?;
+            asked = position + ROOM_STEP;
+        }
+    }
+    let trailer = tokio::time::timeout(stall, rest.next_frame()).await.map_err(|_| HandlerError::RequestTimeout)??;
+    agreed(&trailer, hasher.finish())
+}
+
+/// Blocks for one write; true with the last ones.
+async fn gather<C: ChunkSource>(rest: &mut Answer<C>) -> Result<(Vec<Bytes>, bool), ReceiveError> {
+    let (mut blocks, mut length) = (Vec::new(), 0);
+    while length < FLUSH_BYTES {
+        match rest.next_block().await? {
+            Some(block) => {
+                length += block.len();
+                blocks.push(block);
+            }
+            None => return Ok((blocks, true)),
+        }
+    }
+    Ok((blocks, false))
+}
+
+/// Names the stage of an upload that may be continued, by whoever began it.
+fn upload_key(token: Option<&str>, upload: &ETag) -> ETag {
+    Digest::of(format!("upload\n{}\n{upload}", token.unwrap_or_default()).as_bytes()).into()
+}
+
+/// Names a stage that nobody continues.
+fn private_key() -> ETag {
+    let mut random = [0; 32];
+    // Without random bytes two uploads may meet in one name; the store then gives the second a stage of its own.
+    let _ = SystemRandom::new().fill(&mut random);
+    Digest::of(&random).into()
+}

@@ -1,0 +1,148 @@
+//! What every door shares: the published files, who may see them, and how much may go on at once.
+//!
+//! Knows no door and no network. A door gets the files through [`Service::view`] and in no other way.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use qfs_core::body::Budget;
+use qfs_core::model::Fingerprint;
+use qfs_core::store::{DigestCache, Store, Versions};
+use qfs_store::blocking_threads;
+use tokio::sync::{Semaphore, watch};
+use tracing::{error, warn};
+
+use crate::config::{Deadlines, Limits, ServerConfig};
+use crate::digest_file::DigestFile;
+use crate::gate::access::{Access, Gate};
+use crate::gate::admission::Admission;
+use crate::gate::audit::{self, Refusals};
+use crate::identity::Announcer;
+use crate::room::Room;
+use crate::view::View;
+
+/// How often digests learnt are written to their file.
+const SAVE_INTERVAL: Duration = Duration::from_secs(60);
+
+/// What all doors of a server share, and every connection that comes through them.
+pub(crate) struct Service<S> {
+    /// Seen through a [`View`] only.
+    versions: Arc<Versions<S>>,
+    digest_file: Option<DigestFile>,
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) admission: Arc<Admission>,
+    pub(crate) limits: Limits,
+    pub(crate) deadlines: Deadlines,
+    pub(crate) budget: Arc<Budget>,
+    /// For uploads.
+    pub(crate) room: Room,
+    pub(crate) commands: Semaphore,
+    /// For requests longer than most while they arrive.
+    pub(crate) long_requests: Semaphore,
+    pub(crate) listings: Arc<Semaphore>,
+    /// For digests of files that were not streamed.
+    pub(crate) digest_passes: Semaphore,
+    /// For digests of files that were just streamed: little is missing of them.
+    pub(crate) digest_tails: Semaphore,
+    /// For steps over small files.
+    pub(crate) batch_steps: Arc<Semaphore>,
+    /// Connections that speak HTTP/3: what QUIC holds for them is outside the budget, and bounded by their number.
+    #[cfg(feature = "http")]
+    pub(crate) h3_connections: std::sync::atomic::AtomicUsize,
+    /// Which key clients are told of.
+    pub(crate) announcer: Announcer,
+    /// Who was turned away, and why.
+    pub(crate) refusals: Refusals,
+    /// True once the server ends.
+    pub(crate) drain: watch::Sender<bool>,
+}
+
+impl<S: Store> Service<S> {
+    /// What `config` allows, over the files of `store`, for a server known by `key`.
+    pub(crate) fn new(config: ServerConfig, key: Fingerprint, store: S) -> Self {
+        let limits = config.limits;
+        Self {
+            versions: Arc::new(Versions::new(store, Arc::new(DigestCache::default()), blocking_threads())),
+            digest_file: config.digest_file,
+            gate: Arc::new(config.gate),
+            admission: Arc::new(Admission::new(limits)),
+            limits,
+            deadlines: config.deadlines,
+            budget: Budget::new(limits.buffer_bytes),
+            room: Room::new(limits.keep_free, limits.max_upload),
+            commands: Semaphore::new(limits.commands),
+            long_requests: Semaphore::new(limits.long_requests),
+            listings: Arc::new(Semaphore::new(limits.listings)),
+            digest_passes: Semaphore::new(limits.digest_passes),
+            digest_tails: Semaphore::new(limits.digest_passes),
+            batch_steps: Arc::new(Semaphore::new(limits.batch_steps)),
+            #[cfg(feature = "http")]
+            h3_connections: std::sync::atomic::AtomicUsize::new(0),
+            announcer: Announcer { current: key, directory: config.renewal },
+            refusals: Refusals::default(),
+            drain: watch::Sender::new(false),
+        }
+    }
+
+    /// The published files, as far as `access` reaches.
+    pub(crate) fn view(&self, access: Access) -> View<S> {
+        View::new(&self.versions, access)
+    }
+}
+
+impl<S> Service<S> {
+    pub(crate) fn is_draining(&self) -> bool {
+        *self.drain.borrow()
+    }
+}
+
+impl<S: Store> Service<S> {
+    /// What goes on for as long as the server runs: digests are written down, the token file and the refusals are looked at.
+    pub(crate) async fn keep_house(&self) -> Infallible {
+        tokio::select! {
+            never = self.save_digests_for_ever() => never,
+            never = self.gate.follow() => never,
+            never = self.tell_refusals_for_ever() => never,
+        }
+    }
+
+    /// Reads the digests that an earlier run has written down.
+    pub(crate) async fn load_digests(&self) {
+        let Some(file) = self.digest_file.clone() else { return };
+        let digests = Arc::clone(self.versions.digests());
+        on_blocking_thread("read", move || file.load(&digests)).await;
+    }
+
+    async fn save_digests_for_ever(&self) -> Infallible {
+        loop {
+            tokio::time::sleep(SAVE_INTERVAL).await;
+            self.save_digests().await;
+        }
+    }
+
+    async fn tell_refusals_for_ever(&self) -> Infallible {
+        loop {
+            tokio::time::sleep(audit::INTERVAL).await;
+            self.refusals.tell();
+        }
+    }
+
+    /// Writes down the digests that were learnt.
+    pub(crate) async fn save_digests(&self) {
+        let Some(file) = self.digest_file.clone() else { return };
+        let digests = Arc::clone(self.versions.digests());
+        if digests.is_unsaved() {
+            on_blocking_thread("written", move || file.save(&digests)).await;
+        }
+    }
+}
+
+/// Runs `work` on the digest file; what fails costs another pass over some files and nothing else.
+async fn on_blocking_thread(what: &str, work: impl FnOnce() -> std::io::Result<()> + Send + 'static) {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => warn!("remembered digests cannot be {what}: {error}"),
+        Err(error) => error!("the task for remembered digests failed: {error}"),
+    }
+}

@@ -1,0 +1,124 @@
+//! The published files as one request may see them: the only way from a door to the store.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use qfs_core::body::{self, Opened};
+use qfs_core::model::{Digest, RemotePath};
+#[cfg(feature = "http")]
+use qfs_core::store::ObjectMeta;
+use qfs_core::store::{Entry, ListQuery, Store, StoreError, Versions, Whole};
+
+use crate::gate::access::Access;
+
+pub(crate) mod write;
+
+/// The published files as far as one request reaches. Doors have no other way to them, so that none can forget the scope.
+pub(crate) struct View<S> {
+    versions: Arc<Versions<S>>,
+    access: Access,
+}
+
+impl<S> Clone for View<S> {
+    fn clone(&self) -> Self {
+        Self { versions: Arc::clone(&self.versions), access: self.access.clone() }
+    }
+}
+
+impl<S: Store> View<S> {
+    pub(crate) fn new(versions: &Arc<Versions<S>>, access: Access) -> Self {
+        Self { versions: Arc::clone(versions), access }
+    }
+
+    /// Opens `path`, as [`body::open`].
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] outside of the scope, whatever is there; as [`body::open`].
+    pub(crate) async fn open(&self, path: RemotePath) -> Result<Opened, StoreError> {
+        if !self.access.covers(&path) {
+            return Err(StoreError::NotFound);
+        }
+        body::open(&self.versions, path).await
+    }
+
+    /// The whole of `path` if it is small, as [`Versions::read_whole`]. Blocks.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] outside of the scope, whatever is there; as [`Versions::read_whole`].
+    pub(crate) fn read_whole(&self, path: &RemotePath, limit: u64) -> Result<Option<Whole>, StoreError> {
+        if self.access.covers(path) { self.versions.read_whole(path, limit) } else { Err(StoreError::NotFound) }
+    }
+
+    /// Lists what lies in the scope, below `prefix` if there is one, with directories and links where a `tree` is wanted. Blocks.
+    ///
+    /// # Errors
+    /// As [`Versions::list`].
+    pub(crate) fn list(
+        &self,
+        prefix: Option<RemotePath>,
+        tree: bool,
+        visit: &mut dyn FnMut(RemotePath, Entry, Option<Digest>) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
+        let query = ListQuery { prefix, directories: tree, links: tree, ..ListQuery::default() };
+        self.versions.list(&query, &mut |path, entry, digest| {
+            if self.access.covers(&path) { visit(path, entry, digest) } else { ControlFlow::Continue(()) }
+        })
+    }
+
+    /// As [`Self::list`], of what lies below `directory` only; its own name is left off. Blocks.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] when nothing of the scope is in there; as [`Self::list`].
+    #[cfg(feature = "http")]
+    pub(crate) fn list_below(
+        &self,
+        directory: Option<&RemotePath>,
+        visit: &mut VisitBelow<'_>,
+    ) -> Result<(), StoreError> {
+        let prefix = directory.map_or(0, |directory| directory.as_str().len() + 1);
+        let mut found = directory.is_none();
+        self.list(directory.cloned(), false, &mut |path, entry, digest| {
+            found = true;
+            match (entry, path.as_str().get(prefix..)) {
+                (Entry::File(meta), Some(name)) => visit(name, meta, digest),
+                _ => ControlFlow::Continue(()),
+            }
+        })?;
+        if found { Ok(()) } else { Err(StoreError::NotFound) }
+    }
+
+    /// What is directly in `directory`: files, and the names of directories that something of the scope is in. Blocks.
+    ///
+    /// # Errors
+    /// As [`Self::list_below`].
+    #[cfg(feature = "http")]
+    pub(crate) fn children(
+        &self,
+        directory: Option<&RemotePath>,
+        visit: &mut dyn FnMut(&str, Child) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
+        let mut last = String::new();
+        self.list_below(directory, &mut |name, meta, digest| match name.split_once('/') {
+            None => visit(name, Child::File(meta, digest)),
+            Some((child, _)) if child == last => ControlFlow::Continue(()),
+            Some((child, _)) => {
+                child.clone_into(&mut last);
+                visit(child, Child::Directory)
+            }
+        })
+    }
+}
+
+/// Receives what lies below a directory: its name from there on, and its digest where that is known. Breaks to end the walk.
+#[cfg(feature = "http")]
+pub(crate) type VisitBelow<'a> = dyn FnMut(&str, ObjectMeta, Option<Digest>) -> ControlFlow<()> + 'a;
+
+/// What is directly in a directory.
+#[cfg(feature = "http")]
+#[derive(Debug, Clone)]
+pub(crate) enum Child {
+    /// A file, with its digest where that is known.
+    File(ObjectMeta, Option<Digest>),
+    /// A directory.
+    Directory,
+}

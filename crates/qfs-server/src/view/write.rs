@@ -1,0 +1,246 @@
+//! Writing through a view: every step asks what the request may do before the store is touched.
+//!
+//! Everything here blocks.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use qfs_core::model::{Digest, Hasher, RemotePath};
+use qfs_core::store::{
+    BLOCK_BYTES, CommitSpec, Condition, ObjectMeta, Space, StageSpec, StagedObject, StoreError, WriteStore,
+};
+
+use super::View;
+use crate::error::HandlerError;
+use crate::gate::rights::Right;
+
+/// What a copy is made from and what becomes of it.
+pub(crate) struct CopySpec {
+    /// The original.
+    pub(crate) from: RemotePath,
+    /// The version of it that is meant.
+    pub(crate) from_version: Option<qfs_core::model::ETag>,
+    /// The time of the copy; None: that of the original.
+    pub(crate) modified: Option<Timestamp>,
+    /// Whether the copy may be executed; None: as the original.
+    pub(crate) executable: Option<bool>,
+    /// What must be under the name of the copy.
+    pub(crate) condition: Condition,
+}
+
+impl<S: WriteStore> View<S> {
+    /// The room that the store has.
+    ///
+    /// # Errors
+    /// What asking failed with.
+    pub(crate) fn space(&self) -> Result<Option<Space>, HandlerError> {
+        Ok(self.versions.store().space()?)
+    }
+
+    /// Whether the request may write `path`, and `condition` holds there now. The commit checks it again.
+    ///
+    /// # Errors
+    /// [`HandlerError::Forbidden`], [`HandlerError::Exists`], [`HandlerError::Changed`].
+    pub(crate) fn ensure_writable(&self, path: &RemotePath, condition: &Condition) -> Result<(), HandlerError> {
+        self.access.allow(Right::Write, path)?;
+        match condition {
+            Condition::Absent if self.versions.store().existing(path).map_err(refused)?.is_some() => {
+                Err(HandlerError::Exists)
+            }
+            Condition::Matches(version) => match self.versions.store().object(path) {
+                Ok(object) if object.meta().etag == *version => Ok(()),
+                Ok(_) | Err(StoreError::NotFound) => Err(HandlerError::Changed),
+                Err(error) => Err(refused(error)),
+            },
+            _ => Ok(()),
+        }
+    }
+
+    /// Opens the stage of `path`, as [`WriteStore::stage`].
+    ///
+    /// # Errors
+    /// [`HandlerError::Forbidden`]; as [`WriteStore::stage`].
+    pub(crate) fn stage(&self, path: &RemotePath, spec: &StageSpec) -> Result<Arc<dyn StagedObject>, HandlerError> {
+        self.access.allow(Right::Write, path)?;
+        self.versions.store().stage(path, spec).map_err(refused)
+    }
+
+    /// Makes what was staged the file, whose digest is `sha256`, and remembers that.
+    ///
+    /// # Errors
+    /// As [`StagedObject::commit`].
+    pub(crate) fn commit(
+        &self,
+        stage: &dyn StagedObject,
+        spec: &CommitSpec,
+        sha256: Digest,
+    ) -> Result<ObjectMeta, HandlerError> {
+        let meta = stage.commit(spec).map_err(refused)?;
+        if spec.durable {
+            self.versions.store().sync_directories().map_err(refused)?;
+        }
+        self.remember(&meta, sha256);
+        Ok(meta)
+    }
+
+    /// Writes a whole small file, as [`WriteStore::put_described`], and remembers its digest. Not yet durable:
+    /// [`Self::sync_directories`] is for many at once.
+    ///
+    /// # Errors
+    /// [`HandlerError::Forbidden`]; as [`WriteStore::put_described`].
+    pub(crate) fn put(
+        &self,
+        path: &RemotePath,
+        content: &[Bytes],
+        spec: &CommitSpec,
+        sha256: Digest,
+    ) -> Result<ObjectMeta, HandlerError> {
+        self.access.allow(Right::Write, path)?;
+        let meta = self.versions.store().put_described(path, content, spec).map_err(refused)?;
+        self.remember(&meta, sha256);
+        Ok(meta)
+    }
+
+    /// As [`WriteStore::sync_directories`].
+    ///
+    /// # Errors
+    /// What it failed with.
+    pub(crate) fn sync_directories(&self) -> Result<(), HandlerError> {
+        self.versions.store().sync_directories().map_err(refused)
+    }
+
+    /// Makes `path` a copy of another file, if `promise` finds room for its size.
+    ///
+    /// # Errors
+    /// [`HandlerError::NotFound`] and [`HandlerError::Changed`] as the original is; as [`Self::commit`].
+    pub(crate) fn copy<P>(
+        &self,
+        path: &RemotePath,
+        copy: CopySpec,
+        promise: impl FnOnce(u64) -> Result<P, HandlerError>,
+    ) -> Result<(ObjectMeta, Digest), HandlerError> {
+        self.access.allow(Right::Read, &copy.from)?;
+        self.ensure_writable(path, &copy.condition)?;
+        let original = self.versions.open(&copy.from)?;
+        let meta = original.meta().clone();
+        if copy.from_version.is_some_and(|version| version != meta.etag) {
+            return Err(HandlerError::Changed);
+        }
+        let _promise = promise(meta.size)?;
+        let stage = self.stage(path, &StageSpec { size: None, etag: meta.etag.clone() })?;
+        let copied = (|| {
+            let (mut position, mut hasher) = (0, Hasher::new());
+            while position < meta.size {
+                let block = original.block(position / BLOCK_BYTES)?;
+                hasher.update(&block);
+                stage.write_at(position, std::slice::from_ref(&block))?;
+                position += block.len() as u64;
+            }
+            original.ensure_unchanged()?;
+            let modified = copy.modified.unwrap_or(meta.modified);
+            let executable = Some(copy.executable.unwrap_or(meta.executable));
+            let spec = CommitSpec { modified, executable, condition: copy.condition, durable: false };
+            let sha256 = hasher.finish();
+            Ok((self.commit(&*stage, &spec, sha256)?, sha256))
+        })();
+        if copied.is_err() {
+            // What is left of it is of use to nobody.
+            let _ = stage.discard();
+        }
+        copied
+    }
+
+    /// Removes a file or a link, if `condition` holds.
+    ///
+    /// # Errors
+    /// [`HandlerError::Forbidden`]; as [`WriteStore::remove`].
+    pub(crate) fn remove(&self, path: &RemotePath, condition: &Condition) -> Result<(), HandlerError> {
+        self.access.allow(Right::Delete, path)?;
+        self.versions.store().remove(path, condition, false).map_err(missing)
+    }
+
+    /// Removes an empty directory.
+    ///
+    /// # Errors
+    /// [`HandlerError::Forbidden`]; as [`WriteStore::remove_directory`].
+    pub(crate) fn remove_directory(&self, path: &RemotePath) -> Result<(), HandlerError> {
+        self.access.allow(Right::Delete, path)?;
+        self.versions.store().remove_directory(path, false).map_err(missing)
+    }
+
+    /// Makes a directory, as [`WriteStore::make_directory`].
+    ///
+    /// # Errors
+    /// [`HandlerError::Forbidden`]; as [`WriteStore::make_directory`].
+    pub(crate) fn make_directory(&self, path: &RemotePath, modified: Option<Timestamp>) -> Result<(), HandlerError> {
+        self.access.allow(Right::Write, path)?;
+        self.versions.store().make_directory(path, modified, false).map_err(refused)
+    }
+
+    /// Makes a symbolic link, as [`WriteStore::make_link`].
+    ///
+    /// # Errors
+    /// [`HandlerError::Forbidden`]; as [`WriteStore::make_link`].
+    pub(crate) fn make_link(&self, path: &RemotePath, target: &str) -> Result<(), HandlerError> {
+        self.access.allow(Right::Write, path)?;
+        self.versions.store().make_link(path, target, false).map_err(refused)
+    }
+
+    /// Sets a file's time and whether it may be executed, if it is `version`.
+    ///
+    /// # Errors
+    /// [`HandlerError::Forbidden`], [`HandlerError::NotFound`], [`HandlerError::Changed`].
+    pub(crate) fn set_metadata(
+        &self,
+        path: &RemotePath,
+        version: Option<qfs_core::model::ETag>,
+        modified: Option<Timestamp>,
+        executable: Option<bool>,
+    ) -> Result<(ObjectMeta, Option<Digest>), HandlerError> {
+        self.access.allow(Right::Write, path)?;
+        let store = self.versions.store();
+        let before = store.object(path).map_err(missing)?.meta().clone();
+        if version.is_some_and(|version| version != before.etag) {
+            return Err(HandlerError::Changed);
+        }
+        if let Some(executable) = executable {
+            store.set_executable(path, executable).map_err(missing)?;
+        }
+        if let Some(modified) = modified {
+            store.touch(path, modified).map_err(missing)?;
+        }
+        let meta = store.object(path).map_err(missing)?.meta().clone();
+        // Neither changes the content: what was known of it still holds, unless somebody else wrote in between.
+        let known = self.versions.digests().recall(&before.etag).filter(|_| before.size == meta.size);
+        Ok((meta, known))
+    }
+
+    fn remember(&self, meta: &ObjectMeta, sha256: Digest) {
+        if !meta.unsettled {
+            self.versions.digests().remember(&meta.etag, sha256);
+        }
+    }
+}
+
+/// What a store's refusal to write means to whoever asked.
+fn refused(error: StoreError) -> HandlerError {
+    match error {
+        StoreError::Exists | StoreError::NotRegular => HandlerError::Exists,
+        StoreError::Conflict => HandlerError::Changed,
+        StoreError::NotEmpty => HandlerError::NotEmpty,
+        StoreError::Reserved => HandlerError::Forbidden(Right::Write),
+        StoreError::Outside => HandlerError::BadRequest("the link leads outside of what is published"),
+        StoreError::Unsupported => HandlerError::BadRequest("this server's store has no such thing"),
+        StoreError::NoSpace { .. } => HandlerError::NoSpace("the server's disk is full"),
+        other => other.into(),
+    }
+}
+
+/// As [`refused`], where something has to be there: something else there is as good as nothing.
+fn missing(error: StoreError) -> HandlerError {
+    match error {
+        StoreError::NotRegular | StoreError::Reserved => HandlerError::NotFound,
+        other => refused(other),
+    }
+}
