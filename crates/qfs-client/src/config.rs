@@ -131,14 +131,20 @@ pub struct FetchConfig {
     pub checksum: bool,
     /// Whether a file counts only once it is on stable storage.
     pub durable: bool,
+    /// Whether a file may be executed where it may be on the server, as far as the umask lets.
+    pub perms: bool,
+    /// Whether files that are being appended to are fetched as long as they are when they are opened.
+    pub live: bool,
     /// Whether it is measured what limits the run.
     pub measured: bool,
 }
 
 impl FetchConfig {
-    /// How a file that was modified at `modified` becomes its target.
-    pub(crate) fn commit_spec(&self, modified: Timestamp) -> CommitSpec {
+    /// How a file that was modified at `modified`, and may be `executable` on the server, becomes its target.
+    pub(crate) fn commit_spec(&self, modified: Timestamp, executable: bool) -> CommitSpec {
         let condition = if self.overwrite { Condition::Any } else { Condition::Absent };
-        CommitSpec { modified, executable: None, condition, durable: self.durable }
+        // New files are not, unless it is said.
+        let executable = (self.perms && executable).then_some(true);
+        CommitSpec { modified, executable, condition, durable: self.durable }
     }
 }

@@ -44,6 +44,12 @@ pub enum Failure {
     /// The file kept changing while it was read.
     #[error("the file changed while it was being read")]
     Changed,
+    /// The same, though it was asked for as one that is being appended to: the server does not know what that is.
+    #[error("the file changed while it was being read, and the server does not know --live")]
+    LiveUnknown,
+    /// A file that was taken for one that is being appended to became shorter, or what was read of it changed.
+    #[error("the file was not only appended to while it was being read: it changed inside or became shorter")]
+    ChangedInside,
     /// A file of this machine changed while it was sent.
     #[error("the file changed while it was being sent")]
     SourceChanged,
@@ -103,9 +109,12 @@ impl Failure {
             Self::CertificateRefused(_) | Self::Refused(_) | Self::InvalidName(_) | Self::NoMatch | Self::InTheWay => {
                 FailureClass::Refused
             }
-            Self::DigestMismatch { .. } | Self::Changed | Self::SourceChanged | Self::Protocol(_) => {
-                FailureClass::Integrity
-            }
+            Self::DigestMismatch { .. }
+            | Self::Changed
+            | Self::LiveUnknown
+            | Self::ChangedInside
+            | Self::SourceChanged
+            | Self::Protocol(_) => FailureClass::Integrity,
             Self::Exists | Self::BelowFile(_) | Self::NotRegular | Self::NoSpace(_) | Self::Local(_) => {
                 FailureClass::Local
             }
@@ -123,7 +132,7 @@ impl Failure {
             Self::Refused(error) => error.code.name().unwrap_or("refused"),
             Self::InvalidName(_) | Self::NoMatch => "not_found",
             Self::DigestMismatch { .. } => "digest_mismatch",
-            Self::Changed | Self::SourceChanged => "changed",
+            Self::Changed | Self::LiveUnknown | Self::ChangedInside | Self::SourceChanged => "changed",
             Self::Protocol(_) => "protocol",
             Self::Exists => "exists",
             Self::InTheWay => "in_the_way",

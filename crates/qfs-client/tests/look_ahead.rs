@@ -33,7 +33,7 @@ fn names() -> impl Iterator<Item = RemotePath> {
 }
 
 fn meta() -> EntryMeta {
-    EntryMeta { size: CONTENT.len() as u64, modified: jiff::Timestamp::UNIX_EPOCH, sha256: None }
+    EntryMeta { size: CONTENT.len() as u64, modified: jiff::Timestamp::UNIX_EPOCH, sha256: None, executable: false }
 }
 
 fn listing() -> Vec<Step> {
@@ -51,6 +51,7 @@ fn many(files: &[String]) -> Vec<Step> {
         size: CONTENT.len() as u64,
         modified: jiff::Timestamp::UNIX_EPOCH,
         sha256: Digest::of(&CONTENT),
+        executable: false,
     };
     let record = [encode(&record).unwrap(), Bytes::from_static(&CONTENT)];
     let files = files.iter().flat_map(|_| record.clone());

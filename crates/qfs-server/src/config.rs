@@ -17,6 +17,9 @@ pub struct ServerConfig {
     pub address: SocketAddr,
     /// Whether the TCP port of the same number is served too, and HTTP/3 on the UDP port.
     pub http: bool,
+    /// Where numbers and health are told over plain HTTP; None: nowhere.
+    #[cfg(feature = "metrics")]
+    pub metrics: Option<SocketAddr>,
     /// Who vouches for clients; None: everybody may read.
     pub clients: Option<Roots>,
     /// End points on that port, 1 to [`qfs_transport::MAX_ENDPOINTS`]; each beyond the first is a thread of its own.
@@ -44,6 +47,8 @@ impl ServerConfig {
         Self {
             address,
             http: cfg!(feature = "http"),
+            #[cfg(feature = "metrics")]
+            metrics: None,
             clients: None,
             endpoints: 1,
             tcp: true,

@@ -10,6 +10,8 @@ use qfs_transport::{BoundTcp, Identity, Listener, SocketBuffers, TransportError}
 use crate::config::ServerConfig;
 #[cfg(feature = "http")]
 use crate::door::http;
+#[cfg(feature = "metrics")]
+use crate::door::metrics::BoundPage;
 use crate::door::qfs::end_point::{EndPoint, Others, Sockets};
 use crate::door::tcp::Spoken;
 use crate::door::{Drained, ServeError};
@@ -23,6 +25,8 @@ pub struct Server<S> {
     end_point: EndPoint<S>,
     /// Driven by threads of their own.
     others: Others<S>,
+    #[cfg(feature = "metrics")]
+    metrics: Option<BoundPage>,
     buffers: SocketBuffers,
     address: SocketAddr,
     fingerprint: Fingerprint,
@@ -38,12 +42,21 @@ impl<S: WriteStore> Server<S> {
     pub fn bind(config: ServerConfig, identity: &Identity, store: S) -> Result<Self, TransportError> {
         let spoken = Spoken { qfs: config.tcp, http: config.http, tuning: config.tuning.clone() };
         let (first, others) = bind_ports(&config, identity, &spoken)?;
+        #[cfg(feature = "metrics")]
+        let metrics = match config.metrics {
+            Some(address) => {
+                Some(BoundPage::bind(address).map_err(|source| TransportError::BindTcp { address, source })?)
+            }
+            None => None,
+        };
         let service = Arc::new(Service::new(config, identity.fingerprint(), store));
         let end_point = EndPoint::start(Arc::clone(&service), first, &spoken)?;
         Ok(Self {
             address: end_point.listener().local_addr()?,
             buffers: end_point.listener().buffers(),
             end_point,
+            #[cfg(feature = "metrics")]
+            metrics,
             others: Others::bind(&service, others, &spoken)?,
             service,
             fingerprint: identity.fingerprint(),
@@ -54,6 +67,13 @@ impl<S: WriteStore> Server<S> {
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where numbers and health are told.
+    #[cfg(feature = "metrics")]
+    #[must_use]
+    pub fn metrics_addr(&self) -> Option<SocketAddr> {
+        self.metrics.as_ref()?.local_addr().ok()
     }
 
     /// The name clients know this server by.
@@ -88,6 +108,15 @@ impl<S: WriteStore> Server<S> {
     pub async fn serve(mut self, shutdown: impl Future<Output = ()>) -> Result<Drained, ServeError> {
         self.service.load_digests().await;
         let mut others = std::mem::take(&mut self.others).start()?;
+        #[cfg(feature = "metrics")]
+        let page = self.metrics.take().map(|page| page.serve(Arc::clone(&self.service)));
+        let metrics = async {
+            #[cfg(feature = "metrics")]
+            if let Some(page) = page {
+                match page.await {}
+            }
+            std::future::pending::<std::convert::Infallible>().await
+        };
         let drained = {
             let serving = async { tokio::try_join!(self.end_point.serve(), others.ended()) };
             let asked = async {
@@ -99,6 +128,7 @@ impl<S: WriteStore> Server<S> {
                 result = serving => result.map(|(first, others)| Drained { cut: first.cut + others.cut }),
                 never = asked => match never {},
                 never = self.service.keep_house() => match never {},
+                never = metrics => match never {},
             }
         };
         drop(others);

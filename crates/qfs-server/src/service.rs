@@ -9,7 +9,6 @@ use std::time::Duration;
 use qfs_core::body::Budget;
 use qfs_core::model::Fingerprint;
 use qfs_core::store::{DigestCache, Store, Versions};
-use qfs_store::blocking_threads;
 use tokio::sync::{Semaphore, watch};
 use tracing::{error, warn};
 
@@ -19,6 +18,7 @@ use crate::gate::access::{Access, Gate};
 use crate::gate::admission::Admission;
 use crate::gate::audit::{self, Refusals};
 use crate::identity::Announcer;
+use crate::metrics::Metrics;
 use crate::room::Room;
 use crate::view::View;
 
@@ -52,6 +52,8 @@ pub(crate) struct Service<S> {
     pub(crate) h3_connections: std::sync::atomic::AtomicUsize,
     /// Which key clients are told of.
     pub(crate) announcer: Announcer,
+    /// Numbers for whoever runs the server.
+    pub(crate) metrics: Metrics,
     /// Who was turned away, and why.
     pub(crate) refusals: Refusals,
     /// True once the server ends.
@@ -62,8 +64,13 @@ impl<S: Store> Service<S> {
     /// What `config` allows, over the files of `store`, for a server known by `key`.
     pub(crate) fn new(config: ServerConfig, key: Fingerprint, store: S) -> Self {
         let limits = config.limits;
+        let metrics = Metrics::default();
+        #[cfg(feature = "metrics")]
+        let threads = crate::metrics::timed_threads(&metrics);
+        #[cfg(not(feature = "metrics"))]
+        let threads = qfs_store::blocking_threads();
         Self {
-            versions: Arc::new(Versions::new(store, Arc::new(DigestCache::default()), blocking_threads())),
+            versions: Arc::new(Versions::new(store, Arc::new(DigestCache::default()), threads)),
             digest_file: config.digest_file,
             gate: Arc::new(config.gate),
             admission: Arc::new(Admission::new(limits)),
@@ -80,6 +87,7 @@ impl<S: Store> Service<S> {
             #[cfg(feature = "http")]
             h3_connections: std::sync::atomic::AtomicUsize::new(0),
             announcer: Announcer { current: key, directory: config.renewal },
+            metrics,
             refusals: Refusals::default(),
             drain: watch::Sender::new(false),
         }
@@ -94,6 +102,22 @@ impl<S: Store> Service<S> {
 impl<S> Service<S> {
     pub(crate) fn is_draining(&self) -> bool {
         *self.drain.borrow()
+    }
+
+    /// How near its limits the server is.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn levels(&self) -> crate::metrics::Levels {
+        let Limits { commands, listings, digest_passes, buffer_bytes, batch_steps, .. } = self.limits;
+        let used = |most: usize, free: usize| most.saturating_sub(free);
+        let limits = vec![
+            ("connections", self.admission.count(), self.limits.connections),
+            ("buffer_bytes", used(buffer_bytes, self.budget.free_bytes()), buffer_bytes),
+            ("commands", used(commands, self.commands.available_permits()), commands),
+            ("listings", used(listings, self.listings.available_permits()), listings),
+            ("digest_passes", used(digest_passes, self.digest_passes.available_permits()), digest_passes),
+            ("batch_steps", used(batch_steps, self.batch_steps.available_permits()), batch_steps),
+        ];
+        crate::metrics::Levels { limits, is_draining: self.is_draining() }
     }
 }
 

@@ -7,7 +7,7 @@ use qfs_core::body::{self, Opened};
 use qfs_core::model::{Digest, RemotePath};
 #[cfg(feature = "http")]
 use qfs_core::store::ObjectMeta;
-use qfs_core::store::{Entry, ListQuery, Store, StoreError, Versions, Whole};
+use qfs_core::store::{Entry, ListQuery, Live, Store, StoreError, Versions, Whole};
 
 use crate::gate::access::Access;
 
@@ -39,6 +39,18 @@ impl<S: Store> View<S> {
             return Err(StoreError::NotFound);
         }
         body::open(&self.versions, path).await
+    }
+
+    /// Opens `path` as long as it is now, as [`Versions::open_live`].
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] outside of the scope, whatever is there; as [`Versions::open_live`].
+    pub(crate) async fn open_live(&self, path: RemotePath) -> Result<Live, StoreError> {
+        if !self.access.covers(&path) {
+            return Err(StoreError::NotFound);
+        }
+        let versions = Arc::clone(&self.versions);
+        self.versions.threads().clone().run(move || versions.open_live(&path)).await
     }
 
     /// The whole of `path` if it is small, as [`Versions::read_whole`]. Blocks.

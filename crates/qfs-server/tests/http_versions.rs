@@ -112,7 +112,7 @@ async fn qfs_has_no_unidirectional_streams() {
     stream.write_all(b"x").await.unwrap();
     let closed = soon(connection.closed()).await;
     assert!(matches!(closed, quinn::ConnectionError::ApplicationClosed(close) if close.error_code == 1u32.into()));
-    let (without, _) = self::rig(|config| config.http = false);
+    let (without, _) = self::rig(|config| (config.http, config.tcp) = (false, false));
     let (_endpoint, connection) = quic(without.address, b"qfs/1").await;
     assert!(tokio::time::timeout(Duration::from_millis(300), connection.open_uni()).await.is_err());
     assert!(tokio::net::TcpStream::connect(without.address).await.is_err());

@@ -5,7 +5,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::Bytes;
 use qfs_core::model::Fingerprint;
@@ -13,6 +12,7 @@ use qfs_core::stream::{ByteSink, Chunk, ChunkSource, Lost, Order, StreamError};
 use qfs_core::wire::{ALPN, StatusCode};
 use tokio::io::{AsyncRead, ReadBuf};
 
+use crate::path_report::PathReport;
 use crate::quic::{self, QuicRequestReader, QuicSink, QuicSource};
 use crate::tcp::{self, TcpSink, TcpSource};
 use crate::tls::PeerCertificate;
@@ -63,29 +63,6 @@ macro_rules! either {
             Over::Tcp($it) => $act,
         }
     };
-}
-
-/// What is known of a path.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct PathReport {
-    /// Smoothed round-trip time.
-    pub rtt: Duration,
-    /// The shortest one.
-    pub min_rtt: Duration,
-    /// Largest UDP payload in use, or what a TLS record carries, in bytes.
-    pub payload: u16,
-    /// Packets sent that were lost; 0 where the kernel sees to them.
-    pub lost_packets: u64,
-    /// Bytes that the socket brought: UDP payload, or what was in TLS records.
-    pub received: u64,
-    /// A number that grows whenever the peer shows that it hears this end ([`Connection::ask_for_a_sign`]).
-    pub signs: u64,
-    /// Bytes that it took.
-    pub sent: u64,
-    /// Pieces of what is sent that the peer has let pass.
-    pub pieces: u64,
-    /// Times the peer said that this end's window held it (RFC 9000 §19.12, §19.13).
-    pub blocked: u64,
 }
 
 impl From<quic::Connection> for Connection {

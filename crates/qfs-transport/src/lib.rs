@@ -7,6 +7,7 @@
 //! | `tcp` | the same over TLS and TCP, for networks without UDP |
 //! | `tls` | identities, pins, authorities, and the judgement of a peer's certificate |
 //! | `receive_window` | how much a peer may send ahead |
+//! | `error`, `path_report` | what keeps a connection from being made, and what is known of the path of one that is |
 //! | `tuning` | every number given to quinn, with its unit and its reason |
 //!
 //! This crate knows nothing of messages or stores. Above it, only connection handling on either side sees these types; the pump
@@ -15,17 +16,19 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that panics has failed, which is its job"))]
 
 mod connection;
+mod error;
+mod path_report;
 mod quic;
 mod receive_window;
 mod tcp;
 mod tls;
 mod tuning;
 
-pub use connection::{Connection, PathReport, RequestReader, Sink, Source, Way};
+pub use connection::{Connection, RequestReader, Sink, Source, Way};
+pub use error::{ConnectError, TransportError};
+pub use path_report::PathReport;
 pub use qfs_congestion::Congestion;
-pub use quic::{
-    BoundEndpoint, ClientEndpoint, ConnectError, Incoming, Listener, MAX_ENDPOINTS, SocketBuffers, TransportError,
-};
+pub use quic::{BoundEndpoint, ClientEndpoint, Incoming, Listener, MAX_ENDPOINTS, SocketBuffers};
 #[doc(hidden)]
 pub use tcp::exercise;
 pub use tcp::{BoundTcp, TcpAcceptor, TlsStream, connect_tcp};

@@ -30,7 +30,7 @@ Exit codes:
     3  cannot connect, or the connection was lost and retries ran out
     4  the server's identity is not trusted
     5  the server refused: not found, denied
-    6  integrity: digest mismatch, or the file changed while being read
+    6  integrity: digest mismatch, or the file changed while being read (one that only grows: get --live)
     7  local files: cannot write, disk full, exists
   130  interrupted
 
@@ -48,6 +48,7 @@ const GET_EXAMPLES: &str = "\
 Examples:
   qfs-client get a.txt 'logs/**/*.gz'
   qfs-client get photos                   everything below photos
+  qfs-client get --live server.log        as long as it is now, though it grows
   qfs-client get --all --parallel --save-dir mirror
   qfs-client get a b > sums && (cd client_env && sha256sum -c ../sums)";
 
@@ -156,6 +157,16 @@ pub(crate) struct Options {
     #[arg(long, global = true, env = "QFS_CHECKSUM", hide_env_values = true, value_parser = FalseyValueParser::new(),
         action = ArgAction::SetTrue)]
     pub(crate) checksum: bool,
+
+    /// Do not carry over whether files may be executed
+    #[arg(long, global = true, env = "QFS_NO_PERMS", hide_env_values = true, value_parser = FalseyValueParser::new(),
+        action = ArgAction::SetTrue)]
+    pub(crate) no_perms: bool,
+
+    /// Fetch a file that is being appended to as long as it is when it is opened; without it such a file fails
+    #[arg(long, global = true, env = "QFS_LIVE", hide_env_values = true, value_parser = FalseyValueParser::new(),
+        action = ArgAction::SetTrue)]
+    pub(crate) live: bool,
 
     /// When files count as done: `none`, safe against a killed process; `full`, on stable storage
     #[arg(

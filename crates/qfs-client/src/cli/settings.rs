@@ -96,6 +96,8 @@ fn settings(
             overwrite: options.overwrite,
             checksum: options.checksum,
             durable: options.fsync == Fsync::Full,
+            perms: !options.no_perms,
+            live: options.live,
             measured: json || options.verbose > 0,
         },
         save_dir: options.save_dir,

@@ -51,11 +51,6 @@ pub(crate) struct PutArgs {
     #[arg(long, env = "QFS_IF_UNCHANGED", hide_env_values = true, value_parser = FalseyValueParser::new(),
         action = ArgAction::SetTrue)]
     pub(crate) if_unchanged: bool,
-
-    /// Leave it to the server whether files may be executed
-    #[arg(long, env = "QFS_NO_PERMS", hide_env_values = true, value_parser = FalseyValueParser::new(),
-        action = ArgAction::SetTrue)]
-    pub(crate) no_perms: bool,
 }
 
 /// `rm`

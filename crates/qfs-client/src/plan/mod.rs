@@ -7,4 +7,4 @@ pub(crate) mod sieve;
 pub(crate) mod stripes;
 pub mod sync;
 
-pub use decide::{RemoteMeta, Step, next_step, on_difference};
+pub use decide::{RemoteMeta, Step, lacks_bit, next_step, on_difference};

@@ -52,7 +52,7 @@ pub(crate) async fn upload(
 impl Conversation {
     /// Sends the trailer, ends this half, and waits for what the file has become.
     pub(crate) async fn conclude(mut self, sha256: Digest) -> Result<Written, AttemptError> {
-        let trailer = encode(&Trailer { code: StatusCode::OK, sha256 });
+        let trailer = encode(&Trailer::new(sha256));
         let trailer = trailer.map_err(|e| AttemptError::Protocol(e.to_string()))?;
         if let Err(error) = self.sink.send(trailer).await {
             return Err(self.reason(error).await);

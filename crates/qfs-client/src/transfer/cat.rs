@@ -6,6 +6,7 @@ use qfs_core::model::{ByteRange, Digest, ETag, Hasher};
 use qfs_core::wire::{DownloadRequest, Trailer, decode_response};
 use tokio::sync::mpsc;
 
+use super::live::explained;
 use crate::error::{AttemptError, Failure};
 use crate::session::{Lease, Patience, Session, Tries, exchange};
 
@@ -15,6 +16,8 @@ const PIECE_BYTES: u64 = 256 << 10;
 /// What of a file is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
+    /// All of it, as long as it is when it is opened, though it may be appended to meanwhile.
+    Live,
     /// A range.
     Range(ByteRange),
     /// As many of the last bytes.
@@ -31,13 +34,22 @@ pub struct Poured {
 }
 
 /// Sends the bytes of `name` to `out`, in order, and ends early when nobody takes them. A connection that is lost is made anew, and
-/// the same version goes on where it was.
+/// the same version goes on where it was; of a live file that had begun, there is none to go on with.
 ///
 /// # Errors
 /// [`Failure::DigestMismatch`] when what was handed on is not what the server says the file is; [`Failure`] as ever.
 pub async fn cat(session: &Session, name: &str, part: Part, out: &mpsc::Sender<Bytes>) -> Result<Poured, Failure> {
-    let mut pouring =
-        Pouring { session, name, part, version: None, hasher: Hasher::new(), position: 0, end: 0, start: 0 };
+    let mut pouring = Pouring {
+        session,
+        name,
+        part,
+        version: None,
+        is_live: false,
+        hasher: Hasher::new(),
+        position: 0,
+        end: 0,
+        start: 0,
+    };
     let mut tries = Tries::new(session);
     loop {
         match pouring.attempt(&tries.lease, out).await {
@@ -46,8 +58,18 @@ pub async fn cat(session: &Session, name: &str, part: Part, out: &mpsc::Sender<B
                 return Err(Failure::DigestMismatch { got, expected });
             }
             // What is out cannot be taken back.
-            Err(AttemptError::Remote(_)) if pouring.position > pouring.start => return Err(Failure::Changed),
-            Err(error) => tries.after(error).await?,
+            Err(AttemptError::Remote(_)) if pouring.position > pouring.start => {
+                return Err(pouring.explained(Failure::Changed));
+            }
+            Err(error @ AttemptError::Lost(_)) if pouring.is_live && pouring.position > 0 => {
+                return Err(error.into_failure());
+            }
+            Err(error) => {
+                if pouring.is_live {
+                    pouring.version = None;
+                }
+                tries.after(error).await.map_err(|failure| pouring.explained(failure))?;
+            }
         }
     }
 }
@@ -58,6 +80,8 @@ struct Pouring<'a> {
     part: Part,
     /// The version that is handed on, and its size, once it is known.
     version: Option<(ETag, u64)>,
+    /// Whether it is served as long as it was when it was opened.
+    is_live: bool,
     hasher: Hasher,
     /// Handed on up to here.
     position: u64,
@@ -75,7 +99,7 @@ impl Pouring<'_> {
         let (from, to) = match (&self.version, self.part) {
             (Some(_), _) => (self.position, Some(self.end)),
             (None, Part::Range(range)) => (range.start, range.end),
-            (None, Part::Last(_)) => (0, None),
+            (None, Part::Last(_) | Part::Live) => (0, None),
         };
         let asked = exchange::download(self.session, lease, self.request(from, to)).await;
         let (head, mut answer) = match asked {
@@ -89,6 +113,7 @@ impl Pouring<'_> {
             let end = to.map_or(head.size, |to| to.min(head.size));
             self.begin(head.etag.clone(), head.size, from..end);
         }
+        self.is_live = head.live;
         let answered = head.range.end.unwrap_or(head.size);
         while self.position < self.end {
             let length = PIECE_BYTES.min(self.end - self.position);
@@ -114,10 +139,18 @@ impl Pouring<'_> {
         (self.start, self.position, self.end) = (range.start, range.start, range.end);
     }
 
+    /// `failure`, where it has to do with it, in terms of what was asked and what was served.
+    fn explained(&self, failure: Failure) -> Failure {
+        explained(failure, self.part == Part::Live, self.is_live)
+    }
+
     fn request(&self, start: u64, end: Option<u64>) -> DownloadRequest {
+        // A version that goes on is none that is live.
+        let live = self.part == Part::Live && self.version.is_none();
         DownloadRequest {
             filename: self.name.to_owned(),
-            range: Some(ByteRange { start, end }),
+            live,
+            range: (!live).then_some(ByteRange { start, end }),
             if_match: self.version.as_ref().map(|(etag, _)| etag.clone()),
             ..DownloadRequest::default()
         }

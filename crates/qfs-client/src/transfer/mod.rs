@@ -11,6 +11,9 @@
 //! | [`verify`] | two sides compared |
 //! | [`change`] | small changes of what the server has |
 //! | `batch` | many small files on one stream |
+//! | `probe` | what the server has, without its content |
+//! | `here` | the file that is here already |
+//! | `live` | what is different about files that grow meanwhile |
 //! | `job` | one file to fetch, and how it is reported |
 //! | [`outcome`] | how a file and a run ended |
 
@@ -18,9 +21,12 @@ pub(crate) mod batch;
 pub mod cat;
 pub mod change;
 pub mod download;
+pub(crate) mod here;
 pub(crate) mod job;
+pub(crate) mod live;
 pub mod outcome;
 pub(crate) mod planner;
+pub(crate) mod probe;
 pub mod put;
 pub mod run;
 pub(crate) mod scheduler;

@@ -43,6 +43,8 @@ impl FileOutcome {
 pub enum Status {
     /// Fetched from its first byte.
     Downloaded,
+    /// Fetched from its first byte, as long as it was when it was opened: it has grown meanwhile.
+    Live,
     /// Continued where an earlier run was cut off.
     Resumed,
     /// Sent from its first byte; the server has verified it.
@@ -61,6 +63,7 @@ impl Status {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Downloaded => "downloaded",
+            Self::Live => "live",
             Self::Resumed => "resumed",
             Self::Uploaded => "uploaded",
             Self::Removed => "removed",

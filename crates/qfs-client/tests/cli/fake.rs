@@ -84,8 +84,10 @@ fn wrong_digest() -> Bytes {
         etag: "1".parse().unwrap(),
         range: ByteRange { start: 0, end: Some(size) },
         sha256: None,
+        executable: false,
+        live: false,
     };
-    let trailer = Trailer { code: StatusCode::OK, sha256: Digest::of(b"something else") };
+    let trailer = Trailer::new(Digest::of(b"something else"));
     let parts = [encode(&head).unwrap(), Bytes::from_static(body), encode(&trailer).unwrap()];
     parts.concat().into()
 }

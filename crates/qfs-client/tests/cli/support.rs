@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use qfs_core::model::Digest;
 use qfs_testkit::binaries::{ServerOptions, ServerProcess, without_settings};
 use qfs_testkit::certificates::Pem;
-use qfs_testkit::udp_proxy::{Bottleneck, Faults, LinkSpec, PathFaults, UdpProxy};
+use qfs_testkit::udp_proxy::{Bottleneck, Faults, LinkSpec, Loss, PathFaults, UdpProxy};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -257,6 +257,15 @@ pub(crate) fn slow_link(server: SocketAddr) -> UdpProxy {
 pub(crate) fn far_link(server: SocketAddr) -> UdpProxy {
     let link = LinkSpec { delay: Duration::from_millis(100), ..LinkSpec::default() };
     UdpProxy::start(server, Faults::both(PathFaults { link, ..PathFaults::default() })).unwrap()
+}
+
+/// A link of 20 Mbit/s and 60 ms in each direction in front of `server` that loses every twentieth packet to the client.
+pub(crate) fn lossy_link(server: SocketAddr) -> UdpProxy {
+    let bottleneck = Some(Bottleneck { bits_per_second: 20_000_000, queue_bytes: 512 << 10 });
+    let link = LinkSpec { bottleneck, delay: Duration::from_millis(60), ..LinkSpec::default() };
+    let to_client = PathFaults { link: LinkSpec { loss: Loss::Random(0.05), ..link.clone() }, ..PathFaults::default() };
+    let to_server = PathFaults { link, ..PathFaults::default() };
+    UdpProxy::start(server, Faults { to_client, to_server, seed: 3, ..Faults::default() }).unwrap()
 }
 
 /// A port of loopback at which nobody listens.

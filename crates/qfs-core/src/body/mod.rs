@@ -7,6 +7,7 @@
 mod answer;
 mod assembly;
 mod budget;
+mod live;
 mod receive;
 mod send;
 mod stages;
@@ -14,6 +15,7 @@ mod stages;
 pub use answer::{Answer, BodyChunks, ReceiveError};
 pub use assembly::Assembly;
 pub use budget::{Budget, Reservation, Share};
+pub use live::confirm;
 pub use receive::{FLUSH_BUDGET_BYTES, collect, flush_bytes, pump};
 pub use send::{Opened, SMALL_BODY_BYTES, SendError, open, send, send_within};
 pub use stages::{Stage, StageTimes, Stages};

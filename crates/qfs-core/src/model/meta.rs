@@ -18,6 +18,14 @@ pub struct EntryMeta {
     /// SHA-256 of the content, when the server already knows it.
     #[serde(default)]
     pub sha256: Option<Digest>,
+    /// Whether it may be executed; not said by servers of before this field.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not", deserialize_with = "null_is_false")]
+    pub executable: bool,
+}
+
+/// Reads a flag for which `null` means the same as its absence (PROTOCOL §2.1).
+pub(crate) fn null_is_false<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 /// Names one version of a file's content. Other content has another tag (PROTOCOL §2.4).

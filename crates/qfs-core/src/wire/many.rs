@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::codec::{DecodeError, EncodeError, decode, decode_error, encode_onto};
 use super::{FRAME_PREFIX_BYTES, MAX_FRAME_BYTES, MAX_SMALL_FILE_BYTES, RemoteError, StatusCode};
-use crate::model::Digest;
+use crate::model::{Digest, null_is_false};
 
 /// What a server says about one file, directly in front of its bytes. It has read and hashed the whole file by then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +19,9 @@ pub struct FileRecord {
     pub modified: Timestamp,
     /// SHA-256 of the file.
     pub sha256: Digest,
+    /// Whether the file may be executed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not", deserialize_with = "null_is_false")]
+    pub executable: bool,
 }
 
 /// What an answer says about one file: its record and bytes, or an error.
@@ -69,7 +72,7 @@ pub fn take_record(buffer: &mut Bytes) -> Result<Option<FileAnswer>, DecodeError
         return Ok(None);
     }
     buffer.advance(head);
-    let record = FileRecord { code: raw.code, size, modified, sha256 };
+    let record = FileRecord { code: raw.code, size, modified, sha256, executable: raw.executable };
     Ok(Some(Ok((record, buffer.split_to(body)))))
 }
 
@@ -83,6 +86,8 @@ struct RawRecord {
     modified: Option<Timestamp>,
     #[serde(default)]
     sha256: Option<Digest>,
+    #[serde(default, deserialize_with = "null_is_false")]
+    executable: bool,
 }
 
 /// Longest record with its body, in bytes.
@@ -112,6 +117,7 @@ mod tests {
             size: body.len() as u64,
             modified: "2026-11-23T08:00:00.5Z".parse().unwrap(),
             sha256: Digest::of(body),
+            executable: false,
         }
     }
 
@@ -133,6 +139,23 @@ mod tests {
         assert_eq!((first, &body[..]), (record(b"abc"), &b"abc"[..]));
         let refusal = take_record(&mut bytes).unwrap().unwrap().unwrap_err();
         assert_eq!((refusal.code, bytes.len()), (StatusCode::NOT_FOUND, 0));
+    }
+
+    // The byte example of PROTOCOL §4.3 for a file that may be executed.
+    #[test]
+    fn golden_record_of_a_file_that_may_be_executed() {
+        let mut out = BytesMut::new();
+        let script = FileRecord { executable: true, ..record(b"abc") };
+        put_record(&mut out, &script).unwrap();
+        let mut golden = vec![0, 0, 0, 0x95];
+        golden.extend_from_slice(br#"{"code":0,"size":3,"modified":"2026-11-23T08:00:00.5Z","sha256":"#);
+        golden.extend_from_slice(
+            br#""ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad","executable":true}"#,
+        );
+        assert_eq!(out, golden);
+        out.extend_from_slice(b"abc");
+        let (read, _) = take_record(&mut out.freeze()).unwrap().unwrap().unwrap();
+        assert_eq!(read, script);
     }
 
     // Fails when the length of a record or the size of a body is believed before it was checked.

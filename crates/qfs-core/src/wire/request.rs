@@ -13,7 +13,7 @@ use super::write::{
     UploadRequest,
 };
 use super::{IdentityRequest, MAX_MANY_FILES};
-use crate::model::{ByteRange, ETag, Token};
+use crate::model::{ByteRange, ETag, Token, null_is_false};
 
 /// One command (PROTOCOL §4). A stream carries exactly one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,6 +66,9 @@ pub struct DownloadRequest {
     /// Only this version is wanted. Any other is answered with `changed`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub if_match: Option<ETag>,
+    /// Whether the file is wanted as long as it is now, although it is being appended to. Without range and `if_match`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not", deserialize_with = "null_is_false")]
+    pub live: bool,
     /// Streams with a higher number are sent before those with a lower one.
     #[serde(default, skip_serializing_if = "is_zero", deserialize_with = "null_is_absent")]
     pub priority: i32,
@@ -295,9 +298,14 @@ mod tests {
                 filename: "x".into(),
                 range: Some(ByteRange { start: 10, end: Some(20) }),
                 if_match: Some("v1".parse().unwrap()),
+                live: false,
                 priority: -3,
             }),
             r#"{"command":"download","filename":"x","range":{"start":10,"end":20},"if_match":"v1","priority":-3}"#,
+        );
+        golden(
+            &Request::Download(DownloadRequest { filename: "log".into(), live: true, ..DownloadRequest::default() }),
+            r#"{"command":"download","filename":"log","live":true}"#,
         );
         golden(
             &Request::DownloadMany(DownloadManyRequest { files: vec!["sub/a b".into(), "nope".into()], priority: -3 }),
@@ -355,7 +363,8 @@ mod tests {
     #[test]
     fn unknown_fields_are_ignored_and_unknown_commands_named() {
         assert!(Request::decode(br#"{"later":[],"command":"get_files_list"}"#).is_ok());
-        let nulls = br#"{"command":"download","filename":"a","range":null,"if_match":null,"priority":null}"#;
+        let nulls =
+            br#"{"command":"download","filename":"a","range":null,"if_match":null,"live":null,"priority":null}"#;
         assert!(Request::decode(nulls).is_ok());
         let error = Request::decode(br#"{"command":"delete_everything"}"#).unwrap_err();
         assert!(matches!(error, DecodeError::UnknownCommand(name) if name == "delete_everything"));

@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::codec::{DecodeError, EncodeError, decode, decode_error};
 use super::{FRAME_PREFIX_BYTES, MAX_FRAME_BYTES, RemoteError, StatusCode};
-use crate::model::{ByteRange, Digest, ETag, EntryMeta, RemotePath};
+use crate::model::{ByteRange, Digest, ETag, EntryMeta, RemotePath, null_is_false};
 
 /// Head of a listing (PROTOCOL §4.1).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,6 +64,12 @@ pub struct DownloadHead {
     /// SHA-256 of the whole file, when already known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<Digest>,
+    /// Whether the file may be executed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not", deserialize_with = "null_is_false")]
+    pub executable: bool,
+    /// Whether the file is served as long as it was when it was opened, as was asked.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not", deserialize_with = "null_is_false")]
+    pub live: bool,
 }
 
 /// Ends a download. Without it the body is not valid (PROTOCOL §4.2).
@@ -73,6 +79,17 @@ pub struct Trailer {
     pub code: StatusCode,
     /// SHA-256 of the whole file in the version served, whatever range was asked.
     pub sha256: Digest,
+    /// Whether a file that was asked for `live` is another one by now, as one that has grown is.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not", deserialize_with = "null_is_false")]
+    pub grown: bool,
+}
+
+impl Trailer {
+    /// The trailer of a body of one version.
+    #[must_use]
+    pub fn new(sha256: Digest) -> Self {
+        Self { code: StatusCode::OK, sha256, grown: false }
+    }
 }
 
 #[derive(Deserialize)]
@@ -233,7 +250,7 @@ mod tests {
     use super::*;
 
     fn meta(size: u64) -> EntryMeta {
-        EntryMeta { size, modified: "2026-11-23T08:00:00Z".parse().unwrap(), sha256: None }
+        EntryMeta { size, modified: "2026-11-23T08:00:00Z".parse().unwrap(), sha256: None, executable: false }
     }
 
     fn path(name: &str) -> RemotePath {
@@ -250,16 +267,32 @@ mod tests {
             etag: "0a1b".parse().unwrap(),
             range: ByteRange { start: 0, end: Some(3) },
             sha256: None,
+            executable: false,
+            live: false,
         };
         let json =
             r#"{"code":0,"size":3,"modified":"2026-11-23T08:00:00.5Z","etag":"0a1b","range":{"start":0,"end":3}}"#;
         assert_eq!(&encode(&head).unwrap()[4..], json.as_bytes());
         assert_eq!(decode_response::<DownloadHead>(json.as_bytes()).unwrap().unwrap(), head);
 
-        let trailer = Trailer { code: StatusCode::OK, sha256: Digest::of(b"abc") };
+        let trailer = Trailer::new(Digest::of(b"abc"));
         let json = format!(r#"{{"code":0,"sha256":"{}"}}"#, Digest::of(b"abc"));
         assert_eq!(&encode(&trailer).unwrap()[..], [&[0, 0, 0, 86][..], json.as_bytes()].concat());
         assert_eq!(decode_response::<Trailer>(json.as_bytes()).unwrap().unwrap(), trailer);
+
+        let script = DownloadHead { executable: true, ..head.clone() };
+        let json = r#"{"code":0,"size":3,"modified":"2026-11-23T08:00:00.5Z","etag":"0a1b","range":{"start":0,"end":3},"executable":true}"#;
+        assert_eq!(std::str::from_utf8(&encode(&script).unwrap()[4..]).unwrap(), json);
+        assert_eq!(decode_response::<DownloadHead>(json.as_bytes()).unwrap().unwrap(), script);
+
+        let live = DownloadHead { live: true, ..head };
+        let json = r#"{"code":0,"size":3,"modified":"2026-11-23T08:00:00.5Z","etag":"0a1b","range":{"start":0,"end":3},"live":true}"#;
+        assert_eq!(std::str::from_utf8(&encode(&live).unwrap()[4..]).unwrap(), json);
+        assert_eq!(decode_response::<DownloadHead>(json.as_bytes()).unwrap().unwrap(), live);
+        let grown = Trailer { grown: true, ..trailer };
+        let json = format!(r#"{{"code":0,"sha256":"{}","grown":true}}"#, Digest::of(b"abc"));
+        assert_eq!(std::str::from_utf8(&encode(&grown).unwrap()[4..]).unwrap(), json);
+        assert_eq!(decode_response::<Trailer>(json.as_bytes()).unwrap().unwrap(), grown);
 
         let error = RemoteError::new(StatusCode::NOT_FOUND, "no such file");
         let json = r#"{"code":3,"message":"no such file"}"#;
@@ -284,6 +317,23 @@ mod tests {
             ListPage { files: vec![(path("a"), meta(1)), (path("sub/b"), meta(2))], end: Some(ListEnd { count: 2 }) };
         assert_eq!(ListPage::<EntryMeta>::decode(json.as_bytes(), None).unwrap(), page);
         assert_eq!(encode(&page).unwrap(), frame, "the builder writes what serde would");
+    }
+
+    // The byte example of PROTOCOL §4.1.
+    #[test]
+    fn golden_row_of_a_file_that_may_be_executed() {
+        let mut pages = PageBuilder::new();
+        let script = EntryMeta { executable: true, ..meta(3) };
+        assert_eq!(pages.push(&path("a"), &script).unwrap(), None);
+        let frame = pages.finish().unwrap();
+        let json = concat!(
+            r#"{"files":{"a":{"size":3,"modified":"2026-11-23T08:00:00Z","sha256":null,"executable":true}},"#,
+            r#""end":{"count":1}}"#
+        );
+        assert_eq!(std::str::from_utf8(&frame[4..]).unwrap(), json);
+        assert_eq!(<ListPage>::decode(json.as_bytes(), None).unwrap().files[0].1, script);
+        let null = json.replace(":true", ":null");
+        assert_eq!(<ListPage>::decode(null.as_bytes(), None).unwrap().files[0].1, meta(3));
     }
 
     #[test]

@@ -8,6 +8,8 @@ use qfs_server::{Drained, Server};
 
 use super::args::Args;
 use super::failure::Failure;
+#[cfg(feature = "http")]
+use super::log_format::LogFormat;
 
 /// Prints the lines of the contract, flushed; false when nobody reads them any more.
 pub(crate) fn lines<S: qfs_core::store::WriteStore>(args: &Args, server: &Server<S>) -> Result<bool, Failure> {
@@ -74,7 +76,17 @@ pub(crate) fn notices<S: qfs_core::store::WriteStore>(args: &Args, server: &Serv
     }
     #[cfg(feature = "http")]
     if args.http() {
-        eprintln!("note: {}", page(server.local_addr(), args.cert.is_some()));
+        let text = page(server.local_addr(), args.cert.is_some());
+        // Where a log is shown, each line is one of the log: programs read it.
+        if args.verbose > 0 || args.log_format() == LogFormat::Json {
+            tracing::info!("{text}");
+        } else {
+            eprintln!("note: {text}");
+        }
+    }
+    #[cfg(feature = "metrics")]
+    if let Some(address) = server.metrics_addr() {
+        eprintln!("note: metrics are told at http://{address}/metrics, without asking who asks");
     }
     let buffers = server.buffers();
     if buffers.are_short() {

@@ -15,7 +15,7 @@ use qfs_transport::MAX_ENDPOINTS;
 
 use super::expiry::Expiry;
 
-use super::log::LogFormat;
+use super::log_format::LogFormat;
 use super::sandbox::Sandbox;
 
 const AFTER_HELP: &str = "\
@@ -62,6 +62,10 @@ pub(crate) struct Args {
     #[cfg(feature = "http")]
     #[arg(long, env = "QFS_HTTP", value_name = "WHEN", default_value = "on", value_parser = ["on", "off"], hide_possible_values = true)]
     http: String,
+    /// Tell numbers and health over plain HTTP at this port of loopback, or at this IP:PORT: /metrics, /healthz, /readyz
+    #[cfg(feature = "metrics")]
+    #[arg(long, env = "QFS_METRICS", value_name = "ADDR", value_parser = metrics_address)]
+    pub(crate) metrics: Option<std::net::SocketAddr>,
     /// Who may list and read: `open`, everybody who reaches the port; `tokens`, who shows one of `token create`
     #[arg(long, env = "QFS_AUTH", value_name = "WHO", default_value = "open", hide_possible_values = true)]
     pub(crate) auth: Auth,
@@ -283,6 +287,15 @@ pub(crate) struct CreateArgs {
     /// Print tickets with the token for --ip and --port instead of the token alone
     #[arg(long, env = "QFS_TICKET", value_parser = FalseyValueParser::new())]
     pub(crate) ticket: bool,
+}
+
+/// A port of loopback, or an address with one.
+#[cfg(feature = "metrics")]
+fn metrics_address(text: &str) -> Result<std::net::SocketAddr, String> {
+    match text.trim_start_matches(':').parse::<u16>() {
+        Ok(port) => Ok((Ipv4Addr::LOCALHOST, port).into()),
+        Err(_) => text.parse().map_err(|_| "expected a port, or an address and a port as in 192.0.2.7:9100".to_owned()),
+    }
 }
 
 impl Args {

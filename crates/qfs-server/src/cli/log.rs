@@ -5,7 +5,6 @@ use std::fs::{self, File};
 use std::io::{self, IsTerminal, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::str::FromStr;
 use std::sync::Mutex;
 
 use qfs_core::model::escape_untrusted;
@@ -23,33 +22,7 @@ use tracing_subscriber::{EnvFilter, Layer, Registry};
 
 use super::args::Args;
 use super::failure::Failure;
-
-/// How a line of the log is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) enum LogFormat {
-    /// For people: `TIME LEVEL TARGET: event field=value …`.
-    #[default]
-    Text,
-    /// One JSON object a line.
-    Json,
-}
-
-impl LogFormat {
-    /// The names of [`LogFormat`] on the command line.
-    pub(crate) const NAMES: [&str; 2] = ["text", "json"];
-}
-
-impl FromStr for LogFormat {
-    type Err = ();
-
-    fn from_str(name: &str) -> Result<Self, ()> {
-        match name {
-            "text" => Ok(Self::Text),
-            "json" => Ok(Self::Json),
-            _ => Err(()),
-        }
-    }
-}
+use super::log_format::LogFormat;
 
 /// Sends the log to stderr (warnings, or with `-v` more, or what `RUST_LOG` asks for) and, with `--audit-log`, the whole trail to a
 /// file.
@@ -204,11 +177,5 @@ mod tests {
         out.write_all(b"first\nINFO forged\x1b[2J \\n\n").unwrap();
         out.write_all("plain é\n".as_bytes()).unwrap();
         assert_eq!(String::from_utf8(out.0).unwrap(), "first\\nINFO forged\\u{1b}[2J \\n\nplain é\n");
-    }
-
-    #[test]
-    fn every_name_is_a_format() {
-        assert!(LogFormat::NAMES.iter().all(|name| name.parse::<LogFormat>().is_ok()));
-        assert!("xml".parse::<LogFormat>().is_err());
     }
 }

@@ -7,6 +7,7 @@ mod expiry;
 mod failure;
 mod links;
 mod log;
+mod log_format;
 mod renew;
 mod sandbox;
 mod signals;

@@ -63,6 +63,8 @@ pub(crate) async fn start(args: &Args) -> Result<Started, Failure> {
         clients: args.client_ca.as_deref().map(client_authorities).transpose()?,
         #[cfg(feature = "http")]
         http: args.http(),
+        #[cfg(feature = "metrics")]
+        metrics: args.metrics,
         endpoints: args.endpoints(),
         tcp: args.tcp == Switch::On,
         tuning: ServerTuning { congestion: args.congestion(), max_payload: args.mtu, ..ServerTuning::default() },

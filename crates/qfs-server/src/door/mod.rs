@@ -5,6 +5,8 @@
 
 #[cfg(feature = "http")]
 pub(crate) mod http;
+#[cfg(feature = "metrics")]
+pub(crate) mod metrics;
 pub(crate) mod qfs;
 pub(crate) mod tcp;
 

@@ -22,13 +22,15 @@ use qfs_transport::{Identity, IdentityError, IdentityPem};
 use rustix::fs::{FlockOperation, RenameFlags, flock, renameat_with};
 
 pub(crate) use announcer::Announcer;
-pub use next::{Keys, NEXT_CERTIFICATE_FILE, NEXT_KEY_FILE};
+pub use next::{Keys, NEXT_CERTIFICATE_FILE};
 pub use withdraw::Withdrawn;
 
 /// The private key's file name. Mode 0600.
 pub const KEY_FILE: &str = "server.key";
 /// The certificate's file name.
 pub const CERTIFICATE_FILE: &str = "server.crt";
+/// The next private key's file name. Mode 0600.
+pub const NEXT_KEY_FILE: &str = "next.key";
 
 /// A key or certificate longer than this many bytes is none.
 const MAX_FILE_BYTES: u64 = 1 << 20;

@@ -13,7 +13,8 @@ use qfs_transport::Identity;
 use rustix::fs::{AtFlags, RenameFlags, fstat, renameat_with, statat, unlinkat};
 use rustix::io::Errno;
 
-use super::next::{NEXT_CERTIFICATE_FILE, NEXT_KEY_FILE};
+use super::NEXT_KEY_FILE;
+use super::next::NEXT_CERTIFICATE_FILE;
 use super::{IdentityDir, IdentityDirError, io_error, read_all};
 
 /// What a withdrawal left, and took.

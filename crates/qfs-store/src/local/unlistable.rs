@@ -5,7 +5,7 @@ use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Mutex;
 
-use super::lock;
+use crate::sync::lock;
 use qfs_core::model::escape_untrusted;
 
 /// Names that were left out, each logged only the first time it is met.

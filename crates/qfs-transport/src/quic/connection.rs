@@ -9,7 +9,7 @@ use rustls::pki_types::CertificateDer;
 use super::lost::lost;
 use super::streams::{QuicRequestReader, QuicSink, QuicSource};
 use super::windows::Windows;
-use crate::connection::PathReport;
+use crate::path_report::PathReport;
 use crate::tls::{PeerCertificate, fingerprint_of};
 use qfs_core::model::Fingerprint;
 use qfs_core::stream::Lost;

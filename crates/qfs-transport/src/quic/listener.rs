@@ -10,9 +10,10 @@ use quinn::{AsyncUdpSocket, Endpoint, EndpointConfig, Incoming, Runtime, TokioRu
 
 use super::bundling::BundlingSocket;
 use super::connection::Connection;
-use super::endpoint::{SocketBuffers, TransportError, accept_large_payloads, bind_shared};
+use super::endpoint::{SocketBuffers, accept_large_payloads, bind_shared};
 use super::lost::lost;
 use super::steering::{self, CidKey, Cids, Hatch, MAX_ENDPOINTS, SteeredSocket};
+use crate::error::TransportError;
 use crate::tls;
 use crate::tls::Identity;
 use crate::tls::Roots;

@@ -10,7 +10,7 @@ mod streams;
 mod windows;
 
 pub(crate) use connection::Connection;
-pub use endpoint::{ClientEndpoint, ConnectError, SocketBuffers, TransportError};
+pub use endpoint::{ClientEndpoint, SocketBuffers};
 pub use listener::{BoundEndpoint, Listener};
 pub use quinn::Incoming;
 pub use steering::MAX_ENDPOINTS;

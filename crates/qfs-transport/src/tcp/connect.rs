@@ -13,7 +13,7 @@ use super::connection::{Connection, Origin};
 use super::mux::Side;
 use super::read_ahead::ReadAhead;
 use super::{UNSENT_BYTES, fault};
-use crate::quic::{ConnectError, TransportError};
+use crate::error::{ConnectError, TransportError};
 use crate::tls::{self, Identity, Trust};
 use crate::tuning::ClientTuning;
 

@@ -2,66 +2,26 @@
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, Instant};
 
 use qfs_core::model::Fingerprint;
 use qfs_core::stream::Lost;
 use qfs_core::wire::StatusCode;
 use rustls::pki_types::CertificateDer;
-use tokio::sync::watch;
 
 use super::driver::{Carrier, drive};
-use super::mux::{Grants, Mux, Side};
+use super::grants::Grants;
+use super::handle::{Ending, Handle, Shared};
+use super::mux::{Mux, Side};
 use super::streams::{TcpSink, TcpSource};
-use crate::connection::PathReport;
+use crate::path_report::PathReport;
 use crate::tls::{PeerCertificate, fingerprint_of};
 
 /// An established connection; cheap to clone. When nobody holds it or one of its streams any more, it is closed.
 #[derive(Debug, Clone)]
 pub(crate) struct Connection {
     handle: Arc<Handle>,
-}
-
-/// What ends the connection when it is dropped.
-#[derive(Debug)]
-pub(super) struct Handle(pub(super) Arc<Shared>);
-
-impl Drop for Handle {
-    fn drop(&mut self) {
-        self.0.mux().close(StatusCode::OK);
-    }
-}
-
-/// What the connection shares with the task that drives it.
-#[derive(Debug)]
-pub(super) struct Shared {
-    mux: Mutex<Mux>,
-    /// How far it has come with its end.
-    ending: watch::Sender<Ending>,
-    peer: SocketAddr,
-    certificate: Option<CertificateDer<'static>>,
-}
-
-impl Shared {
-    pub(super) fn mux(&self) -> MutexGuard<'_, Mux> {
-        self.mux.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(super) fn note(&self, ending: Ending) {
-        self.ending.send_replace(ending);
-    }
-}
-
-/// The steps in which a connection ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Ending {
-    /// It has not.
-    Open,
-    /// The peer was told, or cannot be.
-    Told,
-    /// The peer has ended its half as well, or was not waited for any longer.
-    Gone,
 }
 
 /// Where a stream comes from, and what is known of its other end.
@@ -80,12 +40,7 @@ impl Connection {
         if let Some(round_trip) = origin.round_trip {
             mux.assume_round_trip(round_trip);
         }
-        let shared = Arc::new(Shared {
-            mux: Mutex::new(mux),
-            ending: watch::Sender::new(Ending::Open),
-            peer: origin.peer,
-            certificate: origin.certificate,
-        });
+        let shared = Arc::new(Shared::new(mux, origin.peer, origin.certificate));
         tokio::spawn(drive(stream, Arc::clone(&shared)));
         Self { handle: Arc::new(Handle(shared)) }
     }
@@ -128,7 +83,7 @@ impl Connection {
 
     async fn ended(&self, step: Ending) {
         // The sender lives as long as this handle.
-        let _ = self.handle.0.ending.subscribe().wait_for(|ending| *ending >= step).await;
+        let _ = self.handle.0.ending().wait_for(|ending| *ending >= step).await;
     }
 
     pub(crate) fn close_reason(&self) -> Option<Lost> {
@@ -136,7 +91,7 @@ impl Connection {
     }
 
     pub(crate) fn remote_address(&self) -> SocketAddr {
-        self.handle.0.peer
+        self.handle.0.peer()
     }
 
     pub(crate) fn id(&self) -> usize {
@@ -144,11 +99,11 @@ impl Connection {
     }
 
     pub(crate) fn peer_certificate(&self) -> Option<PeerCertificate> {
-        PeerCertificate::of(self.handle.0.certificate.as_ref()?)
+        PeerCertificate::of(self.handle.0.certificate()?)
     }
 
     pub(crate) fn peer_fingerprint(&self) -> Option<Fingerprint> {
-        fingerprint_of(self.handle.0.certificate.as_ref()?).ok()
+        fingerprint_of(self.handle.0.certificate()?).ok()
     }
 
     pub(crate) fn path_report(&self) -> PathReport {

@@ -15,8 +15,8 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::batch::Batch;
-use super::connection::{Ending, Shared};
 use super::fault;
+use super::handle::{Ending, Shared};
 use crate::tuning::{IDLE_TIMEOUT, KEEP_ALIVE};
 
 /// How often the clocks are looked at, and a busy connection measures its round trip.

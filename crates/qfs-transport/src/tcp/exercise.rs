@@ -8,7 +8,8 @@ use qfs_core::wire::StatusCode;
 
 use super::batch::Batch;
 use super::frame::Frame;
-use super::mux::{Grants, INITIAL_DATA, INITIAL_STREAM_DATA, INITIAL_STREAMS, Mux, Side};
+use super::grants::Grants;
+use super::mux::{INITIAL_DATA, INITIAL_STREAM_DATA, INITIAL_STREAMS, Mux, Side};
 
 /// Streams that are held at once; more are dropped as they come.
 const HELD: usize = 8;

@@ -5,7 +5,7 @@ use std::io;
 use qfs_core::stream::Lost;
 use rustls::AlertDescription;
 
-use crate::quic::ConnectError;
+use crate::error::ConnectError;
 use crate::tls;
 
 /// Why an established connection is gone.

@@ -14,7 +14,7 @@ use super::UNSENT_BYTES;
 use super::connection::{Connection, Origin};
 use super::mux::Side;
 use super::read_ahead::ReadAhead;
-use crate::quic::TransportError;
+use crate::error::TransportError;
 use crate::tls::{self, Identity, PeerCertificate, Roots};
 use crate::tuning::{IDLE_TIMEOUT, ServerTuning};
 

@@ -18,7 +18,9 @@ mod driver;
 mod exercise;
 mod fault;
 mod frame;
+mod grants;
 mod halves;
+mod handle;
 mod listener;
 mod mux;
 mod read_ahead;
@@ -30,7 +32,7 @@ pub use exercise::exercise;
 pub use listener::{BoundTcp, TcpAcceptor, TlsStream};
 
 pub(crate) use connection::Connection;
-pub(crate) use mux::Grants;
+pub(crate) use grants::Grants;
 pub(crate) use streams::{TcpSink, TcpSource};
 
 /// Bytes that the kernel takes from a connection before the network has (TCP_NOTSENT_LOWAT, tcp(7)). Little, so that what is urgent

@@ -11,7 +11,7 @@ use qfs_core::stream::{ByteSink, Chunk, ChunkSource, Order, StreamError};
 use qfs_core::wire::StatusCode;
 use tokio::io::{AsyncRead, ReadBuf};
 
-use super::connection::Handle;
+use super::handle::Handle;
 use super::mux::Mux;
 
 /// The sending half. Dropped before [`ByteSink::finish`], it resets the stream.

@@ -17,12 +17,18 @@ use crate::cli::verbs::{CatArgs, Part as Said};
 const PIECES_AHEAD: usize = 8;
 
 pub(crate) async fn run(context: &Context, args: &CatArgs) -> Result<Exit, Problem> {
-    let session = context.session().await?;
+    let live = context.settings.fetch.live;
+    if live && args.range.is_some() {
+        let what = "--live and --range cannot be used together: a file that grows has no versions to take ranges of";
+        return Err(Problem::new(Exit::Usage, what).hint("give one of them"));
+    }
     let part = match args.range {
+        None if live => Part::Live,
         None => Part::Range(ByteRange { start: 0, end: None }),
         Some(Said::From(range)) => Part::Range(range),
         Some(Said::Last(bytes)) => Part::Last(bytes),
     };
+    let session = context.session().await?;
     let (out, mut pieces) = mpsc::channel::<Bytes>(PIECES_AHEAD);
     // A slow reader of standard output must not hold the network's thread.
     let writing = tokio::task::spawn_blocking(move || {

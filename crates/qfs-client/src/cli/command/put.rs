@@ -37,7 +37,7 @@ pub(crate) async fn run(context: &Context, args: &PutArgs) -> Result<Exit, Probl
         },
         checksum: settings.fetch.checksum,
         durable: settings.fetch.durable,
-        perms: !args.no_perms,
+        perms: settings.fetch.perms,
         measured: settings.fetch.measured,
     };
     if args.paths.iter().any(|path| path == Path::new("-")) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use qfs_client::error::Failure;
 use qfs_client::insight::bottleneck::Verdict;
 use qfs_client::transfer::outcome::{FileOutcome, RunOutcome, Status};
-use qfs_core::model::{EntryMeta, RemotePath};
+use qfs_core::model::{EntryMeta, RemotePath, escape_untrusted};
 
 use super::problem::{Problem, of_file};
 use crate::cli::exit::Exit;
@@ -88,8 +88,24 @@ fn total_of(what: &str, outcome: &RunOutcome) -> String {
     if unchanged > 0 {
         let _ = write!(text, ", {unchanged} unchanged");
     }
+    let live = outcome.files.iter().filter(|file| matches!(file.status, Status::Live)).count();
+    if live > 0 {
+        let _ = write!(text, ", {live} live");
+    }
     let _ = write!(text, ", {}, {})", bytes_text(bytes), rate(bytes, outcome.elapsed));
     text
+}
+
+/// What is said of a file that has grown while it was fetched.
+pub(crate) fn live(outcome: &FileOutcome) -> Option<String> {
+    let is_live = matches!(outcome.status, Status::Live);
+    is_live.then(|| {
+        let size = bytes_text(outcome.size.unwrap_or_default());
+        format!(
+            "live: {} has grown meanwhile; here is what it was when it was opened, {size}",
+            escape_untrusted(&outcome.name)
+        )
+    })
 }
 
 /// What limited a run: `limited by the network path, over tcp: …`.
@@ -169,7 +185,12 @@ mod tests {
     #[test]
     fn rows_are_aligned_and_escaped() {
         let mut out = String::new();
-        let meta = |size| EntryMeta { size, modified: "2026-11-23T08:09:24.9Z".parse().unwrap(), sha256: None };
+        let meta = |size| EntryMeta {
+            size,
+            modified: "2026-11-23T08:09:24.9Z".parse().unwrap(),
+            sha256: None,
+            executable: false,
+        };
         list_row(&mut out, &RemotePath::parse("a b").unwrap(), &meta(5));
         list_row(&mut out, &RemotePath::parse("x\x1b[2J").unwrap(), &meta(123_456_789_012_345));
         assert_eq!(

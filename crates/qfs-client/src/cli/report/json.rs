@@ -134,7 +134,8 @@ impl Listing {
         self.rows += 1;
         out.push_str(&text(name.as_str()));
         out.push(':');
-        out.push_str(&text(meta));
+        // What rows of it have is promised: no more than this.
+        out.push_str(&text(&EntryMeta { executable: false, ..meta.clone() }));
     }
 
     /// Appends the end.
@@ -212,7 +213,8 @@ mod tests {
 
     #[test]
     fn a_listing_is_one_object() {
-        let meta = EntryMeta { size: 1, modified: "2026-11-23T08:09:24Z".parse().unwrap(), sha256: None };
+        let meta =
+            EntryMeta { size: 1, modified: "2026-11-23T08:09:24Z".parse().unwrap(), sha256: None, executable: false };
         let mut listing = Listing::default();
         let mut out = String::new();
         for name in ["a\"b", "\u{202e}c"] {

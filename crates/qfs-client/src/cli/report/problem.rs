@@ -98,7 +98,11 @@ fn hint_for(failure: &Failure) -> Option<&'static str> {
         }
         Failure::SourceChanged => Some("it is being written here; run the same command again"),
         Failure::Refused(error) if error.code.is_transient() => Some("run the same command again later"),
-        Failure::Changed => Some("it is being written on the server; run the same command again"),
+        Failure::Changed => Some(
+            "it is being written on the server; --live fetches one that is only appended to, as long as it is when it is opened",
+        ),
+        Failure::LiveUnknown => Some("run the same command again when nobody writes to it, or with a newer server"),
+        Failure::ChangedInside => Some("run the same command again when nobody writes to it"),
         Failure::DigestMismatch { .. } => {
             Some("run the same command again; if it stays, the server's disk or memory may be damaged")
         }

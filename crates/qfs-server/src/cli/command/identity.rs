@@ -6,7 +6,7 @@ use qfs_server::identity::{Keys, Withdrawn};
 use qfs_server::{IdentityDir, IdentityDirError};
 use serde_json::json;
 
-use super::{notice, print};
+use super::output::{notice, print};
 use crate::cli::args::{Args, IdentityCommand};
 use crate::cli::failure::Failure;
 

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use crate::gate::abandoned::Abandoned;
 use crate::gate::audit::{Refusal, Visit};
+use crate::metrics;
 use crate::service::Service;
 
 /// One connection, whichever way it came.
@@ -30,6 +31,7 @@ pub(super) struct Client {
     heard: AtomicBool,
     active: AtomicUsize,
     turned_out: Notify,
+    _open: metrics::Open,
 }
 
 /// Counts a request as under way until it is dropped.
@@ -63,6 +65,7 @@ impl Client {
             heard: AtomicBool::new(false),
             active: AtomicUsize::new(0),
             turned_out: Notify::new(),
+            _open: service.metrics.opened(door),
         })
     }
 

@@ -20,6 +20,7 @@ use crate::gate::access::Access;
 use crate::gate::audit;
 use crate::gate::patience::Progress;
 use crate::gate::rights::Right;
+use crate::metrics;
 use crate::service::Service;
 use crate::view::View;
 
@@ -95,6 +96,15 @@ pub(super) async fn serve<S: WriteStore, O: Outlet, P: Progress>(
         Err(error) => reply.fail(error, form).await,
     };
     client.visit().count(reply.sent());
+    let status = result.as_ref().err().map_or_else(|| "ok".to_owned(), HttpError::word);
+    service.metrics.answered(&metrics::Answered {
+        door: client.door,
+        command: record.command,
+        status: &status,
+        token: record.token.as_deref(),
+        bytes: reply.sent(),
+        took: start.elapsed(),
+    });
     match &result {
         Err(error) if error.is_abandoned() => client.note_abandoned(&service),
         Err(HttpError::Handler(HandlerError::Denied)) => return client.note_denied(&service),
@@ -109,7 +119,7 @@ pub(super) async fn serve<S: WriteStore, O: Outlet, P: Progress>(
             token: record.token.as_deref(),
             command: record.command,
             name: &record.name,
-            failure: result.as_ref().err().map(|error| (error.word(), error.to_string())),
+            failure: result.as_ref().err().map(|error| (status, error.to_string())),
             bytes: reply.sent(),
             seconds: start.elapsed().as_secs_f64(),
         }

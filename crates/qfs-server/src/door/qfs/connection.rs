@@ -22,6 +22,7 @@ use crate::gate::abandoned::Abandoned;
 use crate::gate::admission::Admitted;
 use crate::gate::audit::{self, Refusal, Refusals, Visit};
 use crate::gate::patience::{Patience, Progress, Taken};
+use crate::metrics;
 use crate::service::Service;
 
 /// What the audit trail calls this door.
@@ -38,6 +39,7 @@ struct Client {
     /// Requests denied for want of a good token.
     denied: AtomicU32,
     visit: Mutex<Visit>,
+    _open: metrics::Open,
 }
 
 /// Completes the handshake of `incoming` and serves the client until it is gone.
@@ -84,6 +86,7 @@ pub(crate) async fn serve_connection<S: WriteStore>(
         abandoned: Mutex::new(Abandoned::new(&service.limits, Instant::now())),
         denied: AtomicU32::new(0),
         visit: Mutex::new(visit),
+        _open: service.metrics.opened(DOOR),
     });
     let reason = serve_streams(service, &client, deadline).await;
     client.visit().end(&reason);
@@ -143,6 +146,15 @@ async fn serve_stream<S: WriteStore>(service: Arc<Service<S>>, client: Arc<Clien
     let outcome = dispatch::serve(&service, &client.quota, &mut reply, source, heard).await;
     let (peer, bytes) = (client.peer, reply.sent());
     client.visit().count(bytes);
+    let told = outcome.error.as_ref().map(HandlerError::told);
+    service.metrics.answered(&metrics::Answered {
+        door: DOOR,
+        command: outcome.describe().0,
+        status: told.as_ref().map_or("ok", |(status, _)| status.as_str()),
+        token: outcome.token.as_deref(),
+        bytes,
+        took: start.elapsed(),
+    });
     if outcome.error.as_ref().is_some_and(HandlerError::is_abandoned) {
         client.note_abandoned(&service.refusals);
         if bytes == 0 {
@@ -158,8 +170,7 @@ async fn serve_stream<S: WriteStore>(service: Arc<Service<S>>, client: Arc<Clien
         let (command, name) = outcome.describe();
         let seconds = start.elapsed().as_secs_f64();
         let (client, token) = (who.as_deref(), outcome.token.as_deref());
-        let failure = outcome.error.as_ref().map(HandlerError::told);
-        let record = audit::Command { door: DOOR, peer, client, token, command, name, failure, bytes, seconds };
+        let record = audit::Command { door: DOOR, peer, client, token, command, name, failure: told, bytes, seconds };
         record.tell(outcome.many());
     }
 }

@@ -13,6 +13,7 @@ use qfs_core::stream::Lost;
 use qfs_core::wire::StatusCode;
 
 use super::frame::{Frame, Violation};
+use super::grants::Grants;
 use super::halves::{End, Receiving, Sending, Turn};
 use super::vitals::Vitals;
 use crate::receive_window::ReceiveWindow;
@@ -35,17 +36,6 @@ pub(crate) enum Side {
     Client,
     /// Accepts them.
     Server,
-}
-
-/// What this end grants; never less than what needs no grant.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Grants {
-    /// Bytes on the connection that were not taken yet, at first.
-    pub(crate) window: u64,
-    /// Bytes on one stream.
-    pub(crate) stream_window: u64,
-    /// Streams of the peer at once.
-    pub(crate) streams: u64,
 }
 
 /// Numbers of streams the peer opens first, counted by four (RFC 9000 §2.1).
@@ -220,7 +210,7 @@ impl Mux {
 
     /// The stream that the peer names, which by that opens it where it may; None when it is over.
     fn named(&mut self, id: u64) -> Result<Option<&mut Stream>, Violation> {
-        if id % ID_STEP != 0 {
+        if !id.is_multiple_of(ID_STEP) {
             return Err(Violation("a stream of a kind that is not used"));
         }
         let number = id / ID_STEP;
