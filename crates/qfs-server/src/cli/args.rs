@@ -78,9 +78,6 @@ pub(crate) struct Args {
     /// Take no file larger than this
     #[arg(long, env = "QFS_MAX_UPLOAD", value_name = "SIZE", value_parser = size)]
     pub(crate) max_upload: Option<u64>,
-    /// Remove what is left of uploads that nobody has continued for so long (7d, 12h)
-    #[arg(long, env = "QFS_PARTIAL_AGE", value_name = "TIME", default_value = "7d", value_parser = age)]
-    pub(crate) partial_age: Duration,
     /// A certificate of your own instead: PEM chain, the server's first; needs --key
     #[arg(long, env = "QFS_CERT", value_name = "FILE")]
     pub(crate) cert: Option<PathBuf>,
@@ -383,16 +380,6 @@ fn size(text: &str) -> Result<u64, String> {
     };
     let bytes = number.parse::<u64>().ok().and_then(|n| 1u64.checked_shl(shift).and_then(|unit| n.checked_mul(unit)));
     bytes.ok_or_else(|| "expected a size such as 500M, 10G or 1T".to_owned())
-}
-
-/// An age as people write it: a number with `m`, `h` or `d`.
-fn age(text: &str) -> Result<Duration, String> {
-    let units = [("m", 60), ("h", 3600), ("d", 86_400)];
-    let age = units.iter().find_map(|(unit, seconds)| {
-        let number = text.strip_suffix(unit)?.parse::<u64>().ok()?;
-        Some(Duration::from_secs(number.checked_mul(*seconds)?))
-    });
-    age.filter(|age| !age.is_zero()).ok_or_else(|| "expected an age such as 30m, 12h or 7d".to_owned())
 }
 
 /// A limit: 0 would mean that nothing works, and never means unlimited.
