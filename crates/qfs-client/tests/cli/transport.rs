@@ -56,7 +56,7 @@ fn every_command_works_over_tcp() {
     let value = done.json();
     assert_eq!(value["files"].as_array().unwrap().len(), files.len());
     assert_eq!(value["limited_by"]["over"], "tcp");
-    assert!(done.err.contains("way=tcp"), "{}", done.err);
+    assert!(done.err.contains(" over tcp; its key"), "{}", done.err);
     for (name, content) in &files {
         assert!(lab.saved(name) == *content, "{name}");
     }
@@ -104,7 +104,7 @@ fn where_udp_is_blocked_tcp_is_found_within_a_second_and_remembered() {
         .unwrap()
         .ends_with(3);
     let done = run(&mut through(&lab, port, &["get", "a", "-v", "--connect-timeout", "1s"])).ends_with(0);
-    assert!(done.err.contains("way=tcp") && done.err.contains("over tcp"), "{}", done.err);
+    assert!(done.err.contains("connected to") && done.err.contains(" over tcp; its key"), "{}", done.err);
     assert!(remembered(&lab).starts_with(&format!("127.0.0.1:{port} ")), "{:?}", remembered(&lab));
     // What is remembered is tried first, and is forgotten when it is no longer so.
     let mut lines = remembered(&lab);
@@ -112,9 +112,9 @@ fn where_udp_is_blocked_tcp_is_found_within_a_second_and_remembered() {
     assert_eq!(remembered(&lab), lines);
     udp.blackhole(false);
     lines = run(&mut through(&lab, port, &["list", "-v"])).ends_with(0).err;
-    assert!(lines.contains("way=tcp"), "{lines}");
+    assert!(lines.contains(" over tcp; its key"), "{lines}");
     drop(_tcp);
-    assert!(run(&mut through(&lab, port, &["list", "-v"])).ends_with(0).err.contains("way=udp"));
+    assert!(run(&mut through(&lab, port, &["list", "-v"])).ends_with(0).err.contains(" over udp; its key"));
     assert_eq!(remembered(&lab), "");
 }
 
@@ -141,7 +141,7 @@ fn a_wrong_key_by_one_way_is_the_end_whatever_the_other_says() {
 #[test]
 fn what_does_not_answer_is_told_by_its_way() {
     let mut lab = Lab::without_server(&[("a", b"a")]);
-    lab.start_server_with("127.0.0.1", 0, &["--tcp", "off"]);
+    lab.start_server_with("127.0.0.1", 0, &["--tcp", "off", "--http", "off"]);
     lab.run(["list"]).ends_with(0);
     over_tcp(&lab, &["list"]).ends_with(3).complains("nothing listens there", "");
     // Another program on the port.

@@ -207,7 +207,7 @@ mod tests {
                 {"name": "b", "path": "d/b", "size": 3, "sha256": null, "status": "failed", "seconds": 0.5,
                  "error": {"code": "not_found", "message": "no file matches"}},
             ], "bytes": 6, "seconds": 2.0, "bytes_per_second": 3.0,
-              "limited_by": {"what": "unknown", "because": "it was over in 9.0 ms", "hint": null}})
+              "limited_by": {"what": "unknown", "over": "udp", "because": "it was over in 9.0 ms", "hint": null}})
         );
     }
 

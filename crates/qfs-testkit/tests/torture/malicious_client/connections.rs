@@ -14,7 +14,7 @@ use crate::raw::{
 };
 
 pub(super) async fn another_protocol(server: SocketAddr) {
-    for protocols in [&[b"h3".as_slice()][..], &[b"qfs/2"], &[b"qfs/1\0"], &[]] {
+    for protocols in [&[b"hq-29".as_slice()][..], &[b"qfs/2"], &[b"qfs/1\0"], &[]] {
         let failed = connecting(server, config(protocols, TransportConfig::default())).await;
         let Err(ConnectionError::ConnectionClosed(close)) = failed else { panic!("{protocols:?}: {failed:?}") };
         assert_eq!(u64::from(close.error_code), 0x178, "{protocols:?}");
