@@ -47,7 +47,8 @@ OK, BAD_REQUEST, UNKNOWN_COMMAND, NOT_FOUND, BUSY, CHANGED, INTERNAL, BAD_RANGE 
 DENIED, TOO_LARGE, TIMEOUT, SHUTTING_DOWN, CANCELLED, USE_DOWNLOAD = range(8, 14)
 CODE_NAMES = (
     "ok bad_request unknown_command not_found busy changed internal bad_range "
-    "denied too_large timeout shutting_down cancelled use_download"
+    "denied too_large timeout shutting_down cancelled use_download "
+    "exists no_space digest_mismatch not_empty"
 ).split()
 
 

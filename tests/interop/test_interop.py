@@ -258,7 +258,7 @@ class Identity(Case):
 
     async def test_another_protocol_is_refused_in_the_handshake(self) -> None:
         with self.assertRaises(qfs.ConnectionLost) as caught:
-            async with self.connect(alpn="h3"):
+            async with self.connect(alpn="qfs/2"):
                 self.fail("connected without qfs/1")
         self.assertEqual(caught.exception.quic_code, 0x178)  # no_application_protocol
 
@@ -267,7 +267,8 @@ class Identity(Case):
         async with self.connect(session_ticket_handler=tickets.append) as client:
             await self.still_works(client)
             quic = client.protocol.quic
-            self.assertEqual(quic._remote_max_streams_uni, 0, "no unidirectional streams (§1.4)")
+            # Some are granted for the sake of HTTP/3 on the same port, and none may be used (§1.4).
+            self.assertLessEqual(quic._remote_max_streams_uni, 8)
             self.assertFalse(quic._remote_max_datagram_frame_size, "no datagrams (§1.4)")
             self.assertEqual(quic._remote_max_idle_timeout, 30.0)
         for ticket in tickets:
@@ -514,7 +515,7 @@ class BadInput(Case):
         await self.check(qfs.NOT_FOUND, *(request("download", filename=name) for name in names))
 
     async def test_an_unknown_command_is_2(self) -> None:
-        commands = ["upload", "", "Download", "get_files_list ", "x" * 10_000, "\u001b[2J"]
+        commands = ["take_over", "", "Download", "get_files_list ", "x" * 10_000, "\u001b[2J"]
         await self.check(qfs.UNKNOWN_COMMAND, *(request(command) for command in commands))
 
     async def test_a_malformed_message_is_1(self) -> None:

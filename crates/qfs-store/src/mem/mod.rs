@@ -16,7 +16,7 @@ use qfs_core::store::{
 
 mod write;
 
-/// A [`Store`] and [`WriteStore`] in memory. Cloning is cheap and gives the same store.
+/// A [`Store`] and [`WriteStore`](qfs_core::store::WriteStore) in memory. Cloning is cheap and gives the same store.
 #[derive(Debug, Clone, Default)]
 pub struct MemStore {
     shared: Arc<Shared>,

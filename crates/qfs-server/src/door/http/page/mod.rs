@@ -1,5 +1,5 @@
 //! HTML, made so that no text becomes markup: maud escapes whatever is put between its tags and into its attributes, and addresses are
-//! encoded by [`target`](super::target) first.
+//! encoded by `target` first.
 //!
 //! Everything works without a script. Style and script come from this server under names of their own; what a page may load and do is
 //! said in [`guarded`].
