@@ -57,5 +57,5 @@ fi
 client get --all --parallel --connect-timeout 1s -v >"$work/sums" 2>"$work/said"
 (cd "$work/got" && sha256sum --quiet --check ../sums)
 diff -r "$work/root" "$work/got"
-grep -q 'way=tcp' "$work/said"
+grep -q ' over tcp; its key' "$work/said"
 echo "without UDP: connected within a second over TCP, $(wc -l <"$work/sums") files right"
