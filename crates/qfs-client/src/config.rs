@@ -114,6 +114,8 @@ pub struct FetchConfig {
     pub checksum: bool,
     /// Whether a file counts only once it is on stable storage.
     pub durable: bool,
+    /// Whether holes are fetched and stored as the zeros that they read as.
+    pub dense: bool,
     /// Whether it is measured what limits the run.
     pub measured: bool,
 }

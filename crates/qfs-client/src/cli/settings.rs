@@ -92,6 +92,7 @@ fn settings(
             overwrite: options.overwrite,
             checksum: options.checksum,
             durable: options.fsync == Fsync::Full,
+            dense: options.no_sparse,
             measured: json || options.verbose > 0,
         },
         save_dir: options.save_dir,

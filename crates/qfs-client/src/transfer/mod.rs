@@ -7,6 +7,7 @@
 //! | `scheduler` | which files are under way at once |
 //! | [`download`] | one file: fetch, verify, commit, and again what is missing |
 //! | `batch` | many small files on one stream |
+//! | `partial` | what is here of a version that is being fetched |
 //! | `job` | one file to fetch, and how it is reported |
 //! | [`outcome`] | how a file and a run ended |
 
@@ -14,6 +15,7 @@ pub(crate) mod batch;
 pub mod download;
 pub(crate) mod job;
 pub mod outcome;
+mod partial;
 pub(crate) mod planner;
 pub mod run;
 pub(crate) mod scheduler;

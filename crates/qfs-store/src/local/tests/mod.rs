@@ -102,3 +102,5 @@ mod staging;
 mod changing;
 
 mod links;
+
+mod sparse;
