@@ -18,6 +18,8 @@ step "programs for the tests"
 cargo build --workspace --bins --locked
 step "tests"
 cargo test --workspace --locked
+step "tests of the server once more, over TCP"
+QFS_TEST_TRANSPORT=tcp cargo test --locked -p qfs-server --test commands --test abuse --test tokens
 [[ ${1:-} == --fast ]] && exit 0
 
 step "packages"

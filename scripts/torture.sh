@@ -37,6 +37,7 @@ parts=(
   "malice-clients:malicious_client::: "
   "paths:paths::: PATH_CASES=1000000 RACE_SECONDS=60"
   "spoofed:spoofed::: SPOOF_PAIRS=7 SPOOF_MIB=512"
+  "ways:ways::: UDP_CUT=20 UDP_CUT_TO_CLIENT=20 UDP_CUT_TO_SERVER=20 TCP_CUT=20 UDP_BLOCKED=20 TCP_DRAINS=20"
   "disk:disk::: SWEEP_DEPTH=40 SERVER_SWEEP_DEPTH=40"
   "twins:twins::: TWINS=100"
   "crowd:crowd::: CONNECTIONS=1000 SLOWLORIS=1000 SMALL_FILES=10000 LISTED_FILES=100000"

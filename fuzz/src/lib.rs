@@ -11,6 +11,7 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use qfs_client::trust::known_servers::{Document, parse_address};
 use qfs_core::body::{Answer, collect};
+use qfs_core::chunks::{ChunkMap, Limits, Recipe, Seeds, Source, Step, assemble};
 use qfs_core::framing::read_frame;
 use qfs_core::model::{ETag, Fingerprint, Holes, Layout, RemotePath, Ticket, escape_untrusted};
 use qfs_core::stream::{Chunk, ChunkSource, Order, StreamError};
@@ -25,14 +26,16 @@ pub type Target = fn(&[u8]);
 
 /// The targets by name, which is also that of their corpus.
 #[allow(dead_code, reason = "the targets of libFuzzer name their functions")]
-pub const TARGETS: [(&str, Target); 7] = [
+pub const TARGETS: [(&str, Target); 9] = [
     ("request", request),
     ("response", response),
     ("answer", answer),
     ("many", many),
+    ("chunk_map", chunk_map),
     ("path", path),
     ("known_servers", known_servers),
     ("ticket", ticket),
+    ("tcp", tcp),
 ];
 
 /// A request's payload, as the server reads it. What was read is written in one way, which reads back as the same.
@@ -167,6 +170,52 @@ fn records(stream: &[u8]) -> Vec<FileAnswer> {
     }
 }
 
+/// Two chunk maps, the length of the first in front: of a version, and of what is there already. What was read is written in one
+/// way, and what is made of both covers the version and reads nothing that the other does not have.
+pub fn chunk_map(data: &[u8]) {
+    let Some((length, maps)) = data.split_first_chunk() else { return };
+    let (new, old) = maps.split_at(usize::from(u16::from_be_bytes(*length)).min(maps.len()));
+    let (new, old) = (read_map(new), read_map(old));
+    let Some(new) = new else { return };
+    let mut seeds = Seeds::new();
+    if let Some(old) = &old {
+        assert_eq!(seeds.add(old.chunks()), Ok(()));
+    }
+    for limits in [Limits::default(), Limits { merge_below: 0, max_ranges: 2 }] {
+        let recipe = assemble(&new, &seeds, &limits);
+        assert!(recipe.ranges() <= limits.max_ranges);
+        covers(&recipe, &new, old.as_ref().map_or(0, ChunkMap::size));
+    }
+}
+
+fn read_map(bytes: &[u8]) -> Option<ChunkMap> {
+    let map = ChunkMap::decode(bytes).ok()?;
+    assert_eq!(map.encode(), bytes);
+    assert_eq!(map.chunks().iter().map(|chunk| u64::from(chunk.length)).sum::<u64>(), map.size());
+    Some(map)
+}
+
+fn covers(recipe: &Recipe, map: &ChunkMap, seed: u64) {
+    let fetches: Vec<_> = recipe.fetches().collect();
+    let mut end = 0;
+    for step in recipe.steps() {
+        let (at, length) = match step {
+            Step::Fetch(range) => (range.start, range.end - range.start),
+            &Step::Copy { from: Source::Seed(number), offset, at, length } => {
+                assert!(number == 0 && offset + length <= seed);
+                (at, length)
+            }
+            &Step::Copy { from: Source::Itself, offset, at, length } => {
+                assert!(fetches.iter().any(|range| range.start <= offset && offset + length <= range.end));
+                (at, length)
+            }
+        };
+        assert!(at == end && length > 0);
+        end += length;
+    }
+    assert_eq!((end, recipe.fetched() + recipe.reused()), (map.size(), map.size()));
+}
+
 /// A name. What is legal stays below any directory, and is shown without acting on a terminal.
 pub fn path(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
@@ -214,6 +263,12 @@ pub fn ticket(data: &[u8]) {
         assert_eq!(etag.as_str(), text);
         assert!((1..=64).contains(&text.len()) && !text.contains(['/', '.', '\0']));
     }
+}
+
+/// Frames of the TCP way (PROTOCOL §9), in pieces, while the halves of streams are worked on: the first byte gives the end and the
+/// pieces, the second what is done. No more is held than was granted, and what is sent is frames.
+pub fn tcp(data: &[u8]) {
+    qfs_transport::exercise(data);
 }
 
 fn is_inert(text: &str) {

@@ -1,4 +1,4 @@
-//! The crowd: many client processes at once, all after the same file, every copy read back.
+//! The crowd: many client processes download the same file at once, and every copy is read back.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::runner::{Batch, Finished, Limit, Runner};
 use crate::stats::Spread;
 use crate::verify::{Copy, below, most_common, read_back_all};
 
-/// Most processes of one crowd.
+/// The most processes of one crowd.
 pub const MAX_PROCESSES: usize = 1000;
 /// How long the listing may take.
 const LIST_LIMIT: Duration = Duration::from_secs(30);
@@ -23,20 +23,20 @@ const LIST_LIMIT: Duration = Duration::from_secs(30);
 pub struct Plan {
     /// Client processes, 1 to [`MAX_PROCESSES`].
     pub processes: usize,
-    /// What to pick from; empty, the server's listing.
+    /// The names to pick from; the server's listing when empty.
     pub files: Vec<String>,
     /// Makes the pick repeatable.
     pub seed: u64,
     /// Longest time the downloads may take together.
     pub timeout: Duration,
-    /// Where the copies are put; each process gets a directory of its own in a temporary one here.
+    /// Where the copies go. Each process gets a directory of its own in a temporary one here.
     pub work_dir: PathBuf,
 }
 
 /// What came of it.
 #[derive(Debug, Clone, Serialize)]
 pub struct Crowd {
-    /// The file all asked for.
+    /// The file that all of them asked for.
     pub file: String,
     /// Its size, bytes, as most copies have it.
     pub size: u64,
@@ -64,7 +64,7 @@ pub struct Crowd {
     pub cpu_seconds: f64,
     /// Largest peak of resident memory of a client, bytes.
     pub peak_memory_bytes: u64,
-    /// What the bench itself held, bytes: a client that held less shows about this.
+    /// The memory of the bench itself, bytes. A client that held less shows about this much.
     pub memory_floor_bytes: u64,
     /// What the server used, when the bench had started it.
     pub server: Option<ServerUse>,
@@ -84,7 +84,7 @@ pub struct ServerUse {
 /// One client process.
 #[derive(Debug, Clone, Serialize)]
 pub struct ClientRow {
-    /// Counted from 1.
+    /// Number of the process, from 1.
     pub process: usize,
     /// How it went.
     pub status: Status,
@@ -110,7 +110,7 @@ pub enum Status {
     Ok,
     /// It failed, or left no copy.
     Failed,
-    /// It succeeded, but its copy is not what the others have or what it printed.
+    /// It succeeded, but its copy is not what the others have, or not what it printed.
     Differs,
 }
 
@@ -153,7 +153,7 @@ fn pick(runner: &dyn Runner, client: &Client, plan: &Plan) -> Result<String, Ben
 
 fn judge(file: String, plan: &Plan, batch: &Batch, copies: Vec<std::io::Result<Copy>>) -> Crowd {
     let pairs: Vec<(&Finished, std::io::Result<Copy>)> = batch.processes.iter().zip(copies).collect();
-    // A copy that a failed client left behind has no vote.
+    // A copy that a failed client left behind does not count.
     let voters = pairs.iter().filter(|(finished, _)| finished.exit.is_success());
     let digests: Vec<&str> = voters.filter_map(|(_, copy)| copy.as_ref().ok().map(|c| c.sha256.as_str())).collect();
     let reference = most_common(digests).map(str::to_owned);
@@ -211,7 +211,7 @@ fn row(process: usize, finished: &Finished, copy: &std::io::Result<Copy>, refere
     }
 }
 
-/// Why the client failed: in the words of its report, of its standard error, or by its exit code.
+/// Why the client failed: the text of its report or of its standard error, or its exit code.
 fn failure_of(finished: &Finished) -> Option<String> {
     let failure = finished.failure()?;
     let reported = qfs::fetched(&finished.stdout).and_then(|file| file.error).filter(|error| !error.message.is_empty());

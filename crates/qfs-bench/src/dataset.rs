@@ -1,6 +1,6 @@
-//! Data sets the bench makes itself, the same for the same seed.
+//! Data sets that the bench makes itself. The same seed gives the same data.
 //!
-//! Contents cannot be compressed, so that a peer that compresses gains nothing by it.
+//! Contents cannot be compressed, so that a program that compresses has no advantage.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::verify::{Copy, read_tree};
 
-/// Bytes made and written at once.
+/// Bytes that are made and written at once.
 const CHUNK_BYTES: usize = 256 * 1024;
 
 /// What a data set looks like.
@@ -53,7 +53,7 @@ pub struct DataSet {
     pub root: PathBuf,
     /// What it looks like.
     pub shape: Shape,
-    /// What every copy has to be.
+    /// What every copy must contain.
     pub contents: Vec<(PathBuf, Copy)>,
 }
 

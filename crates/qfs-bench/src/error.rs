@@ -26,14 +26,14 @@ pub enum BenchError {
     /// A scenario, or a peer, of this name is not known.
     #[error("unknown {kind} '{name}': the known ones are {known}")]
     Unknown {
-        /// What was to be named.
+        /// The kind of thing that was to be named.
         kind: &'static str,
-        /// As it was written.
+        /// The name as it was written.
         name: String,
-        /// All there are.
+        /// The known names.
         known: String,
     },
-    /// A secret stands where everybody on the machine can read it.
+    /// A secret is where everybody on the machine can read it.
     #[error("a ticket with a token must not stand on the command line: everybody on this machine can read it there")]
     Exposed,
     /// A data set, a directory for the copies, or a report could not be made.

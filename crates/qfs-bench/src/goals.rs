@@ -1,13 +1,14 @@
-//! What the project set out to reach, and how far what was measured is from it. Pure.
+//! The goals of the project, and how far the measured figures are from them. Pure.
 //!
-//! A goal looks at one scenario; a row it cannot find (a peer is not installed, a scenario was not run) is no row of the table.
+//! A goal is about one scenario. Where its figures are missing (a program is not installed, a scenario was not run),
+//! the table has no row for it.
 
 use serde::Serialize;
 
 use crate::results::{BASELINE, Contender, Results, Sample, ScenarioResults};
 use crate::stats::{median, paired_ratios};
 
-/// The variant of qfs whose packets are held at Ethernet's size: `--variant 'qfs-1452=--mtu 1452'`.
+/// The variant of qfs whose packets are limited to Ethernet's size: `--variant 'qfs-1452=--mtu 1452'`.
 pub const SMALL_PACKETS: &str = "qfs-1452";
 
 const MIB: f64 = 1_048_576.0;
@@ -19,11 +20,11 @@ pub struct Goal {
     pub scenario: &'static str,
     /// What is measured.
     pub what: String,
-    /// What it should be, in words.
+    /// The goal, in words.
     pub wanted: String,
-    /// What it was, in words.
+    /// The measured figure, in words.
     pub found: String,
-    /// Whether that is enough.
+    /// Whether the goal was reached.
     pub reached: bool,
     /// How much better than the goal it was: 1.1 is a tenth better, 0.9 a tenth short.
     pub margin: f64,
@@ -104,7 +105,7 @@ fn cheaper(scenario: &ScenarioResults, peer: &str) -> Option<Goal> {
     })
 }
 
-/// The server works less for the crowd than one client's work times their number.
+/// The server uses less CPU time for the crowd than one client's CPU time times their number.
 fn frugal_server(scenario: &ScenarioResults) -> Option<Goal> {
     let summary = contender(scenario, BASELINE)?.summary;
     let (server, clients) = (summary.server_cpu_seconds?, summary.client_cpu_seconds?);
@@ -118,7 +119,7 @@ fn frugal_server(scenario: &ScenarioResults) -> Option<Goal> {
     })
 }
 
-/// Megabits a second over the whole process, start-up counted.
+/// Megabits per second over the whole process, start-up included.
 fn link_rate(scenario: &ScenarioResults, goal: f64) -> Option<Goal> {
     let ours = contender(scenario, BASELINE)?;
     let bits = |sample: &Sample| scenario.bytes as f64 * 8.0 / 1e6 / sample.seconds.max(1e-9);
@@ -177,7 +178,7 @@ mod tests {
         goals.iter().find(|goal| goal.what.contains(part)).cloned().unwrap()
     }
 
-    /// Fails when a ratio is turned round, or a goal is held against another contender.
+    /// Fails when a ratio is inverted, or a goal is compared with another contender.
     #[test]
     fn ratios_are_held_against_their_goals() {
         let goals = goals(&known());

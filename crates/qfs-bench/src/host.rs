@@ -1,10 +1,10 @@
-//! The machine a figure was measured on: a figure without it means nothing.
+//! The machine on which a figure was measured. A figure means nothing without it.
 
 use std::fs;
 
 use serde::Serialize;
 
-/// What can be told of a machine without asking its owner.
+/// What can be found out about a machine without asking its owner.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Host {
     /// Processor model.
@@ -22,7 +22,7 @@ pub struct Host {
 }
 
 impl Host {
-    /// This machine; `place` is where the data lies.
+    /// Describes this machine. `place` is where the data is.
     #[must_use]
     pub fn describe(place: &std::path::Path) -> Self {
         let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
@@ -65,7 +65,7 @@ fn mount(mounts: &str, path: &str) -> Option<String> {
         let mut fields = line.split(' ').skip(1);
         Some((fields.next()?, fields.next()?))
     });
-    // Of several mounted at one point the last is on top.
+    // Of several file systems mounted at one point, the last is on top.
     rows.filter(|(point, _)| above(point)).max_by_key(|(point, _)| point.len()).map(|(_, kind)| kind.to_owned())
 }
 

@@ -1,7 +1,9 @@
-//! Measures qfs as people use it: whole processes, from their start to their end, with copies read back and compared.
+//! Measures qfs as people use it: whole processes from their start to their end, whose copies are read back and
+//! compared.
 //!
-//! Two instruments. The *crowd* ([`crowd`]): many clients at once, all after the same file. The *suite* ([`suite`]):
-//! scenarios on data sets the bench makes itself, with the programs people use today running beside qfs in turns.
+//! There are two instruments. The *crowd* ([`crowd`]) runs many clients at once, which all download the same file. The
+//! *suite* ([`suite`]) runs scenarios on data sets that the bench makes itself, in which qfs and the programs people
+//! use today take turns.
 //!
 //! | module | owns |
 //! |---|---|

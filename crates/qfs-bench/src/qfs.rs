@@ -1,6 +1,6 @@
-//! The command lines of `qfs-client` and `qfs-server`, and what they print: the contract scripts rely on.
+//! The command lines of `qfs-client` and `qfs-server`, and what they print: the contract that scripts rely on.
 //!
-//! Knows the programs from outside only.
+//! This module knows the programs only from outside.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -18,12 +18,12 @@ use crate::runner::Finished;
 /// How long a server may take until it has printed where it listens.
 const START_LIMIT: Duration = Duration::from_secs(15);
 
-/// A server as the client is told of it.
+/// How the client is told of a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Address {
     /// `qfs://HOST:PORT#sha256:HEX`.
     Ticket(String),
-    /// Host and port apart, trusted as the client sees fit.
+    /// Host and port. The client decides whether to trust the server.
     At {
         /// Address or host name.
         host: String,
@@ -37,7 +37,7 @@ pub enum Address {
 pub struct Client {
     /// The program.
     pub program: PathBuf,
-    /// Whom it asks.
+    /// The server that it asks.
     pub address: Address,
     /// Arguments put before the command of every call.
     pub extra: Vec<OsString>,
@@ -52,7 +52,7 @@ impl Client {
         self.base().args(["--json", "list"])
     }
 
-    /// `get` with `what`, to `save_dir`, with a JSON report. `what` holds flags of `get` and names.
+    /// `get` to `save_dir`, with a JSON report. `what` contains flags of `get` and names.
     #[must_use]
     pub fn get<S: AsRef<std::ffi::OsStr>>(&self, save_dir: &Path, what: impl IntoIterator<Item = S>) -> Invocation {
         self.base().arg("--save-dir").arg(save_dir).args(["--json", "get"]).args(what)
@@ -61,7 +61,7 @@ impl Client {
     fn base(&self) -> Invocation {
         let invocation = Invocation::new(&self.program).without_env(&self.without_env);
         let invocation = match &self.address {
-            // Everybody can read arguments.
+            // Everybody on the machine can read arguments.
             Address::Ticket(ticket) if has_token(ticket) => invocation.env("QFS_SERVER", ticket),
             Address::Ticket(ticket) => invocation.args(["--server", ticket]),
             Address::At { host, port } => invocation.args(["--ip", host, "--port", &port.to_string()]),
@@ -70,7 +70,7 @@ impl Client {
     }
 }
 
-/// Whether a ticket lets whoever has it in.
+/// Whether a ticket contains a token, and so lets in whoever has it.
 #[must_use]
 pub fn has_token(ticket: &str) -> bool {
     ticket.contains("&token=")
@@ -99,7 +99,7 @@ pub struct Fetched {
     /// `downloaded`, `resumed`, `unchanged` or `failed`.
     #[serde(default)]
     pub status: String,
-    /// The digest the client made.
+    /// The digest that the client computed.
     #[serde(default)]
     pub sha256: Option<String>,
     /// Why it failed.
@@ -107,13 +107,13 @@ pub struct Fetched {
     pub error: Option<FetchError>,
 }
 
-/// The error of a file, in the client's words.
+/// The error of a file, as the client reports it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 pub struct FetchError {
     /// `not_found` …
     #[serde(default)]
     pub code: String,
-    /// For a person.
+    /// A text for people.
     #[serde(default)]
     pub message: String,
 }
@@ -179,7 +179,7 @@ impl Server {
         Ok(Self { daemon, ticket, _certs: certs })
     }
 
-    /// How clients reach it and know it.
+    /// How clients reach and recognise it.
     #[must_use]
     pub fn address(&self) -> Address {
         Address::Ticket(self.ticket.clone())
@@ -191,7 +191,7 @@ impl Server {
         self.daemon.usage()
     }
 
-    /// The process, for whoever accounts for daemons of all kinds.
+    /// The process, for the accounting of daemons of all kinds.
     #[must_use]
     pub fn daemon(&self) -> &Daemon {
         &self.daemon
@@ -202,7 +202,7 @@ impl Server {
 #[must_use]
 pub fn nobody_listens(host: &str, port: u16) -> bool {
     let address = if host == "localhost" { Ok(IpAddr::from([127, 0, 0, 1])) } else { host.parse::<IpAddr>() };
-    // Binding is a sure test and costs no time-out: the port is free, or somebody has it.
+    // Binding is a reliable test without a time-out: the port is free, or somebody has it.
     address.is_ok_and(|ip| ip.is_loopback() && port != 0 && UdpSocket::bind((ip, port)).is_ok())
 }
 

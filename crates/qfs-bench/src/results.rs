@@ -1,4 +1,4 @@
-//! What the suite found: samples as they were taken, and the figures drawn from them. Pure data and arithmetic.
+//! The results of the suite: samples as they were taken, and the figures computed from them. Pure data and arithmetic.
 
 use serde::Serialize;
 
@@ -7,7 +7,7 @@ use crate::scenario::{Link, Scenario};
 use crate::stats::{Spread, median, paired_ratios};
 use crate::wan::Traffic;
 
-/// The name of the contender all others are compared with.
+/// The name of the contender with which all others are compared.
 pub const BASELINE: &str = "qfs";
 
 const GIB: f64 = 1_073_741_824.0;
@@ -50,13 +50,13 @@ pub struct ScenarioResults {
     pub bytes: u64,
     /// The emulated link between the ends; `None` is loopback.
     pub link: Option<Link>,
-    /// Those who took part, in the order of their turns.
+    /// The programs that took part, in the order of their turns.
     pub contenders: Vec<Contender>,
-    /// Those who could not.
+    /// The programs that could not take part.
     pub absent: Vec<Absent>,
 }
 
-/// Who did not take part.
+/// A program that did not take part.
 #[derive(Debug, Clone, Serialize)]
 pub struct Absent {
     /// Its name.
@@ -70,13 +70,13 @@ pub struct Absent {
 pub struct Contender {
     /// Its name.
     pub name: String,
-    /// What it does with what.
+    /// What it does, for the report.
     pub about: String,
     /// Its command line, the temporary directory written as `WORK`.
     pub command: String,
-    /// A sample a round, in order.
+    /// One sample per round, in order.
     pub samples: Vec<Sample>,
-    /// The figures drawn from them.
+    /// The figures computed from them.
     pub summary: Summary,
     /// What the link carried for it in all rounds and the warm-up.
     pub traffic: Option<Traffic>,
@@ -87,7 +87,7 @@ pub struct Contender {
 pub struct Sample {
     /// From the first start to the last end.
     pub seconds: f64,
-    /// The time was over before it was done: it would have taken longer than [`Self::seconds`].
+    /// Whether its time ran out: it would have taken longer than [`Self::seconds`].
     pub cut_off: bool,
     /// CPU seconds of all client processes.
     pub client_cpu_seconds: f64,
@@ -97,22 +97,22 @@ pub struct Sample {
     pub client_peak_bytes: u64,
     /// Peak resident memory of the server's processes together, bytes.
     pub server_peak_bytes: Option<u64>,
-    /// What the bench itself held, bytes: a client that held less shows about this.
+    /// The memory of the bench itself, bytes. A client that held less shows about this much.
     pub memory_floor_bytes: u64,
     /// For a resumed fetch: bytes the first attempt, cut off, had left on disk.
     pub kept_bytes: Option<u64>,
-    /// How far the copy was while it was made, for a scenario of few files.
+    /// The progress of the copy while it was made, for scenarios with few files.
     pub progress: Vec<Progress>,
     /// What went wrong; such a sample counts for nothing else.
     pub error: Option<String>,
 }
 
-/// How far a copy was.
+/// The progress of a copy at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Progress {
-    /// Since its start.
+    /// Seconds since the start of the run.
     pub seconds: f64,
-    /// What it took on disk, bytes.
+    /// Bytes that the copy took on disk.
     pub bytes: u64,
 }
 
@@ -160,7 +160,7 @@ impl ScenarioResults {
         }
     }
 
-    /// Draws the figures from the samples.
+    /// Computes the figures from the samples.
     pub fn summarise(&mut self) {
         let baseline = self.contenders.iter().find(|contender| contender.name == BASELINE);
         let baseline = baseline.map(|contender| times(&contender.samples)).unwrap_or_default();
@@ -171,14 +171,14 @@ impl ScenarioResults {
 }
 
 impl Results {
-    /// The largest floor under the clients' peaks, bytes.
+    /// The largest lower bound on the clients' measured peaks, bytes.
     #[must_use]
     pub fn memory_floor(&self) -> Option<u64> {
         let contenders = self.scenarios.iter().flat_map(|scenario| &scenario.contenders);
         contenders.flat_map(|contender| &contender.samples).map(|sample| sample.memory_floor_bytes).max()
     }
 
-    /// Whether every run of every contender did what it had to, qfs among them.
+    /// Whether every run of every contender did its work, and qfs was among them.
     #[must_use]
     pub fn is_sound(&self) -> bool {
         self.scenarios.iter().all(|scenario| {
@@ -245,7 +245,7 @@ pub(crate) mod tests {
         Contender { name: name.into(), about, command, samples, summary: Summary::default(), traffic: None }
     }
 
-    /// Two scenarios with known figures, for the reports' tests too.
+    /// Two scenarios with known figures, which the tests of the reports use too.
     pub(crate) fn known() -> Results {
         let scenarios = Scenario::all(Scale::Full).into_iter().filter(|s| s.name == "bulk" || s.name == "list");
         let scenarios = scenarios.map(|scenario| {

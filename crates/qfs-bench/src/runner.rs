@@ -1,6 +1,6 @@
 //! Runs a batch of commands at once and says how each ended.
 //!
-//! Owns the clock of every measurement. Must not know what is measured.
+//! This module owns the clock of every measurement. It must not know what is measured.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -13,9 +13,9 @@ use rustix::process::Signal;
 
 use crate::process::{Ended, Invocation, ProcessError, Supervisor, capture, forget_own_peak};
 
-/// What is read back of a command's standard output; longer output is cut.
+/// How much of a command's standard output is read back, in bytes. Longer output is cut.
 const MAX_STDOUT_BYTES: u64 = 64 * 1024 * 1024;
-/// What is read back of its standard error, from its end.
+/// How much of its standard error is read back, in bytes from its end.
 const MAX_STDERR_BYTES: u64 = 64 * 1024;
 /// How long after SIGTERM a command that overran its limit is killed.
 const GRACE: Duration = Duration::from_secs(3);
@@ -24,7 +24,7 @@ const WAITER_STACK_BYTES: usize = 256 * 1024;
 
 /// Something that can run commands.
 pub trait Runner {
-    /// Starts all of `batch` as close together as it can, and waits for all.
+    /// Starts all commands of `batch` as close together as possible, and waits for all of them.
     ///
     /// # Errors
     /// When the bench itself fails or was told to stop. A command that fails, or cannot be started, is a result.
@@ -34,9 +34,9 @@ pub trait Runner {
 /// When a command is ended, and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Limit {
-    /// Asked to end by SIGTERM, killed soon after: the time it may take.
+    /// It may take this long. Then it is asked to end by SIGTERM, and killed soon after.
     Within(Duration),
-    /// Killed outright at this time: how a crash is made.
+    /// It is killed at this time, which simulates a crash.
     KilledAfter(Duration),
 }
 
@@ -47,7 +47,7 @@ pub struct Batch {
     pub elapsed: Duration,
     /// In the order of the commands.
     pub processes: Vec<Finished>,
-    /// The memory of the bench itself, bytes: a process that held less shows about this as its peak.
+    /// The memory of the bench itself, bytes. A process that held less shows about this much as its peak.
     pub memory_floor: u64,
 }
 
@@ -101,7 +101,7 @@ impl std::fmt::Display for Exit {
 }
 
 impl Finished {
-    /// Why it failed, in its own words where it had any; `None` when it did not.
+    /// Why it failed, with its own message if there was one; `None` when it did not fail.
     #[must_use]
     pub fn failure(&self) -> Option<String> {
         if self.exit.is_success() {
@@ -116,7 +116,7 @@ impl Finished {
     }
 }
 
-/// The real one.
+/// The runner that starts real processes.
 #[derive(Debug, Clone)]
 pub struct Processes {
     supervisor: Supervisor,
@@ -129,7 +129,7 @@ impl Processes {
         Self { supervisor }
     }
 
-    /// Starts one command when the gate opens, tells its number, waits for it.
+    /// Starts one command when the gate opens, reports its process number and waits for it.
     fn run_one(&self, invocation: &Invocation, gate: &RwLock<bool>, ids: &mpsc::Sender<u32>) -> Timed {
         let prepared = tempfile::tempfile().and_then(|out| Ok((out, tempfile::tempfile()?)));
         let mut command = invocation.command();
@@ -195,7 +195,7 @@ impl Runner for Processes {
         let gate = RwLock::new(false);
         let memory_floor = forget_own_peak();
         let (timed, overran) = std::thread::scope(|scope| -> Result<_, ProcessError> {
-            // Should a thread fail to start, the gate opens on `false`, and the others end without running anything.
+            // If a thread fails to start, the gate opens with `false`, and the others end without running anything.
             let mut closed = gate.write().map_err(|_| ProcessError::Interrupted)?;
             let (ids, started) = mpsc::channel();
             let mut waiters = Vec::with_capacity(batch.len());
@@ -223,7 +223,8 @@ impl Runner for Processes {
 }
 
 impl Processes {
-    /// Collects the numbers of the processes until all have ended, or ends them at the limit and says when it had to.
+    /// Collects the numbers of the processes until all have ended. At the limit it ends them, and returns when that
+    /// was.
     fn enforce(&self, limit: Limit, started: &mpsc::Receiver<u32>) -> Option<Instant> {
         let (time, first) = match limit {
             Limit::Within(time) => (time, Signal::TERM),
@@ -260,7 +261,8 @@ fn drain(started: &mpsc::Receiver<u32>, time: Duration, ids: &mut Vec<u32>) -> b
 }
 
 impl Timed {
-    /// What ended only after it was told to has overrun, whatever code it made of the signal.
+    /// A process that ended only after it was told to has overrun its time, whatever exit code it returned for the
+    /// signal.
     fn outcome(mut self, over: Option<Instant>) -> Finished {
         let ran = !matches!(self.finished.exit, Exit::NotStarted(_));
         if ran && over.is_some_and(|over| self.done >= over) {
@@ -270,7 +272,7 @@ impl Timed {
     }
 }
 
-/// One that plays a script instead, for tests of everything above it.
+/// A runner that plays a script instead, for the tests of everything above it.
 pub struct Mock {
     script: RefCell<VecDeque<Batch>>,
     /// Every batch it was asked to run.
@@ -280,7 +282,7 @@ pub struct Mock {
 }
 
 impl Mock {
-    /// Answers with `script`, batch for batch; runs `effect` for every command, for instance to write its file.
+    /// Answers with `script`, batch by batch, and runs `effect` for every command, for instance to write its file.
     pub fn new(script: impl IntoIterator<Item = Batch>, effect: impl Fn(&Invocation) + 'static) -> Self {
         Self { script: RefCell::new(script.into_iter().collect()), asked: RefCell::default(), effect: Box::new(effect) }
     }

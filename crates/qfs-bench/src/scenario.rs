@@ -1,4 +1,4 @@
-//! The kinds of work people give such programs, as data.
+//! The kinds of work that people give such programs, as data.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ pub struct Scenario {
     pub about: String,
     /// What a run does.
     pub task: Task,
-    /// What it does it with.
+    /// The data set that it uses.
     pub shape: Shape,
     /// Processes at once.
     pub processes: usize,
@@ -55,7 +55,7 @@ pub struct Link {
 /// How much work a scenario is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scale {
-    /// A minute or two in all: whether everything works.
+    /// A minute or two in all, to see whether everything works.
     Quick,
     /// The figures of the documentation.
     Full,
@@ -73,7 +73,7 @@ const LINKS: [(&str, Link, u64); 4] = [
 ];
 
 impl Scenario {
-    /// All there are, in the order they run.
+    /// All scenarios, in the order in which they run.
     #[must_use]
     pub fn all(scale: Scale) -> Vec<Self> {
         let full = scale == Scale::Full;
@@ -136,7 +136,8 @@ impl Scenario {
         all
     }
 
-    /// Those called `names`; with none, all on loopback. `wan` means all with a link, `all` everything.
+    /// The scenarios called `names`; without names, all on loopback. `wan` means all with a link, and `all` means every
+    /// scenario.
     ///
     /// # Errors
     /// [`BenchError::Unknown`] for a name that none has.

@@ -1,6 +1,7 @@
-//! Order statistics: what can be said about a handful of timings on a machine that drifts.
+//! Order statistics for a handful of timings on a machine that drifts.
 //!
-//! Medians, never means: one run beside a busy neighbour must not move the figure. Pure arithmetic.
+//! These are medians and never means, because one run beside a busy neighbour must not change the figure. Pure
+//! arithmetic.
 
 use serde::Serialize;
 
@@ -51,8 +52,8 @@ pub fn quantile(values: &[f64], fraction: f64) -> Option<f64> {
 
 /// The spread of `numerators[i] / denominators[i]` over the pairs where both are there.
 ///
-/// Runs of one round lie next to each other in time, so what the machine did to one it did to the other: the ratio
-/// keeps what the single times lose.
+/// Runs of one round are next to each other in time, so that what the machine did to one it did to the other. The ratio
+/// is stable where the single times are not.
 #[must_use]
 pub fn paired_ratios(numerators: &[Option<f64>], denominators: &[Option<f64>]) -> Option<Spread> {
     let pairs = numerators.iter().zip(denominators).filter_map(|(n, d)| n.zip(*d));
@@ -101,7 +102,8 @@ mod tests {
 
     #[test]
     fn ratios_are_taken_pair_by_pair() {
-        // The machine halves its speed in the second round: single times differ by two, the ratio does not.
+        // The machine halves its speed in the second round. The single times then differ by a factor of two, and the
+        // ratio does not.
         let peer = [Some(3.0), Some(6.0), Some(3.0), None];
         let ours = [Some(1.0), Some(2.0), Some(1.5), Some(9.0)];
         let ratio = paired_ratios(&peer, &ours).unwrap();

@@ -1,4 +1,4 @@
-//! Reads copies back and says what they are: trusts neither exit codes nor printed digests.
+//! Reads copies back and says what they contain. It trusts neither exit codes nor printed digests.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use sha2::{Digest as _, Sha256};
 
-/// Bytes read at once; small, because the bench's memory is the floor under its children's measured peak.
+/// Bytes read at once. The number is small, because the bench's memory is the lower bound on its children's measured
+/// peak.
 const CHUNK_BYTES: usize = 256 * 1024;
 
 /// A file read back.
@@ -45,7 +46,7 @@ pub fn read_back(path: &Path, stopped: &(dyn Fn() -> bool + Sync)) -> io::Result
     }
 }
 
-/// [`read_back`] of each of `paths`, on all cores.
+/// Applies [`read_back`] to each of `paths`, on all cores.
 pub fn read_back_all(paths: &[PathBuf], stopped: &(dyn Fn() -> bool + Sync)) -> Vec<io::Result<Copy>> {
     let next = AtomicUsize::new(0);
     let done = Mutex::new(HashMap::new());
@@ -67,7 +68,7 @@ pub fn read_back_all(paths: &[PathBuf], stopped: &(dyn Fn() -> bool + Sync)) -> 
     (0..paths.len()).map(|index| done.remove(&index).unwrap_or_else(lost)).collect()
 }
 
-/// The digest most copies have; of equally many, the smallest.
+/// The digest that most copies have; among equally frequent ones, the smallest.
 #[must_use]
 pub fn most_common<'a>(digests: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let mut counts: HashMap<&str, usize> = HashMap::new();
@@ -77,7 +78,7 @@ pub fn most_common<'a>(digests: impl IntoIterator<Item = &'a str>) -> Option<&'a
     counts.into_iter().max_by(|a, b| a.1.cmp(&b.1).then(b.0.cmp(a.0))).map(|(digest, _)| digest)
 }
 
-/// Where a file called `name` lies below `root`; `None` for a name that would lead out of it.
+/// Where a file called `name` is below `root`; `None` for a name that would lead out of it.
 #[must_use]
 pub fn below(root: &Path, name: &str) -> Option<PathBuf> {
     let path = Path::new(name);

@@ -10,14 +10,15 @@ use crate::peers::Ends;
 use crate::process::{Daemon, Invocation, ProcessError, Supervisor};
 use crate::scenario;
 
-/// How long making, and taking down, a link may take.
+/// How long it may take to make, or to remove, a link.
 const LINK_LIMIT: Duration = Duration::from_secs(15);
-/// Says where the ends are, then waits until its input is closed. What TCP learned in one run must not help the next.
+/// A script that says where the ends are and then waits until its input is closed. What TCP learned in one run must not
+/// help the next.
 const HOLD: &str =
     "for ns in $WAN_A $WAN_B; do ip netns exec $ns sh -c 'echo 1 > /proc/sys/net/ipv4/tcp_no_metrics_save'; done
 echo \"ends $WAN_A $WAN_B $WAN_A_IP $WAN_B_IP\"; read -r _";
 
-/// A link that is up. It is taken down when dropped.
+/// A running link. It is removed when dropped.
 #[derive(Debug)]
 pub struct Wan {
     daemon: Daemon,
@@ -33,7 +34,7 @@ pub struct Traffic {
     pub lost: u64,
     /// Packets the full queue dropped.
     pub dropped: u64,
-    /// Packets over a millisecond late, because the machine was too busy to emulate the link.
+    /// Packets that were more than a millisecond late, because the machine was too busy to emulate the link.
     pub late: u64,
     /// Bytes of the packets that arrived, IP headers included.
     pub bytes: u64,
@@ -77,7 +78,7 @@ impl Wan {
         &self.ends
     }
 
-    /// Takes it down and says what it did.
+    /// Removes the link and says what it did.
     #[must_use]
     pub fn finish(mut self) -> Option<Traffic> {
         self.daemon.finish(LINK_LIMIT);

@@ -65,7 +65,7 @@ fn the_table_is_for_people_and_what_is_missing_is_said() {
     let world = World::new(&[]);
     let mut bench = world.bench();
     bench.args(["run", "latency", "--peers", "curl,cp", "--runs", "1", "--scale", "quick", "--variant", "qfs-x="]);
-    // Neither curl nor nginx is here: sh and cp are what the fakes need.
+    // Neither curl nor nginx is here; the fakes need only sh and cp.
     std::fs::create_dir(world.path("bin")).unwrap();
     let path = std::env::var_os("PATH").unwrap();
     for name in ["sh", "cp", "sha256sum", "cut", "mkdir", "sleep"] {

@@ -2,20 +2,21 @@
 
 use std::fmt;
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use qfs_core::model::{Fingerprint, Ticket, Token};
 use qfs_core::store::{CommitSpec, Condition};
-use qfs_transport::{ClientTuning, Identity};
+use qfs_transport::{ClientTuning, Identity, Way};
 
 /// Where a server is.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ServerAddress {
     /// IPv4 or IPv6 address (without brackets), or host name.
     pub host: String,
-    /// UDP port.
+    /// UDP port, and TCP port of the same number.
     pub port: u16,
 }
 
@@ -39,6 +40,16 @@ pub enum Vouching {
     Certificate,
 }
 
+/// Which way is taken to a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Transport {
+    /// QUIC over UDP, and TLS over TCP where that does not get through (PROTOCOL §9).
+    #[default]
+    Auto,
+    /// This one or none.
+    Only(Way),
+}
+
 /// How to connect, and how long to try.
 #[derive(Debug, Clone)]
 pub struct ConnectConfig {
@@ -52,6 +63,10 @@ pub struct ConnectConfig {
     pub vouching: Vouching,
     /// The certificate to show to a server that asks for one.
     pub identity: Option<Arc<Identity>>,
+    /// Which way to take.
+    pub transport: Transport,
+    /// The file in which it is remembered which servers are not reached over UDP; None: that is found out each time.
+    pub without_udp: Option<PathBuf>,
     /// Transport numbers.
     pub tuning: ClientTuning,
     /// How long the first connection may take.
@@ -70,6 +85,8 @@ impl ConnectConfig {
             token: None,
             vouching: Vouching::default(),
             identity: None,
+            transport: Transport::default(),
+            without_udp: None,
             tuning: ClientTuning::default(),
             patience: DEFAULT_PATIENCE,
             retry_timeout: DEFAULT_RETRY_TIMEOUT,
@@ -116,14 +133,20 @@ pub struct FetchConfig {
     pub durable: bool,
     /// Whether holes are fetched and stored as the zeros that they read as.
     pub dense: bool,
+    /// Whether a file may be executed where it may be on the server, as far as the umask lets.
+    pub perms: bool,
+    /// Whether files that are being appended to are fetched as long as they are when they are opened.
+    pub live: bool,
     /// Whether it is measured what limits the run.
     pub measured: bool,
 }
 
 impl FetchConfig {
-    /// How a file that was modified at `modified` becomes its target.
-    pub(crate) fn commit_spec(&self, modified: Timestamp) -> CommitSpec {
+    /// How a file that was modified at `modified`, and may be `executable` on the server, becomes its target.
+    pub(crate) fn commit_spec(&self, modified: Timestamp, executable: bool) -> CommitSpec {
         let condition = if self.overwrite { Condition::Any } else { Condition::Absent };
-        CommitSpec { modified, executable: None, condition, durable: self.durable }
+        // New files are not, unless it is said.
+        let executable = (self.perms && executable).then_some(true);
+        CommitSpec { modified, executable, condition, durable: self.durable }
     }
 }

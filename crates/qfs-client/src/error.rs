@@ -44,6 +44,15 @@ pub enum Failure {
     /// The file kept changing while it was read.
     #[error("the file changed while it was being read")]
     Changed,
+    /// The same, though it was asked for as one that is being appended to: the server does not know what that is.
+    #[error("the file changed while it was being read, and the server does not know --live")]
+    LiveUnknown,
+    /// A file that was taken for one that is being appended to became shorter, or what was read of it changed.
+    #[error("the file was not only appended to while it was being read: it changed inside or became shorter")]
+    ChangedInside,
+    /// A file of this machine changed while it was sent.
+    #[error("the file changed while it was being sent")]
+    SourceChanged,
     /// The server breaks the protocol.
     #[error("the server's answer is not valid: {0}")]
     Protocol(String),
@@ -56,6 +65,9 @@ pub enum Failure {
     /// Something else than a regular file is here under this name, or a symbolic link on the way to it.
     #[error("not a regular file, or a symbolic link on the way")]
     NotRegular,
+    /// Something else than a file is in the way on the server, or somebody goes on changing what is there.
+    #[error("something on the server is in the way: no file, or one that is being changed")]
+    InTheWay,
     /// The disk is full, or would be.
     #[error("{0}")]
     NoSpace(String),
@@ -91,11 +103,18 @@ impl Failure {
         match self {
             Self::ConnectionLost(_) => FailureClass::Connection,
             Self::Untrusted(_) => FailureClass::Trust,
-            Self::Refused(error) if error.code == StatusCode::CHANGED => FailureClass::Integrity,
-            Self::CertificateRefused(_) | Self::Refused(_) | Self::InvalidName(_) | Self::NoMatch => {
+            Self::Refused(error) if matches!(error.code, StatusCode::CHANGED | StatusCode::DIGEST_MISMATCH) => {
+                FailureClass::Integrity
+            }
+            Self::CertificateRefused(_) | Self::Refused(_) | Self::InvalidName(_) | Self::NoMatch | Self::InTheWay => {
                 FailureClass::Refused
             }
-            Self::DigestMismatch { .. } | Self::Changed | Self::Protocol(_) => FailureClass::Integrity,
+            Self::DigestMismatch { .. }
+            | Self::Changed
+            | Self::LiveUnknown
+            | Self::ChangedInside
+            | Self::SourceChanged
+            | Self::Protocol(_) => FailureClass::Integrity,
             Self::Exists | Self::BelowFile(_) | Self::NotRegular | Self::NoSpace(_) | Self::Local(_) => {
                 FailureClass::Local
             }
@@ -113,9 +132,10 @@ impl Failure {
             Self::Refused(error) => error.code.name().unwrap_or("refused"),
             Self::InvalidName(_) | Self::NoMatch => "not_found",
             Self::DigestMismatch { .. } => "digest_mismatch",
-            Self::Changed => "changed",
+            Self::Changed | Self::LiveUnknown | Self::ChangedInside | Self::SourceChanged => "changed",
             Self::Protocol(_) => "protocol",
             Self::Exists => "exists",
+            Self::InTheWay => "in_the_way",
             Self::BelowFile(_) => "below_file",
             Self::NoSpace(_) => "no_space",
             Self::NotRegular | Self::Local(_) => "local",

@@ -51,6 +51,7 @@ pub mod error;
 pub mod insight;
 pub mod plan;
 pub mod session;
+mod small_file;
 mod sync;
 pub mod transfer;
 pub mod trust;

@@ -23,7 +23,7 @@ pub enum FrameError {
     Io(#[from] std::io::Error),
 }
 
-/// The length that a frame's prefix announces.
+/// Reads the length that a frame's prefix announces.
 ///
 /// # Errors
 /// [`FrameError::Length`] outside 1 to [`MAX_FRAME_BYTES`], before anything is allocated.
@@ -38,7 +38,7 @@ pub fn announced_length(prefix: [u8; FRAME_PREFIX_BYTES]) -> Result<usize, Frame
 /// Reads one frame's payload.
 ///
 /// # Errors
-/// [`FrameError`]; memory grows with the bytes that arrive, not with the length announced.
+/// [`FrameError`]. Memory grows with the bytes that arrive, not with the announced length.
 pub async fn read_frame<R: AsyncRead + Unpin>(reader: &mut R) -> Result<Bytes, FrameError> {
     let mut prefix = [0u8; FRAME_PREFIX_BYTES];
     let mut filled = 0;

@@ -6,6 +6,7 @@
 //! |---|---|
 //! | [`model`] | names, digests, ranges, metadata, tickets: values that are valid once they exist |
 //! | [`wire`] | the messages of `docs/PROTOCOL.md` and their bytes; no I/O |
+//! | [`chunks`] | what a version consists of, so that only what changed is moved; no I/O |
 //! | [`framing`] | length-prefixed messages over an asynchronous byte stream |
 //! | [`body`] | the pump: store → stream and stream → stage, the one place where bytes in flight are hashed |
 //! | [`store`] | the contract of a store: where objects come from and go to; digests and open versions shared by their readers |
@@ -35,6 +36,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that panics has failed, which is its job"))]
 
 pub mod body;
+pub mod chunks;
 pub mod framing;
 pub mod model;
 pub mod observe;

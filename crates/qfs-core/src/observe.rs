@@ -1,10 +1,10 @@
-//! Events of a transfer: progress, metrics and logs all hang here.
+//! Events of a transfer, for progress, metrics and logs.
 
 use std::time::Duration;
 
 use crate::model::{Digest, Fingerprint, RemotePath};
 
-/// Told what happens, on the thread where it happens: must be quick.
+/// Is told what happens, on the thread where it happens, and so must be quick.
 pub trait Observer: Send + Sync {
     /// `event` has just happened.
     fn event(&self, event: Event<'_>);
@@ -26,7 +26,7 @@ pub struct FileId(pub usize);
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub enum Event<'a> {
-    /// The files of the run are known; what is unknown of their sizes is not counted.
+    /// The files of the run are known. Sizes that are not known are not counted.
     Planned {
         /// Files to fetch.
         files: usize,
@@ -58,14 +58,14 @@ pub enum Event<'a> {
         /// How many, new ones only.
         bytes: u64,
     },
-    /// A file stands verified under its final name.
+    /// A file is verified and has its final name.
     Committed {
         /// Which file.
         file: FileId,
         /// Its digest.
         sha256: Digest,
     },
-    /// A file needed nothing.
+    /// A file is already here and unchanged.
     Unchanged {
         /// Which file.
         file: FileId,
@@ -80,7 +80,7 @@ pub enum Event<'a> {
         /// Which file it would have been; it has failed before.
         file: FileId,
     },
-    /// The connection was lost and is being made anew.
+    /// The connection was lost, and another attempt to replace it begins.
     Reconnecting {
         /// Attempts since the last progress, from 1.
         attempt: u32,
@@ -88,6 +88,13 @@ pub enum Event<'a> {
         wait: Duration,
         /// Why the last one ended.
         reason: &'a str,
+    },
+    /// Nothing came over the one way any more; what is under way goes on over the other.
+    WayChanged {
+        /// The way that fell silent.
+        from: &'a str,
+        /// The one that works.
+        to: &'a str,
     },
     /// The server has another key, as it had announced, and its record says so now.
     KeyRenewed {

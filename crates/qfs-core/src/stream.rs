@@ -1,7 +1,7 @@
 //! One stream, as the pump and the handlers see it: an ordered byte sink and a source of chunks with offsets.
 //!
-//! Small traits of our own, so that everything above them runs in tests without a network. `transport` implements them
-//! for QUIC streams.
+//! These are small traits of our own, so that everything above them runs in tests without a network. `qfs-transport`
+//! implements them for its streams.
 
 use std::task::{Context, Poll};
 
@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use crate::wire::StatusCode;
 
-/// Bytes of a stream and where in it they belong.
+/// Bytes of a stream, and their place in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Chunk {
     /// Offset of the first byte, counted from the start of the stream.
@@ -18,18 +18,18 @@ pub struct Chunk {
     pub bytes: Bytes,
 }
 
-/// In which order a [`ChunkSource`] hands out what arrived.
+/// The order in which a [`ChunkSource`] hands out what has arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
     /// By offset, without gaps.
     Ordered,
-    /// As it arrived; every byte exactly once. After the first unordered read no ordered one is possible.
+    /// In order of arrival, every byte exactly once. After the first unordered read, no ordered read is possible.
     Unordered,
 }
 
 /// The receiving half of a stream.
 pub trait ChunkSource: Send {
-    /// The next chunk of at most `limit` bytes; None when every byte up to the end of the stream was handed out.
+    /// The next chunk of at most `limit` bytes; None when every byte up to the end of the stream has been handed out.
     ///
     /// # Errors
     /// [`StreamError`] when the peer reset the stream or the connection is gone.
@@ -40,13 +40,13 @@ pub trait ChunkSource: Send {
         order: Order,
     ) -> Poll<Result<Option<Chunk>, StreamError>>;
 
-    /// Tells the peer that no more is wanted. Harmless on a stream that has ended.
+    /// Tells the peer that no more is wanted. This is harmless on a stream that has ended.
     fn stop(&mut self, code: StatusCode);
 }
 
 /// The sending half of a stream.
 pub trait ByteSink: Send {
-    /// Sends `bytes`, waiting until the send window took all of them.
+    /// Sends `bytes`, and waits until the send window has taken all of them.
     ///
     /// # Errors
     /// [`StreamError`] when the peer stopped the stream or the connection is gone.
@@ -55,10 +55,10 @@ pub trait ByteSink: Send {
     /// Ends the stream in an orderly way.
     fn finish(&mut self);
 
-    /// Ends the stream as failed: the peer sees `code` and no end.
+    /// Ends the stream as failed: the peer sees `code` and no regular end.
     fn reset(&mut self, code: StatusCode);
 
-    /// Sent before streams with a lower number.
+    /// Sets the priority. Streams with a higher number are sent first.
     fn set_priority(&mut self, priority: i32);
 
     /// Resolves when the peer no longer wants the stream or the connection is gone.
@@ -84,10 +84,10 @@ pub enum StreamError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Lost {
-    /// Nothing was heard for the idle time-out.
+    /// Nothing arrived for the duration of the idle time-out.
     #[error("nothing heard from the other side")]
     TimedOut,
-    /// The peer does not know the connection (a stateless reset): it was restarted.
+    /// The peer does not know the connection (a stateless reset), because it was restarted.
     #[error("the other side was restarted")]
     Restarted,
     /// The peer closed it.
@@ -96,13 +96,13 @@ pub enum Lost {
     /// The server lets in only clients with a certificate that it accepts.
     #[error("no connection without a client certificate: {0}")]
     CertificateRefused(
-        /// What is wrong with ours.
+        /// What is wrong with our certificate.
         &'static str,
     ),
     /// This side closed it.
     #[error("the connection was closed here")]
     ClosedHere,
-    /// The peer broke QUIC or TLS, or we did.
+    /// The peer violated QUIC or TLS, or we did.
     #[error("{0}")]
     Transport(String),
 }

@@ -15,10 +15,17 @@ use crate::identity::IdentityDir;
 pub struct ServerConfig {
     /// Where to listen; port 0: any free one.
     pub address: SocketAddr,
+    /// Whether the TCP port of the same number is served too, and HTTP/3 on the UDP port.
+    pub http: bool,
+    /// Where numbers and health are told over plain HTTP; None: nowhere.
+    #[cfg(feature = "metrics")]
+    pub metrics: Option<SocketAddr>,
     /// Who vouches for clients; None: everybody may read.
     pub clients: Option<Roots>,
     /// End points on that port, 1 to [`qfs_transport::MAX_ENDPOINTS`]; each beyond the first is a thread of its own.
     pub endpoints: usize,
+    /// Whether clients whose network carries no UDP are served over TCP, on the port of the same number (PROTOCOL §9).
+    pub tcp: bool,
     /// What a connection may cost QUIC.
     pub tuning: ServerTuning,
     /// How much at once.
@@ -39,8 +46,12 @@ impl ServerConfig {
     pub fn new(address: SocketAddr) -> Self {
         Self {
             address,
+            http: cfg!(feature = "http"),
+            #[cfg(feature = "metrics")]
+            metrics: None,
             clients: None,
             endpoints: 1,
+            tcp: true,
             tuning: ServerTuning::default(),
             limits: Limits::default(),
             deadlines: Deadlines::default(),

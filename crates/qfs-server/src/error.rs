@@ -112,6 +112,11 @@ impl HandlerError {
         self.head().unwrap_or_else(|| RemoteError::new(StatusCode::INTERNAL, "internal error"))
     }
 
+    /// What the audit trail has of it: the status, and the reason.
+    pub(crate) fn told(&self) -> (String, String) {
+        (self.status().map_or_else(|| "abandoned".to_owned(), |code| code.to_string()), self.to_string())
+    }
+
     /// The error head for the client, if there is one to tell.
     pub(crate) fn head(&self) -> Option<RemoteError> {
         let code = self.status()?;

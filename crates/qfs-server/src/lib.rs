@@ -32,6 +32,7 @@
 //! | `room` | how much may still be uploaded |
 //! | `view` | the published files as one request may see them |
 //! | [`gate`] | who is let in, and what is written down about it |
+//! | `metrics` | the numbers of `--metrics` |
 //! | [`identity`] | the key and certificate on disk |
 //! | [`digest_file`] | digests remembered between runs |
 
@@ -43,6 +44,7 @@ mod door;
 mod error;
 pub mod gate;
 pub mod identity;
+mod metrics;
 mod room;
 pub mod server;
 mod service;

@@ -5,10 +5,15 @@ use std::sync::Arc;
 
 use qfs_core::model::Fingerprint;
 use qfs_core::store::WriteStore;
-use qfs_transport::{Identity, Listener, SocketBuffers, TransportError};
+use qfs_transport::{BoundTcp, Identity, Listener, SocketBuffers, TransportError};
 
 use crate::config::ServerConfig;
-use crate::door::qfs::end_point::{EndPoint, Others};
+#[cfg(feature = "http")]
+use crate::door::http;
+#[cfg(feature = "metrics")]
+use crate::door::metrics::BoundPage;
+use crate::door::qfs::end_point::{EndPoint, Others, Sockets};
+use crate::door::tcp::Spoken;
 use crate::door::{Drained, ServeError};
 use crate::gate::access::Gate;
 use crate::service::Service;
@@ -20,6 +25,8 @@ pub struct Server<S> {
     end_point: EndPoint<S>,
     /// Driven by threads of their own.
     others: Others<S>,
+    #[cfg(feature = "metrics")]
+    metrics: Option<BoundPage>,
     buffers: SocketBuffers,
     address: SocketAddr,
     fingerprint: Fingerprint,
@@ -33,16 +40,24 @@ impl<S: WriteStore> Server<S> {
     /// # Errors
     /// [`TransportError::Bind`] when the port is taken or not allowed.
     pub fn bind(config: ServerConfig, identity: &Identity, store: S) -> Result<Self, TransportError> {
-        let clients = config.clients.as_ref();
-        let (first, others) =
-            Listener::bind_several(config.address, identity, clients, &config.tuning, config.endpoints)?;
+        let spoken = Spoken { qfs: config.tcp, http: config.http, tuning: config.tuning.clone() };
+        let (first, others) = bind_ports(&config, identity, &spoken)?;
+        #[cfg(feature = "metrics")]
+        let metrics = match config.metrics {
+            Some(address) => {
+                Some(BoundPage::bind(address).map_err(|source| TransportError::BindTcp { address, source })?)
+            }
+            None => None,
+        };
         let service = Arc::new(Service::new(config, identity.fingerprint(), store));
-        let listener = first.start()?;
+        let end_point = EndPoint::start(Arc::clone(&service), first, &spoken)?;
         Ok(Self {
-            address: listener.local_addr()?,
-            buffers: listener.buffers(),
-            end_point: EndPoint::new(Arc::clone(&service), listener),
-            others: Others::bind(&service, others)?,
+            address: end_point.listener().local_addr()?,
+            buffers: end_point.listener().buffers(),
+            end_point,
+            #[cfg(feature = "metrics")]
+            metrics,
+            others: Others::bind(&service, others, &spoken)?,
             service,
             fingerprint: identity.fingerprint(),
         })
@@ -52,6 +67,13 @@ impl<S: WriteStore> Server<S> {
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where numbers and health are told.
+    #[cfg(feature = "metrics")]
+    #[must_use]
+    pub fn metrics_addr(&self) -> Option<SocketAddr> {
+        self.metrics.as_ref()?.local_addr().ok()
     }
 
     /// The name clients know this server by.
@@ -78,7 +100,7 @@ impl<S: WriteStore> Server<S> {
         1 + self.others.count()
     }
 
-    /// Serves until `shutdown` resolves, then lets running answers finish for [`Deadlines::drain`] (PROTOCOL §1.6). Dropping
+    /// Serves until `shutdown` resolves, then lets running answers finish for [`Deadlines::drain`](crate::Deadlines::drain) (PROTOCOL §1.6). Dropping
     /// the future ends everything at once.
     ///
     /// # Errors
@@ -86,6 +108,15 @@ impl<S: WriteStore> Server<S> {
     pub async fn serve(mut self, shutdown: impl Future<Output = ()>) -> Result<Drained, ServeError> {
         self.service.load_digests().await;
         let mut others = std::mem::take(&mut self.others).start()?;
+        #[cfg(feature = "metrics")]
+        let page = self.metrics.take().map(|page| page.serve(Arc::clone(&self.service)));
+        let metrics = async {
+            #[cfg(feature = "metrics")]
+            if let Some(page) = page {
+                match page.await {}
+            }
+            std::future::pending::<std::convert::Infallible>().await
+        };
         let drained = {
             let serving = async { tokio::try_join!(self.end_point.serve(), others.ended()) };
             let asked = async {
@@ -97,11 +128,54 @@ impl<S: WriteStore> Server<S> {
                 result = serving => result.map(|(first, others)| Drained { cut: first.cut + others.cut }),
                 never = asked => match never {},
                 never = self.service.keep_house() => match never {},
+                never = metrics => match never {},
             }
         };
         drop(others);
         self.service.refusals.tell();
         self.service.save_digests().await;
         drained
+    }
+}
+
+/// As often any free port is tried whose number may be taken for TCP.
+const PORT_TRIES: usize = 32;
+
+/// The sockets of the first end point, and those of the others: UDP, and TCP on the port of the same number where anything is
+/// spoken there.
+fn bind_ports(
+    config: &ServerConfig,
+    identity: &Identity,
+    spoken: &Spoken,
+) -> Result<(Sockets, Vec<Sockets>), TransportError> {
+    let clients = config.clients.as_ref();
+    #[cfg_attr(not(feature = "http"), expect(unused_mut, reason = "there is no other protocol then"))]
+    let mut tuning = config.tuning.clone();
+    #[cfg(feature = "http")]
+    {
+        tuning.other_protocol = config.http.then_some(http::H3);
+    }
+    let protocols = spoken.protocols();
+    let mut tries = PORT_TRIES;
+    loop {
+        tries -= 1;
+        let (first, others) = Listener::bind_several(config.address, identity, clients, &tuning, config.endpoints)?;
+        if protocols.is_empty() {
+            return Ok((
+                Sockets { udp: first, tcp: None },
+                others.into_iter().map(|udp| Sockets { udp, tcp: None }).collect(),
+            ));
+        }
+        let address = first.local_addr()?;
+        match BoundTcp::bind_several(address, identity, clients, &protocols, 1 + others.len()) {
+            Ok(bound) => {
+                let mut bound = bound.into_iter();
+                let first = Sockets { udp: first, tcp: bound.next() };
+                return Ok((first, others.into_iter().map(|udp| Sockets { udp, tcp: bound.next() }).collect()));
+            }
+            // Another program has this number for TCP; the next free one will do as well.
+            Err(TransportError::BindTcp { .. }) if config.address.port() == 0 && tries > 0 => {}
+            Err(error) => return Err(error),
+        }
     }
 }

@@ -9,7 +9,6 @@ use std::time::Duration;
 use qfs_core::body::Budget;
 use qfs_core::model::Fingerprint;
 use qfs_core::store::{DigestCache, Store, Versions};
-use qfs_store::blocking_threads;
 use tokio::sync::{Semaphore, watch};
 use tracing::{error, warn};
 
@@ -19,6 +18,7 @@ use crate::gate::access::{Access, Gate};
 use crate::gate::admission::Admission;
 use crate::gate::audit::{self, Refusals};
 use crate::identity::Announcer;
+use crate::metrics::Metrics;
 use crate::room::Room;
 use crate::view::View;
 
@@ -47,8 +47,13 @@ pub(crate) struct Service<S> {
     pub(crate) digest_tails: Semaphore,
     /// For steps over small files.
     pub(crate) batch_steps: Arc<Semaphore>,
+    /// Connections that speak HTTP/3: what QUIC holds for them is outside the budget, and bounded by their number.
+    #[cfg(feature = "http")]
+    pub(crate) h3_connections: std::sync::atomic::AtomicUsize,
     /// Which key clients are told of.
     pub(crate) announcer: Announcer,
+    /// Numbers for whoever runs the server.
+    pub(crate) metrics: Metrics,
     /// Who was turned away, and why.
     pub(crate) refusals: Refusals,
     /// True once the server ends.
@@ -59,8 +64,13 @@ impl<S: Store> Service<S> {
     /// What `config` allows, over the files of `store`, for a server known by `key`.
     pub(crate) fn new(config: ServerConfig, key: Fingerprint, store: S) -> Self {
         let limits = config.limits;
+        let metrics = Metrics::default();
+        #[cfg(feature = "metrics")]
+        let threads = crate::metrics::timed_threads(&metrics);
+        #[cfg(not(feature = "metrics"))]
+        let threads = qfs_store::blocking_threads();
         Self {
-            versions: Arc::new(Versions::new(store, Arc::new(DigestCache::default()), blocking_threads())),
+            versions: Arc::new(Versions::new(store, Arc::new(DigestCache::default()), threads)),
             digest_file: config.digest_file,
             gate: Arc::new(config.gate),
             admission: Arc::new(Admission::new(limits)),
@@ -74,7 +84,10 @@ impl<S: Store> Service<S> {
             digest_passes: Semaphore::new(limits.digest_passes),
             digest_tails: Semaphore::new(limits.digest_passes),
             batch_steps: Arc::new(Semaphore::new(limits.batch_steps)),
+            #[cfg(feature = "http")]
+            h3_connections: std::sync::atomic::AtomicUsize::new(0),
             announcer: Announcer { current: key, directory: config.renewal },
+            metrics,
             refusals: Refusals::default(),
             drain: watch::Sender::new(false),
         }
@@ -89,6 +102,22 @@ impl<S: Store> Service<S> {
 impl<S> Service<S> {
     pub(crate) fn is_draining(&self) -> bool {
         *self.drain.borrow()
+    }
+
+    /// How near its limits the server is.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn levels(&self) -> crate::metrics::Levels {
+        let Limits { commands, listings, digest_passes, buffer_bytes, batch_steps, .. } = self.limits;
+        let used = |most: usize, free: usize| most.saturating_sub(free);
+        let limits = vec![
+            ("connections", self.admission.count(), self.limits.connections),
+            ("buffer_bytes", used(buffer_bytes, self.budget.free_bytes()), buffer_bytes),
+            ("commands", used(commands, self.commands.available_permits()), commands),
+            ("listings", used(listings, self.listings.available_permits()), listings),
+            ("digest_passes", used(digest_passes, self.digest_passes.available_permits()), digest_passes),
+            ("batch_steps", used(batch_steps, self.batch_steps.available_permits()), batch_steps),
+        ];
+        crate::metrics::Levels { limits, is_draining: self.is_draining() }
     }
 }
 
@@ -137,7 +166,7 @@ impl<S: Store> Service<S> {
 async fn on_blocking_thread(what: &str, work: impl FnOnce() -> std::io::Result<()> + Send + 'static) {
     match tokio::task::spawn_blocking(work).await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => warn!(%error, "remembered digests cannot be {what}"),
-        Err(error) => error!(%error, "the task for remembered digests failed"),
+        Ok(Err(error)) => warn!("remembered digests cannot be {what}: {error}"),
+        Err(error) => error!("the task for remembered digests failed: {error}"),
     }
 }

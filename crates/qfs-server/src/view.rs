@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use qfs_core::body::{self, Opened};
 use qfs_core::model::{Digest, RemotePath};
-use qfs_core::store::{Entry, ListQuery, Store, StoreError, Versions, Whole};
+#[cfg(feature = "http")]
+use qfs_core::store::ObjectMeta;
+use qfs_core::store::{Entry, ListQuery, Live, Store, StoreError, Versions, Whole};
 
 use crate::gate::access::Access;
 
@@ -39,6 +41,18 @@ impl<S: Store> View<S> {
         body::open(&self.versions, path).await
     }
 
+    /// Opens `path` as long as it is now, as [`Versions::open_live`].
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] outside of the scope, whatever is there; as [`Versions::open_live`].
+    pub(crate) async fn open_live(&self, path: RemotePath) -> Result<Live, StoreError> {
+        if !self.access.covers(&path) {
+            return Err(StoreError::NotFound);
+        }
+        let versions = Arc::clone(&self.versions);
+        self.versions.threads().clone().run(move || versions.open_live(&path)).await
+    }
+
     /// The whole of `path` if it is small, as [`Versions::read_whole`]. Blocks.
     ///
     /// # Errors
@@ -62,4 +76,61 @@ impl<S: Store> View<S> {
             if self.access.covers(&path) { visit(path, entry, digest) } else { ControlFlow::Continue(()) }
         })
     }
+
+    /// As [`Self::list`], of what lies below `directory` only; its own name is left off. Blocks.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] when nothing of the scope is in there; as [`Self::list`].
+    #[cfg(feature = "http")]
+    pub(crate) fn list_below(
+        &self,
+        directory: Option<&RemotePath>,
+        visit: &mut VisitBelow<'_>,
+    ) -> Result<(), StoreError> {
+        let prefix = directory.map_or(0, |directory| directory.as_str().len() + 1);
+        let mut found = directory.is_none();
+        self.list(directory.cloned(), false, &mut |path, entry, digest| {
+            found = true;
+            match (entry, path.as_str().get(prefix..)) {
+                (Entry::File(meta), Some(name)) => visit(name, meta, digest),
+                _ => ControlFlow::Continue(()),
+            }
+        })?;
+        if found { Ok(()) } else { Err(StoreError::NotFound) }
+    }
+
+    /// What is directly in `directory`: files, and the names of directories that something of the scope is in. Blocks.
+    ///
+    /// # Errors
+    /// As [`Self::list_below`].
+    #[cfg(feature = "http")]
+    pub(crate) fn children(
+        &self,
+        directory: Option<&RemotePath>,
+        visit: &mut dyn FnMut(&str, Child) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
+        let mut last = String::new();
+        self.list_below(directory, &mut |name, meta, digest| match name.split_once('/') {
+            None => visit(name, Child::File(meta, digest)),
+            Some((child, _)) if child == last => ControlFlow::Continue(()),
+            Some((child, _)) => {
+                child.clone_into(&mut last);
+                visit(child, Child::Directory)
+            }
+        })
+    }
+}
+
+/// Receives what lies below a directory: its name from there on, and its digest where that is known. Breaks to end the walk.
+#[cfg(feature = "http")]
+pub(crate) type VisitBelow<'a> = dyn FnMut(&str, ObjectMeta, Option<Digest>) -> ControlFlow<()> + 'a;
+
+/// What is directly in a directory.
+#[cfg(feature = "http")]
+#[derive(Debug, Clone)]
+pub(crate) enum Child {
+    /// A file, with its digest where that is known.
+    File(ObjectMeta, Option<Digest>),
+    /// A directory.
+    Directory,
 }

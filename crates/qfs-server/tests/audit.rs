@@ -79,6 +79,30 @@ async fn each_of_many_files_is_in_the_trail() {
     assert_eq!(files[0]["peer"], commands[0]["peer"]);
 }
 
+/// Fails when: a structure is shown as the program has it, by default or with `-v`.
+#[tokio::test]
+async fn people_are_shown_no_structures() {
+    for flags in [&[][..], &["-v"]] {
+        let home = Home::new();
+        std::os::unix::fs::symlink("hello.txt", home.path().join("root/link")).unwrap();
+        let server = home.start(flags);
+        let client = server.connect(&ClientTuning::default()).await;
+        client.list().await;
+        let request = DownloadRequest { filename: "nope".into(), ..DownloadRequest::default() };
+        assert!(client.get("hello.txt").await.is_ok() && client.download(&request).await.is_err());
+        client.refusal(Bytes::from_static(b"\0\0\0\x02\xff\n")).await;
+        drop(client);
+        let (_, _, said) = server.stopped().await;
+        assert!(flags.is_empty() || (said.contains(" command ") && said.contains("shutting down")), "{said}");
+        for line in said.lines() {
+            // The trail's target, and IPv6 addresses.
+            let text = line.replace("qfs_server::", "").replace("[::1]", "");
+            let signs = ["{", "}", "Some(", "None", "Ok(", "Err(", "::"];
+            assert!(!signs.iter().any(|sign| text.contains(sign)), "{line}");
+        }
+    }
+}
+
 /// Promise: one line for each event, whatever names are asked for, in both formats; kinds that a stranger causes at will are counted.
 ///
 /// Fails when: a name or a parser's message is logged as it came (`audit::command`); each bad request has a line of its own.

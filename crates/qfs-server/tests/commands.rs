@@ -87,6 +87,31 @@ async fn if_match_is_checked_before_the_range() {
     assert_eq!(client.download(&with(4)).await.unwrap_err().code(), Some(StatusCode::CHANGED));
 }
 
+/// Fails when: what is asked for live is shared with others, whose digest is remembered; a part or a version of it is served.
+#[tokio::test]
+async fn a_live_file_is_served_whole_as_it_was_when_it_was_opened() {
+    let tree = Tree::new();
+    for (name, size) in [("small", 3), ("empty", 0), ("large", 2_000_000)] {
+        tree.write(name, &noise(size));
+    }
+    let rig = Rig::start(tree, |_| ());
+    let client = rig.connect().await;
+    for (name, size) in [("small", 3), ("empty", 0), ("large", 2_000_000)] {
+        let live = DownloadRequest { filename: name.into(), live: true, ..DownloadRequest::default() };
+        let got = client.download(&live).await.unwrap();
+        assert!(got.head.live && got.head.sha256.is_none());
+        assert_eq!((got.body.len(), got.sha256), (size, Digest::of(&noise(size))), "{name}");
+        assert!(!client.get(name).await.unwrap().head.live);
+        let range = DownloadRequest { range: part(name, 0, None).range, ..live.clone() };
+        let version = DownloadRequest { if_match: Some(got.head.etag), ..live.clone() };
+        for wrong in [range, version] {
+            assert_eq!(client.download(&wrong).await.unwrap_err().code(), Some(StatusCode::BAD_REQUEST));
+        }
+    }
+    let missing = DownloadRequest { filename: "nope".into(), live: true, ..DownloadRequest::default() };
+    assert_eq!(client.download(&missing).await.unwrap_err().code(), Some(StatusCode::NOT_FOUND));
+}
+
 #[tokio::test]
 async fn everything_unpublished_gets_the_same_answer() {
     let tree = Tree::new();

@@ -84,6 +84,30 @@ fn what_is_pending_is_replaced_only_when_asked() {
     assert_eq!(done(&home, &["show"]).0, format!("current {first}\nnext {other}\n"));
 }
 
+// Fails when a file stays, the current pair is touched, or nothing is said of clients that have learnt it.
+#[test]
+fn what_is_pending_can_be_withdrawn() {
+    let (home, first) = with_identity();
+    let said = refused(&home, &["withdraw"]);
+    assert!(said.contains("no next key is pending") && said.contains("hint: qfs-server identity show"), "{said}");
+    let next = done(&home, &["rotate"]).0.lines().nth(1).unwrap()["next ".len()..].to_owned();
+    let (out, said) = done(&home, &["withdraw"]);
+    assert_eq!(out, format!("current {first}\nwithdrawn {next}\n"));
+    assert!(said.contains("forgets it at its next contact") && said.lines().count() == 1, "{said}");
+    assert_eq!(files(&home), ["server.crt", "server.key"]);
+    let next = done(&home, &["rotate"]).0.lines().nth(1).unwrap()["next ".len()..].to_owned();
+    let (out, said) = done(&home, &["withdraw", "--json", "-q"]);
+    assert_eq!(out, format!("{{\"current\":\"{first}\",\"next\":null,\"withdrawn\":\"{next}\"}}\n"));
+    assert_eq!(said, "");
+    // What was activated is not pending any more, and stays.
+    done(&home, &["rotate"]);
+    done(&home, &["activate"]);
+    refused(&home, &["withdraw"]);
+    std::fs::write(home.path().join("certs/next.crt"), "mine").unwrap();
+    assert!(refused(&home, &["withdraw"]).contains("cannot be used"));
+    assert_eq!(files(&home), ["next.crt", "server.crt", "server.key"]);
+}
+
 // Fails when the current pair is touched although the next one is no good.
 #[test]
 fn what_cannot_be_done_is_refused_and_changes_nothing() {

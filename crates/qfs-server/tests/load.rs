@@ -17,7 +17,7 @@ use std::time::Instant;
 use qfs_core::body::Answer;
 use qfs_core::model::Digest;
 use qfs_core::wire::{DownloadRequest, Request};
-use qfs_transport::{ClientEndpoint, ClientTuning, Connection, QuicSource, Trust};
+use qfs_transport::{ClientEndpoint, ClientTuning, Connection, Source, Trust};
 use support::{Client, PATIENCE, Tree, head, noise};
 
 struct Program {
@@ -72,7 +72,7 @@ fn count(name: &str, default: usize) -> usize {
 }
 
 /// A reader that takes what its window holds and then nothing.
-async fn stall(connection: &Connection, name: &str) -> Answer<QuicSource> {
+async fn stall(connection: &Connection, name: &str) -> Answer<Source> {
     let (sink, source) = connection.open_stream().await.unwrap();
     let request = DownloadRequest { filename: name.into(), ..DownloadRequest::default() };
     sink.send_request(Request::Download(request).encode().unwrap()).await.unwrap();

@@ -17,7 +17,7 @@ use qfs_core::body::Answer;
 use qfs_core::model::{Digest, Ticket};
 use qfs_core::stream::Lost;
 use qfs_core::wire::{DownloadHead, DownloadRequest, StatusCode};
-use qfs_transport::{ClientTuning, QuicSource};
+use qfs_transport::{ClientTuning, Source};
 use rustix::process::Signal;
 use support::program::{Home, Running};
 use support::{Client, PATIENCE, finish, head, narrow, noise, soon};
@@ -181,7 +181,7 @@ async fn signal_seen(server: &Running, signal: Signal) {
 }
 
 /// A transfer that goes on for as long as nobody reads it.
-async fn unread_transfer(client: &Client) -> (DownloadHead, Answer<QuicSource>) {
+async fn unread_transfer(client: &Client) -> (DownloadHead, Answer<Source>) {
     let request = DownloadRequest { filename: "x".into(), ..DownloadRequest::default() };
     let mut answer = client.request(&request).await;
     (head(&mut answer).await.unwrap(), answer)

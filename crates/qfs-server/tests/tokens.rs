@@ -16,7 +16,7 @@ use qfs_core::wire::{
 };
 use qfs_server::Gate;
 use qfs_server::gate::tokens::{Issue, Record, Scope, TokenFile};
-use qfs_transport::QuicSource;
+use qfs_transport::Source;
 use support::{Client, Failed, Rig, Tree, finish, head, narrow, noise, refusal, soon};
 
 /// A server with tokens, and their file.
@@ -102,7 +102,7 @@ async fn who_goes_on_without_a_token_is_turned_out_and_nobody_else() {
     assert_eq!(download(&honest, "out", Some(&made[0].0)).await.unwrap(), b"o");
 }
 
-async fn begin(client: &Client, token: &Token) -> (Answer<QuicSource>, DownloadHead) {
+async fn begin(client: &Client, token: &Token) -> (Answer<Source>, DownloadHead) {
     let mut answer = client.send(get("large", Some(token))).await;
     let head = head(&mut answer).await.unwrap();
     (answer, head)

@@ -30,5 +30,6 @@
 mod blocking;
 pub mod local;
 pub mod mem;
+mod sync;
 
 pub use blocking::{blocking, blocking_threads};

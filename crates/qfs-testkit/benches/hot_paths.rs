@@ -31,8 +31,12 @@ fn codec(c: &mut Criterion) {
 }
 
 fn listing(c: &mut Criterion) {
-    let meta =
-        EntryMeta { size: 4096, modified: "2026-01-01T00:00:00Z".parse().unwrap(), sha256: Some(Digest::of(b"")) };
+    let meta = EntryMeta {
+        size: 4096,
+        modified: "2026-01-01T00:00:00Z".parse().unwrap(),
+        sha256: Some(Digest::of(b"")),
+        executable: false,
+    };
     let names: Vec<_> =
         (0..100_000).map(|i| RemotePath::parse(&format!("d{:03}/f{i:06}", i / 1000)).unwrap()).collect();
     let pages = || {

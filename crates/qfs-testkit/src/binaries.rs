@@ -69,7 +69,15 @@ fn find_or_build_in(below: &str, choice: &str, package: &str, name: &str) -> Res
     };
     let target = directory.parent().ok_or("the test is not in a target directory")?;
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let built = Command::new(cargo)
+    let mut build = Command::new(cargo);
+    // What the outer cargo says of this package; ring's build script listens, and everything above it would be built anew.
+    for (name, _) in std::env::vars_os() {
+        let is_of_package = |prefix| name.to_string_lossy().starts_with(prefix);
+        if ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_CRATE_", "CARGO_PRIMARY_"].into_iter().any(is_of_package) {
+            build.env_remove(&name);
+        }
+    }
+    let built = build
         // The workspace's selection, not the package's: that has other features, and would build every dependency anew.
         .args(["build", "--quiet", "--workspace", choice, name, "--profile", profile, "--target-dir"])
         .arg(target)

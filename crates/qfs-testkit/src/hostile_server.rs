@@ -12,7 +12,7 @@ use qfs_core::framing::read_frame;
 use qfs_core::model::Fingerprint;
 use qfs_core::stream::ByteSink as _;
 use qfs_core::wire::{Request, StatusCode};
-use qfs_transport::{Connection, Identity, IdentityPem, Listener, QuicRequestReader, QuicSink, ServerTuning};
+use qfs_transport::{Connection, Identity, IdentityPem, Listener, RequestReader, ServerTuning, Sink};
 use tokio::sync::oneshot;
 
 /// One step of an answer. An answer whose steps end without an end is reset with `cancelled`.
@@ -118,7 +118,7 @@ async fn converse(connection: Connection, script: Arc<Script>) {
     }
 }
 
-async fn answer(connection: Connection, mut sink: QuicSink, mut reader: QuicRequestReader, script: Arc<Script>) {
+async fn answer(connection: Connection, mut sink: Sink, mut reader: RequestReader, script: Arc<Script>) {
     let Ok(frame) = read_frame(&mut reader).await else { return };
     let Ok(request) = Request::decode(&frame) else { return };
     for step in script(&request) {

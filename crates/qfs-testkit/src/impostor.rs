@@ -1,4 +1,4 @@
-//! A server that shows a certificate it has copied and signs with a key of its own, as anybody can who has seen a handshake.
+//! A server, over UDP and over TCP, that shows a certificate it has copied and signs with a key of its own, as anybody can who has seen a handshake.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -10,7 +10,9 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
+use tokio::net::TcpListener;
 use tokio::sync::oneshot;
+use tokio_rustls::TlsAcceptor;
 
 use crate::certificates::{Subject, self_signed};
 
@@ -30,19 +32,19 @@ impl Impostor {
     /// When `certificate` is none, or there is no socket, key or thread.
     pub fn start(ip: IpAddr, certificate: &str) -> io::Result<Self> {
         let asked_for = Arc::new(Mutex::new(None));
-        let config = config(certificate, Arc::clone(&asked_for))?;
+        let tls = config(certificate, Arc::clone(&asked_for))?;
         let (bound, address) = mpsc::channel();
         let (stop, stopped) = oneshot::channel();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let thread = std::thread::Builder::new().name("impostor".into()).spawn(move || {
             runtime.block_on(async {
-                let endpoint = quinn::Endpoint::server(config, (ip, 0).into());
-                let address = endpoint.as_ref().map_err(ToString::to_string).map(quinn::Endpoint::local_addr);
+                let ports = bind(ip, &tls).await;
                 // Whoever started it waits for this.
-                let _ = bound.send(address);
-                let Ok(endpoint) = endpoint else { return };
+                let _ = bound.send(ports.as_ref().map_err(ToString::to_string).map(|(_, tcp)| tcp.local_addr()));
+                let Ok((endpoint, tcp)) = ports else { return };
                 tokio::select! {
                     () = serve(&endpoint) => {}
+                    () = serve_tcp(&tcp, tls) => {}
                     _ = stopped => {}
                 }
             });
@@ -75,7 +77,7 @@ impl Drop for Impostor {
 }
 
 /// A TLS configuration whose certificate and key do not belong together, which rustls makes only when it is forced to.
-fn config(certificate: &str, asked_for: Arc<Mutex<Option<String>>>) -> io::Result<quinn::ServerConfig> {
+fn config(certificate: &str, asked_for: Arc<Mutex<Option<String>>>) -> io::Result<rustls::ServerConfig> {
     let copied = CertificateDer::from_pem_slice(certificate.as_bytes()).map_err(io::Error::other)?;
     let own = self_signed(Subject::new("impostor", &[]))?;
     let key = PrivateKeyDer::from_pem_slice(own.key.as_bytes()).map_err(io::Error::other)?;
@@ -88,8 +90,20 @@ fn config(certificate: &str, asked_for: Arc<Mutex<Option<String>>>) -> io::Resul
         .with_no_client_auth()
         .with_cert_resolver(Arc::new(shown));
     tls.alpn_protocols = vec![qfs_core::wire::ALPN.to_vec()];
-    let tls = QuicServerConfig::try_from(tls).map_err(io::Error::other)?;
-    Ok(quinn::ServerConfig::with_crypto(Arc::new(tls)))
+    Ok(tls)
+}
+
+/// Ports of the same number, for UDP and for TCP.
+async fn bind(ip: IpAddr, tls: &rustls::ServerConfig) -> io::Result<(quinn::Endpoint, TcpListener)> {
+    loop {
+        let quic = QuicServerConfig::try_from(tls.clone()).map_err(io::Error::other)?;
+        let endpoint = quinn::Endpoint::server(quinn::ServerConfig::with_crypto(Arc::new(quic)), (ip, 0).into())?;
+        match TcpListener::bind(endpoint.local_addr()?).await {
+            // Somebody else has that number for TCP.
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
+            tcp => return Ok((endpoint, tcp?)),
+        }
+    }
 }
 
 /// Shows the same to everybody, and remembers whom they asked for.
@@ -113,6 +127,20 @@ async fn serve(endpoint: &quinn::Endpoint) {
         tokio::spawn(async move {
             if let Ok(connection) = incoming.await {
                 connection.closed().await;
+            }
+        });
+    }
+}
+
+/// The same over TLS and TCP.
+async fn serve_tcp(listener: &TcpListener, tls: rustls::ServerConfig) {
+    let acceptor = TlsAcceptor::from(Arc::new(tls));
+    while let Ok((stream, _)) = listener.accept().await {
+        let acceptor = acceptor.clone();
+        tokio::spawn(async move {
+            if let Ok(mut stream) = acceptor.accept(stream).await {
+                // What comes is not understood.
+                let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
             }
         });
     }

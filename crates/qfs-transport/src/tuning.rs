@@ -8,19 +8,21 @@ use quinn::{IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
 
 use qfs_congestion::Congestion;
 
+use crate::tcp::Grants;
+
 /// A connection on which nothing was heard for this long is dead (PROTOCOL §1.5).
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The client speaks at least this often, so that a long wait for a digest does not look like death.
-const KEEP_ALIVE: Duration = Duration::from_secs(8);
+pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(8);
 
-/// Wanted size of the kernel's socket buffers, in bytes. 4 MiB holds 4 ms of a gigabyte a second, longer than the
-/// scheduler keeps a busy thread away; smaller ones lose packets on loopback.
+/// Wanted size of the kernel's socket buffers, in bytes. 4 MiB holds 4 ms at one gigabyte per second, which is longer
+/// than the scheduler keeps a busy thread waiting. Smaller buffers lose packets on loopback.
 pub(crate) const SOCKET_BUFFER_BYTES: usize = 4 << 20;
 
-/// Largest UDP payload on paths whose interface carries more than Ethernet's, in bytes. Per-packet work dominates, so large
-/// packets are the largest lever; but ten segments of one GSO batch must stay within 65,507 bytes, or the sender
-/// hangs without a word.
+/// Largest UDP payload on paths whose interface carries more than Ethernet's, in bytes. The work per packet dominates,
+/// so large packets help most. But ten segments of one GSO batch must stay within 65,507 bytes, or the sender hangs
+/// without an error.
 const JUMBO_UDP_PAYLOAD: u16 = 6500;
 
 /// Largest UDP payload on an Ethernet path, in bytes: 1500 less the IPv4 and UDP headers, rounded as quinn does.
@@ -38,22 +40,29 @@ pub struct ServerTuning {
     pub max_streams: u32,
     /// Largest UDP payload, in bytes; None to follow the path.
     pub max_payload: Option<u16>,
+    /// The name (RFC 7301) of a protocol that is offered on the same port besides `qfs/1`.
+    pub other_protocol: Option<&'static [u8]>,
 }
 
 impl Default for ServerTuning {
     fn default() -> Self {
-        Self { congestion: Congestion::Auto, max_streams: 512, max_payload: None }
+        Self { congestion: Congestion::Auto, max_streams: 512, max_payload: None, other_protocol: None }
     }
 }
+
+/// Unidirectional streams that a client may open where another protocol is offered. HTTP/3 needs three, and clients open one or two
+/// of a kind that is to be ignored (RFC 9114 §6.2). They are granted before it is known which protocol a client speaks, and are
+/// none of `qfs/1` (PROTOCOL §1.4).
+const OTHER_UNI_STREAMS: u32 = 8;
 
 /// What the client lets a connection cost.
 #[derive(Debug, Clone)]
 pub struct ClientTuning {
     /// Congestion controller for what is sent.
     pub congestion: Congestion,
-    /// Bytes that may be under way to this client on a connection at first; grows with the path up to
-    /// 128 MiB. Nothing accumulates while the disk keeps up, since chunks are taken as they arrive; when it does
-    /// not, this bounds what quinn holds.
+    /// Bytes that may be under way to this client on a connection at first. The window grows with the path up to 128
+    /// MiB. While the disk keeps up, nothing accumulates, because chunks are taken as they arrive; when it does not,
+    /// the window bounds what quinn holds.
     pub receive_window: u64,
     /// Largest UDP payload, in bytes; None to follow the path.
     pub max_payload: Option<u16>,
@@ -65,7 +74,8 @@ impl Default for ClientTuning {
     }
 }
 
-/// Covers a gigabyte a second for 4 ms, and a slow start until the window has grown with it.
+/// First receive window, in bytes. It covers 4 ms at one gigabyte per second, and a slow start until the window has
+/// grown with it.
 const INITIAL_RECEIVE_WINDOW: u64 = 4 << 20;
 
 /// Largest receive window of a connection, in bytes: 2.5 Gbit/s at 400 ms.
@@ -75,11 +85,12 @@ pub(crate) const MAX_RECEIVE_WINDOW: u64 = 128 << 20;
 /// below 64 KiB and read at once; for uploads the window grows with what is taken, as a client's does.
 pub(crate) const REQUEST_WINDOW: u32 = 1 << 20;
 
-/// Bytes of unsent and unacknowledged data that the server starts with on a connection; grows with the congestion window.
-/// A packet lost in the first rounds of start-up must not stop it before it was sent again, eight windows later.
+/// Bytes of unsent and unacknowledged data that the server allows on a connection at first. The limit grows with the
+/// congestion window. A packet that is lost in the first rounds of start-up must not stop the server before it is sent
+/// again, eight windows later.
 pub(crate) const INITIAL_SEND_WINDOW: u64 = 2 << 20;
 
-/// Most bytes of unsent and unacknowledged data on one connection.
+/// The most bytes of unsent and unacknowledged data on one connection.
 pub(crate) const MAX_SEND_WINDOW: u64 = 64 << 20;
 
 impl ServerTuning {
@@ -88,11 +99,17 @@ impl ServerTuning {
         config
             .congestion_controller_factory(self.congestion.factory())
             .max_concurrent_bidi_streams(VarInt::from_u32(self.max_streams))
+            .max_concurrent_uni_streams(VarInt::from_u32(self.other_protocol.map_or(0, |_| OTHER_UNI_STREAMS)))
             // One upload may use all that the connection may.
             .stream_receive_window(VarInt::from_u64(MAX_RECEIVE_WINDOW).unwrap_or(VarInt::MAX))
             .receive_window(VarInt::from_u32(REQUEST_WINDOW))
             .send_window(INITIAL_SEND_WINDOW);
         Arc::new(config)
+    }
+
+    /// What a client is granted over TCP: the same.
+    pub(crate) fn grants(&self) -> Grants {
+        Grants { window: REQUEST_WINDOW.into(), stream_window: MAX_RECEIVE_WINDOW, streams: self.max_streams.into() }
     }
 }
 
@@ -110,9 +127,14 @@ impl ClientTuning {
             .keep_alive_interval(Some(KEEP_ALIVE));
         Arc::new(config)
     }
+
+    /// What a server is granted over TCP: the same.
+    pub(crate) fn grants(&self) -> Grants {
+        Grants { window: self.receive_window, stream_window: MAX_RECEIVE_WINDOW, streams: 0 }
+    }
 }
 
-/// What both ends share.
+/// The part of the configuration that both ends share.
 fn common(path_mtu: Option<u32>, max_payload: Option<u16>) -> TransportConfig {
     let mut mtu = MtuDiscoveryConfig::default();
     mtu.upper_bound(payload_bound(path_mtu, max_payload));
@@ -138,8 +160,8 @@ fn payload_bound(path_mtu: Option<u32>, max_payload: Option<u16>) -> u16 {
 /// Largest UDP payload this end accepts, in bytes: whatever the other end's discovery may try.
 pub(crate) const MAX_RECEIVED_PAYLOAD: u16 = JUMBO_UDP_PAYLOAD;
 
-/// The largest packet, in bytes with its headers, that the way to `peer` carries as far as the kernel knows; None when it cannot
-/// say.
+/// The largest packet, in bytes with its headers, that the path to `peer` carries as far as the kernel knows; None when
+/// the kernel cannot tell.
 pub(crate) fn path_mtu(peer: IpAddr) -> Option<u32> {
     if peer.is_loopback() {
         return Some(65_536);

@@ -1,6 +1,7 @@
-//! One direction of the link at work: takes packets from one device and gives them to the other when they are due.
+//! Carries packets in one direction of the link: takes them from one device and gives them to the other when they are
+//! due.
 //!
-//! Owns the packets under way and the waiting. What becomes of a packet is decided in [`crate::link`].
+//! This module owns the packets under way and the waiting. [`crate::link`] decides what becomes of a packet.
 
 use crate::link::{Direction, Verdict};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -13,18 +14,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Packets under way in one direction at most; with more, the newest is dropped. Worst case in memory: this times
-/// the MTU, 98 MB at 1,500 bytes. Enough for 500 Mbit/s over 1.5 s at that size.
+/// The most packets under way in one direction; beyond it, the newest is dropped. The worst case in memory is this
+/// number times the MTU: 98 MB at 1,500 bytes. That is enough for 500 Mbit/s over 1.5 s at that size.
 pub const MAX_UNDER_WAY: usize = 65_536;
 
-/// Longest sleep, and so the longest that a carrier takes to see that it should stop.
+/// Longest sleep, and so the longest time that a carrier takes to notice that it should stop.
 const MAX_SLEEP: Duration = Duration::from_millis(50);
 
-/// Shortest sleep: packets due closer together than this arrive together, up to this late. Without it every packet
-/// costs a timer and a wake-up of its receiver, which doubles the CPU time of a carrier at 500 Mbit/s.
+/// Shortest sleep. Packets that are due closer together than this arrive together, up to this much late. Without it,
+/// every packet costs a timer and a wake-up of its receiver, which doubles the CPU time of a carrier at 500 Mbit/s.
 const GRAIN: Duration = Duration::from_micros(50);
 
-/// Packets taken before looking whether one is due.
+/// Packets that are taken before checking whether one is due.
 const TAKE_AT_ONCE: usize = 64;
 
 /// How exactly the kernel should wake the carrier, in nanoseconds; its default of 50,000 is two packets at
@@ -67,7 +68,7 @@ impl Port for tun_rs::SyncDevice {
 pub struct Carried {
     /// Packets delivered.
     pub carried: u64,
-    /// Their bytes, IP headers included.
+    /// Bytes of these packets, IP headers included.
     pub bytes: u64,
     /// Packets lost at random.
     pub lost: u64,
@@ -91,9 +92,9 @@ pub struct Carrier<'a, P> {
     link: Direction,
     mtu: usize,
     start: Instant,
-    /// In the order of their arrival, which is that of their entry.
+    /// In the order of their arrival, which is also the order in which they entered.
     under_way: VecDeque<UnderWay>,
-    /// Buffers for packets to come; never more than were under way at once.
+    /// Buffers for later packets; never more than were under way at once.
     spare: Vec<Vec<u8>>,
     counts: Carried,
 }
@@ -119,7 +120,7 @@ impl<'a, P: Port> Carrier<'a, P> {
     /// # Errors
     /// When the device cannot be waited for.
     pub fn run(mut self, stop: &AtomicBool) -> io::Result<Carried> {
-        // Both only make it more exact, so it goes on without.
+        // Both only improve precision, so the carrier continues without them.
         let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(TIMER_SLACK));
         let _ = rustix::process::setpriority_process(None, PRIORITY);
         while !stop.load(Ordering::Relaxed) {
@@ -137,7 +138,7 @@ impl<'a, P: Port> Carrier<'a, P> {
             let Some(packet) = self.under_way.pop_front() else { break };
             while let Err(error) = self.to.send(&packet.buffer[..packet.len]) {
                 if error.kind() != io::ErrorKind::WouldBlock {
-                    // The device refuses it, as one that is down does: so much for this packet.
+                    // The device refuses the packet, as one that is down does. The packet is lost.
                     break;
                 }
                 std::thread::yield_now();
@@ -149,7 +150,7 @@ impl<'a, P: Port> Carrier<'a, P> {
         }
     }
 
-    /// Sleeps until a packet is due or one waits to be taken; says whether one does.
+    /// Sleeps until a packet is due or one waits to be taken. Returns whether one waits.
     fn wait(&self) -> io::Result<bool> {
         let due = self.under_way.front().map_or(Duration::MAX, |packet| packet.due);
         let sleep = due.saturating_sub(self.start.elapsed()).clamp(GRAIN, MAX_SLEEP);

@@ -6,7 +6,7 @@ use std::io;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WanError {
-    /// Not root.
+    /// The program does not run as root.
     #[error("cannot make network namespaces: not running as root")]
     NotRoot,
     /// `ip(8)` is not installed.
@@ -20,10 +20,10 @@ pub enum WanError {
         /// What it said.
         why: String,
     },
-    /// No TUN device.
+    /// There is no TUN device.
     #[error("cannot make a TUN device: {0}")]
     Device(#[source] io::Error),
-    /// No thread, or a carrier that failed.
+    /// There is no thread, or a carrier failed.
     #[error("cannot carry packets: {0}")]
     Carrier(#[source] io::Error),
 }

@@ -1,15 +1,15 @@
 //! The link itself, as arithmetic: which packet is lost, which finds the queue full, and when the others arrive.
 //!
-//! Owns the model of one direction: random loss, then a drop-tail queue in front of a bottleneck, then a delay.
-//! Knows nothing of sockets, devices, threads or clocks: time is a [`Duration`] since any fixed moment, handed in
-//! by the caller. The same seed and the same packets at the same times give the same answers.
+//! This module owns the model of one direction: random loss, then a drop-tail queue in front of a bottleneck, then a
+//! delay. It knows nothing of sockets, devices, threads or clocks: the caller passes the time as a [`Duration`] since
+//! any fixed moment. The same seed and the same packets at the same times give the same answers.
 
 use std::time::Duration;
 
 /// How packets are lost at random, before they reach the queue.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum Loss {
-    /// No packet is lost but by a full queue.
+    /// Packets are lost only by a full queue.
     #[default]
     None,
     /// Every packet is lost with this probability (0.0 to 1.0), independently of the others.
@@ -19,8 +19,8 @@ pub enum Loss {
 }
 
 impl Loss {
-    /// Bursts of `mean_burst` packets on average (at least 1.0), so spaced that the fraction `mean_loss` (0.0 to
-    /// 1.0) of all packets is lost in the long run.
+    /// Bursts of `mean_burst` packets on average (at least 1.0), spaced so that the fraction `mean_loss` (0.0 to 1.0)
+    /// of all packets is lost in the long run.
     #[must_use]
     pub fn bursts(mean_loss: f64, mean_burst: f64) -> Self {
         if mean_loss <= 0.0 {
@@ -38,11 +38,11 @@ impl Loss {
 /// probabilities from 0.0 to 1.0, and the state may change with every packet.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct BurstLoss {
-    /// Of going from the good state to the bad one.
+    /// Probability of changing from the good state to the bad one.
     pub enter: f64,
-    /// Of going back from the bad state to the good one: bursts last 1 / `leave` packets on average.
+    /// Probability of changing back to the good state. Bursts last 1 / `leave` packets on average.
     pub leave: f64,
-    /// Of losing a packet while in the bad state.
+    /// Probability of losing a packet in the bad state.
     pub loss_inside: f64,
 }
 
@@ -62,10 +62,10 @@ pub struct LinkSpec {
     pub bottleneck: Option<Bottleneck>,
     /// One-way delay, added after the bottleneck.
     pub delay: Duration,
-    /// More delay, drawn evenly between zero and this for each packet. Packets keep their order: one that drew
+    /// Additional delay, drawn evenly between zero and this for each packet. Packets keep their order: one that drew
     /// little waits for an earlier one that drew much.
     pub jitter: Duration,
-    /// Loss at random.
+    /// Random loss.
     pub loss: Loss,
 }
 
@@ -85,11 +85,11 @@ pub enum Verdict {
 pub struct Direction {
     spec: LinkSpec,
     rng: fastrand::Rng,
-    /// In the bad state of [`BurstLoss`].
+    /// Whether the link is in the bad state of [`BurstLoss`].
     in_burst: bool,
     /// When the bottleneck has sent all it accepted.
     free_at: Duration,
-    /// The arrival of the packet accepted last; none arrives earlier.
+    /// The arrival of the packet that was accepted last. No later packet arrives earlier.
     last_arrival: Duration,
 }
 
@@ -112,10 +112,10 @@ impl Direction {
         self.spec = spec;
     }
 
-    /// Offers a packet of `len` bytes at time `now`, which must not run backwards.
+    /// Offers a packet of `len` bytes at the time `now`, which must not decrease.
     pub fn admit(&mut self, len: usize, now: Duration) -> Verdict {
-        // Drawn for every packet, needed or not: so the fate of the nth packet hangs on the seed and on n, not on
-        // what else the link was told to do.
+        // All three are drawn for every packet, whether they are needed or not. What becomes of the nth packet then
+        // depends on the seed and on n, and not on the rest of the link's specification.
         let (change, lose, late) = (self.rng.f64(), self.rng.f64(), self.rng.f64());
         if self.is_lost(change, lose) {
             return Verdict::Lost;

@@ -1,4 +1,4 @@
-//! `qfs-wan`: runs a command across an emulated long-distance link. See the library for how.
+//! `qfs-wan`: runs a command across an emulated long-distance link. The library describes how.
 
 mod cli;
 

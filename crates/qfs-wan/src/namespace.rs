@@ -18,7 +18,7 @@ use crate::error::WanError;
 /// Where `ip(8)` keeps its namespaces.
 const NAMESPACES: &str = "/var/run/netns";
 
-/// How long processes in a namespace that goes have to end by themselves.
+/// How long processes have to end by themselves when their namespace is removed.
 const GRACE: Duration = Duration::from_secs(1);
 
 /// A named network namespace; removed when dropped, and with it whatever still runs inside.
@@ -56,7 +56,7 @@ impl Namespace {
     /// # Errors
     /// When the kernel refuses.
     pub fn open_tun(&self, device: &str) -> Result<SyncDevice, WanError> {
-        // A thread of its own, since entering a namespace is for good, and for the calling thread only.
+        // This needs a thread of its own, because a thread enters a namespace for good, and for itself only.
         let opened = thread::scope(|scope| scope.spawn(|| self.open_tun_inside(device)).join());
         opened.unwrap_or_else(|_| Err(io::Error::other("panicked"))).map_err(WanError::Device)
     }
@@ -75,14 +75,14 @@ impl Namespace {
         pids.lines().filter_map(|pid| rustix::process::Pid::from_raw(pid.trim().parse().ok()?)).collect()
     }
 
-    /// Ends what still runs inside: first politely, then not.
+    /// Ends what still runs inside, first with SIGTERM and then with SIGKILL.
     fn end_processes(&self) {
         let deadline = Instant::now() + GRACE;
         let mut signal = rustix::process::Signal::TERM;
         loop {
             let left = self.processes();
             for pid in &left {
-                // One that has just ended by itself is no matter.
+                // A process that has just ended by itself does not matter.
                 let _ = rustix::process::kill_process(*pid, signal);
             }
             if left.is_empty() || signal == rustix::process::Signal::KILL {
@@ -99,7 +99,7 @@ impl Namespace {
 impl Drop for Namespace {
     fn drop(&mut self) {
         self.end_processes();
-        // Nobody is left to tell.
+        // There is nobody to report a failure to.
         let _ = ip(&["netns", "delete", &self.name], "");
     }
 }
@@ -115,7 +115,7 @@ fn ip(args: &[&str], input: &str) -> Result<String, WanError> {
         Err(error) => return Err(failed(error.to_string())),
     };
     if let Some(mut stdin) = child.stdin.take() {
-        // If it does not read this, it says why.
+        // If it does not read its input, its output says why.
         let _ = stdin.write_all(input.as_bytes());
     }
     let output = child.wait_with_output().map_err(|error| failed(error.to_string()))?;

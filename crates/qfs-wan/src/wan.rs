@@ -1,5 +1,5 @@
-//! The whole link: two namespaces, a device in each, and a thread for each direction. Made by [`Wan::start`], gone
-//! when dropped.
+//! The whole link: two namespaces, a device in each, and a thread for each direction. [`Wan::start`] makes it, and
+//! dropping it removes it.
 
 use crate::{
     carrier::{Carried, Carrier},
@@ -21,8 +21,8 @@ use tun_rs::SyncDevice;
 /// The device at either end.
 const DEVICE: &str = "wan0";
 
-/// Packets that the kernel keeps for a carrier that is busy: more than any queue emulated here, so that only the
-/// link drops.
+/// Packets that the kernel keeps for a busy carrier: more than any queue emulated here, so that only the link drops
+/// packets.
 const DEVICE_QUEUE: u32 = 10_000;
 
 /// The link asked for.
@@ -38,7 +38,7 @@ pub struct WanConfig {
     pub seed: u64,
 }
 
-/// What a link carried in its life.
+/// What a link has carried in all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WanStats {
     /// From end A to end B.
@@ -78,7 +78,7 @@ impl Wan {
         let (tun_a, tun_b) = (Arc::new(a.open_tun(DEVICE)?), Arc::new(b.open_tun(DEVICE)?));
         let stop = Arc::new(AtomicBool::new(false));
         let mut wan = Self { carriers: [None, None], stop, a, b };
-        // Not the same numbers in both directions, nor those of the next seed.
+        // The directions must not have the same numbers, nor those of the next seed.
         let mut seeds = fastrand::Rng::with_seed(config.seed);
         wan.carriers[0] =
             Some(wan.carry(&tun_a, &tun_b, Direction::new(config.a_to_b.clone(), seeds.u64(..)), config)?);
@@ -134,7 +134,7 @@ impl Drop for Wan {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         for carrier in &mut self.carriers {
-            // Whoever wanted to know of a failure called `finish`.
+            // A caller that wants to know of a failure has called `finish`.
             let _ = join(carrier);
         }
     }

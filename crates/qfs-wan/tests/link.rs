@@ -1,5 +1,6 @@
-//! The `qfs-wan` program on a real machine. Needs root, `ip(8)` and TUN devices; says so and passes where one is
-//! missing. No test asserts that anything is fast, only what the link must not do: be early, carry more than its rate.
+//! The `qfs-wan` program on a real machine. These tests need root, `ip(8)` and TUN devices; where one is missing, they
+//! say so and pass. No test asserts that anything is fast, only what the link must not do: deliver early, or carry more
+//! than its rate.
 #![expect(clippy::print_stderr, reason = "a skipped test says so")]
 
 use rustix::{
@@ -210,7 +211,7 @@ fn a_signal_ends_the_command_and_cleans_up() {
     }
     for signal in [Signal::TERM, Signal::INT] {
         let mut link = Link::start("--rate 10");
-        // Kept open: the end of its input would end the command too.
+        // This is kept open, because the end of its input would end the command too.
         let _input = link.program.stdin.take();
         let pid = Pid::from_raw(link.program.id() as i32).expect("a pid");
         kill_process(pid, signal).expect("it runs");

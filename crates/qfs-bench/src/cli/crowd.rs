@@ -1,4 +1,4 @@
-//! The command without a name: the crowd.
+//! The command without a name: runs the crowd.
 
 use std::ffi::OsString;
 use std::time::Duration;

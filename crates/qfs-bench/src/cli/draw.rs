@@ -1,4 +1,4 @@
-//! `draw`: the picture of the documentation, from results that were measured before.
+//! The command `draw`: the picture of the documentation, from results that were measured before.
 
 use std::fs;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! The command line: arguments in, text and exit codes out. The only place that prints.
+//! The command line: arguments in, text and exit codes out. Nothing else in this crate prints.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "printing is this module's job")]
 #![allow(clippy::disallowed_methods, reason = "writes its reports where the caller says, by path")]
 

@@ -7,14 +7,14 @@ use qfs_bench::process::ProcessError;
 
 use super::args::Common;
 
-/// Says something that is no result, unless `-q` was given.
+/// Prints something that is not a result, unless `-q` was given.
 pub(super) fn notice(common: &Common, text: &str) {
     if !common.quiet {
         eprintln!("{text}");
     }
 }
 
-/// Writes a result. A reader that has gone away (`| head`) is no failure.
+/// Writes a result. A reader that has gone away (`| head`) is not a failure.
 pub(super) fn result(text: &str) -> Result<(), BenchError> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {

@@ -1,4 +1,4 @@
-//! `run`: the suite.
+//! The command `run`: the suite.
 
 use std::path::Path;
 
@@ -58,7 +58,7 @@ pub(crate) fn run(args: &RunArgs, common: &Common, supervisor: &Supervisor) -> R
     Ok(results.is_sound())
 }
 
-/// Writes the reports that go into files, and says so of each.
+/// Writes the reports that go into files, and says so for each.
 fn write(args: &RunArgs, results: &Results, said: impl Fn(&Path)) -> Result<(), BenchError> {
     let mut reports = Vec::new();
     if let Some(path) = &args.html {
@@ -85,7 +85,7 @@ fn write(args: &RunArgs, results: &Results, said: impl Fn(&Path)) -> Result<(), 
     Ok(())
 }
 
-/// The command line of this run, without what only says where things are.
+/// The command line of this run, without the options that only say where things are.
 fn own_command() -> String {
     const PLACES: [&str; 9] = [
         "--markdown",

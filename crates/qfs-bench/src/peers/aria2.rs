@@ -1,4 +1,4 @@
-//! aria2c from nginx: several connections a file over a link, one on loopback.
+//! aria2c from nginx, with several connections per file over a link and one on loopback.
 
 use super::nginx::Nginx;
 use super::place::AtClient;
@@ -14,7 +14,7 @@ struct Aria2 {
     tcp: String,
 }
 
-/// One file only: with thousands of small ones it takes minutes, which says nothing that others do not say sooner.
+/// It takes part with one file only, because with thousands of small files it takes minutes and adds no insight.
 pub(super) fn can(scenario: &Scenario) -> bool {
     scenario.shape.files == 1 && matches!(scenario.task, Task::Fetch | Task::Resume)
 }

@@ -1,4 +1,4 @@
-//! cp on the same disk: the ceiling nobody who checks or encrypts can reach.
+//! cp on the same disk: an upper bound that no program that checks or encrypts can reach.
 
 use super::place::AtClient;
 use super::{Job, Peer, Place, Started};

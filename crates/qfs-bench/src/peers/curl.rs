@@ -1,4 +1,4 @@
-//! curl from nginx: one file over HTTP/1.1, many in parallel over HTTP/2.
+//! curl from nginx, with one file over HTTP/1.1 and many in parallel over HTTP/2.
 
 use super::nginx::Nginx;
 use super::place::AtClient;
@@ -22,7 +22,7 @@ pub(super) fn can(scenario: &Scenario) -> bool {
     }
 }
 
-/// With the digest made afterwards: the nearest to what qfs does that curl can do.
+/// Computes the digest afterwards, which is the closest to qfs that curl can do.
 pub(super) fn can_check(scenario: &Scenario) -> bool {
     scenario.task == Task::Fetch && scenario.processes == 1 && scenario.link.is_none()
 }
@@ -45,7 +45,7 @@ impl Curl {
     fn start(place: &Place<'_>, checked: bool) -> Result<Self, PeerError> {
         let program = place.program("curl")?;
         let nginx = Nginx::start(place)?;
-        // Nothing of the user's own configuration: -q has to come first.
+        // The user's own configuration must not be used, for which -q has to come first.
         let flags = ["-q", "--silent", "--show-error", "--fail", "--cacert"];
         let curl = Invocation::new(program).args(flags).arg(&nginx.certificate);
         let curl = if place.data.shape.files == 1 {
@@ -64,7 +64,7 @@ impl Curl {
     }
 }
 
-/// Runs `command`, then makes the digest of every file below the directory it ran in.
+/// Runs `command`, and then computes the digest of every file below the directory in which it ran.
 fn then_sha256sum(command: Invocation) -> Invocation {
     const SCRIPT: &str = "\"$@\" && find . -type f -exec sha256sum {} +";
     command.wrapped(&["sh", "-c", SCRIPT, "sh"])

@@ -1,4 +1,4 @@
-//! The programs compared: how each is set up, called and accounted for. One file each.
+//! The programs that are compared: how each is set up, called and accounted for. Each has a file of its own.
 //!
 //! A peer gets the same data, the same place and its usual flags. Its server and its keys live in a directory of its
 //! own below the bench's temporary one; nothing of the machine's own configuration is read or changed.
@@ -43,7 +43,7 @@ pub const ALL: [Entry; 11] = [
     Entry { name: "aria2c", can: aria2::can, start: aria2::start },
     Entry { name: "rclone", can: rclone::can, start: rclone::start },
     Entry { name: "cp", can: cp::can, start: cp::start },
-    // Ours with another congestion controller: what the default is worth over a link.
+    // qfs with another congestion controller shows what the default is worth over a link.
     Entry { name: "qfs-cubic", can: over_a_link, start: ours::start_cubic },
     Entry { name: "qfs-bbr", can: over_a_link, start: ours::start_bbr },
 ];
@@ -52,7 +52,7 @@ fn over_a_link(scenario: &Scenario) -> bool {
     scenario.link.is_some() && scenario.task == Task::Fetch
 }
 
-/// The peers called `names`: `auto` all, `none` none.
+/// The peers called `names`; `auto` means all, and `none` means none.
 ///
 /// # Errors
 /// [`BenchError::Unknown`] for a name that none has.

@@ -34,7 +34,8 @@ impl Nginx {
     }
 }
 
-/// As the manual recommends for static files: sendfile, one worker a core, keep-alive without a practical end.
+/// The configuration that the manual recommends for static files: sendfile, one worker per core, and keep-alive that
+/// practically never ends.
 fn configuration(place: &Place<'_>, address: &str) -> String {
     let user = if Place::is_root() { "user root;\n" } else { "" };
     let home = place.home.display();

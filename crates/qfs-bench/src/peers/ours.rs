@@ -1,4 +1,4 @@
-//! qfs itself, set up like any other.
+//! qfs itself, set up like any other program.
 
 use std::ffi::OsString;
 

@@ -8,7 +8,7 @@ use crate::scenario::Task;
 
 /// A program set up for one scenario, its server running.
 pub trait Peer: std::fmt::Debug {
-    /// What it does with what, in a few words for the report.
+    /// What it does, in a few words for the report.
     fn about(&self) -> String;
 
     /// The command of one process of a run.
@@ -21,11 +21,11 @@ pub trait Peer: std::fmt::Debug {
 /// What one process of a run has to do.
 #[derive(Debug, Clone, Copy)]
 pub struct Job<'a> {
-    /// What.
+    /// The task.
     pub task: Task,
-    /// With what.
+    /// The data set.
     pub data: &'a DataSet,
-    /// Where to; an existing directory.
+    /// The destination, an existing directory.
     pub dest: &'a Path,
 }
 
@@ -57,5 +57,5 @@ impl From<std::io::Error> for PeerError {
     }
 }
 
-/// A peer set up, or why it is not.
+/// A peer that is set up, or why it is not.
 pub type Started = Result<Box<dyn Peer>, PeerError>;

@@ -12,7 +12,7 @@ use crate::process::{Daemon, Invocation, Supervisor, find_program};
 
 /// How long a server may take until it listens.
 const START_LIMIT: Duration = Duration::from_secs(15);
-/// The port used at the end of a link, where nobody else is.
+/// The port used at the end of a link, where nobody else listens.
 const LINK_PORT: u16 = 8443;
 
 /// The two ends of the path between server and client.
@@ -64,10 +64,10 @@ pub struct OursSpec {
     pub without_env: Vec<OsString>,
 }
 
-/// All a peer needs to set itself up.
+/// Everything that a peer needs to set itself up.
 #[derive(Debug)]
 pub struct Place<'a> {
-    /// Watches over its processes.
+    /// The supervisor of its processes.
     pub supervisor: &'a Supervisor,
     /// What it serves.
     pub data: &'a DataSet,
@@ -111,14 +111,14 @@ impl Place<'_> {
         Ok(daemon)
     }
 
-    /// What the report says of TCP: which congestion control, where it matters.
+    /// What the report says about TCP: its congestion control, where that matters.
     pub(super) fn tcp_note(&self) -> String {
         if self.ends.is_link() { format!(", TCP {}", self.tcp) } else { String::new() }
     }
 
-    /// Ties the route to the client to one congestion control, and makes sure that it is.
+    /// Sets the congestion control of the route to the client, and checks that it is set.
     ///
-    /// The sysctl will not do: in a namespace it refuses what the machine does not allow to everybody (EPERM).
+    /// The sysctl is not enough: in a namespace it refuses what the machine does not allow to everybody (EPERM).
     fn set_congestion(&self) -> Result<(), PeerError> {
         const SCRIPT: &str = r#"dev=$(ip -o route get "$1" | sed 's/.* dev \([^ ]*\).*/\1/')
 ip route replace "$1" dev "$dev" congctl lock "$2" && ip route show "$1" | grep -q "congctl lock $2""#;
@@ -149,7 +149,7 @@ ip route replace "$1" dev "$dev" congctl lock "$2" && ip route show "$1" | grep 
         AtClient { command, end: self.ends.client_end.clone() }
     }
 
-    /// Whether the bench runs as root: then servers must be told not to become somebody who cannot read the data.
+    /// Whether the bench runs as root. Servers must then be told not to become a user who cannot read the data.
     pub(super) fn is_root() -> bool {
         rustix::process::geteuid().is_root()
     }

@@ -55,7 +55,7 @@ impl Peer for Rsync {
 pub(super) fn complete(client: &AtClient, job: &Job<'_>, source: &str) -> Invocation {
     let flags: &[&str] = match job.task {
         Task::Fetch | Task::Again => &["-a"],
-        // In place is the only way a killed rsync leaves something to go on from.
+        // Only in-place writing makes a killed rsync leave something from which it can continue.
         Task::Resume => &["-a", "--inplace"],
         Task::List => &["-r", "--list-only"],
     };

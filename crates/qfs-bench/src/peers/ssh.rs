@@ -43,7 +43,7 @@ pub(super) fn start_scp(place: &Place<'_>) -> Started {
 
 /// Starts an sshd that lets this user in with a key made for it; returns it and the client's configuration.
 fn start_sshd(place: &Place<'_>) -> Result<(Daemon, PathBuf), PeerError> {
-    // Run by root it wants this directory, which the system makes when it starts its own sshd, and not before.
+    // When root runs it, it needs this directory, which the system makes only when it starts its own sshd.
     if Place::is_root() {
         std::fs::create_dir_all("/run/sshd")?;
     }

@@ -1,6 +1,6 @@
 //! Reads back what a child wrote into an unlinked file.
 //!
-//! Reads at positions, because child and bench share the file's offset.
+//! It reads at positions, because child and bench share the file's offset.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
@@ -25,7 +25,7 @@ fn read(file: &File, start: u64, length: u64) -> Vec<u8> {
     let mut bytes = vec![0; usize::try_from(length).unwrap_or_default()];
     match file.read_exact_at(&mut bytes, start) {
         Ok(()) => bytes,
-        // It was cut meanwhile: as good as nothing written.
+        // The file was cut meanwhile, which counts as nothing written.
         Err(_) => Vec::new(),
     }
 }

@@ -14,7 +14,7 @@ use super::{Invocation, ProcessError, Supervisor, Usage, capture, forget_peaks, 
 
 /// Lines kept between a daemon's standard output and whoever waits for them.
 const LINE_QUEUE: usize = 64;
-/// What is read of a daemon's standard error, bytes from its end.
+/// How much of a daemon's standard error is read, in bytes from its end.
 const MAX_STDERR_BYTES: u64 = 64 * 1024;
 
 /// A process that serves until it is stopped or dropped.
@@ -29,7 +29,7 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Starts it, its standard output read line by line, its standard error kept for [`Self::stderr`].
+    /// Starts it. Its standard output is read line by line, and its standard error is kept for [`Self::stderr`].
     ///
     /// # Errors
     /// When it cannot be started.
@@ -45,7 +45,7 @@ impl Daemon {
         let (sender, lines) = mpsc::sync_channel(LINE_QUEUE);
         if let Some(stdout) = child.stdout.take() {
             std::thread::spawn(move || {
-                // Reads on when nobody listens any more: a full pipe must not stop the daemon.
+                // This reads on when nobody listens any more, because a full pipe must not stop the daemon.
                 for line in BufReader::new(stdout).lines().map_while(Result::ok) {
                     let _ = sender.try_send(line);
                 }
@@ -66,7 +66,7 @@ impl Daemon {
         tree_usage(self.id)
     }
 
-    /// Makes its memory peak start again.
+    /// Restarts the measurement of its memory peak.
     pub fn forget_peaks(&self) {
         forget_peaks(self.id);
     }
@@ -97,7 +97,7 @@ impl Daemon {
         }
     }
 
-    /// Waits until `ready` says so, for daemons that print nothing.
+    /// Waits until `ready` returns true, for daemons that print nothing.
     ///
     /// # Errors
     /// When it ends, or `limit` passes, before that.
@@ -115,7 +115,8 @@ impl Daemon {
         Ok(())
     }
 
-    /// Closes its standard input and waits up to `limit` for it to end by itself; says how it did, `None` if it did not.
+    /// Closes its standard input and waits up to `limit` for it to end by itself. Returns how it ended, or `None` if it
+    /// did not.
     pub fn finish(&mut self, limit: Duration) -> Option<ExitStatus> {
         let child = self.child.as_mut()?;
         drop(child.stdin.take());
@@ -130,13 +131,14 @@ impl Daemon {
         String::from_utf8_lossy(&capture::tail(&self.stderr, MAX_STDERR_BYTES)).into_owned()
     }
 
-    /// Ends it: SIGTERM, then, after a grace, SIGKILL to its whole tree.
+    /// Ends it with SIGTERM and, after a grace period, with SIGKILL to its whole tree.
     pub fn stop(&mut self) {
         let Some(mut child) = self.child.take() else { return };
         let family = tree(self.id);
         self.supervisor.signal(self.id, Signal::TERM);
         if !matches!(self.supervisor.wait_for(&mut child, GRACE), Ok(Some(_))) {
-            // Sessions that left the group (sshd's) end with it; it is still unreaped, so the numbers are true.
+            // Sessions that left the group (as those of sshd) end with it. It has not been reaped yet, so the process
+            // numbers are still valid.
             let now = tree(self.id);
             for &id in family.iter().skip(1).filter(|id| now.contains(id)) {
                 if let Some(pid) = i32::try_from(id).ok().and_then(rustix::process::Pid::from_raw) {

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// A program, its arguments and what it needs around it.
+/// A program, its arguments and its environment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Invocation {
     program: PathBuf,
@@ -56,7 +56,7 @@ impl Invocation {
         self
     }
 
-    /// The same command run by `wrapper`, whose last argument it becomes: `ip netns exec NAME` …
+    /// The same command, run by `wrapper` (such as `ip netns exec NAME`), whose last argument it becomes.
     #[must_use]
     pub fn wrapped<S: AsRef<OsStr>>(mut self, wrapper: &[S]) -> Self {
         if let Some((program, before)) = wrapper.split_first() {
@@ -81,7 +81,7 @@ impl Invocation {
         &self.args
     }
 
-    /// For `std`; its own process group, so that whatever it starts can be ended with it.
+    /// As a command for `std`. It gets its own process group, so that whatever it starts can be ended with it.
     #[must_use]
     pub(crate) fn command(&self) -> Command {
         use std::os::unix::process::CommandExt as _;
@@ -99,7 +99,7 @@ impl Invocation {
 }
 
 impl std::fmt::Display for Invocation {
-    /// As one would type it, each argument quoted when it has to be.
+    /// The command as one would type it, with arguments quoted where necessary.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}", quoted(self.program.as_os_str()))?;
         for arg in &self.args {
@@ -119,12 +119,12 @@ fn quoted(word: &OsStr) -> String {
     }
 }
 
-/// Where `name` is: beside the bench's own executable, then on `PATH`.
+/// Finds `name` beside the bench's own executable, or on `PATH`.
 #[must_use]
 pub fn find_program(name: &str) -> Option<PathBuf> {
     let beside = std::env::current_exe().ok().and_then(|exe| exe.parent().map(|dir| dir.join(name)));
     let path = std::env::var_os("PATH").unwrap_or_default();
-    // Daemons live where an ordinary user's PATH does not look.
+    // Daemons are in directories that are not on an ordinary user's PATH.
     let system = ["/usr/sbin", "/usr/local/sbin", "/sbin"].map(PathBuf::from);
     beside.into_iter().chain(std::env::split_paths(&path).chain(system).map(|dir| dir.join(name))).find(|candidate| {
         candidate.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)

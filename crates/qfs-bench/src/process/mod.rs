@@ -1,6 +1,7 @@
 //! Child processes: what to run, who watches over them, what they used.
 //!
-//! Owns every process the bench starts and the promise that none outlives it. Must not know what the programs do.
+//! This module owns every process that the bench starts, and guarantees that none outlives it. It must not know what
+//! the programs do.
 
 pub(crate) mod capture;
 mod daemon;
@@ -30,7 +31,7 @@ pub enum ProcessError {
     NotReady {
         /// The program as it was named.
         program: String,
-        /// Its own words where it had any.
+        /// What it said, if anything.
         reason: String,
         /// Its exit code, when it ended by itself.
         code: Option<i32>,

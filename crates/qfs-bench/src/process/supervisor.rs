@@ -1,4 +1,4 @@
-//! Watches over every child: none is forgotten, none outlives the bench, each is accounted for by itself.
+//! Watches over every child: none is forgotten, none outlives the bench, and each is accounted for separately.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -14,7 +14,7 @@ use wait4::Wait4 as _;
 /// How long a process group may take to end after SIGTERM before it is killed.
 pub(crate) const GRACE: Duration = Duration::from_secs(3);
 
-/// The children alive, by process group. Cheap to clone; all clones are one.
+/// The living children, by process group. Cheap to clone; all clones share one list.
 #[derive(Debug, Clone, Default)]
 pub struct Supervisor(Arc<Inner>);
 
@@ -44,7 +44,7 @@ pub struct Ended {
 }
 
 impl Supervisor {
-    /// Ends all children, and makes [`Self::stopped`] true, at SIGINT, SIGTERM and SIGHUP; a second signal kills.
+    /// On SIGINT, SIGTERM and SIGHUP, ends all children and makes [`Self::stopped`] true. A second signal kills them.
     ///
     /// # Errors
     /// When the system refuses the handlers.
@@ -58,7 +58,7 @@ impl Supervisor {
                 } else {
                     supervisor.lock().stopping = true;
                     let again = supervisor.clone();
-                    // Apart, so that a second signal is heard during the grace.
+                    // On a thread of its own, so that a second signal is noticed during the grace period.
                     std::thread::spawn(move || again.end_all());
                 }
             }
@@ -66,13 +66,13 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Whether the bench was told to stop: no child is started any more.
+    /// Whether the bench was told to stop. No child is started any more then.
     #[must_use]
     pub fn stopped(&self) -> bool {
         self.lock().stopping
     }
 
-    /// Starts a child, leader of a group of its own.
+    /// Starts a child as the leader of a group of its own.
     ///
     /// # Errors
     /// What the system says; `Interrupted` when the bench is stopping.
@@ -84,7 +84,7 @@ impl Supervisor {
         let mut state = self.lock();
         state.groups.insert(child.id());
         if state.stopping {
-            // The signal came while it was being started: it was not on the list then.
+            // The signal came while the child was being started and was not on the list yet.
             send(child.id(), Signal::TERM);
         }
         Ok(child)

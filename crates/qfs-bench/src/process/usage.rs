@@ -1,7 +1,7 @@
 //! What a running process and its descendants have used, read from `/proc`.
 //!
-//! CPU time here has the resolution of the kernel's clock tick (10 ms): good for the sum over a run, not for one
-//! short command. Children that ended are accounted for exactly, by [`super::Supervisor::wait`].
+//! CPU time here has the resolution of the kernel's clock tick (10 ms), which is good enough for the sum over a run,
+//! but not for one short command. Children that ended are accounted for exactly, by [`super::Supervisor::wait`].
 
 use std::fs;
 use std::time::Duration;
@@ -15,7 +15,7 @@ pub struct Usage {
     pub peak_rss: u64,
 }
 
-/// The bound on a tree's size: more processes than this are not looked at.
+/// The bound on a tree's size. Further processes are not examined.
 const MAX_TREE: usize = 4096;
 
 /// What `root` and its descendants have used so far; zero when it is gone.
@@ -31,18 +31,18 @@ pub fn tree_usage(root: u32) -> Usage {
     usage
 }
 
-/// Makes the peaks of `root` and its descendants start again from what they hold now.
+/// Restarts the peaks of `root` and its descendants from what they hold now.
 pub fn forget_peaks(root: u32) {
     for id in tree(root) {
-        // Where the kernel refuses, the peak stays what it was since the start.
+        // Where the kernel refuses, the peak remains the one since the start.
         let _ = fs::write(format!("/proc/{id}/clear_refs"), "5");
     }
 }
 
 /// The same for the bench itself; returns what its peak is now, bytes.
 ///
-/// A child's peak begins with that of the process that started it (the kernel counts it at exec), so the bench forgets
-/// its own before each run, and what is left is a floor under what can be told of its children.
+/// A child's peak begins with that of the process that started it (the kernel counts it at exec). The bench therefore
+/// forgets its own peak before each run, and what remains is a lower bound on what can be measured of its children.
 pub fn forget_own_peak() -> u64 {
     let _ = fs::write("/proc/self/clear_refs", "5");
     peak_of(&fs::read_to_string("/proc/self/status").unwrap_or_default()).unwrap_or_default()
@@ -63,7 +63,8 @@ pub(crate) fn tree(root: u32) -> Vec<u32> {
     found
 }
 
-/// utime, stime, cutime and cstime of `/proc/PID/stat` (proc(5)): fields 14 to 17, the 12th to 15th behind the name.
+/// utime, stime, cutime and cstime of `/proc/PID/stat` (proc(5)): fields 14 to 17, which are the 12th to 15th after the
+/// name.
 fn cpu_of(stat: &str) -> Option<Duration> {
     let (_, behind_name) = stat.rsplit_once(')')?;
     let ticks: u64 = behind_name.split_ascii_whitespace().skip(11).take(4).filter_map(|n| n.parse::<u64>().ok()).sum();

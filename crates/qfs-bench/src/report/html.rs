@@ -1,4 +1,5 @@
-//! The suite's results as one HTML file: style and plots inside it, no script, nothing fetched from anywhere.
+//! The suite's results as one HTML file, which contains its style and plots. It has no script and loads nothing from
+//! elsewhere.
 
 use std::fmt::Write as _;
 
@@ -161,7 +162,8 @@ fn bar_of(contender: &Contender) -> Option<Bar<'_>> {
     })
 }
 
-/// Looks put together for one point of a curve: single ones are full of steps that are the disk's, not the network's.
+/// The most points of a curve. Several observations make one point, because single ones are full of steps that the disk
+/// and not the network causes.
 const CURVE_POINTS: usize = 60;
 
 fn curve_of(contender: &Contender) -> Option<Curve<'_>> {
@@ -183,7 +185,7 @@ fn curve_of(contender: &Contender) -> Option<Curve<'_>> {
 mod tests {
     use super::*;
 
-    /// Fails when a rate is one since the start, or of a run that is not the median one.
+    /// Fails when a rate is counted since the start, or belongs to a run that is not the median one.
     #[test]
     fn rates_are_those_between_two_looks() {
         let results = crate::results::tests::known();

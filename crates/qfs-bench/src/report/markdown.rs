@@ -7,7 +7,7 @@ use super::units::{escape, link_rate, mib, rate};
 use crate::goals::Goal;
 use crate::results::{BASELINE, Contender, Results, ScenarioResults};
 
-/// Where figures come from; a figure without it means nothing.
+/// Where figures come from. A figure means nothing without it.
 #[derive(Debug, Clone, Default)]
 pub struct Origin {
     /// The command line that made them.
@@ -52,8 +52,9 @@ fn write_all(out: &mut String, results: &Results, origin: &Origin) -> std::fmt::
     let commit = origin.commit.as_deref().map(|commit| format!(", commit {}", cell(commit))).unwrap_or_default();
     writeln!(
         out,
-        "`{}`{commit}, {}, {}. Medians of {} rounds in turns, after one that was not counted; ratio: time over that of \
-         qfs in the same round, median [quartiles], above 1 is slower than qfs. Whole processes. CPU and memory: client / server.",
+        "`{}`{commit}, {}, {}. Medians of {} rounds in turns, after one that was not counted. Ratio: time over that of \
+         qfs in the same round, median [quartiles]; above 1 is slower than qfs. Whole processes were measured. CPU and memory: \
+         client / server.",
         origin.command.replace('`', "'"),
         results.started.get(..10).unwrap_or(&results.started),
         cell(&results.host.to_string()),
@@ -110,7 +111,7 @@ fn write_row(out: &mut String, scenario: &ScenarioResults, contender: &Contender
     writeln!(out)
 }
 
-/// `text` as it may stand in a cell.
+/// `text`, made safe for a cell of a table.
 fn cell(text: &str) -> String {
     text.replace('|', "\\|").replace(['\n', '\r'], " ")
 }

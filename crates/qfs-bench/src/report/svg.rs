@@ -44,7 +44,7 @@ pub(super) struct Curve<'a> {
     pub(super) ours: bool,
 }
 
-/// Every value as a dot, the quartiles as a box, the median as a line; the axis begins at zero.
+/// Draws every value as a dot, the quartiles as a box and the median as a line. The axis begins at zero.
 pub(super) fn dots(title: &str, unit: &str, rows: &[Dots<'_>]) -> String {
     let max = rows.iter().flat_map(|row| row.values.iter().copied()).fold(0.0, f64::max);
     let mut plot = Plot::new(title, rows.len(), max, unit);
@@ -65,7 +65,7 @@ pub(super) fn dots(title: &str, unit: &str, rows: &[Dots<'_>]) -> String {
     plot.finish()
 }
 
-/// A bar to each median with its quartiles as a whisker, and a line at 1.
+/// Draws a bar to each median, its quartiles as a whisker, and a line at 1.
 pub(super) fn bars(title: &str, rows: &[Bar<'_>]) -> String {
     let max = rows.iter().map(|row| row.quartiles[2]).fold(1.0, f64::max);
     let mut plot = Plot::new(title, rows.len(), max, "×");
@@ -83,7 +83,7 @@ pub(super) fn bars(title: &str, rows: &[Bar<'_>]) -> String {
     plot.finish()
 }
 
-/// A curve in each row, all on one scale of time and of rate; behind it the highest rate.
+/// Draws a curve in each row, all on one scale of time and of rate, followed by the highest rate.
 pub(super) fn curves(title: &str, rows: &[Curve<'_>]) -> String {
     let points = || rows.iter().flat_map(|row| row.points.iter().copied());
     let longest = points().map(|(seconds, _)| seconds).fold(0.0, f64::max);
@@ -136,7 +136,7 @@ impl Plot {
         LABELS + (value / self.max).clamp(0.0, 1.0) * (WIDTH - LABELS - MARGIN)
     }
 
-    /// The middle of row `index`, whose label it writes.
+    /// Writes the label of row `index`, and returns the middle of the row.
     fn row(&mut self, index: usize, label: &str) -> f64 {
         let y = (index as f64 + 0.5) * ROW;
         self.text("label", LABELS - 8.0, y + 4.0, "end", label);

@@ -1,4 +1,4 @@
-//! Numbers for people: MB = 10⁶ bytes, MiB = 2²⁰ bytes; names from elsewhere made safe to print.
+//! Numbers for people (MB = 10⁶ bytes, MiB = 2²⁰ bytes), and names from elsewhere made safe to print.
 
 /// `1.234 s`, with as many digits as make sense.
 #[must_use]
@@ -44,7 +44,7 @@ pub fn mib(bytes: u64) -> String {
     format!("{:.1} MiB", bytes as f64 / 1_048_576.0)
 }
 
-/// `text` with everything that could act on a terminal or reorder what follows escaped.
+/// `text`, with everything escaped that could act on a terminal or reorder what follows.
 #[must_use]
 pub fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());

@@ -1,7 +1,9 @@
-//! Runs the scenarios: all contenders in turns (A B C A B C …), so that what the machine does meanwhile hits all alike.
+//! Runs the scenarios. All contenders take turns (A B C A B C …), so that what the machine does meanwhile affects all
+//! of them equally.
 //!
-//! A run has a fresh destination, made before and removed after the timed part. The first round is a warm-up: it is
-//! not counted, but its copies are read back whole; the copies of later rounds are counted and measured in bytes.
+//! A run has a fresh destination, which is made before the timed part and removed after it. The first round is a
+//! warm-up: it is not counted, but its copies are read back completely. Of later rounds, the files and bytes of the
+//! copies are counted.
 
 mod turn;
 mod watch;
@@ -24,7 +26,7 @@ use crate::wan::Wan;
 /// What to measure.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Scenarios, in their order.
+    /// Scenarios, in the order in which they run.
     pub scenarios: Vec<Scenario>,
     /// Programs beside qfs.
     pub peers: Vec<Entry>,
@@ -38,7 +40,7 @@ pub struct Options {
     pub scale: Scale,
 }
 
-/// What it is measured with.
+/// The instruments and programs of a measurement.
 pub struct Bench<'a> {
     /// Runs the clients.
     pub runner: &'a dyn Runner,
@@ -48,7 +50,7 @@ pub struct Bench<'a> {
     pub ours: &'a OursSpec,
     /// An empty directory for everything.
     pub work: &'a Path,
-    /// Told what goes on.
+    /// Is told what is being done.
     pub progress: &'a dyn Fn(&str),
 }
 
@@ -56,7 +58,7 @@ pub struct Bench<'a> {
 struct Turn {
     name: String,
     peer: Box<dyn Peer>,
-    /// Behind the peer, so that it outlives the peer's processes.
+    /// It comes after the peer, so that it outlives the peer's processes.
     link: Option<Wan>,
     /// Where its copies go.
     copies: PathBuf,
@@ -132,7 +134,7 @@ impl Bench<'_> {
         Ok(results)
     }
 
-    /// Starts everybody who can take part.
+    /// Starts every program that can take part.
     fn set_up(
         &self,
         scenario: &Scenario,
@@ -198,7 +200,7 @@ impl Bench<'_> {
         Absent { name: name.to_owned(), reason }
     }
 
-    /// Stops the peer and takes its link down.
+    /// Stops the peer and removes its link.
     fn retire(&self, turn: Turn) -> Contender {
         let about = turn.peer.about();
         drop(turn.peer);
@@ -285,7 +287,8 @@ mod tests {
     #[test]
     fn a_fetch_that_ended_before_it_was_cut_off_is_not_resumed() {
         let work = tempfile::tempdir().unwrap();
-        // Warm-up; a first attempt that was too fast, one that was caught; the rest of it. Then six too fast.
+        // The warm-up, a first attempt that was too fast, one that was cut off, and the rest of it. Then six attempts
+        // that are too fast.
         let script = [(40, 0), (9, 0), (4, 9), (7, 0)].into_iter().chain([(9, 0); 6]);
         let exit = |code| if code == 9 { Exit::TimedOut } else { Exit::Code(code) };
         let runner = Mock::new(script.map(|(ms, code)| one(ms, exit(code))), act);

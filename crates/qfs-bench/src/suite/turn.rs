@@ -1,4 +1,4 @@
-//! One contender's run: its commands, its destination, what it used, and whether it did what it had to.
+//! One contender's run: its commands, its destination, what it used, and whether it did its work.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,22 +15,23 @@ use crate::runner::{Batch, Exit, Finished, Limit};
 use crate::scenario::{Scenario, Task};
 use crate::verify::{count_tree, disk_usage};
 
-/// Files of a copy up to which it is looked at while it grows: more take too long to look at.
+/// The most files of a copy that is observed while it grows. Observing more takes too long.
 const WATCHED_FILES: u32 = 16;
 /// How often cutting off a fetch is tried.
 const MAX_CUTS: u32 = 6;
-/// How long a server may go on working after its clients have ended; what it does then is counted to them.
+/// How long a server may continue to work after its clients have ended. What it does then is counted as theirs.
 const SETTLE_LIMIT: Duration = Duration::from_millis(500);
 
 impl Bench<'_> {
-    /// One run that does not count; says why the contender cannot go on, if so.
+    /// One run that does not count. Returns why the contender cannot continue, if it cannot.
     pub(super) fn warm_up(
         &self,
         scenario: &Scenario,
         data: &DataSet,
         turn: &mut Turn,
     ) -> Result<Option<String>, BenchError> {
-        // `again` needs something to find again; to an empty place, `resume` is a whole fetch and tells its time.
+        // `again` needs something that is there already. Into an empty place, `resume` is a whole fetch and shows how
+        // long that takes.
         let task = if scenario.task == Task::Again { Task::Fetch } else { scenario.task };
         let dests = make_dests(&turn.copies, scenario.processes)?;
         let batch = self.go(scenario, task, data, turn, &dests)?;
@@ -92,7 +93,7 @@ impl Bench<'_> {
         Ok(sample)
     }
 
-    /// Kills a fetch half-way and says how many bytes are on disk; `None` when it would not be caught.
+    /// Kills a fetch half-way and returns how many bytes are on disk; `None` when it was always too fast.
     fn cut_off(&self, data: &DataSet, turn: &Turn, dest: &Path) -> Result<Option<u64>, BenchError> {
         let mut after = turn.whole / 2;
         for _ in 0..MAX_CUTS {
@@ -123,7 +124,7 @@ impl Bench<'_> {
         Ok(self.runner.run(&commands, Limit::Within(scenario.limit))?)
     }
 
-    /// What is wrong with a run; `None` when it did what it had to.
+    /// What is wrong with a run; `None` when it did its work.
     fn wrong(
         &self,
         scenario: &Scenario,

@@ -1,4 +1,4 @@
-//! What is looked at while a run lasts, because nobody can be asked afterwards: the server's memory, and how far the copy is.
+//! Observes during a run what cannot be found out afterwards: the server's memory, and the progress of the copy.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,22 +10,22 @@ use crate::process::{Daemon, tree_usage};
 use crate::results::Progress;
 use crate::verify::disk_usage;
 
-/// How often is looked. A look takes some 0.2 ms of the machine's time, the same for every contender.
+/// Time between two observations. Each takes some 0.2 ms of the machine's time, the same for every contender.
 const PERIOD: Duration = Duration::from_millis(40);
 
-/// Looks that are kept of a run; a longer one is looked at only so far.
+/// The most observations that are kept of a run. A longer run is observed only up to there.
 const MAX_PROGRESS: usize = 5_000;
 
-/// What was seen.
+/// What was observed.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     /// Peak of the memory that the server's processes held together, bytes.
     pub(super) server_peak: Option<u64>,
-    /// How far the copy was, in order.
+    /// The progress of the copy, in order of time.
     pub(super) progress: Vec<Progress>,
 }
 
-/// Does `work` and watches `daemon`, and what `dest` takes on disk, meanwhile.
+/// Does `work`, and meanwhile observes `daemon` and what `dest` takes on disk.
 pub(super) fn watch<T>(
     daemon: Option<&Daemon>,
     dest: Option<&Path>,
@@ -57,10 +57,10 @@ fn look_until(done: &AtomicBool, server: Option<u32>, dest: Option<&Path>) -> Se
     let mut is_last = false;
     while !is_last {
         std::thread::park_timeout(PERIOD);
-        // Asked before the look, so that one of them is behind the end.
+        // This is checked before the observation, so that one observation comes after the end.
         is_last = done.load(Ordering::Relaxed);
         seen.server_peak = seen.server_peak.max(server.map(|id| tree_usage(id).peak_rss));
-        // What is renamed just now is seen the next time.
+        // A file that is being renamed is seen the next time.
         if let Some(bytes) = dest.filter(|_| seen.progress.len() < MAX_PROGRESS).and_then(|dest| disk_usage(dest).ok())
         {
             seen.progress.push(Progress { seconds: begun.elapsed().as_secs_f64(), bytes });
@@ -76,7 +76,7 @@ mod tests {
 
     use super::*;
 
-    /// Fails when no look is behind the end of the work, or looks are out of order.
+    /// Fails when no observation comes after the end of the work, or observations are out of order.
     #[test]
     fn a_copy_is_seen_growing_up_to_its_end() {
         let place = tempfile::tempdir().unwrap();

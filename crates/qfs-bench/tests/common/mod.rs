@@ -1,4 +1,4 @@
-//! The bench's own binary beside a client and a server that are shell scripts.
+//! Runs the bench's own binary with a client and a server that are shell scripts.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 #![allow(clippy::disallowed_methods, reason = "tests look at files by path")]
 #![allow(dead_code, reason = "each test file uses a part")]
@@ -10,7 +10,7 @@ use std::process::{Command, Output};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// Published files, a place to work in, and somebody on a port.
+/// Published files, a place to work in, and a socket that listens on a port.
 pub(crate) struct World {
     dir: TempDir,
     socket: UdpSocket,

@@ -9,10 +9,12 @@ use std::time::Duration;
 
 use clap::builder::{FalseyValueParser, PossibleValuesParser, TypedValueParser as _};
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
-use qfs_client::config::{DEFAULT_PARALLEL, MAX_CONNECTIONS, MAX_PARALLEL, ServerAddress};
+use qfs_client::config::{DEFAULT_PARALLEL, MAX_CONNECTIONS, MAX_PARALLEL, ServerAddress, Transport};
 use qfs_client::trust::known_servers::parse_address;
 use qfs_core::model::{DEFAULT_PORT, Fingerprint, Ticket};
-use qfs_transport::Congestion;
+use qfs_transport::{Congestion, Way};
+
+use super::verbs::{CAT_EXAMPLES, CatArgs, PUT_EXAMPLES, PutArgs, RM_EXAMPLES, RmArgs, VERIFY_EXAMPLES, VerifyArgs};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -28,7 +30,7 @@ Exit codes:
     3  cannot connect, or the connection was lost and retries ran out
     4  the server's identity is not trusted
     5  the server refused: not found, denied
-    6  integrity: digest mismatch, or the file changed while being read
+    6  integrity: digest mismatch, or the file changed while being read (one that only grows: get --live)
     7  local files: cannot write, disk full, exists
   130  interrupted
 
@@ -46,6 +48,7 @@ const GET_EXAMPLES: &str = "\
 Examples:
   qfs-client get a.txt 'logs/**/*.gz'
   qfs-client get photos                   everything below photos
+  qfs-client get --live server.log        as long as it is now, though it grows
   qfs-client get --all --parallel --save-dir mirror
   qfs-client get a b > sums && (cd client_env && sha256sum -c ../sums)";
 
@@ -77,7 +80,7 @@ pub(crate) struct Options {
         value_parser = parse_host)]
     pub(crate) ip: String,
 
-    /// UDP port of the server
+    /// Port of the server, of UDP and of TCP
     #[arg(long, global = true, value_name = "N", env = "QFS_PORT", hide_env_values = true, default_value_t = DEFAULT_PORT,
         value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) port: u16,
@@ -155,6 +158,16 @@ pub(crate) struct Options {
         action = ArgAction::SetTrue)]
     pub(crate) checksum: bool,
 
+    /// Do not carry over whether files may be executed
+    #[arg(long, global = true, env = "QFS_NO_PERMS", hide_env_values = true, value_parser = FalseyValueParser::new(),
+        action = ArgAction::SetTrue)]
+    pub(crate) no_perms: bool,
+
+    /// Fetch a file that is being appended to as long as it is when it is opened; without it such a file fails
+    #[arg(long, global = true, env = "QFS_LIVE", hide_env_values = true, value_parser = FalseyValueParser::new(),
+        action = ArgAction::SetTrue)]
+    pub(crate) live: bool,
+
     /// When files count as done: `none`, safe against a killed process; `full`, on stable storage
     #[arg(
         long,
@@ -187,7 +200,13 @@ pub(crate) struct Options {
         default_value = "4500ms", value_parser = parse_timeout)]
     pub(crate) connect_timeout: Duration,
 
-    /// Congestion controller for what the client sends
+    /// Which way to take: `udp`, QUIC; `tcp`, TLS over TCP on the port of the same number; `auto`, UDP, and TCP where that does not get
+    /// through
+    #[arg(long, global = true, value_name = "WAY", env = "QFS_TRANSPORT", hide_env_values = true, default_value = "auto",
+        value_parser = transport_parser())]
+    pub(crate) transport: Transport,
+
+    /// Congestion controller for what the client sends over UDP
     #[arg(long, global = true, value_name = "NAME", env = "QFS_CONGESTION", hide_env_values = true,
         default_value = "auto", value_parser = congestion_parser())]
     pub(crate) congestion: Congestion,
@@ -216,6 +235,18 @@ pub(crate) enum Command {
     /// Fetch files; prints a line for each as sha256sum does
     #[command(after_help = GET_EXAMPLES)]
     Get(GetArgs),
+    /// Upload files and directories; prints a line for each as sha256sum does
+    #[command(after_help = PUT_EXAMPLES)]
+    Put(PutArgs),
+    /// Remove files on the server
+    #[command(after_help = RM_EXAMPLES)]
+    Rm(RmArgs),
+    /// Write a file to standard output; exit code 6 when its digest was wrong in the end
+    #[command(after_help = CAT_EXAMPLES)]
+    Cat(CatArgs),
+    /// Compare a directory with the server without fetching anything
+    #[command(after_help = VERIFY_EXAMPLES)]
+    Verify(VerifyArgs),
     /// Show or change the store of known servers
     #[command(subcommand, after_help = TRUST_EXAMPLES, arg_required_else_help = false)]
     Trust(TrustCommand),
@@ -374,6 +405,13 @@ fn parse_timeout(text: &str) -> Result<Duration, String> {
         Duration::ZERO => Err("the time must not be zero".to_owned()),
         duration => Ok(duration),
     }
+}
+
+fn transport_parser() -> impl clap::builder::TypedValueParser<Value = Transport> {
+    let ways = [Way::Udp, Way::Tcp];
+    let names = ["auto"].into_iter().chain(ways.map(Way::name));
+    PossibleValuesParser::new(names)
+        .map(move |name| ways.into_iter().find(|way| way.name() == name).map_or(Transport::Auto, Transport::Only))
 }
 
 fn congestion_parser() -> impl clap::builder::TypedValueParser<Value = Congestion> {

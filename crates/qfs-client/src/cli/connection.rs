@@ -8,6 +8,7 @@ use qfs_client::session::Session;
 use qfs_client::trust::TrustStore;
 use qfs_client::trust::known_servers::{Keeper, KnownServers, Newcomers};
 use qfs_core::observe::Observer;
+use qfs_transport::SocketBuffers;
 
 use super::input;
 use super::progress::Progress;
@@ -50,9 +51,16 @@ impl Context {
         let connected = Session::connect(self.settings.connect.clone(), trust, observer).await;
         let session = connected.map_err(|e| problem::of_session(&e))?;
         let buffers = session.socket_buffers();
-        tracing::info!(peer = %session.peer(), key = session.fingerprint().map(tracing::field::display), ?buffers, "connected");
-        if buffers.are_short() {
-            tracing::info!("larger net.core.rmem_max and net.core.wmem_max would help on fast networks");
+        let key = session.fingerprint().map(|key| format!("; its key is {key}")).unwrap_or_default();
+        tracing::info!("connected to {} over {}{key}", session.peer(), session.way());
+        if let Some(SocketBuffers { wanted, send, receive }) = buffers.filter(SocketBuffers::are_short) {
+            tracing::info!(
+                "the kernel granted {} KiB of socket buffer for sending and {} KiB for receiving; {} KiB are better on fast \
+                 networks; as root: sysctl -w net.core.wmem_max={wanted} net.core.rmem_max={wanted}",
+                send >> 10,
+                receive >> 10,
+                wanted >> 10
+            );
         }
         Ok(session)
     }
@@ -75,7 +83,14 @@ impl Context {
         let session = self.slot().take();
         if let Some(session) = session {
             let path = session.path_report();
-            tracing::info!(rtt = ?path.rtt, payload = path.payload, lost = path.stats.path.lost_packets, "closing");
+            tracing::info!(
+                "the connection over {} is closed: a round trip took {:.1} ms, a packet carried up to {} bytes, and {} of the \
+                 client's packets were lost",
+                session.way(),
+                path.rtt.as_secs_f64() * 1e3,
+                path.payload,
+                path.lost_packets
+            );
             // Nothing depends on it.
             let _ = tokio::time::timeout(CLOSE_PATIENCE, session.close()).await;
         }

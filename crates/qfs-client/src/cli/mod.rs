@@ -7,6 +7,7 @@ mod connection;
 mod exit;
 mod input;
 mod interrupt;
+mod log;
 mod menu;
 mod names;
 mod progress;
@@ -16,9 +17,9 @@ mod screen;
 mod secret;
 mod settings;
 mod usage;
+mod verbs;
 
 use std::ffi::OsString;
-use std::io::{self, IsTerminal as _};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -27,7 +28,7 @@ use connection::Context;
 use exit::Exit;
 use interrupt::Interrupt;
 use report::Problem;
-use screen::{LogWriter, Screen};
+use screen::Screen;
 use settings::{Refusal, Settings};
 
 /// A run that is ready to start.
@@ -42,7 +43,7 @@ pub(crate) fn prepare(args: impl IntoIterator<Item = OsString>) -> Result<Invoca
     match settings::parse(args) {
         Ok((settings, command)) => {
             let screen = Screen::new(settings.quiet, command.is_none());
-            start_log(&settings, &screen);
+            log::start(settings.quiet, settings.verbose, &screen);
             Ok(Invocation { settings, command, screen })
         }
         Err(refusal) => Err(refuse(refusal).into()),
@@ -101,6 +102,10 @@ async fn dispatch(context: &mut Context, command: Option<Command>) -> Result<Exi
         None => menu::run(context).await,
         Some(Command::List(args)) => command::list::run(context, &args.patterns).await,
         Some(Command::Get(args)) => command::get::run(context, &args).await,
+        Some(Command::Put(args)) => command::put::run(context, &args).await,
+        Some(Command::Rm(args)) => command::rm::run(context, &args).await,
+        Some(Command::Cat(args)) => command::cat::run(context, &args).await,
+        Some(Command::Verify(args)) => command::verify::run(context, &args).await,
         Some(Command::Trust(verb)) => command::trust::run(context, &verb).await,
     }
 }
@@ -118,18 +123,4 @@ fn finish(screen: &Screen, done: Result<Exit, Problem>) -> Exit {
         }
         _ => exit,
     }
-}
-
-fn start_log(settings: &Settings, screen: &Arc<Screen>) {
-    let level = match (settings.quiet, settings.verbose) {
-        (_, 1) => "qfs_client=info,qfs_core=info,warn",
-        (_, 2) => "qfs_client=debug,qfs_core=debug,info",
-        (_, 3..) => "trace",
-        (true, 0) => "error",
-        (false, 0) => "qfs_client=warn,qfs_core=warn,error",
-    };
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| level.into());
-    let colour = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()) && io::stderr().is_terminal();
-    let writer = LogWriter(Arc::clone(screen));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).with_ansi(colour).init();
 }

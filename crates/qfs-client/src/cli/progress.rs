@@ -127,6 +127,9 @@ impl Observer for Progress {
                 }
                 self.screen.notice(&text);
             }
+            Event::WayChanged { from, to } => {
+                self.screen.notice(&format!("note: nothing comes over {from} any more; going on over {to}"));
+            }
             Event::KeyRenewed { server, old, new } => {
                 let text = format!("note: the key of {server} is {new} now, as announced by the one it had, {old}");
                 self.screen.notice(&text);

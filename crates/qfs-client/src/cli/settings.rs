@@ -9,6 +9,7 @@ use clap::builder::Resettable;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _};
 use qfs_client::config::{ConnectConfig, FetchConfig, ServerAddress, Vouching};
+use qfs_client::session::WAYS_FILE_NAME;
 use qfs_client::trust::known_servers::{KnownServers, store_path};
 use qfs_core::model::{Fingerprint, Ticket, Token};
 use qfs_transport::{ClientTuning, Identity};
@@ -72,6 +73,7 @@ fn settings(
     token: Option<Token>,
 ) -> Settings {
     let tuning = ClientTuning { congestion: options.congestion, max_payload: options.mtu, ..ClientTuning::default() };
+    let known_servers = store_path(|name| std::env::var_os(name));
     Settings {
         connect: ConnectConfig {
             server,
@@ -82,6 +84,8 @@ fn settings(
                 Tls::System => Vouching::Certificate,
             },
             identity: None,
+            transport: options.transport,
+            without_udp: known_servers.as_deref().map(|path| path.with_file_name(WAYS_FILE_NAME)),
             tuning,
             patience: options.connect_timeout,
             retry_timeout: options.retry_timeout,
@@ -93,10 +97,12 @@ fn settings(
             checksum: options.checksum,
             durable: options.fsync == Fsync::Full,
             dense: options.no_sparse,
+            perms: !options.no_perms,
+            live: options.live,
             measured: json || options.verbose > 0,
         },
         save_dir: options.save_dir,
-        known_servers: KnownServers::at(store_path(|name| std::env::var_os(name))),
+        known_servers: KnownServers::at(known_servers),
         accept_new: options.accept_new,
         json,
         quiet: options.quiet,

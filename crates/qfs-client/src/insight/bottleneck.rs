@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use qfs_core::body::StageTimes;
+use qfs_transport::Way;
 
 /// What was measured of a run.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -21,11 +22,13 @@ pub struct Measurements {
     pub at_once: u64,
     /// Where the time of the pumps went.
     pub stages: StageTimes,
+    /// How the connections travelled in the end.
+    pub way: Way,
     /// Shortest round trip.
     pub min_rtt: Duration,
     /// Mean of the round trips while bytes came.
     pub mean_rtt: Duration,
-    /// Bytes of a UDP payload.
+    /// Bytes of a UDP payload, or of a TLS record over TCP.
     pub payload: u64,
     /// Times the server said that this end's window held it (DATA_BLOCKED and STREAM_DATA_BLOCKED, RFC 9000 §19.12).
     pub blocked: u64,
@@ -73,6 +76,8 @@ pub enum Limit {
 pub struct Verdict {
     /// What it was.
     pub limit: Limit,
+    /// How the bytes travelled.
+    pub way: Way,
     /// The figures that show it.
     pub because: String,
     /// The flag or setting that would help.
@@ -151,13 +156,14 @@ pub fn bottleneck(m: &Measurements) -> Verdict {
     let judges = [latency, too_short, socket, store, processor, window, loss, queue, left_over];
     let unknown = || verdict(Limit::Unknown, "nothing came".to_owned(), None);
     if m.bytes == 0 || m.elapsed.is_zero() {
-        return unknown();
+        return Verdict { way: m.way, ..unknown() };
     }
-    judges.iter().find_map(|judge| judge(m)).unwrap_or_else(unknown)
+    let verdict = judges.iter().find_map(|judge| judge(m)).unwrap_or_else(unknown);
+    Verdict { way: m.way, ..verdict }
 }
 
 fn verdict(limit: Limit, because: String, hint: Option<&'static str>) -> Verdict {
-    Verdict { limit, because, hint }
+    Verdict { limit, way: Way::default(), because, hint }
 }
 
 fn latency(m: &Measurements) -> Option<Verdict> {
@@ -341,6 +347,7 @@ mod tests {
                 bytes: 100_000_000,
                 late_bytes: 0,
             },
+            way: Way::Udp,
             min_rtt: ms(40),
             mean_rtt: ms(41),
             payload: 1452,
@@ -479,6 +486,14 @@ mod tests {
             let verdict = bottleneck(&measured);
             assert_eq!(verdict.limit, limit, "{what}: {verdict:?}");
             assert!(verdict.because.contains(part), "{what}: {verdict:?}");
+        }
+    }
+
+    #[test]
+    fn the_way_is_told() {
+        for m in [calm(), Measurements { bytes: 0, ..calm() }] {
+            assert_eq!(bottleneck(&Measurements { way: Way::Tcp, ..m }).way, Way::Tcp);
+            assert_eq!(bottleneck(&m).way, Way::Udp);
         }
     }
 

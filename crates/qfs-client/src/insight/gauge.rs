@@ -1,7 +1,7 @@
-//! Measures a run from its start to its end, for [`crate::insight::bottleneck`]: quinn's statistics, the clocks of thread and process,
+//! Measures a run from its start to its end, for [`crate::insight::bottleneck`]: the transport's statistics, the clocks of thread and process,
 //! the kernel's counters of processors and of this socket.
 //!
-//! Reads the kernel's tables twice and quinn's statistics ten times a second; nothing for a packet.
+//! Reads the kernel's tables twice and the transport's statistics ten times a second; nothing for a packet.
 
 use std::time::{Duration, Instant};
 
@@ -54,7 +54,7 @@ impl<'a> Gauge<'a> {
     }
 
     fn received(&self) -> u64 {
-        self.sessions.iter().map(|session| session.path_report().stats.udp_rx.bytes).sum()
+        self.sessions.iter().map(|session| session.path_report().received).sum()
     }
 
     fn sample(&mut self, now: Instant) {
@@ -68,7 +68,7 @@ impl<'a> Gauge<'a> {
         let after = Counters::read(self.sessions);
         let first = self.sessions.first();
         let path = first.map(Session::path_report);
-        let min_rtt = path.as_ref().map(|path| path.stats.path.min_rtt).unwrap_or_default();
+        let min_rtt = path.as_ref().map(|path| path.min_rtt).unwrap_or_default();
         let last_rtt = path.as_ref().map(|path| path.rtt).unwrap_or_default();
         let idle = self.before.machine.zip(after.machine).and_then(|((idle, all), (idle_after, all_after))| {
             let all = all_after.checked_sub(all).filter(|all| *all > 0)?;
@@ -76,13 +76,14 @@ impl<'a> Gauge<'a> {
         });
         Measurements {
             stages,
+            way: first.map(Session::way).unwrap_or_default(),
             min_rtt,
             mean_rtt: self.samples.mean_rtt().unwrap_or(last_rtt),
             payload: path.map_or(0, |path| path.payload.into()),
             // A connection made anew counts from zero.
             blocked: after.blocked.saturating_sub(self.before.blocked),
             socket_drops: after.socket_drops.saturating_sub(self.before.socket_drops),
-            short_buffers: first.is_some_and(|session| session.socket_buffers().are_short()),
+            short_buffers: first.and_then(Session::socket_buffers).is_some_and(|buffers| buffers.are_short()),
             network_cpu: after.network_cpu.saturating_sub(self.before.network_cpu),
             process_cpu: after.process_cpu.saturating_sub(self.before.process_cpu),
             processors: std::thread::available_parallelism().map_or(1, usize::from),
@@ -95,10 +96,7 @@ impl<'a> Gauge<'a> {
 
 impl Counters {
     fn read(sessions: &[Session]) -> Self {
-        let blocked = sessions.iter().map(|session| {
-            let frames = session.path_report().stats.frame_rx;
-            frames.data_blocked + frames.stream_data_blocked
-        });
+        let blocked = sessions.iter().map(|session| session.path_report().blocked);
         let (network_cpu, process_cpu) = (clock(ClockId::ThreadCPUTime), clock(ClockId::ProcessCPUTime));
         Self {
             network_cpu,

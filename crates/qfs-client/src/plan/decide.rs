@@ -12,6 +12,8 @@ pub struct RemoteMeta {
     pub size: u64,
     /// Modification time.
     pub modified: Timestamp,
+    /// Whether it may be executed.
+    pub executable: bool,
 }
 
 /// What to do next.
@@ -46,6 +48,13 @@ pub fn on_difference(config: &FetchConfig) -> Step {
     if config.overwrite { Step::Fetch } else { Step::Refuse }
 }
 
+/// Whether a file that is kept has to be let be executed. One that may be here and not there stays so: servers of before that bit was
+/// carried say it of no file.
+#[must_use]
+pub fn lacks_bit(executable: bool, local: Option<TargetMeta>, config: &FetchConfig) -> bool {
+    config.perms && executable && !local.is_some_and(|local| local.executable)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -53,11 +62,11 @@ mod tests {
     use super::*;
 
     fn remote(size: u64, second: i64) -> Option<RemoteMeta> {
-        Some(RemoteMeta { size, modified: Timestamp::from_second(second).unwrap() })
+        Some(RemoteMeta { size, modified: Timestamp::from_second(second).unwrap(), executable: false })
     }
 
     fn local(size: u64, second: i64) -> Option<TargetMeta> {
-        Some(TargetMeta { size, modified: Timestamp::from_second(second).unwrap() })
+        Some(TargetMeta { size, modified: Timestamp::from_second(second).unwrap(), executable: false })
     }
 
     #[test]

@@ -5,5 +5,6 @@ pub(crate) mod nesting;
 pub mod selection;
 pub(crate) mod sieve;
 pub(crate) mod stripes;
+pub mod sync;
 
-pub use decide::{RemoteMeta, Step, next_step, on_difference};
+pub use decide::{RemoteMeta, Step, lacks_bit, next_step, on_difference};

@@ -27,7 +27,9 @@ impl Session {
     ) -> Result<Self, SessionError> {
         let (wanted, known) = wanted(&config, &*trust).await?;
         let is_open = matches!(wanted, Trust::AnyKey);
-        let link = connect(&config, &wanted, config.patience).await.map_err(|e| with_origin(e, known.is_some()))?;
+        let link = connect(&config, config.transport, &wanted, config.patience)
+            .await
+            .map_err(|e| with_origin(e, known.is_some()))?;
         let presented = link.connection.peer_fingerprint().ok_or_else(|| SessionError::Connect {
             server: config.server.clone(),
             source: ConnectError::Handshake("the server shows no key".to_owned()),
@@ -44,7 +46,7 @@ impl Session {
             };
             if let Some(error) = refused {
                 link.connection.close(StatusCode::CANCELLED);
-                link.endpoint.flush().await;
+                link.flush().await;
                 return Err(error.into());
             }
         }

@@ -2,13 +2,15 @@
 
 use std::ops::ControlFlow;
 
-use qfs_core::body::{Answer, ReceiveError};
+use qfs_core::body::{Answer, ReceiveError, collect};
 use qfs_core::framing::FrameError;
 use qfs_core::model::{EntryMeta, RemotePath};
 use qfs_core::wire::{
     DownloadHead, DownloadManyRequest, DownloadRequest, IdentityHead, IdentityRequest, ListHead, ListPage, ListRequest,
-    MAX_LIST_ENTRIES, ManyHead, Request, decode_response,
+    MAX_LIST_ENTRIES, ManyHead, Request, Trailer, TreeEntry, decode_response,
 };
+
+use serde::de::DeserializeOwned;
 
 use super::handle::{Lease, Session};
 use super::patience::Patience;
@@ -40,10 +42,9 @@ pub(crate) async fn download(
         None => Some(0..head.size),
     };
     let fits = served.is_some() && served == asked && head.size <= MAX_FILE_BYTES;
-    if !fits
-        || !served.is_some_and(|served| head.holes.are_within(&served))
-        || (!head.holes.is_empty() && !asked_for_holes)
-    {
+    let may_have_holes = asked_for_holes && !head.live;
+    let holes_fit = head.holes.is_empty() || (may_have_holes && served.is_some_and(|s| head.holes.are_within(&s)));
+    if !fits || !holes_fit {
         return Err(AttemptError::Protocol("the head does not fit the request".to_owned()));
     }
     answer.source_mut().allow_digest(head.size);
@@ -59,6 +60,13 @@ pub(crate) async fn download_many(
     let mut answer = ask(session, lease, &Request::DownloadMany(request)).await?;
     let _: ManyHead = decode_response(&answer.next_frame().await?)??;
     Ok(answer)
+}
+
+/// The trailer of an answer without a body.
+pub(crate) async fn trailer(answer: Answer<Patience>) -> Result<Trailer, AttemptError> {
+    let mut body = answer.into_body(0);
+    collect(&mut body, |_| {}).await?;
+    Ok(decode_response(&body.into_trailer()?)??)
 }
 
 /// What the server announces on the connection in use (PROTOCOL §4.4).
@@ -91,31 +99,53 @@ pub async fn list(
     session: &Session,
     on_page: &mut dyn FnMut(Vec<(RemotePath, EntryMeta)>) -> ControlFlow<()>,
 ) -> Result<u64, Failure> {
-    let mut listing = Listing { last: None, rows: 0, on_page };
-    let mut tries = Tries::new(session);
-    loop {
-        match listing.attempt(session, &tries.lease).await {
-            Ok(()) => return Ok(listing.rows),
-            Err(error) => tries.after(error).await?,
-        }
-    }
+    Listing { request: ListRequest::default(), last: None, rows: 0, is_tree: false, on_page }.whole(session).await
 }
 
-struct Listing<'a> {
+/// Lists everything below `prefix` with directories, links and versions, as [`list`]. False with a server that does not know how:
+/// the rows are those of its files then, wherever they lie.
+///
+/// # Errors
+/// [`Failure`]; `not_found` when there is no such directory.
+pub async fn tree(
+    session: &Session,
+    prefix: Option<&RemotePath>,
+    on_page: &mut dyn FnMut(Vec<(RemotePath, TreeEntry)>) -> ControlFlow<()>,
+) -> Result<bool, Failure> {
+    let request = ListRequest { tree: true, prefix: prefix.map(|prefix| prefix.as_str().to_owned()) };
+    let mut listing = Listing { request, last: None, rows: 0, is_tree: false, on_page };
+    listing.whole(session).await?;
+    Ok(listing.is_tree)
+}
+
+struct Listing<'a, R> {
+    request: ListRequest,
     last: Option<RemotePath>,
     rows: u64,
-    on_page: &'a mut dyn FnMut(Vec<(RemotePath, EntryMeta)>) -> ControlFlow<()>,
+    is_tree: bool,
+    on_page: &'a mut dyn FnMut(Vec<(RemotePath, R)>) -> ControlFlow<()>,
 }
 
-impl Listing<'_> {
+impl<R: DeserializeOwned> Listing<'_, R> {
+    async fn whole(&mut self, session: &Session) -> Result<u64, Failure> {
+        let mut tries = Tries::new(session);
+        loop {
+            match self.attempt(session, &tries.lease).await {
+                Ok(()) => return Ok(self.rows),
+                Err(error) => tries.after(error).await?,
+            }
+        }
+    }
+
     async fn attempt(&mut self, session: &Session, lease: &Lease) -> Result<(), AttemptError> {
-        let mut answer = ask(session, lease, &Request::GetFilesList(ListRequest::default())).await?;
-        let _: ListHead = decode_response(&answer.next_frame().await?)??;
+        let mut answer = ask(session, lease, &Request::GetFilesList(self.request.clone())).await?;
+        let head: ListHead = decode_response(&answer.next_frame().await?)??;
+        self.is_tree = head.tree;
         let mut previous = None;
         let mut served = 0;
         loop {
             let payload = answer.next_frame().await?;
-            let mut page = ListPage::decode(&payload, previous.as_ref())?;
+            let mut page = ListPage::<R>::decode(&payload, previous.as_ref())?;
             session.note_progress();
             served += page.files.len() as u64;
             if served > MAX_LIST_ENTRIES {

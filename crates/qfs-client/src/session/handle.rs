@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -9,11 +10,12 @@ use qfs_core::model::{Fingerprint, Token};
 use qfs_core::observe::{Event, Observer};
 use qfs_core::stream::Lost;
 use qfs_core::wire::StatusCode;
-use qfs_transport::{ConnectError, Connection, PathReport, SocketBuffers, Trust};
+use qfs_transport::{ConnectError, Connection, PathReport, SocketBuffers, Trust, Way};
 
-use super::dial::{Link, connect};
+use super::dial::{Link, connect, remember};
 use super::renewal::Renewal;
-use crate::config::ConnectConfig;
+use super::watch::{self, Watched};
+use crate::config::{ConnectConfig, Transport};
 use crate::error::{Failure, FailureClass, SessionError};
 use crate::sync::lock;
 
@@ -42,6 +44,8 @@ struct Inner {
     /// Held by whoever reconnects; the others wait for it.
     reconnecting: tokio::sync::Mutex<()>,
     progress: Mutex<Instant>,
+    /// Answers that are waited for.
+    waiting: AtomicUsize,
     /// The progress behind which a reconnect was granted although the time was up; there is one for each.
     granted: Mutex<Option<Instant>>,
 }
@@ -89,11 +93,15 @@ impl Session {
 
     /// One more connection to the same server.
     async fn another(&self, patience: Duration) -> Result<Link, SessionError> {
+        self.another_by(self.inner.config.transport, patience).await
+    }
+
+    async fn another_by(&self, transport: Transport, patience: Duration) -> Result<Link, SessionError> {
         let trust = match &self.inner.whom {
             Whom::Told(trust) => trust.clone(),
             Whom::Known(renewal) => renewal.trust(),
         };
-        let link = connect(&self.inner.config, &trust, patience).await?;
+        let link = connect(&self.inner.config, transport, &trust, patience).await?;
         if let Whom::Known(renewal) = &self.inner.whom {
             renewal.met(link.connection.peer_fingerprint(), &*self.inner.observer).await;
         }
@@ -115,9 +123,15 @@ impl Session {
             live: Mutex::new(Live { link, generation: 0 }),
             reconnecting: tokio::sync::Mutex::default(),
             progress: Mutex::new(Instant::now()),
+            waiting: AtomicUsize::new(0),
             granted: Mutex::default(),
         };
-        Self { inner: Arc::new(inner) }
+        let session = Self { inner: Arc::new(inner) };
+        if session.inner.config.transport == Transport::Auto {
+            let watched = Arc::downgrade(&session.inner);
+            watch::begin(move || watched.upgrade().map(|inner| Session { inner }));
+        }
+        session
     }
 
     /// The server's key.
@@ -143,16 +157,22 @@ impl Session {
         self.inner.live().link.connection.path_report()
     }
 
-    /// What the kernel granted for socket buffers.
+    /// How the connection in use travels.
     #[must_use]
-    pub fn socket_buffers(&self) -> SocketBuffers {
-        self.inner.live().link.endpoint.buffers()
+    pub fn way(&self) -> Way {
+        self.inner.live().link.connection.way()
     }
 
-    /// The UDP port that the connection in use has here.
+    /// What the kernel granted for socket buffers; None over TCP, where it sees to them by itself.
+    #[must_use]
+    pub fn socket_buffers(&self) -> Option<SocketBuffers> {
+        Some(self.inner.live().link.endpoint?.buffers())
+    }
+
+    /// The UDP port that the connection in use has here, if it has one.
     #[must_use]
     pub fn local_port(&self) -> Option<u16> {
-        self.inner.live().link.endpoint.local_addr().ok().map(|address| address.port())
+        self.inner.live().link.endpoint?.local_addr().ok().map(|address| address.port())
     }
 
     /// The connection in use.
@@ -238,11 +258,48 @@ impl Session {
     pub async fn close(self) {
         let link = self.inner.live().link;
         link.connection.close(StatusCode::OK);
-        link.endpoint.flush().await;
+        link.flush().await;
+    }
+
+    /// An answer is waited for, or no longer is.
+    pub(super) fn note_waiting(&self, begins: bool) {
+        if begins {
+            self.inner.waiting.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.inner.waiting.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 
     pub(crate) fn observer(&self) -> &Arc<dyn Observer> {
         &self.inner.observer
+    }
+}
+
+impl Watched for Session {
+    fn awaited(&self) -> Option<Connection> {
+        (self.inner.waiting.load(Ordering::Relaxed) > 0).then(|| self.lease().connection)
+    }
+
+    async fn connect_by(&self, way: Way) -> Result<Link, SessionError> {
+        self.another_by(Transport::Only(way), RECONNECT_PATIENCE).await
+    }
+
+    /// The exchanges on `old` find out that it is closed, and go on over `link`.
+    async fn go_over(&self, old: &Connection, link: Link) -> bool {
+        let (from, to) = (old.way(), link.connection.way());
+        {
+            // Whoever holds this is making a connection already.
+            let Ok(_turn) = self.inner.reconnecting.try_lock() else { return false };
+            let current = self.lease();
+            if current.connection.id() != old.id() || current.connection.way() != from {
+                return false;
+            }
+            self.install(link, current.generation + 1);
+        }
+        old.close(StatusCode::CANCELLED);
+        self.inner.observer.event(Event::WayChanged { from: from.name(), to: to.name() });
+        remember(&self.inner.config, to).await;
+        true
     }
 }
 

@@ -4,9 +4,13 @@
 //! |---|---|
 //! | `connect` | makes the first connection of a session, and begins to follow the server's key |
 //! | `handle` | [`Session`]: the connection in use, and making it anew when it is lost |
-//! | `dial` | one connection: the host's addresses, tried beside one another |
+//! | `dial` | one connection: the host's addresses and the ways to them, tried beside one another |
+//! | `schedule` | in which order those are tried |
+//! | `watch` | going over to the other way when a connection falls silent |
+//! | [`Ways`] | which servers are not reached over UDP, remembered for a day |
 //! | `renewal` | planned changes of a known server's key |
 //! | [`exchange`] | one stream: a request and its answer |
+//! | `writing` | exchanges in which the client sends more than a request |
 //! | `tries` | whether and when an exchange is attempted again |
 //! | `patience` | how long an answer may be silent |
 
@@ -16,9 +20,14 @@ pub mod exchange;
 mod handle;
 mod patience;
 mod renewal;
+mod schedule;
 mod tries;
+mod watch;
+mod ways;
+pub(crate) mod writing;
 
 pub use handle::{Lease, Session};
+pub use ways::{FILE_NAME as WAYS_FILE_NAME, Ways};
 
 pub(crate) use patience::Patience;
 pub(crate) use tries::Tries;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use qfs_core::stream::{Chunk, ChunkSource, Lost, Order, StreamError};
 use qfs_core::wire::StatusCode;
-use qfs_transport::QuicSource;
+use qfs_transport::Source;
 use tokio::time::{Instant, Sleep};
 
 use super::handle::Session;
@@ -26,7 +26,7 @@ const LONGEST_DIGEST: Duration = Duration::from_secs(3600);
 
 /// An answer's stream that is lost when neither it nor its session has brought anything for too long.
 pub(crate) struct Patience {
-    source: QuicSource,
+    source: Source,
     session: Session,
     allowed: Duration,
     /// Since when nothing has come; None when something just did.
@@ -35,9 +35,10 @@ pub(crate) struct Patience {
 }
 
 impl Patience {
-    pub(crate) fn new(source: QuicSource, session: &Session) -> Self {
+    pub(crate) fn new(source: Source, session: &Session) -> Self {
         let allowed = session.retry_timeout().max(LEAST);
         let alarm = Box::pin(tokio::time::sleep(allowed));
+        session.note_waiting(true);
         Self { source, session: session.clone(), allowed, silent_since: None, alarm }
     }
 
@@ -73,5 +74,11 @@ impl ChunkSource for Patience {
 
     fn stop(&mut self, code: StatusCode) {
         self.source.stop(code);
+    }
+}
+
+impl Drop for Patience {
+    fn drop(&mut self) {
+        self.session.note_waiting(false);
     }
 }

@@ -54,7 +54,9 @@ impl Renewal {
             // Somebody else has done it, or changed the record meanwhile.
             Ok(false) => {}
             // What is on record goes on allowing both.
-            Err(error) => tracing::warn!(%error, key = %new, "the server's announced key cannot be made its key"),
+            Err(error) => {
+                tracing::warn!("the server has the key {new}, as announced, and that cannot be put on record: {error}")
+            }
         }
     }
 
@@ -85,7 +87,7 @@ impl Renewal {
                 }
             }
             Ok(false) => tracing::debug!("the record has changed meanwhile: it stays as it is"),
-            Err(error) => tracing::warn!(%error, "the server's next key cannot be put on record"),
+            Err(error) => tracing::warn!("the server's next key cannot be put on record: {error}"),
         }
     }
 

@@ -2,11 +2,17 @@
 
 use std::time::Duration;
 
+use qfs_core::wire::StatusCode;
+
 use super::handle::{Lease, Session};
 use crate::error::{AttemptError, Failure};
 
-/// Attempts in which the file turned out to have changed, or the server was busy, before that is reported.
+/// Further attempts when the server is busy, before that is reported.
 const MAX_TRANSIENT: u32 = 5;
+
+/// Further attempts when the file turned out to have changed. Each fetches all of it, and one that is being written to has changed
+/// every time.
+const MAX_CHANGED: u32 = 1;
 
 /// Wait before asking again what was refused for the moment; doubles.
 const TRANSIENT_WAIT: Duration = Duration::from_millis(100);
@@ -17,11 +23,12 @@ pub(crate) struct Tries {
     /// The connection for the next attempt.
     pub(crate) lease: Lease,
     transient: u32,
+    changed: u32,
 }
 
 impl Tries {
     pub(crate) fn new(session: &Session) -> Self {
-        Self { session: session.clone(), lease: session.lease(), transient: 0 }
+        Self { session: session.clone(), lease: session.lease(), transient: 0, changed: 0 }
     }
 
     /// Gets ready for a further attempt, or gives up.
@@ -33,11 +40,16 @@ impl Tries {
             self.lease = self.session.renew(&self.lease, lost).await?;
             return Ok(());
         }
-        self.transient += 1;
-        if !error.is_retryable() || self.transient > MAX_TRANSIENT {
+        let is_changed = matches!(&error, AttemptError::Remote(error) if error.code == StatusCode::CHANGED);
+        let (count, most) = match is_changed {
+            true => (&mut self.changed, MAX_CHANGED),
+            false => (&mut self.transient, MAX_TRANSIENT),
+        };
+        *count += 1;
+        if !error.is_retryable() || *count > most {
             return Err(error.into_failure());
         }
-        tokio::time::sleep(TRANSIENT_WAIT * (1 << self.transient)).await;
+        tokio::time::sleep(TRANSIENT_WAIT * (1 << *count)).await;
         self.lease = self.session.lease();
         Ok(())
     }

@@ -256,7 +256,7 @@ impl Committer {
         if got != record.sha256 {
             return Some((record.size, Err(Failure::DigestMismatch { got, expected: record.sha256 })));
         }
-        match self.store.put(path, &[body], &self.config.commit_spec(record.modified)) {
+        match self.store.put(path, &[body], &self.config.commit_spec(record.modified, record.executable)) {
             Ok(()) => Some((record.size, Ok(got))),
             // Somebody was quicker, or descriptors ran out: both have their way out.
             Err(StoreError::Exists | StoreError::Busy) => None,

@@ -2,14 +2,14 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use futures_util::future::join_all;
 use qfs_core::body::{Answer, Assembly, BodyChunks, Stage, collect, collect_into, pump_into};
 use qfs_core::model::{ByteRange, Digest, Holes, Layout};
 use qfs_core::observe::Event;
-use qfs_core::store::{BLOCK_BYTES, StageSpec, StoreError, TargetMeta};
+use qfs_core::store::{StageSpec, StoreError, TargetMeta};
 use qfs_core::stream::ChunkSource;
 use qfs_core::wire::{DownloadHead, DownloadRequest, Trailer, decode_response};
 use qfs_store::{blocking, blocking_threads};
@@ -21,9 +21,12 @@ use crate::session::Patience;
 use crate::session::Tries;
 use crate::session::exchange;
 use crate::session::{Lease, Session};
+use crate::transfer::here::Here;
 use crate::transfer::job::{Context, Job, conclude};
+use crate::transfer::live::{self, MAX_LIVE_RESTARTS};
 use crate::transfer::outcome::{FileOutcome, Status};
 use crate::transfer::partial::{Partial, RecordOnDrop, keep};
+use crate::transfer::probe::probe;
 
 /// Fetches one file, or finds that nothing needs to be done.
 pub(crate) async fn run(context: Context, job: Job) -> FileOutcome {
@@ -35,6 +38,8 @@ pub(crate) async fn run(context: Context, job: Job) -> FileOutcome {
         size: job.remote.map(|r| r.size),
         received: AtomicU64::new(0),
         resumed: false,
+        is_live: false,
+        has_grown: AtomicBool::new(false),
     };
     let (status, sha256) = match download.run().await {
         Ok((status, sha256)) => (status, sha256),
@@ -52,6 +57,10 @@ struct Download<'a> {
     size: Option<u64>,
     received: AtomicU64,
     resumed: bool,
+    /// Whether the server serves the file as long as it was when it was opened: then there is no version to go on with.
+    is_live: bool,
+    /// Whether such a file has grown meanwhile.
+    has_grown: AtomicBool,
 }
 
 type Ending = (Status, Option<Digest>);
@@ -59,28 +68,34 @@ type Ending = (Status, Option<Digest>);
 impl Download<'_> {
     async fn run(&mut self) -> Result<Ending, Failure> {
         let local = self.job.local.clone()?;
-        let mut step = next_step(self.job.remote, local, &self.context.config);
+        let mut remote = self.job.remote;
+        let mut step = next_step(remote, local, &self.context.config);
         let mut digest = self.job.digest;
         if step == Step::Probe {
-            let (head, _) = self.probe(false).await?;
+            let (head, _) = probe(self.session, &self.request(), false).await?;
             digest = head.sha256;
             self.size = Some(head.size);
-            let remote = RemoteMeta { size: head.size, modified: head.modified };
-            step = next_step(Some(remote), local, &self.context.config);
+            let found = RemoteMeta { size: head.size, modified: head.modified, executable: head.executable };
+            step = next_step(Some(found), local, &self.context.config);
+            remote = Some(found);
         }
         if step == Step::Compare {
-            let (head, expected) = self.probe(true).await?;
+            let (head, expected) = probe(self.session, &self.request(), true).await?;
             if let Some(kept) = self.keep_if_matches(local, &head, expected).await? {
                 return Ok(kept);
             }
             step = on_difference(&self.context.config);
         }
         match step {
-            Step::Keep => Ok((Status::Unchanged, digest)),
+            Step::Keep => {
+                let executable = remote.is_some_and(|remote| remote.executable);
+                self.here().restore_bit(local, executable, &self.context.config).await?;
+                Ok((Status::Unchanged, digest))
+            }
             Step::Refuse => Err(Failure::Exists),
             Step::Fetch | Step::Probe | Step::Compare => match self.fetch().await {
                 // Nothing was there before: somebody was quicker, perhaps with this very file.
-                Err(Failure::Exists) => self.yield_to_same().await?.ok_or(Failure::Exists),
+                Err(Failure::Exists) if !self.is_live => self.yield_to_same().await?.ok_or(Failure::Exists),
                 ended => ended,
             },
         }
@@ -88,7 +103,7 @@ impl Download<'_> {
 
     /// Keeps what somebody else put there meanwhile if it is the same, and removes what was fetched in vain.
     async fn yield_to_same(&mut self) -> Result<Option<Ending>, Failure> {
-        let (head, expected) = self.probe(true).await?;
+        let (head, expected) = probe(self.session, &self.request(), true).await?;
         let kept = self.keep_if_matches(None, &head, expected).await?;
         if kept.is_some() {
             let (store, path) = (Arc::clone(&self.context.store), self.job.path.clone());
@@ -105,37 +120,12 @@ impl Download<'_> {
         head: &DownloadHead,
         expected: Option<Digest>,
     ) -> Result<Option<Ending>, Failure> {
-        if self.content_digest(head.size).await? != expected {
+        if self.here().digest(head.size).await? != expected {
             return Ok(None);
         }
-        self.restore_time(local, head).await?;
+        self.here().restore_time(local, head.modified).await?;
+        self.here().restore_bit(local, head.executable, &self.context.config).await?;
         Ok(Some((Status::Unchanged, expected)))
-    }
-
-    /// Asks for no bytes at all: the head, and with `digest` the trailer's digest.
-    async fn probe(&mut self, digest: bool) -> Result<(DownloadHead, Option<Digest>), Failure> {
-        let mut tries = Tries::new(self.session);
-        loop {
-            match self.probe_once(&tries.lease, digest).await {
-                Ok(answer) => return Ok(answer),
-                Err(error) => tries.after(error).await?,
-            }
-        }
-    }
-
-    async fn probe_once(&self, lease: &Lease, digest: bool) -> Result<(DownloadHead, Option<Digest>), AttemptError> {
-        let range = Some(ByteRange { start: 0, end: Some(0) });
-        let request = DownloadRequest { range, ..self.request() };
-        let (head, answer) = exchange::download(self.session, lease, request).await?;
-        let known = head.sha256;
-        if !digest || known.is_some() {
-            answer.stop();
-            return Ok((head, known));
-        }
-        let mut body = answer.into_body(0);
-        collect(&mut body, |_| {}).await?;
-        let sha256 = read_trailer(body)?.sha256;
-        Ok((head, Some(sha256)))
     }
 
     fn request(&self) -> DownloadRequest {
@@ -147,49 +137,37 @@ impl Download<'_> {
         }
     }
 
-    /// The digest of what is there, or None when it is no longer `size` bytes long.
-    async fn content_digest(&self, size: u64) -> Result<Option<Digest>, Failure> {
-        let (store, path) = (Arc::clone(&self.context.store), self.job.path.clone());
-        let digest = blocking(move || {
-            let object = store.object(&path)?;
-            if object.meta().size != size {
-                return Ok(None);
-            }
-            let mut hasher = qfs_core::model::Hasher::new();
-            let mut position = 0;
-            while position < size {
-                let length = BLOCK_BYTES.min(size - position);
-                hasher.update(&object.read_at(position, length as usize)?);
-                position += length;
-            }
-            object.ensure_unchanged()?;
-            Ok(Some(hasher.finish()))
-        })
-        .await;
-        digest.map_err(|e| store_failure(&e))
-    }
-
-    /// Gives an existing file of the same content the server's time, so that the next run need not hash it.
-    async fn restore_time(&self, local: Option<TargetMeta>, head: &DownloadHead) -> Result<(), Failure> {
-        if local.is_some_and(|l| l.modified == head.modified) {
-            return Ok(());
-        }
-        let (store, path, modified) = (Arc::clone(&self.context.store), self.job.path.clone(), head.modified);
-        blocking(move || store.touch(&path, modified)).await.map_err(|e| store_failure(&e))
+    fn here(&self) -> Here<'_> {
+        Here { store: &self.context.store, path: &self.job.path }
     }
 
     /// Fetches until the file is committed or nothing helps any more.
     async fn fetch(&mut self) -> Result<Ending, Failure> {
         let mut partial = None;
         let mut tries = Tries::new(self.session);
+        let mut restarts = 0;
         let digest = loop {
-            match self.attempt(&tries.lease, &mut partial).await {
+            let error = match self.attempt(&tries.lease, &mut partial).await {
                 Ok(digest) => break digest,
-                Err(error) => tries.after(error).await?,
+                Err(error) => error,
+            };
+            if self.is_live && matches!(error, AttemptError::Lost(_)) {
+                restarts += 1;
+                if restarts > MAX_LIVE_RESTARTS {
+                    return Err(error.into_failure());
+                }
             }
+            tries
+                .after(error)
+                .await
+                .map_err(|failure| live::explained(failure, self.context.config.live, self.is_live))?;
         };
         self.session.note_progress();
-        let status = if self.resumed { Status::Resumed } else { Status::Downloaded };
+        let status = match (self.resumed, self.has_grown.load(Ordering::Relaxed)) {
+            (_, true) => Status::Live,
+            (true, false) => Status::Resumed,
+            (false, false) => Status::Downloaded,
+        };
         Ok((status, Some(digest)))
     }
 
@@ -212,11 +190,16 @@ impl Download<'_> {
 
     /// The first request for a version: learns its etag, and whether a part of it is here.
     async fn begin(&mut self, lease: &Lease, partial: &mut Option<Partial>) -> Result<Digest, AttemptError> {
-        let (head, answer) = exchange::download(self.session, lease, self.request()).await?;
+        let request = DownloadRequest { live: self.context.config.live, ..self.request() };
+        let (head, answer) = exchange::download(self.session, lease, request).await?;
         self.size = Some(head.size);
+        self.is_live = head.live;
         if head.size <= self.context.flush as u64 {
             self.announce(&head, 0);
             return self.fetch_small(&head, answer).await;
+        }
+        if self.is_live {
+            return self.receive_live(&head, answer).await;
         }
         let assembly = self.stage(&head).await?;
         let here = assembly.frontier();
@@ -232,6 +215,27 @@ impl Download<'_> {
         let layout = Layout::new(&(0..head.size), &head.holes);
         let result = self.receive(self.session, answer, &known.assembly, &layout).await;
         self.settle(result, known, &head, partial).await
+    }
+
+    /// All of a file that has no version to go on with, or nothing of it.
+    async fn receive_live(&mut self, head: &DownloadHead, answer: Answer<Patience>) -> Result<Digest, AttemptError> {
+        let mut assembly = self.stage(head).await?;
+        if assembly.frontier() > 0 {
+            // What an attempt like this one left when it was killed.
+            blocking(move || assembly.stage().discard()).await?;
+            assembly = self.stage(head).await?;
+        }
+        self.announce(head, 0);
+        match self.receive(self.session, answer, &assembly, 0..head.size).await {
+            Ok(digest) => {
+                let known = Partial { etag: head.etag.clone(), assembly };
+                self.settle(Ok(digest), known, head, &mut None).await
+            }
+            Err(error) => {
+                blocking(move || assembly.stage().discard()).await?;
+                Err(error)
+            }
+        }
     }
 
     fn announce(&self, head: &DownloadHead, resumed_from: u64) {
@@ -344,7 +348,14 @@ impl Download<'_> {
             self.count(bytes);
         })
         .await?;
-        Ok(read_trailer(body)?.sha256)
+        self.read_end(body)
+    }
+
+    /// The digest at the end of a body.
+    fn read_end<C: ChunkSource>(&self, body: BodyChunks<C>) -> Result<Digest, AttemptError> {
+        let Trailer { sha256, grown, .. } = read_trailer(body)?;
+        self.has_grown.store(self.is_live && grown, Ordering::Relaxed);
+        Ok(sha256)
     }
 
     fn count(&self, bytes: u64) {
@@ -367,7 +378,7 @@ impl Download<'_> {
                 return Err(error);
             }
         };
-        let commit = self.context.config.commit_spec(head.modified);
+        let commit = self.context.config.commit_spec(head.modified, head.executable);
         let was_resumed = self.resumed;
         blocking(move || {
             known.assembly.finish()?;
@@ -398,9 +409,9 @@ impl Download<'_> {
         let layout = Layout::new(&(0..head.size), &head.holes);
         let mut body = answer.into_body(layout.length());
         let content = collect_into(&mut body, &layout, &head.holes, |bytes| self.count(bytes)).await?;
-        let expected = read_trailer(body)?.sha256;
+        let expected = self.read_end(body)?;
         let (store, path) = (Arc::clone(&self.context.store), self.job.path.clone());
-        let commit = self.context.config.commit_spec(head.modified);
+        let commit = self.context.config.commit_spec(head.modified, head.executable);
         let stages = Arc::clone(&self.context.stages);
         let store_small = move || {
             let mut hasher = qfs_core::model::Hasher::new();

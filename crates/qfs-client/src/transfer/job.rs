@@ -11,7 +11,7 @@ use qfs_core::store::{TargetMeta, WriteStore};
 
 use crate::config::FetchConfig;
 use crate::error::Failure;
-use crate::plan::{RemoteMeta, Step, next_step};
+use crate::plan::{RemoteMeta, Step, lacks_bit, next_step};
 use crate::session::Session;
 use crate::transfer::outcome::{FileOutcome, Status};
 
@@ -50,6 +50,8 @@ pub(crate) fn settled(context: &Context, job: &Job) -> Option<FileOutcome> {
     let (status, sha256) = match &job.local {
         Err(failure) => (Status::Failed(failure.clone()), None),
         Ok(local) => match next_step(job.remote, *local, &context.config) {
+            // Setting it is a step on the disk, though no request is needed.
+            Step::Keep if lacks_bit(job.remote.is_some_and(|r| r.executable), *local, &context.config) => return None,
             Step::Keep => (Status::Unchanged, job.digest),
             Step::Refuse => (Status::Failed(Failure::Exists), None),
             Step::Fetch | Step::Probe | Step::Compare => return None,

@@ -6,16 +6,30 @@
 //! | [`run`] | a whole run: names, then directories |
 //! | `scheduler` | which files are under way at once |
 //! | [`download`] | one file: fetch, verify, commit, and again what is missing |
+//! | [`put`] | uploads |
+//! | [`cat`] | one file to wherever its bytes are wanted |
+//! | [`verify`] | two sides compared |
+//! | [`change`] | small changes of what the server has |
 //! | `batch` | many small files on one stream |
 //! | `partial` | what is here of a version that is being fetched |
+//! | `probe` | what the server has, without its content |
+//! | `here` | the file that is here already |
+//! | `live` | what is different about files that grow meanwhile |
 //! | `job` | one file to fetch, and how it is reported |
 //! | [`outcome`] | how a file and a run ended |
 
 pub(crate) mod batch;
+pub mod cat;
+pub mod change;
 pub mod download;
+pub(crate) mod here;
 pub(crate) mod job;
+pub(crate) mod live;
 pub mod outcome;
 mod partial;
 pub(crate) mod planner;
+pub(crate) mod probe;
+pub mod put;
 pub mod run;
 pub(crate) mod scheduler;
+pub mod verify;

@@ -43,8 +43,14 @@ impl FileOutcome {
 pub enum Status {
     /// Fetched from its first byte.
     Downloaded,
+    /// Fetched from its first byte, as long as it was when it was opened: it has grown meanwhile.
+    Live,
     /// Continued where an earlier run was cut off.
     Resumed,
+    /// Sent from its first byte; the server has verified it.
+    Uploaded,
+    /// No longer there.
+    Removed,
     /// Already there with the same content.
     Unchanged,
     /// Not fetched; whatever stood under its name still does.
@@ -57,7 +63,10 @@ impl Status {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Downloaded => "downloaded",
+            Self::Live => "live",
             Self::Resumed => "resumed",
+            Self::Uploaded => "uploaded",
+            Self::Removed => "removed",
             Self::Unchanged => "unchanged",
             Self::Failed(_) => "failed",
         }

@@ -29,7 +29,7 @@ pub(super) async fn keep(known: Partial, partial: &mut Option<Partial>) {
     let assembly = Arc::clone(&known.assembly);
     *partial = Some(known);
     if let Err(error) = blocking(move || assembly.record()).await {
-        tracing::warn!(%error, "cannot record how far the file is");
+        tracing::warn!("it cannot be recorded how far a partial file is: {error}");
     }
 }
 
@@ -39,7 +39,7 @@ pub(super) struct RecordOnDrop(pub(super) Arc<Assembly>);
 impl Drop for RecordOnDrop {
     fn drop(&mut self) {
         if let Err(error) = self.0.record() {
-            tracing::warn!(%error, "cannot record how far the file is");
+            tracing::warn!("it cannot be recorded how far a partial file is: {error}");
         }
     }
 }

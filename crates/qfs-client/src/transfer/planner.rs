@@ -139,7 +139,8 @@ impl<'a> Planner<'a> {
                     Some(above) => Err(Failure::BelowFile(above)),
                     None => existing.map_err(|e| store_failure(&e)),
                 };
-                let remote = meta.as_ref().map(|m| RemoteMeta { size: m.size, modified: m.modified });
+                let remote =
+                    meta.as_ref().map(|m| RemoteMeta { size: m.size, modified: m.modified, executable: m.executable });
                 let digest = meta.and_then(|m| m.sha256);
                 Job { id: FileId(first + i), path, remote, digest, local, priority: 0 }
             });

@@ -151,12 +151,13 @@ impl<'a> Scheduler<'a> {
 
     fn may_start(&self) -> bool {
         let running = self.running.len();
+        let is_batch = matches!(self.queue.front(), Some(Unit::Many(_)));
         let is_allowed = match self.context.config.parallel {
-            Some(parallel) => running < parallel.get(),
+            // A batch that has come is still written for a while: one more is under way, so that the link does not stand still.
+            Some(parallel) => running < parallel.get() + usize::from(is_batch),
             // One more than the file being received is always under way.
             None => running < 2 || (running < LOOK_AHEAD_FILES && self.in_flight < LOOK_AHEAD_BYTES),
         };
-        let is_batch = matches!(self.queue.front(), Some(Unit::Many(_)));
         // Batches that wait for the disk are small, and the more of them wait at once the better.
         is_allowed && (!is_batch || self.batches < MAX_BATCHES || self.context.config.durable)
     }
@@ -184,7 +185,7 @@ impl<'a> Scheduler<'a> {
         self.batches -= usize::from(is_batch);
         let ended = joined.map(|(_, ended)| ended).unwrap_or_else(|error| {
             // A bug in a download; its file cannot be named any more, the others go on.
-            tracing::error!(%error, "a download ended without an outcome");
+            tracing::error!("a download ended without an outcome: {error}");
             let outcome = FileOutcome::failed("?", Failure::Local(error.to_string()));
             Ended { outcomes: vec![(first, outcome)], alone: Vec::new() }
         });

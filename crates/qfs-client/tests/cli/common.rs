@@ -2,6 +2,7 @@
 
 use std::process::Stdio;
 
+use crate::menu::Dialogue;
 use crate::support::{Lab, finish, free_port, has_ipv6, run, sums};
 
 const HELLO: &[(&str, &[u8])] = &[("hello.txt", b"hello")];
@@ -162,6 +163,39 @@ fn verbose_and_rust_log_write_to_stderr() {
         assert_eq!(done.out, plain.out);
     }
     assert!(lab.run(["list", "-vvv"]).ends_with(0).err.len() > lab.run(["list", "-v"]).err.len());
+}
+
+/// Fails when: a structure is shown as the program has it; a figure has no unit.
+#[test]
+fn verbose_says_sentences() {
+    let mut lab = Lab::new(HELLO);
+    lab.put("changed", b"x");
+    lab.publish("changed", b"other");
+    lab.publish("sub/x", b"y");
+    let port = lab.server().address().port();
+    let mut said = String::new();
+    for args in [&["list"][..], &["get", "--all", "--parallel", "--connections=2"], &["get", "sub", "nope"]] {
+        said += &lab.run(args.iter().chain(&["-v"])).err;
+    }
+    assert!(said.contains("connected to 127.0.0.1:") && said.contains("; its key is sha256:"), "{said}");
+    assert!(said.contains("a round trip took ") && said.contains(" ms, a packet carried up to "), "{said}");
+    let mut dialogue = Dialogue::start(lab.client(["-v"]));
+    // What is heard first is the menu itself.
+    dialogue.say("1");
+    dialogue.say("1");
+    lab.stop_server();
+    lab.start_server("127.0.0.1", port);
+    dialogue.say("1");
+    said += &dialogue.leave();
+    assert!(said.contains("connecting again"), "{said}");
+    lab.stop_server();
+    said += &run(lab.bare().args(["list", "-v", "--port", &port.to_string()])).ends_with(3).err;
+    for line in said.lines() {
+        let is_debug = ["{", "}", "Some(", "None", "Ok(", "Err(", "::", " wanted: ", "=Some", "\""]
+            .iter()
+            .any(|sign| line.contains(sign));
+        assert!(!is_debug && !line.contains("INFO") && !line.starts_with("20"), "{line}");
+    }
 }
 
 #[test]

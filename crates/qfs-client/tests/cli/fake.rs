@@ -85,8 +85,10 @@ fn wrong_digest() -> Bytes {
         range: ByteRange { start: 0, end: Some(size) },
         sha256: None,
         holes: Holes::default(),
+        executable: false,
+        live: false,
     };
-    let trailer = Trailer { code: StatusCode::OK, sha256: Digest::of(b"something else") };
+    let trailer = Trailer::new(Digest::of(b"something else"));
     let parts = [encode(&head).unwrap(), Bytes::from_static(body), encode(&trailer).unwrap()];
     parts.concat().into()
 }

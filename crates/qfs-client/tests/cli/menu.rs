@@ -142,7 +142,7 @@ pub(crate) struct Dialogue {
 
 impl Dialogue {
     pub(crate) fn start(mut command: Command) -> Self {
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (stdin, stdout) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
         Self { child, stdin, stdout }
     }
@@ -155,6 +155,15 @@ impl Dialogue {
             assert_ne!(self.stdout.read_line(&mut heard).unwrap(), 0, "it ended: {heard}");
         }
         heard
+    }
+
+    /// Leaves the menu; returns what it said on stderr.
+    pub(crate) fn leave(mut self) -> String {
+        writeln!(self.stdin, "3").unwrap();
+        let mut said = String::new();
+        self.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        assert!(self.child.wait().unwrap().success(), "{said}");
+        said
     }
 
     pub(crate) fn id(&self) -> u32 {

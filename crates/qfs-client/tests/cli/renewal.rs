@@ -121,6 +121,30 @@ fn a_planned_change_needs_no_hand_work() {
     assert_eq!(renewed.recorded(), format!("{} {next}\n", renewed.at));
 }
 
+/// Promise: a next key that is withdrawn is announced no more, and who has learnt it forgets it at the next contact: then it is a
+/// changed key as any other.
+///
+/// Fails when: a running server goes on announcing it; the client takes an answer without `next` for no news; `withdraw` leaves
+/// the pair behind.
+#[test]
+fn a_key_that_is_withdrawn_is_forgotten() {
+    let mut renewed = Renewed::new(FILES);
+    let next = renewed.rotate_and_learn();
+    let read = |name: &str| std::fs::read_to_string(renewed.lab.path().join("certs").join(name)).unwrap();
+    let pair = Pem { certificate: read("next.crt"), key: read("next.key") };
+    let done = renewed.identity(&["withdraw"]);
+    assert_eq!(done.out, format!("current {}\nwithdrawn {next}\n", renewed.first));
+    assert!(done.err.contains("forgets it at its next contact"), "{done:?}");
+    // Without a restart, and without a word.
+    let done = renewed.lab.run(["list"]).ends_with(0);
+    assert_eq!(done.err.lines().count(), 1, "{done:?}");
+    assert_eq!(renewed.recorded(), format!("{} {}\n", renewed.at, renewed.first));
+    renewed.lab.install_identity(&pair);
+    renewed.restart();
+    assert_eq!(renewed.lab.server().fingerprint(), next);
+    renewed.lab.run(["list"]).ends_with(4);
+}
+
 #[test]
 fn quiet_is_quiet_about_it() {
     let mut renewed = Renewed::new(FILES);

@@ -211,7 +211,7 @@ impl Done {
     /// Asserts that stderr is one error line and, with `hint`, a hint line; notices aside.
     #[track_caller]
     pub(crate) fn complains(self, what: &str, hint: &str) -> Self {
-        let lines: Vec<_> = self.err.lines().filter(|line| !line.starts_with("total download time")).collect();
+        let lines: Vec<_> = self.err.lines().filter(|line| !line.starts_with("total ")).collect();
         let error = lines.iter().find(|line| line.starts_with("error: "));
         assert!(error.is_some_and(|line| line.contains(what)), "{self:?}");
         let hinted = lines.iter().any(|line| line.starts_with("hint: ") && line.contains(hint));

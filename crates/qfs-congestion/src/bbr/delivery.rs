@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use super::filters::Rate;
 
-/// Records kept at most, about 80 bytes each: 80 KiB for a connection at full tilt. When full,
-/// every second one is dropped, which halves the resolution instead of losing the oldest.
+/// The most records kept, at about 80 bytes each: 80 KiB for a connection under full load. When the ring is full, every
+/// second record is dropped, which halves the resolution instead of losing the oldest records.
 const MAX_RECORDS: usize = 1024;
 /// Records for each smoothed round trip.
 const RECORDS_PER_RTT: u32 = 64;
@@ -115,10 +115,10 @@ impl Sampler {
         self.app_limited_until > 0
     }
 
-    /// Notes `bytes` leaving now (§4.1.2.2). `srtt` sets the resolution of the records.
+    /// Notes that `bytes` are sent now (§4.1.2.2). `srtt` sets the resolution of the records.
     pub(super) fn on_sent(&mut self, now: Instant, bytes: u64, srtt: Duration) {
         if self.in_flight == 0 {
-            // Out of an idle period: the flight starts here, not with the last acknowledgement.
+            // After an idle period the flight starts here, not with the last acknowledgement.
             self.first_sent = now;
             self.delivered_at = now;
         }
@@ -143,7 +143,7 @@ impl Sampler {
         });
     }
 
-    /// Notes one acknowledged packet. Runs for every packet, so it only adds up.
+    /// Notes one acknowledged packet. This runs for every packet, so it only adds numbers up.
     pub(super) fn on_packet_acked(&mut self, sent: Instant, bytes: u64) {
         self.batch.acked += bytes;
         if self.batch.newest_sent.is_none_or(|newest| sent > newest) {
@@ -151,9 +151,9 @@ impl Sampler {
         }
     }
 
-    /// Closes an acknowledgement frame and makes its sample (§4.1.2.3). `in_flight` is what quinn
-    /// counts after it; `app_limited` whether there was nothing to send before it. Intervals below
-    /// `shortest` (the minimum round trip) give no rate: such acknowledgements came bunched.
+    /// Closes an acknowledgement frame and makes its sample (§4.1.2.3). `in_flight` is what quinn counts after it, and
+    /// `app_limited` says whether there was nothing to send before it. Intervals below `shortest` (the minimum round
+    /// trip) give no rate, because such acknowledgements arrived in bunches.
     pub(super) fn on_ack_end(
         &mut self,
         now: Instant,
@@ -172,7 +172,7 @@ impl Sampler {
         if app_limited {
             self.mark_app_limited();
         }
-        // An acknowledgement of old packets only (reordered or late) ends no flight.
+        // An acknowledgement of old packets only (reordered or late) does not end a flight.
         let newer = sent >= self.first_sent;
         let sample = Sample {
             acked,
@@ -211,7 +211,7 @@ impl Sampler {
         let delivered = self.delivered - record.delivered;
         let send_elapsed = sent.saturating_duration_since(record.first_sent);
         let ack_elapsed = now.saturating_duration_since(record.delivered_at);
-        // Data cannot arrive faster than it was sent: the longer interval is the honest one.
+        // Data cannot arrive faster than it was sent, so the longer interval is the right one.
         let interval = send_elapsed.max(ack_elapsed);
         Some(Flight {
             rate: (interval >= shortest).then(|| Rate::of(delivered, interval)).flatten(),

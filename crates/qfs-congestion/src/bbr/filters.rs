@@ -51,7 +51,7 @@ impl MaxBandwidth {
         self.current = self.current.max(sample);
     }
 
-    /// Begins a cycle: what was measured two cycles ago is forgotten.
+    /// Begins a cycle and forgets what was measured two cycles ago.
     pub(super) fn advance(&mut self) {
         // A cycle without a single sample (nothing was sent) says nothing about the path.
         if self.current > Rate::default() {
@@ -117,7 +117,7 @@ impl MinRtt {
         expired
     }
 
-    /// The queue was just drained on purpose: the next time is a whole interval away.
+    /// Notes that the queue was just drained on purpose, so that the next time is a whole interval away.
     pub(super) fn refreshed(&mut self, now: Instant) {
         if let Some(min) = &mut self.recent {
             min.at = now;

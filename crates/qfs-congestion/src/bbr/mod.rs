@@ -1,9 +1,9 @@
 //! A model-based congestion controller after BBRv3 (draft-ietf-ccwg-bbr; § in this module means
 //! that draft).
 //!
-//! It keeps a model of the path, the delivery rate it sustains ([`filters`], [`delivery`]) and its
-//! minimum round trip, and holds in flight what the model says the path itself contains. Loss is a
-//! signal only where it exceeds what the path loses anyhow ([`loss`]).
+//! The controller keeps a model of the path, which consists of the delivery rate that the path sustains ([`filters`],
+//! [`delivery`]) and its minimum round trip. It keeps as much in flight as the path itself contains according to the
+//! model. Loss is a signal only where it exceeds what the path loses at random ([`loss`]).
 //!
 //! Where it differs from the draft, and why:
 //!
@@ -11,14 +11,13 @@
 //!   ÷ smoothed round trip. The draft's usual window of two bandwidth-delay products would
 //!   therefore be sent at up to 2.5 times the path's rate. Here the phases' gains apply to the
 //!   window, which stays near one product, and acknowledgements clock what is sent.
-//! * **Standing queues.** Holding one product starves beside a flow that fills the queue, as the
-//!   round trip grows and the window does not. The window is therefore counted over the round trip
-//!   that remains when our own queue has drained, up to twice the minimum: the draft's bound, but
-//!   only while somebody else keeps a queue.
-//! * **Leaving start-up on delay.** A round trip that rises is the earliest sign of a full pipe, one
-//!   to three rounds before the draft's bandwidth plateau (compare HyStart++, RFC 9406 §4.2), and
-//!   what keeps the overshoot within one queue. Should the sign deceive, the first bandwidth probe
-//!   follows at once and accelerates for as long as the rate grows.
+//! * **Standing queues.** A window of one product starves beside a flow that fills the queue, because the round trip
+//!   grows and the window does not. The window is therefore counted over the round trip that remains when our own queue
+//!   has drained, up to twice the minimum: the draft's bound, but only while somebody else keeps a queue.
+//! * **Leaving start-up on delay.** A round trip that rises is the earliest sign of a full pipe, one to three rounds
+//!   before the draft's bandwidth plateau (compare HyStart++, RFC 9406 §4.2), and what keeps the overshoot within one
+//!   queue. If the sign is wrong, the first bandwidth probe follows at once and accelerates for as long as the rate
+//!   grows.
 //! * **Ambient loss.** Random loss is estimated from rounds without a queue and tolerated, with the
 //!   draft's 2 % on top.
 
@@ -53,27 +52,27 @@ const INITIAL_WINDOW_PACKETS: u64 = 32;
 const MIN_WINDOW_PACKETS: u64 = 4;
 /// Upper bound of the window in bytes: 10 Gbit/s over 800 ms. quinn stops pacing above 4 GiB.
 const MAX_WINDOW: u64 = 1 << 30;
-/// Bound of the window in [`Phase::Startup`], as a gain. The window doubles each round; the estimate
-/// it is bounded by trails by up to a round, which the draft's 2 would turn into less than doubling.
+/// Bound of the window in [`Phase::Startup`], as a gain. The window doubles each round. The estimate that bounds it
+/// trails by up to a round, so that the draft's 2 would allow less than doubling.
 const STARTUP_GAIN: f64 = 3.0;
-/// Up to this window in bytes it triples each round: a round trip saved for every transfer, where
-/// overshooting costs few packets.
+/// Up to this size, in bytes, the window triples each round. That saves a round trip for every transfer, and
+/// overshooting costs few packets there.
 const SMALL_WINDOW: u64 = 256 << 10;
 /// Windows sent in a round trip of [`Phase::Startup`], at most: doubling needs 2 ln 2 (§5.6.2).
 const STARTUP_PACING_GAIN: f64 = 2.0;
-/// Windows that quinn's pacer lets out in a smoothed round trip.
+/// Windows that quinn's pacer sends in a smoothed round trip.
 const QUINN_PACING_GAIN: f64 = 1.25;
 /// Time that bursts at either host hide from the acknowledgement clock, and the volume it is worth
 /// at most (the draft's `BBR.offload_budget`, §5.5.8).
 const BURST_TIME: Duration = Duration::from_millis(1);
 const BURST_BYTES: u64 = 64 << 10;
-/// On paths shorter than this the hosts, not the path, make most of the round trip…
+/// On paths shorter than this, the hosts and not the path make up most of the round trip.
 const LOCAL_RTT: Duration = Duration::from_millis(2);
-/// …so that the window covers their scheduling too, unless packets are lost.
+/// On such paths the window covers the scheduling of the hosts too, unless packets are lost.
 const LOCAL_BURST_TIME: Duration = Duration::from_millis(5);
 const LOCAL_BURST_BYTES: u64 = 1 << 20;
 
-/// Builds [`Bbr3`] controllers.
+/// Builds [`Bbr3`] controllers for quinn.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Bbr3Config {
     seed: Option<u64>,
@@ -93,7 +92,7 @@ impl ControllerFactory for Bbr3Config {
     }
 }
 
-/// The controller. See the [module](self) for what it does; [`Bbr3::snapshot`] for what it knows.
+/// The controller. The [module](self) describes what it does, and [`Bbr3::snapshot`] shows what it knows.
 #[derive(Clone, Debug)]
 pub struct Bbr3 {
     mtu: u64,
@@ -106,7 +105,7 @@ pub struct Bbr3 {
     rounds: Rounds,
     max_bw: MaxBandwidth,
     min_rtt: MinRtt,
-    /// The round trip after we drained what we had queued: the queue that others keep is in it.
+    /// The round trip after our own queue has drained. It includes the queue that others keep.
     standing_rtt: Option<Duration>,
     loss: LossModel,
     full_pipe: FullPipe,
@@ -165,7 +164,7 @@ impl Bbr3 {
         }
     }
 
-    /// Notes one acknowledged packet: the per-packet path, kept to a few instructions.
+    /// Notes one acknowledged packet. This runs for every packet, so it is kept to a few instructions.
     fn packet_acked(&mut self, sent: Instant, bytes: u64, srtt: Duration) {
         self.srtt = srtt;
         self.sampler.on_packet_acked(sent, bytes);
@@ -192,7 +191,7 @@ impl Bbr3 {
         }
     }
 
-    /// Logs once a round what the model holds: `RUST_LOG=qfs_congestion=trace`.
+    /// Logs the model once per round (`RUST_LOG=qfs_congestion=trace`).
     #[cfg(feature = "trace")]
     fn trace(&self, acked: u64) {
         tracing::trace!(
@@ -266,21 +265,21 @@ impl Bbr3 {
         (bandwidth > Rate::default()).then_some(bandwidth.over(self.min_rtt.get()?))
     }
 
-    /// What the path holds with the queue that others keep: the operating point of the ProbeBW
-    /// phases. What gets lost on the way has to be sent on top.
+    /// What the path holds with the queue that others keep: the operating point of the ProbeBW phases. What is lost on
+    /// the way has to be sent in addition.
     fn pipe(&self) -> Option<u64> {
         let rtt = self.base_rtt()?;
         Some(scale(self.bandwidth().over(rtt), 1.0 + self.loss.ambient()))
     }
 
-    /// The round trip to count the window over: the minimum, or where somebody else keeps a queue,
-    /// what it was when ours had drained, as far as twice the minimum.
+    /// The round trip over which the window is counted: the minimum, or, where somebody else keeps a queue, the round
+    /// trip after our own queue has drained, up to twice the minimum.
     fn base_rtt(&self) -> Option<Duration> {
         let min = self.min_rtt.get()?;
         Some(self.crowded_rtt().map_or(min, |standing| standing.min(2 * min)))
     }
 
-    /// Somebody else keeps a queue that we cannot drain.
+    /// Whether somebody else keeps a queue that we cannot drain.
     fn is_crowded(&self) -> bool {
         self.crowded_rtt().is_some()
     }
@@ -290,14 +289,14 @@ impl Bbr3 {
         self.standing_rtt.filter(|standing| Self::is_queueing(min, *standing))
     }
 
-    /// A round trip that shows a queue: an eighth above `base`, at least 4 and at most 16 ms above
-    /// (RFC 9406 §4.3).
+    /// Whether a round trip shows a queue: it is above `base` by an eighth, and by at least 4 and at most 16 ms (RFC
+    /// 9406 §4.3).
     fn is_queueing(base: Duration, rtt: Duration) -> bool {
         let margin = (base / 8).clamp(Duration::from_millis(4), Duration::from_millis(16));
         rtt > base + margin
     }
 
-    /// Every packet acknowledged in the last round had waited in a queue.
+    /// Whether every packet acknowledged in the last round had waited in a queue.
     fn has_queued(&self) -> bool {
         self.base_rtt().zip(self.rounds.last_min_rtt).is_some_and(|(base, rtt)| Self::is_queueing(base, rtt))
     }
@@ -309,11 +308,11 @@ impl Bbr3 {
         self.bandwidth().over(time).clamp(3 * self.mtu, most.max(3 * self.mtu))
     }
 
-    /// The window as quinn should see it, raised while there is room in it so that quinn's pacer does
-    /// not hold back what the phase wants sent. What is in flight stays bounded by the window proper.
+    /// The window as quinn should see it, raised while there is room in it so that quinn's pacer does not hold back
+    /// what the phase wants sent. The actual window still bounds what is in flight.
     ///
-    /// The pacer falls short twice. In start-up, doubling takes more than its 1.25 windows a round
-    /// trip. And after a queue has drained, the smoothed round trip it divides by still contains it.
+    /// The pacer falls short twice. In start-up, doubling takes more than its 1.25 windows a round trip. And after a
+    /// queue has drained, the smoothed round trip by which it divides still contains that queue.
     fn offered_window(&self) -> u64 {
         if self.sampler.in_flight() >= self.window {
             return self.window;
@@ -329,7 +328,7 @@ impl Bbr3 {
         MIN_WINDOW_PACKETS * self.mtu
     }
 
-    /// Moves the window to what phase and model ask for: down at once, up by what was acknowledged
+    /// Moves the window towards what the phase and the model ask for: down at once, and up by what was acknowledged
     /// (§5.6.4.6).
     fn update_window(&mut self, acked: u64) {
         let (Some(bdp), Some(pipe)) = (self.bdp(), self.pipe()) else { return };

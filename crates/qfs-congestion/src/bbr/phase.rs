@@ -1,4 +1,4 @@
-//! What the controller tells about itself: the phase it is in, and a snapshot for reports.
+//! What the controller says about itself: its phase, and a snapshot for reports.
 
 use std::fmt;
 use std::time::Duration;
@@ -38,7 +38,7 @@ impl Phase {
         }
     }
 
-    /// Sending more than known to be safe, on purpose (`IsProbingBW`).
+    /// Whether this phase sends more than is known to be safe, on purpose (`IsProbingBW`).
     pub(super) const fn is_probing(self) -> bool {
         matches!(self, Self::Startup | Self::ProbeRefill | Self::ProbeUp)
     }
@@ -66,6 +66,6 @@ pub struct Snapshot {
     pub ambient_loss: f64,
     /// What the controller is doing.
     pub phase: Phase,
-    /// What is being sent is bounded by the application (or flow control), not by the path.
+    /// Whether the application (or flow control), and not the path, limits what is being sent.
     pub app_limited: bool,
 }

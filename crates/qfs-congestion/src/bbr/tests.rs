@@ -1,4 +1,4 @@
-//! The controller on simulated links. Every figure is of simulated time.
+//! Tests of the controller on simulated links. All times are simulated.
 
 use std::time::Duration;
 
@@ -144,7 +144,7 @@ fn a_slow_application_does_not_lower_the_estimate() {
     assert!(model(&sim).snapshot().app_limited);
     let after = model(&sim).snapshot().bandwidth;
     assert!(after >= before * 95 / 100, "{before} bytes/s fell to {after}");
-    // And the rate is back at once.
+    // The rate is back at once.
     sim.write(0, 50_000_000);
     let rate = rates_over(&mut sim, 1.0)[0];
     assert!(rate > 80.0, "{rate:.1} Mbit/s after idling");
@@ -183,7 +183,8 @@ fn persistent_congestion_restarts_small_and_recovers() {
     assert!(rate > 90.0, "{rate:.1} Mbit/s");
 }
 
-/// Ours and another kind on one bottleneck, each coming first in turn: both get a third of the fair share, which is half the link.
+/// One flow of ours and one of another kind share a bottleneck, and each comes first in turn. Both must get at least a
+/// third of the fair share, which is half the link.
 fn share_beside(other: fn(&mut Sim), queue: f64) {
     for model_first in [true, false] {
         let mut sim = Sim::new(Link::new(50.0, 50, queue, 0.0), 10);
@@ -206,7 +207,8 @@ fn shares_with_a_loss_based_flow_whoever_comes_first() {
 
 #[test]
 fn shares_with_the_first_bbr_whoever_comes_first() {
-    // It keeps twice the product in flight and does not hear losses. Fails if every loss is answered, by half.
+    // The other flow keeps twice the product in flight and does not respond to loss. Fails by half if every loss is
+    // answered.
     for queue in [0.2, 1.0, 4.0] {
         share_beside(|sim| sim.add_bbr1(ENDLESS), queue);
     }

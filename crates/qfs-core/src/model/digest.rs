@@ -1,4 +1,4 @@
-//! SHA-256 digests and the running hash that makes them.
+//! SHA-256 digests, and the running hash that computes them.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Digest([u8; 32]);
 
-/// Why a text is no [`Digest`].
+/// Why a text is not a valid [`Digest`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("not a SHA-256 digest: expected 64 hexadecimal digits")]
 pub struct ParseDigestError;
@@ -96,7 +96,7 @@ impl<'de> Deserialize<'de> for Digest {
 pub struct Hasher(Sha256);
 
 impl Hasher {
-    /// The hash of nothing yet.
+    /// A hash to which nothing has been appended.
     #[must_use]
     pub fn new() -> Self {
         Self::default()

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 /// `text` with every character that could act on a terminal or mislead a reader escaped.
 ///
-/// Escaped are C0 and C1 controls, DEL, the backslash (so that the result reads back unambiguously), line and
-/// paragraph separators and the bidirectional controls that reorder what follows them.
+/// This escapes C0 and C1 controls, DEL, the backslash (so that the result can be read back unambiguously), line and
+/// paragraph separators, and the bidirectional controls that reorder what follows them.
 #[must_use]
 pub fn escape_untrusted(text: &str) -> String {
     let mut out = String::with_capacity(text.len());

@@ -1,4 +1,4 @@
-//! The name a server is known by.
+//! The name by which a server is known.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,7 +11,7 @@ use super::Digest;
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Fingerprint(Digest);
 
-/// Why a text is no [`Fingerprint`].
+/// Why a text is not a valid [`Fingerprint`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("not a fingerprint: expected sha256: and 64 hexadecimal digits")]
 pub struct ParseFingerprintError;

@@ -18,15 +18,24 @@ pub struct EntryMeta {
     /// SHA-256 of the content, when the server already knows it.
     #[serde(default)]
     pub sha256: Option<Digest>,
+    /// Whether it may be executed; not said by servers of before this field.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not", deserialize_with = "null_is_false")]
+    pub executable: bool,
 }
 
-/// Names one version of a file's content; another content has another tag (PROTOCOL §2.4).
+/// Reads a flag for which `null` means the same as its absence (PROTOCOL §2.1).
+pub(crate) fn null_is_false<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+/// Names one version of a file's content. Other content has another tag (PROTOCOL §2.4).
 ///
-/// Opaque to clients, who only compare it and name partial files by it: hence 1 to 64 characters of `A-Z a-z 0-9 _ -`.
+/// It is opaque to clients, who only compare it and use it in the names of partial files. It therefore has 1 to 64
+/// characters of `A-Z a-z 0-9 _ -`.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct ETag(Box<str>);
 
-/// Why a text is no [`ETag`].
+/// Why a text is not a valid [`ETag`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not an etag: expected 1 to 64 letters, digits, _ or -")]
 pub struct ParseETagError;

@@ -14,13 +14,13 @@ pub const MAX_PATH_BYTES: usize = 4096;
 
 /// A validated relative path with `/` between its components (PROTOCOL §2.2).
 ///
-/// Both ends parse every name they receive: a hostile server is a traversal attacker too. Having one of these means
-/// that no component is empty, `.` or `..`, none holds `/`, `\` or NUL, and the length limits hold. It does not mean
-/// that the name is safe to print: [`fmt::Display`] escapes, [`RemotePath::as_str`] does not.
+/// Both ends parse every name that they receive, because a hostile server can attempt path traversal too. A value of
+/// this type guarantees that no component is empty, `.` or `..`, none holds `/`, `\` or NUL, and the length limits
+/// hold. It does not mean that the name is safe to print: [`fmt::Display`] escapes, [`RemotePath::as_str`] does not.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RemotePath(Box<str>);
 
-/// Why a text is no [`RemotePath`].
+/// Why a text is not a valid [`RemotePath`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PathError {
@@ -30,7 +30,7 @@ pub enum PathError {
     /// A component is `.` or `..`.
     #[error("a component is . or ..")]
     DotComponent,
-    /// A backslash or NUL.
+    /// It contains a backslash or NUL.
     #[error("a backslash or NUL is not allowed in a name")]
     ForbiddenCharacter,
     /// A component is longer than [`MAX_COMPONENT_BYTES`].
@@ -98,8 +98,8 @@ impl RemotePath {
 
     /// Whether a symbolic link of this name with this target ends below the root, whatever other such links there are.
     ///
-    /// Such a target climbs first, at most to the root, and then descends: a `..` behind a name could climb from where another
-    /// link leads, which nobody can tell from the text.
+    /// Such a target climbs first, at most to the root, and then descends. A `..` after a name could climb from where
+    /// another link leads, which cannot be told from the text.
     #[must_use]
     pub fn admits_link(&self, target: &str) -> bool {
         let above = self.components().count() - 1;
@@ -205,7 +205,7 @@ mod tests {
         assert!(!path.is_hidden());
     }
 
-    // Fails when a link may climb above the root, or climb again behind a name that may be a link itself.
+    // Fails when a link may climb above the root, or climb again after a name that may itself be a link.
     #[test]
     fn a_link_is_admitted_only_where_it_must_end_inside() {
         let path = RemotePath::parse("a/b/link").unwrap();

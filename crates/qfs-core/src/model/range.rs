@@ -4,12 +4,12 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-/// Bytes `start..end` of a file, half open; without `end`, to its end (PROTOCOL §4.2).
+/// The bytes `start..end` of a file, half open; without `end`, up to the end of the file (PROTOCOL §4.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ByteRange {
     /// Offset of the first byte.
     pub start: u64,
-    /// Offset behind the last byte.
+    /// Offset after the last byte.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end: Option<u64>,
 }
@@ -26,8 +26,8 @@ impl ByteRange {
     /// The offsets this range names in a file of `size` bytes.
     ///
     /// # Errors
-    /// [`RangeError`] when it is reversed or reaches beyond `size`: a range is exact, never clipped, so that the body
-    /// always has the length that was asked for.
+    /// [`RangeError`] when it is reversed or reaches beyond `size`. A range is exact and never clipped, so that the
+    /// body always has the length that was asked for.
     pub fn within(self, size: u64) -> Result<Range<u64>, RangeError> {
         let end = self.end.unwrap_or(size);
         if self.start <= end && end <= size { Ok(self.start..end) } else { Err(RangeError { size }) }
@@ -52,13 +52,14 @@ mod tests {
         assert_eq!(range(0, Some(u64::MAX)).within(u64::MAX), Ok(0..u64::MAX));
     }
 
-    /// Offsets that lie close together, at both ends of what there is, so that ranges often just fit or just do not.
+    /// Offsets that are close together, at both ends of the possible values, so that ranges often just fit or just do
+    /// not.
     fn offset() -> impl Strategy<Value = u64> {
         prop_oneof![0..12u64, u64::MAX - 12..=u64::MAX, any::<u64>()]
     }
 
     proptest! {
-        /// Fails when: `within` clips instead of refusing; a sum or a difference of offsets overflows.
+        /// Fails when `within` clips instead of refusing, or when a sum or a difference of offsets overflows.
         #[test]
         fn a_range_means_exactly_what_it_says_or_nothing(
             start in offset(),
@@ -72,7 +73,7 @@ mod tests {
             }
         }
 
-        /// Fails when: `end` is written for a range without one, which an `end` of null or of the size would replace.
+        /// Fails when `end` is written for a range without one, as null or as the size.
         #[test]
         fn a_range_reads_back(start in offset(), end in proptest::option::of(offset())) {
             let range = ByteRange { start, end };

@@ -8,10 +8,11 @@ use super::{Fingerprint, Token};
 /// The port used when none is named.
 pub const DEFAULT_PORT: u16 = 8000;
 
-/// `qfs://HOST:PORT[#sha256:HEX[&token=TOKEN]]`: all a client needs to reach and recognise a server, and to be let in.
+/// `qfs://HOST:PORT[#sha256:HEX[&token=TOKEN]]`: all that a client needs to reach and recognise a server, and to be let
+/// in.
 ///
-/// A token stands behind a fingerprint only: so it cannot be shown to a server that was not recognised. [`fmt::Display`] leaves it
-/// out, and `Debug` hides it.
+/// A token follows a fingerprint only, so that it cannot be shown to a server that was not recognised. [`fmt::Display`]
+/// leaves it out, and `Debug` hides it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ticket {
     /// IPv4 or IPv6 address, or host name; an IPv6 address without its brackets.
@@ -20,11 +21,11 @@ pub struct Ticket {
     pub port: u16,
     /// The key the server must have.
     pub fingerprint: Option<Fingerprint>,
-    /// What to show to be let in.
+    /// The token to show in order to be let in.
     pub token: Option<Token>,
 }
 
-/// Why a text is no [`Ticket`].
+/// Why a text is not a valid [`Ticket`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ParseTicketError {
@@ -40,7 +41,7 @@ pub enum ParseTicketError {
     /// What follows `#` is not a fingerprint.
     #[error("what follows # is not sha256: and 64 hexadecimal digits")]
     Fingerprint,
-    /// What follows the fingerprint is not `&token=` and a token. Not quoted.
+    /// What follows the fingerprint is not `&token=` and a token. The text is not quoted.
     #[error("what follows the fingerprint is not &token= and a token")]
     Token,
 }
@@ -104,7 +105,7 @@ fn split_authority(authority: &str) -> Result<(&str, Option<&str>), ParseTicketE
 }
 
 impl Ticket {
-    /// The whole text, with the token.
+    /// The whole text, including the token.
     #[must_use]
     pub fn reveal(&self) -> String {
         match &self.token {

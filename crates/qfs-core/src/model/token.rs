@@ -8,26 +8,26 @@ use super::Digest;
 /// Longest token, in bytes (PROTOCOL §2.7).
 pub const MAX_TOKEN_BYTES: usize = 512;
 
-/// What a client shows with its requests (PROTOCOL §2.7): 1 to [`MAX_TOKEN_BYTES`] characters of `A-Z a-z 0-9 . _ ~ -`, which
-/// stand in a ticket and in JSON as they are. Opaque to the client.
+/// What a client shows with its requests (PROTOCOL §2.7): 1 to [`MAX_TOKEN_BYTES`] characters of `A-Z a-z 0-9 . _ ~ -`,
+/// which need no escaping in a ticket and in JSON. It is opaque to the client.
 ///
-/// Whoever has it is let in, so it is not printed by accident: there is no `Display`, and `Debug` hides it.
+/// Whoever has it is let in. To keep it from being printed by accident, there is no `Display`, and `Debug` hides it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token(String);
 
-/// Why a text is no [`Token`]. Never quotes the text.
+/// Why a text is not a valid [`Token`]. It never quotes the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a token: expected 1 to {MAX_TOKEN_BYTES} characters of A-Z a-z 0-9 . _ ~ -")]
 pub struct ParseTokenError;
 
 impl Token {
-    /// The secret itself, for where it is meant to go.
+    /// The secret itself, for the request or ticket it belongs in.
     #[must_use]
     pub fn reveal(&self) -> &str {
         &self.0
     }
 
-    /// What a server keeps of it.
+    /// The hash that a server keeps of it.
     #[must_use]
     pub fn digest(&self) -> Digest {
         Digest::of(self.0.as_bytes())

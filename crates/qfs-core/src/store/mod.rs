@@ -8,6 +8,7 @@
 //! | `read` | opening, reading and listing |
 //! | `write` | staging, committing, removing, directories and links |
 //! | `versions` | open versions shared by their readers |
+//! | `live` | objects that are being appended to, as long as they were when they were opened |
 //! | `digest_cache` | digests of versions that were hashed once |
 //!
 //! # Why it blocks
@@ -21,11 +22,13 @@ use std::fmt;
 use std::io;
 
 mod digest_cache;
+mod live;
 mod read;
 mod versions;
 mod write;
 
 pub use digest_cache::DigestCache;
+pub use live::Live;
 pub use read::{DirectoryMeta, Entry, LinkMeta, ListQuery, Object, ObjectMeta, Store, Visit};
 pub use versions::{BLOCK_BYTES, Version, Versions, Whole};
 pub use write::{CommitSpec, Condition, Space, StageSpec, StagedObject, TargetMeta, WriteStore};

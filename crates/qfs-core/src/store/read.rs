@@ -78,6 +78,14 @@ pub trait Object: Send + Sync {
     /// # Errors
     /// [`StoreError::Changed`] when it is not.
     fn ensure_unchanged(&self) -> Result<(), StoreError>;
+
+    /// Checks that the object still has at least the bytes that it had when it was opened. Whether these are the same is not said.
+    ///
+    /// # Errors
+    /// [`StoreError::Changed`] when it has become shorter, or where objects of this store do not grow and it is another.
+    fn ensure_not_shorter(&self) -> Result<(), StoreError> {
+        self.ensure_unchanged()
+    }
 }
 
 /// What a listing is to contain. By default: every file.

@@ -82,7 +82,7 @@ impl<S: Store> Versions<S> {
     /// As [`Store::open`] and [`Object::ensure_unchanged`].
     pub fn read_whole(&self, path: &RemotePath, limit: u64) -> Result<Option<Whole>, StoreError> {
         let (object, content) = self.store.open(path, usize::try_from(limit).unwrap_or(usize::MAX))?;
-        let ObjectMeta { size, modified, ref etag, unsettled, .. } = *object.meta();
+        let ObjectMeta { size, modified, ref etag, unsettled, executable } = *object.meta();
         if size > limit {
             return Ok(None);
         }
@@ -92,7 +92,7 @@ impl<S: Store> Versions<S> {
         if known.is_none() && !unsettled {
             self.digests.remember(etag, sha256);
         }
-        Ok(Some(Whole { modified, sha256, content }))
+        Ok(Some(Whole { modified, executable, sha256, content }))
     }
 
     /// Visits what `query` asks for, each file with its digest where that is known. Blocks.
@@ -120,6 +120,8 @@ impl<S: Store> Versions<S> {
 pub struct Whole {
     /// Modification time.
     pub modified: jiff::Timestamp,
+    /// Whether its owner may execute it.
+    pub executable: bool,
     /// Digest of `content`.
     pub sha256: Digest,
     /// Its bytes.
@@ -136,6 +138,11 @@ impl Version {
     fn new(shared: Arc<Shared>, threads: Threads) -> Self {
         shared.readers.fetch_add(1, Ordering::Relaxed);
         Self { shared, threads }
+    }
+
+    /// One of an object that nobody shares.
+    pub(super) fn alone(object: Arc<dyn Object>, threads: Threads) -> Self {
+        Self::new(Arc::new(Shared::new(object, Bytes::new(), &Arc::default(), &Arc::default())), threads)
     }
 
     /// Where it is read and hashed.

@@ -179,6 +179,8 @@ pub struct TargetMeta {
     pub size: u64,
     /// Modification time.
     pub modified: Timestamp,
+    /// Whether its owner may execute it.
+    pub executable: bool,
 }
 
 /// An object being written. Dropped without a commit, it stays on disk to be continued by a later run.

@@ -10,10 +10,10 @@ use super::{FRAME_PREFIX_BYTES, MAX_FRAME_BYTES};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DecodeError {
-    /// Not JSON, or not the JSON this message has.
+    /// It is not JSON, or not the JSON of this message.
     #[error("malformed message: {0}")]
     Malformed(String),
-    /// A `command` this version does not know.
+    /// This version does not know the `command`.
     #[error("unknown command {0:?}")]
     UnknownCommand(String),
     /// A listing's names do not ascend (PROTOCOL §4.1).
@@ -39,11 +39,11 @@ pub fn encode<T: Serialize + ?Sized>(message: &T) -> Result<Bytes, EncodeError> 
     Ok(buffer.freeze())
 }
 
-/// Appends `message` as a frame to `buffer`; what `buffer` holds of a message too long is not to be sent.
+/// Appends `message` as a frame to `buffer`. If the message is too long, the contents of `buffer` must not be sent.
 pub(super) fn encode_onto<T: Serialize + ?Sized>(buffer: &mut BytesMut, message: &T) -> Result<(), EncodeError> {
     let start = buffer.len();
     buffer.put_u32(0);
-    // Serialising our own message types to memory has no other way to fail than to be too long.
+    // Serialising our own message types to memory fails only when they are too long.
     serde_json::to_writer(buffer.writer(), message).map_err(|_| EncodeError(usize::MAX))?;
     seal(&mut buffer[start..])
 }
@@ -74,7 +74,7 @@ fn seal(frame: &mut [u8]) -> Result<(), EncodeError> {
 
 /// Reads a frame's payload; unknown fields are ignored.
 pub(super) fn decode<'a, T: Deserialize<'a>>(payload: &'a [u8]) -> Result<T, DecodeError> {
-    // serde would also read a struct from an array of its fields.
+    // serde would also read a struct from an array of its fields, so the payload must be an object.
     if payload.trim_ascii_start().first() != Some(&b'{') {
         return Err(DecodeError::Malformed("expected an object".to_owned()));
     }

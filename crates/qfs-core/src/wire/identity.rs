@@ -23,10 +23,10 @@ pub struct IdentityHead {
 }
 
 impl IdentityHead {
-    /// What is announced on a connection whose server proved to hold `presented`.
+    /// The key that is announced on a connection whose server proved to hold `presented`.
     ///
     /// # Errors
-    /// [`DecodeError::Malformed`] when it speaks of another key, or announces the one that it has.
+    /// [`DecodeError::Malformed`] when the answer is about another key, or announces the current one.
     pub fn announced(&self, presented: Fingerprint) -> Result<Option<Fingerprint>, DecodeError> {
         if self.current != presented {
             return Err(DecodeError::Malformed("the answer is about another key than the connection's".to_owned()));
@@ -76,7 +76,7 @@ mod tests {
         assert_eq!(decode_response(json.as_bytes()).unwrap(), Ok(changing));
     }
 
-    // Fails when an answer is believed that is not about the key which the connection proved.
+    // Fails when an answer is believed that is not about the key that the connection proved.
     #[test]
     fn only_the_key_of_the_connection_announces() {
         let head = |current, next| IdentityHead { code: StatusCode::OK, current: key(current), next };

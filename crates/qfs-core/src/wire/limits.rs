@@ -9,10 +9,10 @@ pub const FRAME_PREFIX_BYTES: usize = 4;
 /// Longest control message, in bytes, its prefix not counted (PROTOCOL §2.1).
 pub const MAX_FRAME_BYTES: usize = 64 * 1024;
 
-/// Longest error message carried, in bytes; a longer one is cut (PROTOCOL §3.2).
+/// Longest error message, in bytes. A longer one is cut (PROTOCOL §3.2).
 pub const MAX_MESSAGE_BYTES: usize = 1024;
 
-/// Most rows of a listing that a client accepts: an endless listing ends here (PROTOCOL §4.1).
+/// The most rows of a listing that a client accepts, which ends an endless listing (PROTOCOL §4.1).
 pub const MAX_LIST_ENTRIES: u64 = 10_000_000;
 
 /// Most holes in the head of a download: the head fits its frame, however long their numbers are (PROTOCOL §4.2.1).
@@ -24,5 +24,5 @@ pub const MIN_HOLE_BYTES: u64 = 64 << 10;
 /// Largest file that `download_many` delivers, in bytes (PROTOCOL §4.3).
 pub const MAX_SMALL_FILE_BYTES: u64 = 256 << 10;
 
-/// Most names in one `download_many` (PROTOCOL §4.3).
+/// The most names in one `download_many` (PROTOCOL §4.3).
 pub const MAX_MANY_FILES: usize = 1000;

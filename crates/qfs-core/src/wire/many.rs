@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use super::codec::{DecodeError, EncodeError, decode, decode_error, encode_onto};
 use super::{FRAME_PREFIX_BYTES, MAX_FRAME_BYTES, MAX_SMALL_FILE_BYTES, RemoteError, StatusCode};
-use crate::model::Digest;
+use crate::model::{Digest, null_is_false};
 
-/// What a server says of one file, right in front of its bytes: it has read and hashed the whole by then.
+/// What a server says about one file, directly in front of its bytes. It has read and hashed the whole file by then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileRecord {
     /// [`StatusCode::OK`].
@@ -19,12 +19,15 @@ pub struct FileRecord {
     pub modified: Timestamp,
     /// SHA-256 of the file.
     pub sha256: Digest,
+    /// Whether the file may be executed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not", deserialize_with = "null_is_false")]
+    pub executable: bool,
 }
 
-/// What an answer says of one file.
+/// What an answer says about one file: its record and bytes, or an error.
 pub type FileAnswer = Result<(FileRecord, Bytes), RemoteError>;
 
-/// Appends the frame of `record` to `out`; the body goes behind it.
+/// Appends the frame of `record` to `out`. The body follows it.
 ///
 /// # Errors
 /// [`EncodeError`] cannot happen: no record comes near the length of a frame.
@@ -40,10 +43,11 @@ pub fn put_refusal(out: &mut BytesMut, error: &RemoteError) -> Result<(), Encode
     encode_onto(out, error)
 }
 
-/// Takes the first record and its body off `buffer`; None, and `buffer` as it was, when they are not whole yet.
+/// Takes the first record and its body off `buffer`. Returns None, and leaves `buffer` as it was, when they are not
+/// complete yet.
 ///
 /// # Errors
-/// [`DecodeError::Malformed`] for anything that no record starts with: then nothing behind it can be read either.
+/// [`DecodeError::Malformed`] for anything that no record starts with. Nothing after it can be read then either.
 pub fn take_record(buffer: &mut Bytes) -> Result<Option<FileAnswer>, DecodeError> {
     let Some(prefix) = buffer.get(..FRAME_PREFIX_BYTES) else { return Ok(None) };
     let length = prefix.iter().fold(0usize, |n, byte| n << 8 | usize::from(*byte));
@@ -61,18 +65,18 @@ pub fn take_record(buffer: &mut Bytes) -> Result<Option<FileAnswer>, DecodeError
     let (Some(size), Some(modified), Some(sha256)) = (raw.size, raw.modified, raw.sha256) else {
         return Err(DecodeError::Malformed("a record without size, modified or sha256".to_owned()));
     };
-    // Checked before anything waits for so many bytes, or makes room for them.
+    // This is checked before anything waits for so many bytes or allocates memory for them.
     let body = usize::try_from(size).ok().filter(|_| size <= MAX_SMALL_FILE_BYTES);
     let body = body.ok_or_else(|| DecodeError::Malformed(format!("a small file of {size} bytes")))?;
     if buffer.len() < head + body {
         return Ok(None);
     }
     buffer.advance(head);
-    let record = FileRecord { code: raw.code, size, modified, sha256 };
+    let record = FileRecord { code: raw.code, size, modified, sha256, executable: raw.executable };
     Ok(Some(Ok((record, buffer.split_to(body)))))
 }
 
-/// A record of either kind, read in one pass: of these there are many.
+/// A record of either kind. It is read in one pass, because there are many of them.
 #[derive(Deserialize)]
 struct RawRecord {
     code: StatusCode,
@@ -82,12 +86,14 @@ struct RawRecord {
     modified: Option<Timestamp>,
     #[serde(default)]
     sha256: Option<Digest>,
+    #[serde(default, deserialize_with = "null_is_false")]
+    executable: bool,
 }
 
-/// Longest that a record with its body is, in bytes.
+/// Longest record with its body, in bytes.
 pub const MAX_RECORD_BYTES: usize = FRAME_PREFIX_BYTES + MAX_FRAME_BYTES + MAX_SMALL_FILE_BYTES as usize;
 
-/// Bytes that a name takes in a request at most, its quotes and comma included.
+/// The most bytes that a name takes in a request, its quotes and comma included.
 #[must_use]
 pub fn name_bytes(name: &str) -> usize {
     let escaped = |byte: u8| match byte {
@@ -111,6 +117,7 @@ mod tests {
             size: body.len() as u64,
             modified: "2026-11-23T08:00:00.5Z".parse().unwrap(),
             sha256: Digest::of(body),
+            executable: false,
         }
     }
 
@@ -132,6 +139,23 @@ mod tests {
         assert_eq!((first, &body[..]), (record(b"abc"), &b"abc"[..]));
         let refusal = take_record(&mut bytes).unwrap().unwrap().unwrap_err();
         assert_eq!((refusal.code, bytes.len()), (StatusCode::NOT_FOUND, 0));
+    }
+
+    // The byte example of PROTOCOL §4.3 for a file that may be executed.
+    #[test]
+    fn golden_record_of_a_file_that_may_be_executed() {
+        let mut out = BytesMut::new();
+        let script = FileRecord { executable: true, ..record(b"abc") };
+        put_record(&mut out, &script).unwrap();
+        let mut golden = vec![0, 0, 0, 0x95];
+        golden.extend_from_slice(br#"{"code":0,"size":3,"modified":"2026-11-23T08:00:00.5Z","sha256":"#);
+        golden.extend_from_slice(
+            br#""ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad","executable":true}"#,
+        );
+        assert_eq!(out, golden);
+        out.extend_from_slice(b"abc");
+        let (read, _) = take_record(&mut out.freeze()).unwrap().unwrap().unwrap();
+        assert_eq!(read, script);
     }
 
     // Fails when the length of a record or the size of a body is believed before it was checked.
@@ -157,7 +181,7 @@ mod tests {
     }
 
     proptest! {
-        // Fails when what a name takes is counted too low: then a request that was thought to fit does not.
+        // Fails when the size of a name is counted too low, so that a request does not fit although it was expected to.
         #[test]
         fn a_name_takes_no_more_than_is_counted(names in proptest::collection::vec(any::<String>(), 1..20)) {
             let counted: usize = names.iter().map(|name| name_bytes(name)).sum();
@@ -165,7 +189,7 @@ mod tests {
             prop_assert!(request.encode().unwrap().len() <= counted + DownloadManyRequest::FRAME_BYTES);
         }
 
-        // Fails when a record that is not whole is taken, or one that is whole is not.
+        // Fails when an incomplete record is taken, or a complete one is not.
         #[test]
         fn records_survive_any_cut(
             bodies in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..200), 1..8),

@@ -13,7 +13,7 @@ use super::write::{
     UploadRequest,
 };
 use super::{IdentityRequest, MAX_MANY_FILES};
-use crate::model::{ByteRange, ETag, Token};
+use crate::model::{ByteRange, ETag, Token, null_is_false};
 
 /// One command (PROTOCOL §4). A stream carries exactly one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,14 +57,18 @@ pub struct ListRequest {
 /// Parameters of `download`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DownloadRequest {
-    /// The name as listed. Kept as text here: a name that breaks the rules is `not_found`, not a malformed request.
+    /// The name as listed. It is kept as text here, because a name that breaks the rules is `not_found` and not a
+    /// malformed request.
     pub filename: String,
     /// The part wanted; absent, the whole file.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "range_object")]
     pub range: Option<ByteRange>,
-    /// Only this version; any other is answered `changed`.
+    /// Only this version is wanted. Any other is answered with `changed`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub if_match: Option<ETag>,
+    /// Whether the file is wanted as long as it is now, although it is being appended to. Without range and `if_match`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not", deserialize_with = "null_is_false")]
+    pub live: bool,
     /// Streams with a higher number are sent before those with a lower one.
     #[serde(default, skip_serializing_if = "is_zero", deserialize_with = "null_is_absent")]
     pub priority: i32,
@@ -76,7 +80,7 @@ pub struct DownloadRequest {
 /// Parameters of `download_many`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DownloadManyRequest {
-    /// The names as listed, 1 to [`MAX_MANY_FILES`]; kept as text as in [`DownloadRequest::filename`].
+    /// The names as listed, 1 to [`MAX_MANY_FILES`]. They are kept as text, as in [`DownloadRequest::filename`].
     #[serde(deserialize_with = "bounded_names")]
     pub files: Vec<String>,
     /// As [`DownloadRequest::priority`].
@@ -85,11 +89,11 @@ pub struct DownloadManyRequest {
 }
 
 impl DownloadManyRequest {
-    /// Bytes of a request's frame beside its names (see [`name_bytes`](super::name_bytes)) at most.
+    /// The most bytes of a request's frame in addition to its names (see [`name_bytes`](super::name_bytes)).
     pub const FRAME_BYTES: usize = 80;
 }
 
-/// Counts while it reads, so that no more is kept than a request may have.
+/// Counts while reading, so that no more names are kept than a request may have.
 fn bounded_names<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     struct Names;
     impl<'de> Visitor<'de> for Names {
@@ -121,7 +125,7 @@ fn null_is_absent<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(dese
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
-/// A range from an object only: serde would also read `[0,1]`.
+/// Reads a range from an object only, because serde would also read `[0,1]`.
 fn range_object<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ByteRange>, D::Error> {
     match Option::<serde_json::Map<String, serde_json::Value>>::deserialize(deserializer)? {
         Some(map) => serde_json::from_value(map.into()).map(Some).map_err(serde::de::Error::custom),
@@ -163,7 +167,7 @@ struct Bearer {
     token: Option<Token>,
 }
 
-/// Errors here have words of their own: serde's would quote the secret.
+/// Errors here have their own text, because serde's text would quote the secret.
 fn token_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Token>, D::Error> {
     let malformed = || serde::de::Error::custom("the token is malformed");
     match serde_json::Value::deserialize(deserializer)? {
@@ -239,7 +243,8 @@ impl Request {
     /// The token in the payload of a request's frame, whatever the command.
     ///
     /// # Errors
-    /// [`DecodeError::Malformed`], which does not quote the token, when there is one and it is none, or the payload is no object.
+    /// [`DecodeError::Malformed`], which does not quote the token, when the field is not a valid token, or the payload
+    /// is not an object.
     pub fn decode_token(payload: &[u8]) -> Result<Option<Token>, DecodeError> {
         Ok(decode::<Bearer>(payload)?.token)
     }
@@ -296,10 +301,15 @@ mod tests {
                 filename: "x".into(),
                 range: Some(ByteRange { start: 10, end: Some(20) }),
                 if_match: Some("v1".parse().unwrap()),
+                live: false,
                 priority: -3,
                 holes: false,
             }),
             r#"{"command":"download","filename":"x","range":{"start":10,"end":20},"if_match":"v1","priority":-3}"#,
+        );
+        golden(
+            &Request::Download(DownloadRequest { filename: "log".into(), live: true, ..DownloadRequest::default() }),
+            r#"{"command":"download","filename":"log","live":true}"#,
         );
         golden(
             &Request::Download(DownloadRequest { filename: "x".into(), holes: true, ..DownloadRequest::default() }),
@@ -323,7 +333,8 @@ mod tests {
         assert!(matches!(request(MAX_MANY_FILES + 1), Err(DecodeError::Malformed(_))));
     }
 
-    // The byte example of PROTOCOL §2.7. A client of before there were tokens sends none, and is read as it was.
+    // The byte example of PROTOCOL §2.7. A client from before tokens existed sends none, and its request is still
+    // understood.
     #[test]
     fn golden_token() {
         let token: Token = "qfs_0123456789abcdef".parse().unwrap();
@@ -331,7 +342,7 @@ mod tests {
         let request = Request::GetFilesList(ListRequest::default());
         let bytes = request.encode_with(Some(&token)).unwrap();
         assert_eq!((&bytes[..4], &bytes[4..]), (&[0, 0, 0, 0x3b][..], json.as_bytes()));
-        // Who has no use for it ignores it.
+        // A server that does not need the token ignores it.
         assert_eq!(Request::decode(json.as_bytes()).unwrap(), request);
         assert_eq!(Request::decode_token(json.as_bytes()).unwrap(), Some(token.clone()));
         for none in [r#"{"command":"get_files_list"}"#, r#"{"command":"x","token":null}"#] {
@@ -344,7 +355,7 @@ mod tests {
         assert_eq!(std::str::from_utf8(&bytes[4..]).unwrap(), json);
     }
 
-    // Fails when serde's own words are used, which quote what they refuse.
+    // Fails when serde's own error text is used, which quotes what it refuses.
     #[test]
     fn a_malformed_token_is_refused_and_not_quoted() {
         for token in [r#""se same""#, "4711", "true", r#"["sesame"]"#, r#"{"sesame":1}"#, r#""""#, r#""sésame""#] {
@@ -360,7 +371,8 @@ mod tests {
     #[test]
     fn unknown_fields_are_ignored_and_unknown_commands_named() {
         assert!(Request::decode(br#"{"later":[],"command":"get_files_list"}"#).is_ok());
-        let nulls = br#"{"command":"download","filename":"a","range":null,"if_match":null,"priority":null}"#;
+        let nulls =
+            br#"{"command":"download","filename":"a","range":null,"if_match":null,"live":null,"priority":null}"#;
         assert!(Request::decode(nulls).is_ok());
         let error = Request::decode(br#"{"command":"delete_everything"}"#).unwrap_err();
         assert!(matches!(error, DecodeError::UnknownCommand(name) if name == "delete_everything"));

@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::codec::{DecodeError, EncodeError, decode, decode_error};
 use super::{FRAME_PREFIX_BYTES, MAX_FRAME_BYTES, RemoteError, StatusCode};
-use crate::model::{ByteRange, Digest, ETag, EntryMeta, Holes, RemotePath};
+use crate::model::{ByteRange, Digest, ETag, EntryMeta, Holes, RemotePath, null_is_false};
 
 /// Head of a listing (PROTOCOL §4.1).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,7 +29,7 @@ pub struct ManyHead {
     pub code: StatusCode,
 }
 
-/// A page of a listing: the dictionary name → metadata, and on the last page the end (PROTOCOL §4.1).
+/// A page of a listing: a dictionary from name to metadata, and on the last page the end (PROTOCOL §4.1).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(bound(serialize = "R: Serialize", deserialize = "R: Deserialize<'de>"))]
 pub struct ListPage<R = EntryMeta> {
@@ -41,7 +41,7 @@ pub struct ListPage<R = EntryMeta> {
     pub end: Option<ListEnd>,
 }
 
-/// Says that a listing is whole.
+/// Says that a listing is complete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListEnd {
     /// Rows on all pages.
@@ -64,18 +64,35 @@ pub struct DownloadHead {
     /// SHA-256 of the whole file, when already known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<Digest>,
+    /// Whether the file may be executed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not", deserialize_with = "null_is_false")]
+    pub executable: bool,
+    /// Whether the file is served as long as it was when it was opened, as was asked.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not", deserialize_with = "null_is_false")]
+    pub live: bool,
     /// Parts of the range that are zeros and not in the body (PROTOCOL §4.2.1); none unless they were asked for.
     #[serde(default, skip_serializing_if = "Holes::is_empty")]
     pub holes: Holes,
 }
 
-/// Ends a download: without it the body is not valid (PROTOCOL §4.2).
+/// Ends a download. Without it the body is not valid (PROTOCOL §4.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Trailer {
     /// [`StatusCode::OK`].
     pub code: StatusCode,
     /// SHA-256 of the whole file in the version served, whatever range was asked.
     pub sha256: Digest,
+    /// Whether a file that was asked for `live` is another one by now, as one that has grown is.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not", deserialize_with = "null_is_false")]
+    pub grown: bool,
+}
+
+impl Trailer {
+    /// The trailer of a body of one version.
+    #[must_use]
+    pub fn new(sha256: Digest) -> Self {
+        Self { code: StatusCode::OK, sha256, grown: false }
+    }
 }
 
 #[derive(Deserialize)]
@@ -88,7 +105,8 @@ struct Code {
 /// # Errors
 /// [`DecodeError::Malformed`] when it is neither.
 pub fn decode_response<T: DeserializeOwned>(payload: &[u8]) -> Result<Result<T, RemoteError>, DecodeError> {
-    // Successes are the hot case, and every success message has a code: read it once, and again only on failure.
+    // Successes are the frequent case, and every success message has a code. The payload is read a second time only on
+    // failure.
     match decode::<Code>(payload)?.code {
         StatusCode::OK => Ok(Ok(decode(payload)?)),
         _ => Ok(Err(decode_error(payload)?)),
@@ -96,7 +114,7 @@ pub fn decode_response<T: DeserializeOwned>(payload: &[u8]) -> Result<Result<T, 
 }
 
 impl<R: DeserializeOwned> ListPage<R> {
-    /// Reads a page's payload and checks that its names ascend, the first behind `after`.
+    /// Reads a page's payload and checks that its names ascend, the first one after `after`.
     ///
     /// # Errors
     /// [`DecodeError::Malformed`] for other JSON, an illegal name, or a page that brings nothing, [`DecodeError::Unordered`] for wrong order.
@@ -132,7 +150,7 @@ fn read_rows<'de, R: Deserialize<'de>, D: Deserializer<'de>>(
         }
 
         fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-            // The frame is bounded, so the rows are; nothing is reserved on the peer's word.
+            // The frame is bounded, and so are the rows. No memory is reserved because of what the peer announces.
             let mut rows = Vec::new();
             while let Some(row) = map.next_entry()? {
                 rows.push(row);
@@ -162,7 +180,7 @@ impl Default for PageBuilder {
 }
 
 impl PageBuilder {
-    /// A listing without rows so far.
+    /// A listing without rows.
     #[must_use]
     pub fn new() -> Self {
         Self { buffer: BytesMut::new(), row: Vec::new(), count: 0 }
@@ -194,7 +212,7 @@ impl PageBuilder {
         Ok(full)
     }
 
-    /// The page begun, as it is, so that its rows need not wait for more; None when it has no rows.
+    /// The current page as it is, so that its rows do not have to wait for more. None when it has no rows.
     ///
     /// # Errors
     /// [`EncodeError`] cannot happen for pages built by [`Self::push`].
@@ -235,7 +253,7 @@ mod tests {
     use super::*;
 
     fn meta(size: u64) -> EntryMeta {
-        EntryMeta { size, modified: "2026-11-23T08:00:00Z".parse().unwrap(), sha256: None }
+        EntryMeta { size, modified: "2026-11-23T08:00:00Z".parse().unwrap(), sha256: None, executable: false }
     }
 
     fn path(name: &str) -> RemotePath {
@@ -252,6 +270,8 @@ mod tests {
             etag: "0a1b".parse().unwrap(),
             range: ByteRange { start: 0, end: Some(3) },
             sha256: None,
+            executable: false,
+            live: false,
             holes: Holes::default(),
         };
         let json =
@@ -272,10 +292,24 @@ mod tests {
         assert_eq!(&encode(&sparse).unwrap()[4..], json.as_bytes());
         assert_eq!(decode_response::<DownloadHead>(json.as_bytes()).unwrap().unwrap(), sparse);
 
-        let trailer = Trailer { code: StatusCode::OK, sha256: Digest::of(b"abc") };
+        let trailer = Trailer::new(Digest::of(b"abc"));
         let json = format!(r#"{{"code":0,"sha256":"{}"}}"#, Digest::of(b"abc"));
         assert_eq!(&encode(&trailer).unwrap()[..], [&[0, 0, 0, 86][..], json.as_bytes()].concat());
         assert_eq!(decode_response::<Trailer>(json.as_bytes()).unwrap().unwrap(), trailer);
+
+        let script = DownloadHead { executable: true, ..head.clone() };
+        let json = r#"{"code":0,"size":3,"modified":"2026-11-23T08:00:00.5Z","etag":"0a1b","range":{"start":0,"end":3},"executable":true}"#;
+        assert_eq!(std::str::from_utf8(&encode(&script).unwrap()[4..]).unwrap(), json);
+        assert_eq!(decode_response::<DownloadHead>(json.as_bytes()).unwrap().unwrap(), script);
+
+        let live = DownloadHead { live: true, ..head };
+        let json = r#"{"code":0,"size":3,"modified":"2026-11-23T08:00:00.5Z","etag":"0a1b","range":{"start":0,"end":3},"live":true}"#;
+        assert_eq!(std::str::from_utf8(&encode(&live).unwrap()[4..]).unwrap(), json);
+        assert_eq!(decode_response::<DownloadHead>(json.as_bytes()).unwrap().unwrap(), live);
+        let grown = Trailer { grown: true, ..trailer };
+        let json = format!(r#"{{"code":0,"sha256":"{}","grown":true}}"#, Digest::of(b"abc"));
+        assert_eq!(std::str::from_utf8(&encode(&grown).unwrap()[4..]).unwrap(), json);
+        assert_eq!(decode_response::<Trailer>(json.as_bytes()).unwrap().unwrap(), grown);
 
         let error = RemoteError::new(StatusCode::NOT_FOUND, "no such file");
         let json = r#"{"code":3,"message":"no such file"}"#;
@@ -326,6 +360,23 @@ mod tests {
             ListPage { files: vec![(path("a"), meta(1)), (path("sub/b"), meta(2))], end: Some(ListEnd { count: 2 }) };
         assert_eq!(ListPage::<EntryMeta>::decode(json.as_bytes(), None).unwrap(), page);
         assert_eq!(encode(&page).unwrap(), frame, "the builder writes what serde would");
+    }
+
+    // The byte example of PROTOCOL §4.1.
+    #[test]
+    fn golden_row_of_a_file_that_may_be_executed() {
+        let mut pages = PageBuilder::new();
+        let script = EntryMeta { executable: true, ..meta(3) };
+        assert_eq!(pages.push(&path("a"), &script).unwrap(), None);
+        let frame = pages.finish().unwrap();
+        let json = concat!(
+            r#"{"files":{"a":{"size":3,"modified":"2026-11-23T08:00:00Z","sha256":null,"executable":true}},"#,
+            r#""end":{"count":1}}"#
+        );
+        assert_eq!(std::str::from_utf8(&frame[4..]).unwrap(), json);
+        assert_eq!(<ListPage>::decode(json.as_bytes(), None).unwrap().files[0].1, script);
+        let null = json.replace(":true", ":null");
+        assert_eq!(<ListPage>::decode(null.as_bytes(), None).unwrap().files[0].1, meta(3));
     }
 
     #[test]

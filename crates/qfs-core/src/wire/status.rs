@@ -1,4 +1,4 @@
-//! What went wrong, as both ends say it.
+//! Status codes, and the errors that carry them.
 
 use std::fmt;
 
@@ -6,9 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::escape_untrusted;
 
-/// The outcome of a command (PROTOCOL §3). Open: a code this version does not know survives and means failure.
+/// The outcome of a command (PROTOCOL §3). The set is open: a code that this version does not know is kept, and means
+/// failure.
 ///
-/// The same numbers stand in heads, in RESET_STREAM and STOP_SENDING, and in CONNECTION_CLOSE.
+/// The same numbers are used in heads, in RESET_STREAM and STOP_SENDING, and in CONNECTION_CLOSE.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct StatusCode(pub u32);
@@ -57,7 +58,7 @@ status_codes! {
     SHUTTING_DOWN = 11, "shutting_down";
     /// The client no longer wants the answer.
     CANCELLED = 12, "cancelled";
-    /// The file is larger than `download_many` delivers: ask for it by `download`.
+    /// The file is larger than what `download_many` delivers. Ask for it with `download`.
     USE_DOWNLOAD = 13, "use_download";
     /// Something is under the name already that the request does not allow to be replaced.
     EXISTS = 14, "exists";
@@ -98,13 +99,14 @@ impl fmt::Debug for StatusCode {
     }
 }
 
-/// An error head (PROTOCOL §3.2). Never carries a path of the sender's machine; its text is escaped when shown.
+/// An error head (PROTOCOL §3.2). It never carries a path of the sender's machine. Its text is escaped when it is
+/// shown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{}", self.text())]
 pub struct RemoteError {
     /// What kind of failure; never [`StatusCode::OK`] in a decoded error.
     pub code: StatusCode,
-    /// For people; at most [`super::MAX_MESSAGE_BYTES`].
+    /// A text for people, of at most [`super::MAX_MESSAGE_BYTES`].
     #[serde(default)]
     pub message: String,
 }

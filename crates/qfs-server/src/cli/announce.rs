@@ -8,6 +8,8 @@ use qfs_server::{Drained, Server};
 
 use super::args::Args;
 use super::failure::Failure;
+#[cfg(feature = "http")]
+use super::log_format::LogFormat;
 
 /// Prints the lines of the contract, flushed; false when nobody reads them any more.
 pub(crate) fn lines<S: qfs_core::store::WriteStore>(args: &Args, server: &Server<S>) -> Result<bool, Failure> {
@@ -39,7 +41,7 @@ fn reachable_at(bound: IpAddr) -> Vec<IpAddr> {
     let mut addresses: Vec<_> = match if_addrs::get_if_addrs() {
         Ok(interfaces) => interfaces.into_iter().map(|interface| interface.ip()).collect(),
         Err(error) => {
-            tracing::warn!(%error, "the addresses of this machine cannot be listed");
+            tracing::warn!("the addresses of this machine cannot be listed: {error}");
             Vec::new()
         }
     };
@@ -71,6 +73,20 @@ pub(crate) fn notices<S: qfs_core::store::WriteStore>(args: &Args, server: &Serv
         && let Some(text) = audience(server.local_addr(), tokens)
     {
         eprintln!("note: {text}");
+    }
+    #[cfg(feature = "http")]
+    if args.http() {
+        let text = page(server.local_addr(), args.cert.is_some());
+        // Where a log is shown, each line is one of the log: programs read it.
+        if args.verbose > 0 || args.log_format() == LogFormat::Json {
+            tracing::info!("{text}");
+        } else {
+            eprintln!("note: {text}");
+        }
+    }
+    #[cfg(feature = "metrics")]
+    if let Some(address) = server.metrics_addr() {
+        eprintln!("note: metrics are told at http://{address}/metrics, without asking who asks");
     }
     let buffers = server.buffers();
     if buffers.are_short() {
@@ -106,6 +122,21 @@ fn audience(address: SocketAddr, tokens: Option<usize>) -> Option<String> {
     ))
 }
 
+/// Where browsers go, and what they ask there.
+#[cfg(feature = "http")]
+fn page(address: SocketAddr, is_certified: bool) -> String {
+    // The first that others can use, or what there is.
+    let ip = reachable_at(address.ip()).first().copied().unwrap_or(address.ip());
+    let place = format!("https://{}/", SocketAddr::new(ip, address.port()));
+    if is_certified {
+        return format!("browsers and curl find the files at {place}, or at the name that the certificate is for");
+    }
+    format!(
+        "browsers and curl find the files at {place}; the certificate is the server's own, so a browser asks first: its certificate \
+         viewer shows the fingerprint above as the SHA-256 of the public key"
+    )
+}
+
 /// Says what shutting down cut off.
 #[expect(clippy::print_stderr, reason = "the command line's own output")]
 pub(crate) fn drained(args: &Args, drained: Drained) {
@@ -127,6 +158,14 @@ mod tests {
         let any_v6 = reachable_at(IpAddr::from([0u16; 8]));
         assert!(any_v4.iter().all(|ip| any_v6.contains(ip)));
         assert!(any_v6.iter().all(|ip| !matches!(ip, IpAddr::V6(v6) if v6.is_unicast_link_local())));
+    }
+
+    #[cfg(feature = "http")]
+    #[test]
+    fn the_page_is_announced() {
+        let said = page("[::1]:8000".parse().unwrap(), false);
+        assert!(said.contains("https://[::1]:8000/") && said.contains("SHA-256 of the public key"), "{said}");
+        assert!(!page("127.0.0.1:8000".parse().unwrap(), true).contains("asks"));
     }
 
     #[test]

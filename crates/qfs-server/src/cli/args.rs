@@ -15,7 +15,7 @@ use qfs_transport::MAX_ENDPOINTS;
 
 use super::expiry::Expiry;
 
-use super::log::LogFormat;
+use super::log_format::LogFormat;
 use super::sandbox::Sandbox;
 
 const AFTER_HELP: &str = "\
@@ -39,9 +39,12 @@ pub(crate) struct Args {
     /// Address to listen on, IPv4 or IPv6; 0.0.0.0 or :: for all of this machine's
     #[arg(long, global = true, env = "QFS_IP", value_name = "ADDR", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
     pub(crate) ip: IpAddr,
-    /// UDP port; 0 for any free one
+    /// UDP port, and TCP port of the same number; 0 for any free one
     #[arg(long, global = true, env = "QFS_PORT", value_name = "N", default_value_t = DEFAULT_PORT)]
     pub(crate) port: u16,
+    /// Whether the TCP port is open too, for clients whose network carries no UDP: on, off
+    #[arg(long, env = "QFS_TCP", value_name = "ON|OFF", default_value = "on", hide_possible_values = true)]
+    pub(crate) tcp: Switch,
     /// The published directory
     #[arg(long, env = "QFS_ROOT", value_name = "DIR", default_value = "server_databases")]
     pub(crate) root: PathBuf,
@@ -55,6 +58,14 @@ pub(crate) struct Args {
     /// The identity: server.key and server.crt, made on the first start
     #[arg(long, global = true, env = "QFS_CERTS", value_name = "DIR", default_value = "certs")]
     pub(crate) certs: PathBuf,
+    /// HTTPS for browsers and curl, beside qfs on the same port: `on` or `off`
+    #[cfg(feature = "http")]
+    #[arg(long, env = "QFS_HTTP", value_name = "WHEN", default_value = "on", value_parser = ["on", "off"], hide_possible_values = true)]
+    http: String,
+    /// Tell numbers and health over plain HTTP at this port of loopback, or at this IP:PORT: /metrics, /healthz, /readyz
+    #[cfg(feature = "metrics")]
+    #[arg(long, env = "QFS_METRICS", value_name = "ADDR", value_parser = metrics_address)]
+    pub(crate) metrics: Option<std::net::SocketAddr>,
     /// Who may list and read: `open`, everybody who reaches the port; `tokens`, who shows one of `token create`
     #[arg(long, env = "QFS_AUTH", value_name = "WHO", default_value = "open", hide_possible_values = true)]
     pub(crate) auth: Auth,
@@ -151,6 +162,15 @@ impl From<FollowLinks> for local::FollowLinks {
     }
 }
 
+/// What is either on or off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Switch {
+    /// On.
+    On,
+    /// Off.
+    Off,
+}
+
 /// Who may read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Auth {
@@ -179,7 +199,8 @@ not mended so: its thief can announce keys too.
 Examples:
   qfs-server identity rotate        make the next key; a running server announces it from now on
   qfs-server identity show
-  qfs-server identity activate      some days later; then restart the server";
+  qfs-server identity activate      some days later; then restart the server
+  qfs-server identity withdraw      or have no other key after all";
 
 /// `identity`
 #[derive(Debug, Subcommand)]
@@ -198,6 +219,13 @@ pub(crate) enum IdentityCommand {
         #[arg(long, env = "QFS_REPLACE", value_parser = FalseyValueParser::new())]
         replace: bool,
         /// One JSON object: current, next
+        #[arg(long, env = "QFS_JSON", value_parser = FalseyValueParser::new())]
+        json: bool,
+    },
+    /// Remove the next key: a running server announces it no more, and clients that have learnt it forget it when they come by
+    #[command(after_help = IDENTITY_EXAMPLES)]
+    Withdraw {
+        /// One JSON object: current, next, withdrawn
         #[arg(long, env = "QFS_JSON", value_parser = FalseyValueParser::new())]
         json: bool,
     },
@@ -261,7 +289,22 @@ pub(crate) struct CreateArgs {
     pub(crate) ticket: bool,
 }
 
+/// A port of loopback, or an address with one.
+#[cfg(feature = "metrics")]
+fn metrics_address(text: &str) -> Result<std::net::SocketAddr, String> {
+    match text.trim_start_matches(':').parse::<u16>() {
+        Ok(port) => Ok((Ipv4Addr::LOCALHOST, port).into()),
+        Err(_) => text.parse().map_err(|_| "expected a port, or an address and a port as in 192.0.2.7:9100".to_owned()),
+    }
+}
+
 impl Args {
+    /// Whether HTTP is served.
+    #[cfg(feature = "http")]
+    pub(crate) fn http(&self) -> bool {
+        self.http == "on"
+    }
+
     /// How a line of the log is written.
     pub(crate) fn log_format(&self) -> LogFormat {
         // Only names of formats get here.
@@ -412,6 +455,7 @@ mod tests {
             "--port 65536",
             "--congestion reno",
             "--sandbox on",
+            "--tcp yes",
             "--log-format xml",
             "--mtu 1199",
             "--max-connections 0",

@@ -1,50 +1,28 @@
 //! The log and the audit trail: where they go, in which form, and how much of them.
 
+use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, IsTerminal, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::str::FromStr;
 use std::sync::Mutex;
 
 use qfs_core::model::escape_untrusted;
 use qfs_server::gate::audit;
 use tracing::level_filters::LevelFilter;
+use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::filter::Targets;
-use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
 use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry};
 
 use super::args::Args;
 use super::failure::Failure;
-
-/// How a line of the log is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) enum LogFormat {
-    /// For people: `TIME LEVEL TARGET: event field=value …`.
-    #[default]
-    Text,
-    /// One JSON object a line.
-    Json,
-}
-
-impl LogFormat {
-    /// The names of [`LogFormat`] on the command line.
-    pub(crate) const NAMES: [&str; 2] = ["text", "json"];
-}
-
-impl FromStr for LogFormat {
-    type Err = ();
-
-    fn from_str(name: &str) -> Result<Self, ()> {
-        match name {
-            "text" => Ok(Self::Text),
-            "json" => Ok(Self::Json),
-            _ => Err(()),
-        }
-    }
-}
+use super::log_format::LogFormat;
 
 /// Sends the log to stderr (warnings, or with `-v` more, or what `RUST_LOG` asks for) and, with `--audit-log`, the whole trail to a
 /// file.
@@ -54,18 +32,20 @@ impl FromStr for LogFormat {
 pub(crate) fn set_up(args: &Args) -> Result<(), Failure> {
     let level = match (args.quiet, args.verbose) {
         (true, _) => "error",
-        (false, 0) => "warn",
-        (false, 1) => "qfs_server=info,qfs_core=info,warn",
-        (false, 2) => "qfs_server=debug,qfs_core=debug,info",
+        (false, 0) => "qfs=warn,error",
+        (false, 1) => "qfs=info,error",
+        (false, 2) => "qfs=debug,info",
         (false, _) => "trace",
     };
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
+    let asked = EnvFilter::try_from_default_env().ok();
+    let form = Form { format: args.log_format(), for_developers: asked.is_some() || args.verbose > 1 };
+    let filter = asked.unwrap_or_else(|| EnvFilter::new(level));
     let ansi = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let mut layers = vec![layer(args.log_format(), ansi, io::stderr).with_filter(filter).boxed()];
+    let mut layers = vec![layer(form, ansi, io::stderr).with_filter(filter).boxed()];
     if let Some(path) = &args.audit_log {
         let file = open(path, &args.root)?;
         let trail = Targets::new().with_target(audit::TARGET, LevelFilter::INFO);
-        layers.push(layer(args.log_format(), false, file).with_filter(trail).boxed());
+        layers.push(layer(form, false, file).with_filter(trail).boxed());
     }
     tracing_subscriber::registry().with(layers).init();
     Ok(())
@@ -73,12 +53,22 @@ pub(crate) fn set_up(args: &Args) -> Result<(), Failure> {
 
 type Lines = Box<dyn Layer<Registry> + Send + Sync>;
 
-fn layer(format: LogFormat, ansi: bool, out: impl for<'a> MakeWriter<'a> + Send + Sync + 'static) -> Lines {
+/// How lines are written.
+#[derive(Debug, Clone, Copy)]
+struct Form {
+    format: LogFormat,
+    /// Whether the module that says something is named too.
+    for_developers: bool,
+}
+
+fn layer(form: Form, ansi: bool, out: impl for<'a> MakeWriter<'a> + Send + Sync + 'static) -> Lines {
     let lines = tracing_subscriber::fmt::layer().with_ansi(ansi);
-    match format {
+    match form.format {
         // Colours are control characters, which a terminal is to have.
-        LogFormat::Text if ansi => lines.with_writer(out).boxed(),
-        LogFormat::Text => lines.with_writer(OneLine(out)).boxed(),
+        LogFormat::Text if ansi && form.for_developers => lines.with_writer(out).boxed(),
+        LogFormat::Text if ansi => lines.event_format(Plain).with_writer(out).boxed(),
+        LogFormat::Text if form.for_developers => lines.with_writer(OneLine(out)).boxed(),
+        LogFormat::Text => lines.event_format(Plain).with_writer(OneLine(out)).boxed(),
         LogFormat::Json => {
             let json = lines.json().flatten_event(true).with_current_span(false).with_span_list(false);
             json.with_ansi(false).with_writer(OneLine(out)).boxed()
@@ -86,10 +76,39 @@ fn layer(format: LogFormat, ansi: bool, out: impl for<'a> MakeWriter<'a> + Send 
     }
 }
 
+/// The text form for people: as tracing-subscriber has it, but instead of the module that says something, its crate or the trail.
+struct Plain;
+
+impl<S, N> FormatEvent<S, N> for Plain
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(&self, context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        SystemTime.format_time(&mut writer)?;
+        let (level, target) = (event.metadata().level(), event.metadata().target());
+        // ECMA-48 §8.3.117: red, yellow, green.
+        let colour = match *level {
+            Level::ERROR => 31,
+            Level::WARN => 33,
+            _ => 32,
+        };
+        if writer.has_ansi_escapes() {
+            write!(writer, " \x1b[{colour}m{level:>5}\x1b[0m ")?;
+        } else {
+            write!(writer, " {level:>5} ")?;
+        }
+        let part = if target == audit::TARGET { target } else { target.split("::").next().unwrap_or(target) };
+        write!(writer, "{part}: ")?;
+        context.field_format().format_fields(writer.by_ref(), event)?;
+        writeln!(writer)
+    }
+}
+
 /// Opens the trail's file to append, for its owner alone.
 #[expect(clippy::disallowed_methods, reason = "the trail is the server's own file, and not published")]
 fn open(path: &Path, root: &Path) -> Result<Mutex<File>, Failure> {
-    let refused = |why: &dyn std::fmt::Display| {
+    let refused = |why: &dyn fmt::Display| {
         Failure::refused(
             format!("cannot write the audit trail to {}: {why}", path.display()),
             "name a file in a directory that this user may write to, outside the published one",
@@ -158,11 +177,5 @@ mod tests {
         out.write_all(b"first\nINFO forged\x1b[2J \\n\n").unwrap();
         out.write_all("plain é\n".as_bytes()).unwrap();
         assert_eq!(String::from_utf8(out.0).unwrap(), "first\\nINFO forged\\u{1b}[2J \\n\nplain é\n");
-    }
-
-    #[test]
-    fn every_name_is_a_format() {
-        assert!(LogFormat::NAMES.iter().all(|name| name.parse::<LogFormat>().is_ok()));
-        assert!("xml".parse::<LogFormat>().is_err());
     }
 }

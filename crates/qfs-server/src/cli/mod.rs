@@ -7,6 +7,8 @@ mod expiry;
 mod failure;
 mod links;
 mod log;
+mod log_format;
+mod renew;
 mod sandbox;
 mod signals;
 mod start;
@@ -48,13 +50,13 @@ fn serve(args: &Args) -> Result<ExitCode, Failure> {
     let code = runtime.block_on(async {
         // Before anything is printed: whoever reads the first line may already send a signal.
         let mut signals = Signals::catch().map_err(Failure::runtime)?;
-        let Started { server, store, survey } = start::start(args).await?;
+        let Started { server, store, survey, renewal } = start::start(args).await?;
         if !announce::lines(args, &server)? {
             return Ok(ExitCode::SUCCESS);
         }
         announce::notices(args, &server);
         links::tell(args, store, survey);
-        let (first, second) = signals.split();
+        let (first, second) = signals.split(|| renewal.look_anew());
         tokio::select! {
             served = server.serve(first) => {
                 let drained = served.map_err(Failure::serve)?;

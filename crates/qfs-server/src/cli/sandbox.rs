@@ -124,7 +124,7 @@ fn restrict(wanted: Sandbox, places: &Places) -> Result<RulesetStatus, RulesetEr
         .handle_access(AccessFs::from_all(WHOLE_FOR_FILES))?
         .set_compatibility(CompatLevel::BestEffort)
         .handle_access(AccessFs::from_all(NEWEST))?
-        // No rule permits any: the server has no business with TCP, and signals nobody.
+        // No rule permits any: the TCP port is open by now, the server connects to nobody, and signals nobody.
         .handle_access(AccessNet::from_all(NEWEST))?
         .scope(Scope::from_all(NEWEST))?
         .create()?
@@ -140,7 +140,7 @@ fn restrict(wanted: Sandbox, places: &Places) -> Result<RulesetStatus, RulesetEr
             match PathFd::new(directory) {
                 Ok(handle) => rules = rules.add_rule(PathBeneath::new(handle, access))?,
                 // Not reached now, not reached later.
-                Err(error) => warn!(directory = %shown(directory), %error, "not in the sandbox"),
+                Err(error) => warn!("the sandbox leaves out {}: {error}", shown(directory)),
             }
         }
     }

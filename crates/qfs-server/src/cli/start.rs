@@ -12,9 +12,10 @@ use qfs_transport::{Identity, IdentityFileError, Roots, ServerTuning, TransportE
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tracing::warn;
 
-use super::args::{Args, Auth};
+use super::args::{Args, Auth, Switch};
 use super::failure::Failure;
 use super::links;
+use super::renew::Renewal;
 use super::sandbox::{self, Places};
 
 /// A server that is bound and confined.
@@ -24,6 +25,8 @@ pub(crate) struct Started {
     pub(crate) store: LocalStore,
     /// What becomes of the links in it, where that is known by now.
     pub(crate) survey: Option<LinkSurvey>,
+    /// Takes up the certificate anew.
+    pub(crate) renewal: Renewal,
 }
 
 /// Binds the server that `args` describe, and gives up every right that serving does not need.
@@ -36,6 +39,7 @@ pub(crate) async fn start(args: &Args) -> Result<Started, Failure> {
         .map_err(|e| Failure::refused(format!("cannot publish {}: {e}", args.root.display()), ROOT_HINT))?
         .hidden(if args.hidden { Hidden::Included } else { Hidden::Excluded })
         .follow_links(args.follow_links.into());
+    let renewal = Renewal::new(args, &identity);
     let digest_file = digest_file(args, &root);
     let cache = digest_file.as_ref().and_then(|file| file.path().parent());
     // Whatever an owner of the published directory links to: the keys and the logs of this server are not for clients.
@@ -43,17 +47,26 @@ pub(crate) async fn start(args: &Args) -> Result<Started, Failure> {
     let store = store.never_by_link(&own.into_iter().flatten().collect::<Vec<_>>());
     let mut survey = links::survey(args, &store)?;
     let gate = gate(args)?;
+    let mut read = renewal.directories();
+    // Tokens, and what is announced of a next key, are read again and again.
+    if args.cert.is_none() || args.auth == Auth::Tokens {
+        read.push(args.certs.clone());
+    }
     let places = Places {
         uploads: if gate.is_writable() { vec![root.clone()] } else { Vec::new() },
         published: vec![root],
         linked: survey.as_mut().map(|survey| std::mem::take(&mut survey.outside)).unwrap_or_default(),
-        // Files that are named are read by now; tokens, and what is announced of a next key, are read again and again.
-        read: if args.cert.is_none() || args.auth == Auth::Tokens { vec![args.certs.clone()] } else { Vec::new() },
+        read,
         kept: cache.map(Path::to_owned).into_iter().collect(),
     };
     let config = ServerConfig {
         clients: args.client_ca.as_deref().map(client_authorities).transpose()?,
+        #[cfg(feature = "http")]
+        http: args.http(),
+        #[cfg(feature = "metrics")]
+        metrics: args.metrics,
         endpoints: args.endpoints(),
+        tcp: args.tcp == Switch::On,
         tuning: ServerTuning { congestion: args.congestion(), max_payload: args.mtu, ..ServerTuning::default() },
         limits: Limits {
             connections: args.max_connections,
@@ -72,12 +85,16 @@ pub(crate) async fn start(args: &Args) -> Result<Started, Failure> {
     let server = Server::bind(config, &identity, store.clone()).map_err(|e| {
         let hint = match &e {
             TransportError::Bind { source, .. } => bind_hint(source),
+            TransportError::BindTcp { source, .. } if source.kind() == io::ErrorKind::AddrInUse => {
+                "another program has this TCP port: choose another with --port N, or serve no HTTP with --http off"
+            }
+            TransportError::BindTcp { source, .. } => bind_hint(source),
             _ => "run with -vv for more",
         };
         Failure::refused(e.to_string(), hint)
     })?;
     sandbox::enter(args.sandbox(), &places)?;
-    Ok(Started { server, store, survey })
+    Ok(Started { server, store, survey, renewal })
 }
 
 /// The identity, and where its key is: of the files that are named, or of the directory.
@@ -150,7 +167,8 @@ fn refuse_published_key(root: &Path, key: &Path) -> Result<(), Failure> {
 fn bind_hint(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::AddrInUse => {
-            "another program has this port: choose another with --port N, or 0 for any free one"
+            "another program has this port, for UDP or for TCP: choose another with --port N, or 0 for any free one; \
+             --tcp off does without TCP"
         }
         io::ErrorKind::AddrNotAvailable => "this machine does not have that address: choose another with --ip ADDR",
         io::ErrorKind::PermissionDenied => "ports below 1024 need privileges: choose another with --port N",
@@ -179,7 +197,9 @@ fn digest_file(args: &Args, root: &Path) -> Option<DigestFile> {
     let file = DigestFile::new(&directory, root);
     // Now, because the sandbox permits what is in the directory, not its making.
     if let Err(error) = file.make_directory() {
-        warn!(%error, "digests are not remembered between runs: there is no cache directory; see --cache-dir");
+        warn!(
+            "digests are not remembered between runs, because the cache directory cannot be used: {error}; see --cache-dir"
+        );
         return None;
     }
     Some(file)
@@ -190,6 +210,6 @@ fn raise_file_limit() {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     if let Err(error) = setrlimit(Resource::Nofile, limit) {
-        warn!(%error, "the limit of open files cannot be raised");
+        warn!("the limit of open files cannot be raised: {error}");
     }
 }

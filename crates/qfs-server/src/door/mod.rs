@@ -3,7 +3,12 @@
 //! A door cannot open a file, skip the gate or forget a limit: it has the [`Service`](crate::service::Service), and files only
 //! through a [`View`](crate::view::View).
 
+#[cfg(feature = "http")]
+pub(crate) mod http;
+#[cfg(feature = "metrics")]
+pub(crate) mod metrics;
 pub(crate) mod qfs;
+pub(crate) mod tcp;
 
 /// Threads of an end point for disks and hashing. More than two on a small machine only wait for each other; a few more keep
 /// short reads going while long passes for digests run.

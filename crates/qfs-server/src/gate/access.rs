@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use qfs_core::model::RemotePath;
+use qfs_core::model::{RemotePath, Token};
 use qfs_core::wire::Request;
 use tokio::sync::watch;
 use tracing::{error, info};
@@ -74,12 +74,22 @@ impl Gate {
     /// # Errors
     /// [`HandlerError::Denied`]; [`HandlerError::Decode`] when the payload is no object or its token none.
     pub(crate) fn admit(&self, payload: &[u8]) -> Result<Access, HandlerError> {
+        // An open server leaves it to the command to say what is wrong with a request.
+        let shown = if self.tokens.is_some() { Request::decode_token(payload)? } else { None };
+        self.admit_token(shown.as_ref())
+    }
+
+    /// As [`Self::admit`], for whoever shows `shown`.
+    ///
+    /// # Errors
+    /// [`HandlerError::Denied`].
+    pub(crate) fn admit_token(&self, shown: Option<&Token>) -> Result<Access, HandlerError> {
         let writable = self.writable;
         let Some(tokens) = &self.tokens else { return Ok(Access { grant: None, anybody: self.anybody, writable }) };
-        let shown = Request::decode_token(payload)?.ok_or(HandlerError::Denied)?;
+        let shown = shown.ok_or(HandlerError::Denied)?;
         let current = tokens.rules.subscribe();
         let rules = Arc::clone(&current.borrow());
-        match rules.position(&shown) {
+        match rules.position(shown) {
             Some(index) if !rules.records()[index].is_expired(Timestamp::now()) => {
                 Ok(Access { grant: Some(Grant { rules, index, current }), anybody: self.anybody, writable })
             }
@@ -97,7 +107,7 @@ impl Gate {
             let gate = Arc::clone(self);
             let looked = tokio::task::spawn_blocking(move || gate.tokens.as_ref().map(Tokens::look)).await;
             if let Err(error) = looked {
-                error!(%error, "the task that reads the tokens failed");
+                error!("the task that reads the tokens failed: {error}");
             }
         }
     }
@@ -110,7 +120,7 @@ impl Tokens {
         match found {
             Ok((_, bytes)) if seen.as_ref() == Ok(&bytes) => {}
             Ok((rules, bytes)) => {
-                info!(tokens = rules.records().len(), "the tokens have changed");
+                info!("the token file has changed; tokens in it: {}", rules.records().len());
                 *seen = Ok(bytes);
                 self.rules.send_replace(Arc::new(rules));
             }
@@ -202,7 +212,6 @@ mod tests {
     use std::pin::pin;
     use std::task::Poll;
 
-    use qfs_core::model::Token;
     use qfs_core::wire::ListRequest;
 
     use super::*;

@@ -61,6 +61,12 @@ impl Admission {
         Verdict::Admit(Admitted { admission: Arc::clone(self), key, unvalidated: !validated })
     }
 
+    /// Connections now.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn count(&self) -> usize {
+        self.lock().connections
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

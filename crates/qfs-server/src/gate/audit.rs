@@ -12,8 +12,6 @@ use qfs_core::model::{MAX_PATH_BYTES, escape_untrusted};
 use qfs_core::wire::StatusCode;
 use tracing::{Level, info, warn};
 
-use crate::error::HandlerError;
-
 /// The `tracing` target of every event of the trail. Warnings: a limit was reached. Information: everything else.
 pub const TARGET: &str = "qfs_server::audit";
 
@@ -145,7 +143,9 @@ impl Sum {
 /// A connection, from its handshake on; its end is told when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Visit {
+    door: &'static str,
     peer: SocketAddr,
+    way: &'static str,
     client: Option<String>,
     begun: Instant,
     commands: u64,
@@ -154,10 +154,11 @@ pub(crate) struct Visit {
 }
 
 impl Visit {
-    /// Tells of the connection. `client`: who it is by its certificate, escaped, where one was asked for.
-    pub(crate) fn begin(peer: SocketAddr, client: Option<String>) -> Self {
-        info!(target: TARGET, %peer, client, "opened");
-        Self { peer, client, begun: Instant::now(), commands: 0, bytes: 0, reason: "cut off".to_owned() }
+    /// Tells of the connection, which came through `door`. `way`: what it travels over; `client`: who it is by its certificate,
+    /// escaped, where one was asked for.
+    pub(crate) fn begin(door: &'static str, way: &'static str, peer: SocketAddr, client: Option<String>) -> Self {
+        info!(target: TARGET, door, %peer, way, client, "opened");
+        Self { door, peer, way, client, begun: Instant::now(), commands: 0, bytes: 0, reason: "cut off".to_owned() }
     }
 
     /// Who the client is, by its certificate.
@@ -181,7 +182,7 @@ impl Drop for Visit {
     fn drop(&mut self) {
         let (peer, commands, bytes, reason) = (self.peer, self.commands, self.bytes, self.reason.as_str());
         let seconds = self.begun.elapsed().as_secs_f64();
-        info!(target: TARGET, %peer, client = self.client, seconds, commands, bytes, reason, "closed");
+        info!(target: TARGET, door = self.door, %peer, way = self.way, client = self.client, seconds, commands, bytes, reason, "closed");
     }
 }
 
@@ -192,6 +193,8 @@ pub(crate) fn hears_commands() -> bool {
 
 /// A command as the trail has it. Text of the client is escaped here.
 pub(crate) struct Command<'a> {
+    /// Which door it came through.
+    pub(crate) door: &'a str,
     /// Who asked.
     pub(crate) peer: SocketAddr,
     /// Who that is by its certificate, escaped.
@@ -202,8 +205,8 @@ pub(crate) struct Command<'a> {
     pub(crate) command: &'a str,
     /// The name it is about; empty where it is about none, or about many.
     pub(crate) name: &'a str,
-    /// Why it failed.
-    pub(crate) error: Option<&'a HandlerError>,
+    /// Why it failed: the status that was told, and the reason.
+    pub(crate) failure: Option<(String, String)>,
     /// Bytes of the answer.
     pub(crate) bytes: u64,
     /// How long it took.
@@ -222,19 +225,18 @@ pub(crate) struct Answered {
 impl Command<'_> {
     /// Tells of the command, after each of `files` where it is about many.
     pub(crate) fn tell<'a>(&self, files: impl Iterator<Item = (&'a str, Answered)>) {
-        let &Command { peer, client, token, command, bytes, seconds, .. } = self;
+        let &Command { door, peer, client, token, command, bytes, seconds, .. } = self;
         for (name, Answered { bytes, code }) in files {
             let (name, status) = (escape_untrusted(shortened(name)), code.to_string());
-            info!(target: TARGET, %peer, client, token, command, name, bytes, status, "file");
+            info!(target: TARGET, door, %peer, client, token, command, name, bytes, status, "file");
         }
         let name = escape_untrusted(shortened(self.name));
-        let Some(error) = self.error else {
-            return info!(target: TARGET, %peer, client, token, command, name, bytes, seconds, status = "ok", "command");
+        let Some((status, error)) = &self.failure else {
+            return info!(target: TARGET, door, %peer, client, token, command, name, bytes, seconds, status = "ok", "command");
         };
-        let status = error.status().map_or_else(|| "abandoned".to_owned(), |code| code.to_string());
         // Parsers quote what they read.
-        let error = escape_untrusted(shortened(&error.to_string()));
-        info!(target: TARGET, %peer, client, token, command, name, bytes, seconds, status, error, "command");
+        let error = escape_untrusted(shortened(error));
+        info!(target: TARGET, door, %peer, client, token, command, name, bytes, seconds, status, error, "command");
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! | module | owns |
 //! |---|---|
+//! | `abandoned` | clients that give up what they asked for |
 //! | [`access`] | the rule of a server, and what it grants a request |
 //! | `admission` | who may connect |
 //! | [`audit`] | the audit trail |
@@ -9,6 +10,7 @@
 //! | [`rights`] | what somebody may do |
 //! | [`tokens`] | the tokens handed out, on disk |
 
+pub(crate) mod abandoned;
 pub mod access;
 pub(crate) mod admission;
 pub mod audit;

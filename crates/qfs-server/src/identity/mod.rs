@@ -1,6 +1,6 @@
 //! The server's identity on disk: `server.key` and `server.crt` in one directory, made once and kept.
 //!
-//! Knows files and their modes; what is in them is `qfs_transport`'s affair. `next` owns the pair that comes after it.
+//! Knows files and their modes; what is in them is `qfs_transport`'s affair. `next` owns the pair that comes after it, `withdraw` takes that back.
 
 #![expect(
     clippy::disallowed_methods,
@@ -9,6 +9,7 @@
 
 mod announcer;
 mod next;
+mod withdraw;
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -21,12 +22,15 @@ use qfs_transport::{Identity, IdentityError, IdentityPem};
 use rustix::fs::{FlockOperation, RenameFlags, flock, renameat_with};
 
 pub(crate) use announcer::Announcer;
-pub use next::{Keys, NEXT_CERTIFICATE_FILE, NEXT_KEY_FILE};
+pub use next::{Keys, NEXT_CERTIFICATE_FILE};
+pub use withdraw::Withdrawn;
 
 /// The private key's file name. Mode 0600.
 pub const KEY_FILE: &str = "server.key";
 /// The certificate's file name.
 pub const CERTIFICATE_FILE: &str = "server.crt";
+/// The next private key's file name. Mode 0600.
+pub const NEXT_KEY_FILE: &str = "next.key";
 
 /// A key or certificate longer than this many bytes is none.
 const MAX_FILE_BYTES: u64 = 1 << 20;

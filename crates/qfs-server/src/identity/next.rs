@@ -13,10 +13,8 @@ use qfs_core::model::Fingerprint;
 use qfs_transport::{Identity, IdentityError, IdentityPem};
 use rustix::fs::renameat;
 
-use super::{CERTIFICATE_FILE, IdentityDir, IdentityDirError, KEY_FILE, io_error, read_all};
+use super::{CERTIFICATE_FILE, IdentityDir, IdentityDirError, KEY_FILE, NEXT_KEY_FILE, io_error, read_all};
 
-/// The next private key's file name. Mode 0600.
-pub const NEXT_KEY_FILE: &str = "next.key";
 /// The next certificate's file name.
 pub const NEXT_CERTIFICATE_FILE: &str = "next.crt";
 
@@ -125,7 +123,7 @@ impl IdentityDir {
     }
 
     /// The current key, of an identity that must be there.
-    fn present(&self, directory: &File) -> Result<Fingerprint, IdentityDirError> {
+    pub(super) fn present(&self, directory: &File) -> Result<Fingerprint, IdentityDirError> {
         self.finish_activation(directory)?;
         let current = self.load()?.ok_or_else(|| IdentityDirError::Absent { directory: self.path.clone() })?;
         Ok(current.fingerprint())

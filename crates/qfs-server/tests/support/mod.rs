@@ -2,6 +2,10 @@
 
 #![allow(dead_code, reason = "each test program uses its own part")]
 
+#[cfg(feature = "http")]
+pub(crate) mod browser;
+#[cfg(feature = "http")]
+pub(crate) mod http;
 pub(crate) mod program;
 
 use std::net::Ipv4Addr;
@@ -18,12 +22,20 @@ use qfs_core::wire::{
 };
 use qfs_server::{Drained, ServeError, Server, ServerConfig};
 use qfs_store::local::LocalStore;
-use qfs_transport::{ClientEndpoint, ClientTuning, Connection, Identity, IdentityPem, QuicSink, QuicSource, Trust};
+use qfs_transport::{
+    ClientEndpoint, ClientTuning, ConnectError, Connection, Identity, IdentityPem, Sink, Source, Trust, Way,
+    connect_tcp,
+};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 /// Longer than anything here takes; a test that waits for it has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How clients come in these tests: over UDP, or as `QFS_TEST_TRANSPORT` says. `scripts/test.sh` runs them both ways.
+pub(crate) fn way() -> Way {
+    if std::env::var_os("QFS_TEST_TRANSPORT").is_some_and(|way| way == "tcp") { Way::Tcp } else { Way::Udp }
+}
 
 /// Resolves within [`PATIENCE`], or the test fails.
 pub(crate) async fn soon<T>(future: impl Future<Output = T>) -> T {
@@ -77,11 +89,16 @@ pub(crate) struct Rig {
 impl Rig {
     /// Serves `tree` as `adjust` would have it.
     pub(crate) fn start(tree: Tree, adjust: impl FnOnce(&mut ServerConfig)) -> Self {
+        Self::start_at(tree, "", adjust)
+    }
+
+    /// As [`Self::start`], with `below` in the tree published.
+    pub(crate) fn start_at(tree: Tree, below: &str, adjust: impl FnOnce(&mut ServerConfig)) -> Self {
         let pem = IdentityPem::generate().unwrap();
         let identity = Identity::from_pem(pem.key.as_bytes(), pem.certificate.as_bytes()).unwrap();
         let mut config = ServerConfig::new((Ipv4Addr::LOCALHOST, 0).into());
         adjust(&mut config);
-        let store = LocalStore::open_root(tree.path()).unwrap();
+        let store = LocalStore::open_root(&tree.path().join(below)).unwrap();
         let server = Server::bind(config, &identity, store).unwrap();
         let address = server.local_addr();
         let (stop, stopped) = oneshot::channel::<()>();
@@ -106,10 +123,20 @@ impl Rig {
     }
 
     pub(crate) async fn connect_with(&self, tuning: &ClientTuning) -> Client {
+        self.try_connect_with(tuning).await.unwrap()
+    }
+
+    pub(crate) async fn try_connect(&self) -> Result<Client, ConnectError> {
+        self.try_connect_with(&ClientTuning::default()).await
+    }
+
+    async fn try_connect_with(&self, tuning: &ClientTuning) -> Result<Client, ConnectError> {
         let endpoint = ClientEndpoint::bind(self.address.ip()).unwrap();
-        let connecting = endpoint.connect(self.address, "localhost", Trust::AnyKey, tuning, PATIENCE);
-        let connection = connecting.await.unwrap();
-        Client { endpoint, connection }
+        let connection = match way() {
+            Way::Udp => endpoint.connect(self.address, "localhost", Trust::AnyKey, tuning, PATIENCE).await?,
+            Way::Tcp => connect_tcp(self.address, "localhost", Trust::AnyKey, None, tuning, PATIENCE).await?,
+        };
+        Ok(Client { endpoint, connection })
     }
 }
 
@@ -126,21 +153,21 @@ pub(crate) fn narrow() -> ClientTuning {
 
 impl Client {
     /// Opens a stream, sends `bytes` and ends it.
-    pub(crate) async fn send(&self, bytes: impl Into<Bytes>) -> Answer<QuicSource> {
+    pub(crate) async fn send(&self, bytes: impl Into<Bytes>) -> Answer<Source> {
         let (sink, source) = self.connection.open_stream().await.unwrap();
         sink.send_request(bytes.into()).await.unwrap();
         Answer::new(source)
     }
 
     /// Opens a stream and sends `bytes`, and then nothing.
-    pub(crate) async fn begin(&self, bytes: impl Into<Bytes>) -> (QuicSink, Answer<QuicSource>) {
+    pub(crate) async fn begin(&self, bytes: impl Into<Bytes>) -> (Sink, Answer<Source>) {
         let (mut sink, source) = self.connection.open_stream().await.unwrap();
         sink.send(bytes.into()).await.unwrap();
         (sink, Answer::new(source))
     }
 
     /// Sends JSON as a request.
-    pub(crate) async fn ask(&self, json: &str) -> Answer<QuicSource> {
+    pub(crate) async fn ask(&self, json: &str) -> Answer<Source> {
         self.send(frame(json.as_bytes()).unwrap()).await
     }
 
@@ -153,7 +180,7 @@ impl Client {
         pieces.concat().into()
     }
 
-    pub(crate) async fn request(&self, request: &DownloadRequest) -> Answer<QuicSource> {
+    pub(crate) async fn request(&self, request: &DownloadRequest) -> Answer<Source> {
         self.send(Request::Download(request.clone()).encode().unwrap()).await
     }
 
@@ -231,13 +258,13 @@ impl Failed {
     }
 }
 
-pub(crate) async fn head(answer: &mut Answer<QuicSource>) -> Result<DownloadHead, Failed> {
+pub(crate) async fn head(answer: &mut Answer<Source>) -> Result<DownloadHead, Failed> {
     let payload = soon(answer.next_frame()).await?;
     decode_response::<DownloadHead>(&payload).unwrap().map_err(|e| Failed::Head(e.code, e.message))
 }
 
 /// Reads body and trailer.
-pub(crate) async fn finish(answer: Answer<QuicSource>, head: DownloadHead) -> Result<Downloaded, Failed> {
+pub(crate) async fn finish(answer: Answer<Source>, head: DownloadHead) -> Result<Downloaded, Failed> {
     let range = head.range.within(head.size).unwrap();
     let mut chunks = answer.into_body(range.end - range.start);
     let body = soon(collect(&mut chunks, |_| ())).await?.concat();
@@ -247,7 +274,7 @@ pub(crate) async fn finish(answer: Answer<QuicSource>, head: DownloadHead) -> Re
 }
 
 /// The error head of an answer that is one, and ends behind it.
-pub(crate) async fn refusal(mut answer: Answer<QuicSource>) -> RemoteError {
+pub(crate) async fn refusal(mut answer: Answer<Source>) -> RemoteError {
     let payload = soon(answer.next_frame()).await.unwrap();
     let error = decode_error(&payload).unwrap();
     assert_ne!(error.code, StatusCode::OK);

@@ -3,9 +3,12 @@
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags};
 use rustix::io::{Errno, retry_on_intr};
 
-use super::directories::Directory;
+use super::directory::Directory;
+use super::errors::write_error;
+use super::partial;
+use super::shared::Shared;
 use super::stamp::Stamp;
-use super::{Shared, lock, partial, write_error};
+use crate::sync::lock;
 use qfs_core::model::ETag;
 use qfs_core::store::{Condition, StoreError};
 

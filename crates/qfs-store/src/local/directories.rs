@@ -4,14 +4,17 @@
 
 use std::collections::{HashMap, HashSet};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 
+use super::directory::{Directory, DirectoryId, identify};
+use super::errors::{io_error, write_error};
 use super::leftovers::Leftovers;
-use super::{io_error, resolve, write_error};
+use super::resolve;
+use crate::sync::lock;
 use qfs_core::store::StoreError;
 
 /// Handles kept: one file descriptor each.
@@ -23,28 +26,6 @@ const MAX_CHANGED: usize = 128;
 /// A handle is used this long before its path is resolved anew, so that a directory renamed or replaced meanwhile does
 /// not go on receiving files.
 const REVALIDATE_AFTER: Duration = Duration::from_secs(1);
-
-/// Device and inode.
-pub(super) type DirectoryId = (u64, u64);
-
-/// A directory below the root, or the root itself.
-#[derive(Debug)]
-pub(super) struct Directory {
-    handle: OwnedFd,
-    id: DirectoryId,
-    /// Levels below the root.
-    depth: usize,
-}
-
-impl Directory {
-    pub(super) fn handle(&self) -> BorrowedFd<'_> {
-        self.handle.as_fd()
-    }
-
-    pub(super) fn id(&self) -> DirectoryId {
-        self.id
-    }
-}
 
 /// See the module.
 #[derive(Debug)]
@@ -102,9 +83,8 @@ impl Directories {
             return Ok(directory);
         }
         let handle = open(&self.root, path).map_err(write_error)?;
-        let id = identify(&handle)?;
         let depth = if path.is_empty() { 0 } else { path.split('/').count() };
-        Ok(self.remember(path, Directory { handle, id, depth }))
+        Ok(self.remember(path, Directory::new(handle, depth)?))
     }
 
     fn recall(&self, path: &str) -> Option<Arc<Directory>> {
@@ -130,11 +110,11 @@ impl Directories {
     pub(super) fn mark_changed(&self, directory: &Arc<Directory>) -> Result<(), StoreError> {
         {
             let mut changed = lock(&self.changed);
-            if changed.contains_key(&directory.id) {
+            if changed.contains_key(&directory.id()) {
                 return Ok(());
             }
             if changed.len() < MAX_CHANGED {
-                changed.insert(directory.id, Arc::clone(directory));
+                changed.insert(directory.id(), Arc::clone(directory));
                 return Ok(());
             }
         }
@@ -155,39 +135,29 @@ impl Directories {
     /// Syncs `directory` and its parents up to the root, or above it where those were made for it: an entry is only as
     /// durable as the way to it, and a former run may have made the way without syncing it.
     fn sync_upwards(&self, directory: &Directory, synced: &mut HashSet<DirectoryId>) -> Result<(), StoreError> {
-        if !synced.insert(directory.id) {
+        if !synced.insert(directory.id()) {
             return Ok(());
         }
-        sync_one(&directory.handle)?;
+        sync_one(directory.handle())?;
         let mut parent: Option<OwnedFd> = None;
-        for _ in 0..directory.depth + self.levels_made {
-            let below = parent.as_ref().unwrap_or(&directory.handle);
+        for _ in 0..directory.depth() + self.levels_made {
+            let below = parent.as_ref().map_or(directory.handle(), AsFd::as_fd);
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
             let handle = retry_on_intr(|| rustix::fs::openat(below, "..", flags, Mode::empty())).map_err(io_error)?;
             if !synced.insert(identify(&handle)?) {
                 break;
             }
-            sync_one(&handle)?;
+            sync_one(handle.as_fd())?;
             parent = Some(handle);
         }
         Ok(())
     }
 }
 
-fn sync_one(handle: &OwnedFd) -> Result<(), StoreError> {
+fn sync_one(handle: BorrowedFd<'_>) -> Result<(), StoreError> {
     match retry_on_intr(|| rustix::fs::fsync(handle)) {
         // Some network and FUSE file systems have no fsync for directories: entries are as durable as they get.
         Ok(()) | Err(Errno::INVAL) => Ok(()),
         Err(error) => Err(write_error(error)),
     }
-}
-
-#[allow(clippy::useless_conversion, reason = "the width of these fields differs between architectures")]
-fn identify(handle: &OwnedFd) -> Result<DirectoryId, StoreError> {
-    let stat = rustix::fs::fstat(handle).map_err(io_error)?;
-    Ok((stat.st_dev.into(), stat.st_ino.into()))
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, RawDir};
 use rustix::io::Errno;
 
-use super::directories::{Directory, DirectoryId};
+use super::directory::{Directory, DirectoryId};
 use super::{partial, resolve};
 
 /// Directories remembered, at some 40 bytes; what lies in others is left to a later run.

@@ -11,7 +11,17 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::fs::{FileType, Mode, OFlags, Stat};
 use rustix::io::{Errno, retry_on_intr};
 
-use super::{Hidden, partial, resolve};
+use super::{partial, resolve};
+
+/// Whether names with a component that starts with a dot are part of a [`LocalStore`](super::LocalStore).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Hidden {
+    /// They are neither listed nor opened.
+    #[default]
+    Excluded,
+    /// They are like any other.
+    Included,
+}
 
 /// Which symbolic links are followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -13,11 +13,12 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, RawDir};
 use rustix::io::Errno;
 
+use super::errors::{io_error, read_error, shortage};
 use super::links::{self, End, FileId, FollowLinks, LeftOut, Lost, MAX_DEPTH, Rules};
 use super::names::Names;
+use super::resolve;
 use super::stamp::{self, Stamp};
 use super::unlistable::Unlistable;
-use super::{io_error, read_error, resolve, shortage};
 use qfs_core::model::{MAX_PATH_BYTES, RemotePath};
 use qfs_core::store::{DirectoryMeta, Entry, LinkMeta, ListQuery, StoreError, Visit};
 

@@ -9,20 +9,20 @@
 //! | `stamp` | what fstat says, as etag and metadata |
 //! | `read`, `list` | the reading half; `names` and `unlistable` help to list |
 //! | `links` | where symbolic links end, for a store that follows them; `survey` what becomes of all of them |
-//! | `directories` | the handles of directories written to, and their fsync |
+//! | `directory`, `directories` | the handles of directories written to, and their fsync |
 //! | `partial` | names of partial files and the frontier record |
 //! | `leftovers` | removal of partial files nobody will continue |
 //! | `stage`, `put` | the writing half: large objects, small objects |
 //! | `commit` | how a finished file gets its name and a name loses its file, under a condition |
 //! | `mode` | permission bits of new files |
+//! | `shared`, `errors` | what all of it works on, and what failures of the system mean |
 
 #![allow(clippy::disallowed_methods, reason = "this is the place the rule sends everybody to")]
 
-use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::atomic::AtomicU8;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -37,6 +37,8 @@ use qfs_core::store::{
 
 mod commit;
 mod directories;
+mod directory;
+mod errors;
 mod leftovers;
 mod links;
 mod list;
@@ -46,6 +48,7 @@ mod partial;
 mod put;
 mod read;
 mod resolve;
+mod shared;
 mod stage;
 mod stamp;
 mod survey;
@@ -54,22 +57,15 @@ mod tests;
 mod unlistable;
 mod write;
 
-pub use links::{FollowLinks, LeftOut};
+pub use links::{FollowLinks, Hidden, LeftOut};
 pub use survey::{LinkSurvey, Outside, Tally};
 
-use directories::{Directories, Directory};
+use directories::Directories;
+use directory::Directory;
+use errors::{io_error, write_error};
 use links::Rules;
+use shared::Shared;
 use stamp::Stamp;
-
-/// Whether names with a component that starts with a dot are part of a [`LocalStore`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Hidden {
-    /// They are neither listed nor opened.
-    #[default]
-    Excluded,
-    /// They are like any other.
-    Included,
-}
 
 /// A [`Store`] and [`WriteStore`] on a directory. Cloning is cheap and gives the same store.
 #[derive(Debug, Clone)]
@@ -77,20 +73,6 @@ pub struct LocalStore {
     shared: Arc<Shared>,
     rules: Rules,
     sparse: bool,
-}
-
-#[derive(Debug)]
-struct Shared {
-    root: OwnedFd,
-    directories: Directories,
-    unlistable: unlistable::Unlistable,
-    /// How `put` makes files on this file system; see `put::Method`.
-    put_method: AtomicU8,
-    /// Held by whoever replaces or removes one version only, so that of two in this process one wins.
-    conditional: Mutex<()>,
-    umask: u32,
-    #[cfg(test)]
-    meanwhile: tests::Meanwhile,
 }
 
 impl LocalStore {
@@ -241,7 +223,7 @@ fn existing_in(directory: Option<&Directory>, name: &str) -> Result<Option<Targe
         Err(error) => return Err(write_error(error)),
     };
     let stamp = Stamp::regular(&stat).ok_or(StoreError::NotRegular)?;
-    Ok(Some(TargetMeta { size: stamp.size, modified: stamp.modified() }))
+    Ok(Some(stamp.target()))
 }
 
 impl WriteStore for LocalStore {
@@ -365,56 +347,4 @@ impl WriteStore for LocalStore {
     fn sync_directories(&self) -> Result<(), StoreError> {
         self.shared.directories.sync()
     }
-}
-
-impl Shared {
-    /// Everything that follows the appearance of a target under its name.
-    fn committed(&self, directory: &Arc<Directory>, name: &str, spec: &CommitSpec) -> Result<(), StoreError> {
-        self.directories.leftovers().sweep(directory, name);
-        self.changed(directory, spec.durable)
-    }
-
-    /// Notes that an entry of `directory` came or went.
-    fn changed(&self, directory: &Arc<Directory>, durable: bool) -> Result<(), StoreError> {
-        if durable { self.directories.mark_changed(directory) } else { Ok(()) }
-    }
-}
-
-/// What a failure on the way to published bytes means: whatever tells of the machine behind them is one `NotFound`.
-fn read_error(error: Errno) -> StoreError {
-    match error {
-        Errno::NOENT | Errno::ACCESS | Errno::PERM | Errno::LOOP | Errno::NOTDIR | Errno::ISDIR | Errno::XDEV => {
-            StoreError::NotFound
-        }
-        Errno::NXIO | Errno::NODEV | Errno::NAMETOOLONG | Errno::INVAL | Errno::ILSEQ | Errno::OVERFLOW => {
-            StoreError::NotFound
-        }
-        error => shortage(error).unwrap_or_else(|| io_error(error)),
-    }
-}
-
-/// What a failure on the writing side means. `NotFound` is a directory that vanished.
-fn write_error(error: Errno) -> StoreError {
-    match error {
-        Errno::NOENT => StoreError::NotFound,
-        Errno::EXIST => StoreError::Exists,
-        Errno::LOOP | Errno::NOTDIR | Errno::ISDIR | Errno::XDEV => StoreError::NotRegular,
-        // A file size limit (ulimit -f, or the file system's own) is as final as a full disk.
-        Errno::NOSPC | Errno::DQUOT | Errno::FBIG => StoreError::NoSpace { needed: None, available: None },
-        error => shortage(error).unwrap_or_else(|| io_error(error)),
-    }
-}
-
-/// [`StoreError::Busy`], where waiting may help.
-fn shortage(error: Errno) -> Option<StoreError> {
-    matches!(error, Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOBUFS | Errno::AGAIN)
-        .then_some(StoreError::Busy)
-}
-
-fn io_error(error: Errno) -> StoreError {
-    StoreError::Io(io::Error::from(error))
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::Directory;
+use super::directory::Directory;
 use qfs_core::model::{Digest, ETag, MAX_COMPONENT_BYTES};
 
 /// How every partial file's name ends.

@@ -12,9 +12,11 @@ use rustix::fs::{AtFlags, CWD, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::commit::{rename_into_place, taken};
-use super::directories::Directory;
+use super::directory::Directory;
+use super::errors::write_error;
+use super::shared::Shared;
 use super::write::{write_all_at, write_around, zero_runs};
-use super::{Shared, mode, partial, stamp, write_error};
+use super::{mode, partial, stamp};
 use qfs_core::store::{CommitSpec, Condition, StoreError};
 
 /// How files are made, from the best to what works everywhere. Where one does not work the next is tried and kept.

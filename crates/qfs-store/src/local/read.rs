@@ -9,9 +9,10 @@ use rustix::buffer::spare_capacity;
 use rustix::fs::{Advice, OFlags, SeekFrom};
 use rustix::io::{Errno, retry_on_intr};
 
+use super::errors::{io_error, read_error, shortage};
 use super::links::{FollowLinks, Rules};
 use super::stamp::{Stamp, now_nanos};
-use super::{links, read_error, resolve};
+use super::{links, resolve};
 use qfs_core::model::{Holes, RemotePath};
 use qfs_core::store::{Object, ObjectMeta, StoreError};
 
@@ -76,7 +77,7 @@ impl Object for LocalObject {
                 Err(Errno::NXIO) => size,
                 // A file system that does not tell.
                 Err(Errno::INVAL | Errno::OPNOTSUPP) => return Ok(Holes::default()),
-                Err(error) => return Err(super::io_error(error)),
+                Err(error) => return Err(io_error(error)),
             };
             if data > position {
                 holes.push(position..data);
@@ -84,7 +85,7 @@ impl Object for LocalObject {
             position = match seek(&self.file, SeekFrom::Hole(data)) {
                 Ok(hole) if hole < size => hole,
                 Ok(_) | Err(Errno::NXIO) => break,
-                Err(error) => return Err(super::io_error(error)),
+                Err(error) => return Err(io_error(error)),
             };
         }
         // Not apart from each other they are only while the file changes.
@@ -93,6 +94,10 @@ impl Object for LocalObject {
 
     fn ensure_unchanged(&self) -> Result<(), StoreError> {
         if self.opened.same_content(&stamp(&self.file)?) { Ok(()) } else { Err(StoreError::Changed) }
+    }
+
+    fn ensure_not_shorter(&self) -> Result<(), StoreError> {
+        if stamp(&self.file)?.size >= self.opened.size { Ok(()) } else { Err(StoreError::Changed) }
     }
 }
 
@@ -117,7 +122,7 @@ pub(super) fn read_exact_at(file: impl AsFd, offset: u64, length: usize) -> Resu
         match retry_on_intr(|| rustix::io::pread(&file, spare_capacity(&mut buffer), position)) {
             Ok(0) => return Err(StoreError::Changed),
             Ok(_) => {}
-            Err(error) => return Err(super::shortage(error).unwrap_or_else(|| super::io_error(error))),
+            Err(error) => return Err(shortage(error).unwrap_or_else(|| io_error(error))),
         }
     }
     // The allocator may have given more room than was asked for, and pread filled it.

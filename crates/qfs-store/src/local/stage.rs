@@ -11,12 +11,14 @@ use rustix::fs::{AtFlags, FallocateFlags, FileType, FlockOperation, Mode, OFlags
 use rustix::io::{Errno, retry_on_intr};
 
 use super::commit::rename_into_place;
-use super::directories::Directory;
+use super::directory::Directory;
+use super::errors::{io_error, write_error};
 use super::partial::{self, Frontier, RECORD_BYTES};
 use super::read::{fits, read_exact_at};
+use super::shared::Shared;
 use super::stamp::{ALLOCATION_UNIT_BYTES, Stamp};
 use super::write::{write_all_at, write_around, zero_runs};
-use super::{Shared, mode, stamp, write_error};
+use super::{mode, stamp};
 use qfs_core::model::ETag;
 use qfs_core::store::{CommitSpec, ObjectMeta, StageSpec, StagedObject, StoreError};
 
@@ -221,7 +223,7 @@ impl StagedObject for Staged {
                 tracing::debug!(%error, "the frontier record could not be restored");
             }
             return Err(match error {
-                StoreError::NotFound => super::io_error(Errno::NOENT),
+                StoreError::NotFound => io_error(Errno::NOENT),
                 error => error,
             });
         }

@@ -6,9 +6,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use jiff::Timestamp;
 use rustix::fs::{FileType, Mode, Stat, Timespec, Timestamps, UTIME_OMIT};
 
-use super::io_error;
+use super::errors::io_error;
 use qfs_core::model::{Digest, ETag};
-use qfs_core::store::{ObjectMeta, StoreError};
+use qfs_core::store::{ObjectMeta, StoreError, TargetMeta};
 
 const NANOS_PER_SECOND: i128 = 1_000_000_000;
 
@@ -87,6 +87,10 @@ impl Stamp {
     pub(super) fn nanos_to_settle(&self, now: i128) -> i128 {
         let age = now - self.changed;
         if age.abs() < CLOCK_TICK_NANOS { CLOCK_TICK_NANOS - age } else { 0 }
+    }
+
+    pub(super) fn target(&self) -> TargetMeta {
+        TargetMeta { size: self.size, modified: self.modified(), executable: self.executable }
     }
 
     pub(super) fn meta(&self) -> ObjectMeta {

@@ -5,7 +5,7 @@ use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Mutex;
 
-use super::lock;
+use crate::sync::lock;
 use qfs_core::model::escape_untrusted;
 
 /// Names that were left out, each logged only the first time it is met.
@@ -19,7 +19,7 @@ impl Unlistable {
     /// Logs that `path` is left out.
     pub(super) fn warn(&self, path: &str, reason: impl fmt::Display) {
         if self.is_new(path) {
-            tracing::warn!(name = escape_untrusted(path), %reason, "left out of the listing");
+            tracing::warn!("{} is left out of listings: {reason}", escape_untrusted(path));
         }
     }
 

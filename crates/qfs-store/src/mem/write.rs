@@ -26,7 +26,7 @@ impl WriteStore for MemStore {
             None => Ok(None),
             Some(Node::File(file)) => {
                 let meta = &lock(&file.0).meta;
-                Ok(Some(TargetMeta { size: meta.size, modified: meta.modified }))
+                Ok(Some(TargetMeta { size: meta.size, modified: meta.modified, executable: meta.executable }))
             }
             Some(Node::Directory(_) | Node::Link(_)) => Err(StoreError::NotRegular),
         }

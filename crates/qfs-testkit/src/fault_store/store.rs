@@ -58,6 +58,11 @@ impl Object for FaultObject {
         self.plan.begin(Operation::EnsureUnchanged)?;
         self.inner.ensure_unchanged()
     }
+
+    fn ensure_not_shorter(&self) -> Result<(), StoreError> {
+        self.plan.begin(Operation::EnsureUnchanged)?;
+        self.inner.ensure_not_shorter()
+    }
 }
 
 impl<S: WriteStore> WriteStore for FaultStore<S> {

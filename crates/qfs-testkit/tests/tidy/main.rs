@@ -175,8 +175,8 @@ fn files_of(crate_name: &str) -> BTreeMap<String, String> {
     sources(&format!("{crate_name}/src")).into_iter().map(|(path, text)| (relative(&path), text)).collect()
 }
 
-/// Crates whose circles are being opened; whoever opens the last one of a crate takes it off this list.
-const STILL_CIRCULAR: [&str; 2] = ["qfs-server", "qfs-store"];
+/// Rooms whose circles are being opened, as crate and directory; whoever opens the last one of a room takes it off this list.
+const STILL_CIRCULAR: [(&str, &str); 1] = [("qfs-server", "door/")];
 
 #[test]
 fn no_files_import_each_other_in_a_circle() {
@@ -189,13 +189,18 @@ fn no_files_import_each_other_in_a_circle() {
         for root in ["lib.rs", "main.rs"].into_iter().filter(|root| files.contains_key(*root)) {
             let circles = circles::circles(&files, root).unwrap_or_else(|why| panic!("{crate_name}: {why}"));
             read += 1;
-            match STILL_CIRCULAR.iter().find(|still| **still == crate_name) {
-                Some(still) if !circles.is_empty() => drop(known.insert(*still)),
-                _ => found.extend(circles.iter().map(|circle| format!("{crate_name}: {circle}"))),
+            for circle in circles {
+                let is_in = |room: &&(&str, &str)| {
+                    room.0 == crate_name && circle.files.iter().all(|file| file.starts_with(room.1))
+                };
+                match STILL_CIRCULAR.iter().find(is_in) {
+                    Some(room) => drop(known.insert(*room)),
+                    None => found.push(format!("{crate_name}: {circle}")),
+                }
             }
         }
     }
     assert!(read >= 8, "only {read} crates were read");
     assert!(found.is_empty(), "these files import each other:\n{}", found.join("\n"));
-    assert_eq!(known, BTreeSet::from(STILL_CIRCULAR), "a crate without a circle is no exception any more");
+    assert_eq!(known, BTreeSet::from(STILL_CIRCULAR), "a room without a circle is no exception any more");
 }

@@ -4,7 +4,9 @@
 
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 use syn::visit::{self, Visit};
-use syn::{Attribute, ExprCall, Item, ItemMod, ItemUse, Macro, Meta, Path, UseTree, Visibility};
+use syn::{
+    Attribute, ExprCall, Field, FieldValue, ImplItemFn, Item, ItemMod, ItemUse, Macro, Meta, Path, UseTree, Visibility,
+};
 
 /// Deepest nesting of token groups that is looked into; a macro's input nested deeper is an error of the test.
 const MAX_GROUPS: usize = 64;
@@ -143,6 +145,24 @@ impl<'ast> Visit<'ast> for Reader {
     fn visit_item(&mut self, item: &'ast Item) {
         if !is_for_tests(attributes(item)) {
             visit::visit_item(self, item);
+        }
+    }
+
+    fn visit_field(&mut self, field: &'ast Field) {
+        if !is_for_tests(&field.attrs) {
+            visit::visit_field(self, field);
+        }
+    }
+
+    fn visit_field_value(&mut self, field: &'ast FieldValue) {
+        if !is_for_tests(&field.attrs) {
+            visit::visit_field_value(self, field);
+        }
+    }
+
+    fn visit_impl_item_fn(&mut self, function: &'ast ImplItemFn) {
+        if !is_for_tests(&function.attrs) {
+            visit::visit_impl_item_fn(self, function);
         }
     }
 
@@ -290,7 +310,7 @@ fn paths_are_found_in_code_macros_and_attributes() {
         #[cfg(test)]
         mod tests { use crate::never; }
         #[serde(with = "crate::g::h")]
-        struct S { #[error(i::J)] field: super::k::L }
+        struct S { #[error(i::J)] field: super::k::L, #[cfg(test)] only: super::never::Never }
         fn f() -> S { m(n.o.p); say!("{}", q::r(x.S, T)); }
         #[cfg(all(test, unix))]
         fn g() { never::there() }

@@ -10,7 +10,7 @@ use qfs_core::stream::ByteSink as _;
 use qfs_core::wire::{
     DownloadHead, DownloadRequest, ListHead, ListPage, ListRequest, Request, StatusCode, Trailer, decode_response,
 };
-use qfs_transport::{ClientEndpoint, ClientTuning, Connection, QuicSource, Trust};
+use qfs_transport::{ClientEndpoint, ClientTuning, Connection, Source, Trust};
 use tokio::sync::Semaphore;
 
 use crate::lab::{Lab, WATCHDOG, noise};
@@ -54,7 +54,7 @@ impl Client {
         Self { connection, _endpoint: Arc::clone(endpoint) }
     }
 
-    pub(crate) async fn ask(&self, request: &Request) -> Answer<QuicSource> {
+    pub(crate) async fn ask(&self, request: &Request) -> Answer<Source> {
         let (sink, source) = self.connection.open_stream().await.unwrap();
         sink.send_request(request.encode().unwrap()).await.unwrap();
         Answer::new(source)
@@ -71,7 +71,7 @@ impl Client {
         }
     }
 
-    async fn begin(&self, name: &str) -> (DownloadHead, Answer<QuicSource>) {
+    async fn begin(&self, name: &str) -> (DownloadHead, Answer<Source>) {
         let request = DownloadRequest { filename: name.to_owned(), ..DownloadRequest::default() };
         let mut answer = self.ask(&Request::Download(request)).await;
         let head: DownloadHead = decode_response(&answer.next_frame().await.unwrap()).unwrap().unwrap();

@@ -8,7 +8,7 @@ use qfs_core::model::Digest;
 use qfs_core::stream::Lost;
 use qfs_core::wire::{DownloadHead, DownloadRequest, Request, StatusCode, decode_response};
 use qfs_testkit::binaries::{server_bin, without_settings};
-use qfs_transport::{ClientEndpoint, ClientTuning, ConnectError, Connection, QuicSource, Trust};
+use qfs_transport::{ClientEndpoint, ClientTuning, ConnectError, Connection, Source, Trust};
 
 use crate::lab::{Lab, WATCHDOG, finish, noise, run, slow_link, wait_for_bytes, wait_until};
 use crate::tally::{Tally, count, seed};
@@ -65,7 +65,7 @@ async fn connect(server: SocketAddr) -> Result<(ClientEndpoint, Connection), Con
     Ok((endpoint, connection))
 }
 
-async fn ask(connection: &Connection, name: &str) -> (DownloadHead, Answer<QuicSource>) {
+async fn ask(connection: &Connection, name: &str) -> (DownloadHead, Answer<Source>) {
     let request = DownloadRequest { filename: name.into(), ..DownloadRequest::default() };
     let (sink, source) = connection.open_stream().await.unwrap();
     sink.send_request(Request::Download(request).encode().unwrap()).await.unwrap();

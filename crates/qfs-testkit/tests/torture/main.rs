@@ -33,3 +33,4 @@ mod stalled;
 mod tally;
 mod twins;
 mod versions;
+mod ways;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use qfs_core::body::Answer;
 use qfs_core::wire::{DownloadRequest, Request, StatusCode};
-use qfs_transport::{ClientEndpoint, ClientTuning, QuicSource};
+use qfs_transport::{ClientEndpoint, ClientTuning, Source};
 use tokio::sync::Semaphore;
 
 use crate::crowd::{Client, HANDSHAKES, memory, runtime};
@@ -75,7 +75,7 @@ async fn stall(server: SocketAddr, total: u64, again: bool, stop: &AtomicBool, a
     readers.iter().for_each(|(client, _)| client.connection.close(StatusCode::OK));
 }
 
-async fn ask(client: &Client, n: u64) -> Answer<QuicSource> {
+async fn ask(client: &Client, n: u64) -> Answer<Source> {
     let request = DownloadRequest { filename: format!("bait/{n}"), ..DownloadRequest::default() };
     client.ask(&Request::Download(request)).await
 }

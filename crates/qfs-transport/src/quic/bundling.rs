@@ -1,7 +1,8 @@
 //! A socket that sends together what quinn hands over in batches of ten datagrams.
 //!
-//! Cutting a buffer into datagrams is the kernel's work (`UDP_SEGMENT`, udp(7)), and a call of 44 datagrams costs little more
-//! than one of ten. Holds a full batch back until the next one comes, or until the drivers have had a turn and none came.
+//! The kernel cuts a buffer into datagrams (`UDP_SEGMENT`, udp(7)), and a call with 44 datagrams costs little more than
+//! one with ten. The socket holds a full batch back until the next one comes, or until the drivers have had a turn and
+//! none came.
 
 use std::fmt;
 use std::io::{self, IoSliceMut};
@@ -13,13 +14,13 @@ use std::task::{Context, Poll, Waker};
 use quinn::udp::{EcnCodepoint, RecvMeta, Transmit};
 use quinn::{AsyncUdpSocket, UdpPoller};
 
-/// Datagrams in one of quinn's transmits at most, while more are to come.
+/// The most datagrams in one of quinn's transmits while more are to come.
 const BATCH: usize = 10;
 
-/// Bytes that one call may carry: the payload of a UDP datagram over IPv4, which the kernel holds the whole against.
+/// The most bytes in one call: the payload of a UDP datagram over IPv4, to which the kernel limits the whole buffer.
 const MAX_BYTES: usize = 65_507;
 
-/// See the module.
+/// A socket that sends several batches in one call; see the module.
 pub(super) struct BundlingSocket {
     socket: Arc<dyn AsyncUdpSocket>,
     held: Mutex<Held>,
@@ -34,7 +35,7 @@ struct Held {
     to: Option<Way>,
     /// Whether something was added since [`BundlingSocket::poll_flush`] looked.
     has_grown: bool,
-    /// Of the task that flushes.
+    /// Wakes the task that flushes.
     waker: Option<Waker>,
 }
 
@@ -52,7 +53,7 @@ impl Way {
     }
 }
 
-/// The length of the datagrams of a full batch, behind which another may be expected.
+/// The length of the datagrams of a full batch, after which another may be expected.
 fn full_batch(transmit: &Transmit<'_>) -> Option<usize> {
     transmit.segment_size.filter(|segment| transmit.contents.len() == segment * BATCH)
 }
@@ -69,7 +70,7 @@ impl BundlingSocket {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether `length` bytes in datagrams of `segment` may still go out in one call.
+    /// Whether `length` more bytes, in datagrams of `segment` bytes, still fit into the same call.
     fn fits(&self, length: usize, segment: usize) -> bool {
         length <= MAX_BYTES && length.div_ceil(segment) <= self.socket.max_transmit_segments()
     }
@@ -83,7 +84,7 @@ impl BundlingSocket {
             segment_size: (held.bytes.len() > held.segment).then_some(held.segment),
             src_ip: way.source,
         });
-        // What failed otherwise is lost, as on the network.
+        // After any other failure the datagrams are lost, as on the network.
         if !matches!(&result, Err(error) if error.kind() == io::ErrorKind::WouldBlock) {
             held.bytes.clear();
             held.to = None;
@@ -91,7 +92,7 @@ impl BundlingSocket {
         result
     }
 
-    /// Sends what is held once nothing was added for a turn; pending when nothing is held.
+    /// Sends what is held once nothing was added for a turn. Pending while nothing is held.
     fn poll_flush(&self, cx: &mut Context<'_>, poller: Pin<&mut dyn UdpPoller>) -> Poll<()> {
         let mut held = self.lock();
         held.waker = Some(cx.waker().clone());
@@ -104,7 +105,8 @@ impl BundlingSocket {
         }
         match self.send(&mut held) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                // An error of the poller is one of the socket, which whoever drives it is told too.
+                // An error of the poller is an error of the socket, which is also reported to whoever drives the
+                // socket.
                 poller.poll_writable(cx).map(drop)
             }
             _ => Poll::Pending,
@@ -160,7 +162,7 @@ impl AsyncUdpSocket for BundlingSocket {
             return Ok(());
         }
         self.send(&mut held).inspect_err(|error| {
-            // quinn keeps this transmit then, and comes again with it.
+            // quinn then keeps this transmit and tries it again.
             if error.kind() == io::ErrorKind::WouldBlock {
                 held.bytes.truncate(before);
             }
@@ -216,12 +218,12 @@ mod tests {
 
     use super::*;
 
-    /// Keeps what it is given, and is full when it is told to be.
+    /// A socket that keeps what it is given, and is full when it is told to be.
     #[derive(Debug, Default)]
     struct Recorder {
-        /// Each call: where to, and its datagrams.
+        /// For each call, the port and the datagrams.
         sent: Mutex<Vec<(u16, Vec<Vec<u8>>)>>,
-        /// How the next calls end: true, it is full.
+        /// How the next calls end; true means that the socket is full.
         full: Mutex<VecDeque<bool>>,
     }
 
@@ -278,7 +280,7 @@ mod tests {
         }
     }
 
-    /// Lets the task that flushes have its turns.
+    /// Gives the task that flushes its turns.
     async fn turns() {
         for _ in 0..4 {
             tokio::task::yield_now().await;
@@ -300,7 +302,7 @@ mod tests {
         assert_eq!(calls(), [40, 10], "the rest goes out by itself");
         socket.try_send(&transmit(1, &batch[..1452 * 3 + 5], 1452)).unwrap();
         assert_eq!(calls(), [40, 10, 4], "what is no full batch waits for nothing");
-        // One that fills a call by itself.
+        // This one fills a call by itself.
         socket.try_send(&transmit(1, &vec![7; 6500 * BATCH], 6500)).unwrap();
         assert_eq!(calls(), [40, 10, 4, 10]);
     }
@@ -326,7 +328,7 @@ mod tests {
                         contents.extend_from_slice(&bytes);
                         wanted.push((port, bytes));
                     }
-                    // As quinn does: again, until it is taken.
+                    // Like quinn, try again until the socket takes it.
                     while socket.try_send(&transmit(port, &contents, segment)).is_err() {}
                     if number % 3 == 0 {
                         tokio::task::yield_now().await;

@@ -1,16 +1,16 @@
 //! One connection.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use quinn::VarInt;
+use quinn::crypto::rustls::HandshakeData;
 use rustls::pki_types::CertificateDer;
 
 use super::lost::lost;
 use super::streams::{QuicRequestReader, QuicSink, QuicSource};
 use super::windows::Windows;
-use crate::tls::PeerCertificate;
-use crate::tls::fingerprint_of;
+use crate::path_report::PathReport;
+use crate::tls::{PeerCertificate, fingerprint_of};
 use qfs_core::model::Fingerprint;
 use qfs_core::stream::Lost;
 use qfs_core::wire::StatusCode;
@@ -20,19 +20,6 @@ use qfs_core::wire::StatusCode;
 pub struct Connection {
     inner: quinn::Connection,
     windows: Windows,
-}
-
-/// What quinn knows of a path.
-#[derive(Debug, Clone)]
-pub struct PathReport {
-    /// Smoothed round-trip time.
-    pub rtt: Duration,
-    /// Congestion window in bytes.
-    pub congestion_window: u64,
-    /// Largest UDP payload in use, in bytes.
-    pub payload: u16,
-    /// Everything counted.
-    pub stats: quinn::ConnectionStats,
 }
 
 impl Connection {
@@ -51,7 +38,7 @@ impl Connection {
         Ok((QuicSink::new(send, self.windows.clone()), QuicSource::new(receive, self.windows.clone())))
     }
 
-    /// The next stream that the peer opens.
+    /// Waits for the next stream that the peer opens.
     ///
     /// # Errors
     /// [`Lost`] when the connection is gone.
@@ -60,9 +47,47 @@ impl Connection {
         Ok((QuicSink::new(send, self.windows.clone()), QuicRequestReader::new(receive, self.windows.clone())))
     }
 
+    /// Resolves when the peer opens a unidirectional stream, which `qfs/1` has none of (PROTOCOL §1.4), or the connection is gone.
+    pub async fn uni_stream_opened(&self) {
+        let _ = self.inner.accept_uni().await;
+    }
+
+    /// The protocol that was agreed on (RFC 7301); empty where none was.
+    #[must_use]
+    pub fn protocol(&self) -> Vec<u8> {
+        let data = self.inner.handshake_data().and_then(|data| data.downcast::<HandshakeData>().ok());
+        data.and_then(|data| data.protocol).unwrap_or_default()
+    }
+
+    /// The connection itself, for another protocol on the same port, which brings its own streams.
+    #[must_use]
+    pub fn quic(&self) -> quinn::Connection {
+        self.inner.clone()
+    }
+
+    /// Closes the connection with a code of another protocol than `qfs/1`, at most 2^62 - 1.
+    pub fn close_with(&self, code: u64) {
+        self.inner.close(VarInt::from_u64(code).unwrap_or(VarInt::MAX), b"");
+    }
+
+    /// Counts `bytes` as sent by another protocol, which brings its own streams; the send window follows.
+    pub fn note_sent(&self, bytes: usize) {
+        self.windows.note_sent(bytes);
+    }
+
+    /// Lets the send window be at most `bytes`.
+    pub fn bound_send_window(&self, bytes: u64) {
+        self.windows.bound_send_window(bytes);
+    }
+
     /// Closes the connection; every stream fails.
     pub fn close(&self, code: StatusCode) {
         self.inner.close(VarInt::from_u32(code.0), b"");
+    }
+
+    /// See [`crate::Connection::ask_for_a_sign`].
+    pub fn ask_for_a_sign(&self) {
+        self.windows.nudge();
     }
 
     /// Resolves when the connection is gone, with the reason.
@@ -108,6 +133,18 @@ impl Connection {
     #[must_use]
     pub fn path_report(&self) -> PathReport {
         let stats = self.inner.stats();
-        PathReport { rtt: stats.path.rtt, congestion_window: stats.path.cwnd, payload: stats.path.current_mtu, stats }
+        PathReport {
+            rtt: stats.path.rtt,
+            min_rtt: stats.path.min_rtt,
+            payload: stats.path.current_mtu,
+            lost_packets: stats.path.lost_packets,
+            received: stats.udp_rx.bytes,
+            // Not every packet: a peer that hears nothing goes on sending, and repeating itself.
+            signs: stats.frame_rx.acks,
+            sent: stats.udp_tx.bytes,
+            // Frames with stream data go out as the peer's flow control and acknowledgements permit, and not otherwise.
+            pieces: stats.frame_tx.stream,
+            blocked: stats.frame_rx.data_blocked + stats.frame_rx.stream_data_blocked,
+        }
     }
 }

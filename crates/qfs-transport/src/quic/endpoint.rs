@@ -11,81 +11,17 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use super::connection::Connection;
 use super::lost::lost;
+use crate::error::{ConnectError, TransportError};
 use crate::tls::Identity;
-use crate::tls::{self, CertificateFault, Refusal, Trust};
+use crate::tls::{self, Trust};
 use crate::tuning::{ClientTuning, MAX_RECEIVED_PAYLOAD, SOCKET_BUFFER_BYTES, path_mtu};
-use qfs_core::model::Fingerprint;
 use qfs_core::stream::Lost;
 use qfs_core::wire::StatusCode;
-
-/// Why an end point cannot be made.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum TransportError {
-    /// The socket cannot be bound.
-    #[error("cannot listen on {address}: {source}")]
-    Bind {
-        /// The address asked for.
-        address: SocketAddr,
-        /// Why.
-        source: io::Error,
-    },
-    /// TLS refuses the configuration.
-    #[error("cannot set up TLS: {0}")]
-    Tls(#[from] rustls::Error),
-    /// The end point's driver cannot run.
-    #[error("cannot start: {0}")]
-    Io(#[from] io::Error),
-}
-
-/// Why a connection was not made.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ConnectError {
-    /// Nothing answered in time.
-    #[error("no answer")]
-    NoAnswer,
-    /// The host answers that nothing listens on this port.
-    #[error("nothing listens there")]
-    Refused,
-    /// The server holds another key than the pinned one.
-    #[error("the server's key is {presented}, expected {expected}")]
-    WrongKey {
-        /// The pin.
-        expected: Fingerprint,
-        /// What the server presented.
-        presented: Fingerprint,
-    },
-    /// The server does not prove that it holds the key of its certificate: it shows a copy of somebody else's.
-    #[error("it shows a certificate with the key {presented} and does not prove to hold that key")]
-    Unproven {
-        /// The key of the certificate.
-        presented: Fingerprint,
-    },
-    /// The server's certificate does not do, where it is to.
-    #[error(transparent)]
-    Certificate(CertificateFault),
-    /// The server breaks TLS.
-    #[error("the handshake failed: {0}")]
-    Handshake(String),
-    /// Something answers that does not speak this protocol.
-    #[error("the other side does not speak qfs/1")]
-    OtherProtocol,
-    /// The server turns connections away.
-    #[error("the server refuses connections: {0}")]
-    Turned(StatusCode),
-    /// The connection ended while it was made.
-    #[error(transparent)]
-    Lost(#[from] Lost),
-    /// This end cannot even try.
-    #[error(transparent)]
-    Local(#[from] TransportError),
-}
 
 /// What the kernel granted of [`SOCKET_BUFFER_BYTES`], in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SocketBuffers {
-    /// Wanted for each direction.
+    /// The size asked for, in each direction.
     pub wanted: usize,
     /// Send buffer.
     pub send: usize,
@@ -124,7 +60,7 @@ impl ClientEndpoint {
         Ok(Self { endpoint, identity: None, buffers })
     }
 
-    /// Has a certificate to show to servers that ask for one.
+    /// Shows this certificate to servers that ask for one.
     #[must_use]
     pub fn with_identity(mut self, identity: Option<Arc<Identity>>) -> Self {
         self.identity = identity;
@@ -145,10 +81,10 @@ impl ClientEndpoint {
         self.endpoint.local_addr()
     }
 
-    /// Connects to `peer`, or gives up after `patience`. `server_name` is what was asked for, host name or address.
+    /// Connects to `peer`, or gives up after `patience`. `server_name` is the host name or address that was asked for.
     ///
     /// # Errors
-    /// [`ConnectError`] tells the cases apart that a person would want told apart.
+    /// [`ConnectError`] distinguishes the cases that a person wants to distinguish.
     pub async fn connect(
         &self,
         peer: SocketAddr,
@@ -156,7 +92,7 @@ impl ClientEndpoint {
         trust: Trust,
         tuning: &ClientTuning,
         patience: Duration,
-    ) -> Result<Connection, ConnectError> {
+    ) -> Result<crate::Connection, ConnectError> {
         let (crypto, verdict) = tls::client_config(trust, self.identity.as_deref()).map_err(TransportError::from)?;
         let crypto = QuicClientConfig::try_from(crypto).map_err(|e| ConnectError::Handshake(e.to_string()))?;
         let mut config = quinn::ClientConfig::new(Arc::new(crypto));
@@ -170,27 +106,23 @@ impl ClientEndpoint {
             () = refused(peer) => return Err(ConnectError::Refused),
             () = tokio::time::sleep(patience) => return Err(ConnectError::NoAnswer),
         };
-        result.map(|connection| Connection::new(connection, tuning.receive_window)).map_err(|error| {
-            match verdict.refusal() {
-                Some(Refusal::WrongKey { expected, presented }) => ConnectError::WrongKey { expected, presented },
-                Some(Refusal::Unproven { presented }) => ConnectError::Unproven { presented },
-                Some(Refusal::Certificate(fault)) => ConnectError::Certificate(fault),
-                None => classify(&error),
-            }
-        })
+        result
+            .map(|connection| Connection::new(connection, tuning.receive_window).into())
+            .map_err(|error| verdict.refusal().map_or_else(|| classify(&error), ConnectError::from))
     }
 
     /// Moves the end point to a new local socket, as after a change of network.
     ///
     /// # Errors
-    /// When no socket can be had.
+    /// When there is no socket.
     pub fn rebind(&self, peer: IpAddr) -> io::Result<()> {
         let any: IpAddr = if peer.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
         let (socket, _) = bind_socket(SocketAddr::new(any, 0))?;
         self.endpoint.rebind(socket)
     }
 
-    /// Lets the driver send what is queued, such as a CONNECTION_CLOSE, without sitting out the closing period.
+    /// Lets the driver send what is queued, such as a CONNECTION_CLOSE, without waiting for the end of the closing
+    /// period.
     pub async fn flush(&self) {
         for _ in 0..FLUSH_TURNS {
             tokio::task::yield_now().await;
@@ -198,7 +130,7 @@ impl ClientEndpoint {
     }
 }
 
-/// Turns of the scheduler in which the drivers of a connection and its end point pass on and send a last packet.
+/// Turns of the scheduler within which the drivers of a connection and its end point send a last packet.
 const FLUSH_TURNS: usize = 8;
 
 fn classify(error: &ConnectionError) -> ConnectError {
@@ -234,7 +166,7 @@ async fn refused(peer: SocketAddr) {
         let any: IpAddr = if peer.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
         let socket = tokio::net::UdpSocket::bind((any, 0)).await?;
         socket.connect(peer).await?;
-        // One byte is no QUIC packet: a server drops it without a trace.
+        // One byte is not a QUIC packet, and a server drops it without a trace.
         socket.send(&[0]).await?;
         socket.recv(&mut [0; 1]).await
     };
@@ -254,11 +186,11 @@ pub(super) fn bind_socket(address: SocketAddr) -> io::Result<(UdpSocket, SocketB
     Ok((socket.into(), buffers))
 }
 
-/// As [`bind_socket`]; with `shared` beside other sockets of this user that share the port too.
+/// As [`bind_socket`]. With `shared`, the port is shared with other sockets of this user that share it too.
 pub(super) fn bind_shared(address: SocketAddr, shared: bool) -> io::Result<(Socket, SocketBuffers)> {
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
     if address.is_ipv6() {
-        // An address of one family is one address; a host name may have both.
+        // An address belongs to one family; a host name may have addresses of both.
         socket.set_only_v6(!address.ip().is_unspecified())?;
     }
     // The kernel clips both to its limits without an error; what it granted is read back.

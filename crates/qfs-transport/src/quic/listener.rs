@@ -10,15 +10,16 @@ use quinn::{AsyncUdpSocket, Endpoint, EndpointConfig, Incoming, Runtime, TokioRu
 
 use super::bundling::BundlingSocket;
 use super::connection::Connection;
-use super::endpoint::{SocketBuffers, TransportError, accept_large_payloads, bind_shared};
+use super::endpoint::{SocketBuffers, accept_large_payloads, bind_shared};
 use super::lost::lost;
 use super::steering::{self, CidKey, Cids, Hatch, MAX_ENDPOINTS, SteeredSocket};
+use crate::error::TransportError;
 use crate::tls;
 use crate::tls::Identity;
 use crate::tls::Roots;
 use crate::tuning::{REQUEST_WINDOW, ServerTuning, path_mtu};
 use qfs_core::stream::Lost;
-use qfs_core::wire::StatusCode;
+use qfs_core::wire::{ALPN, StatusCode};
 
 /// Accepts connections on one UDP port, alone or beside others of this process.
 #[derive(Debug)]
@@ -34,7 +35,7 @@ pub struct Listener {
 pub struct BoundEndpoint {
     socket: UdpSocket,
     buffers: SocketBuffers,
-    /// The same for all on a port: tokens that one gave out are good at the others.
+    /// The same for all end points on a port, so that a token that one gave out is valid at the others.
     template: quinn::ServerConfig,
     config: EndpointConfig,
     tuning: ServerTuning,
@@ -42,6 +43,14 @@ pub struct BoundEndpoint {
 }
 
 impl BoundEndpoint {
+    /// The address really bound.
+    ///
+    /// # Errors
+    /// When the socket is gone.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
     /// Starts the end point, inside the tokio runtime that is to drive it.
     ///
     /// # Errors
@@ -69,9 +78,9 @@ impl Listener {
         first.start()
     }
 
-    /// Binds `count` end points, at most [`MAX_ENDPOINTS`], to `address` (port 0: any free one), the first and the others. The
-    /// kernel spreads clients over them; one that moves to another address stays with its own. Where there are `clients`, only
-    /// those are let in that hold a certificate which one of these authorities vouches for.
+    /// Binds `count` end points, at most [`MAX_ENDPOINTS`], to `address` (port 0: any free one), and returns the first
+    /// and the others. The kernel distributes clients over them, and a client that moves to another address stays with
+    /// its own. With `clients`, only those who hold a certificate from one of these authorities are let in.
     ///
     /// # Errors
     /// As [`Self::bind`].
@@ -113,7 +122,7 @@ impl Listener {
         self.buffers
     }
 
-    /// The next client that wants in; None when the socket died or [`Self::close`] was called.
+    /// Waits for the next client; None when the socket has died or [`Self::close`] was called.
     pub async fn accept(&self) -> Option<Incoming> {
         self.endpoint.accept().await
     }
@@ -122,25 +131,26 @@ impl Listener {
     ///
     /// # Errors
     /// [`Lost`] when the client gave up or broke the protocol.
-    pub async fn handshake(&self, incoming: Incoming) -> Result<Connection, Lost> {
+    pub async fn handshake(&self, incoming: Incoming) -> Result<crate::Connection, Lost> {
         let mut config = self.template.clone();
         config.transport_config(self.tuning.transport(path_mtu(incoming.remote_address().ip())));
         let connecting = incoming.accept_with(Arc::new(config)).map_err(|e| lost(&e))?;
-        Ok(Connection::new(connecting.await.map_err(|e| lost(&e))?, REQUEST_WINDOW.into()))
+        Ok(Connection::new(connecting.await.map_err(|e| lost(&e))?, REQUEST_WINDOW.into()).into())
     }
 
-    /// Closes every connection with `code` and waits until the peers were told.
+    /// Closes every connection with `code` and waits until the peers have been told.
     pub async fn close(&self, code: StatusCode) {
         self.endpoint.close(VarInt::from_u32(code.0), b"");
-        // A peer that is gone never confirms; do not sit out its closing period.
+        // A peer that is gone never confirms. Do not wait for the end of its closing period.
         let _ = tokio::time::timeout(Duration::from_millis(500), self.endpoint.wait_idle()).await;
     }
 }
 
-/// Most handshakes held before they are accepted, refused or sent a Retry, for each end point.
+/// The most handshakes, per end point, that are held before they are accepted, refused or sent a Retry.
 const MAX_INCOMING: usize = 4096;
 
-/// Most bytes buffered of one such handshake. A ClientHello is about 300; worst case in all: 4096 × 16 KiB / 16 = 4 MiB.
+/// The most bytes that are buffered of one such handshake. A ClientHello is about 300; worst case in all: 4096 × 16 KiB
+/// / 16 = 4 MiB.
 const INCOMING_BUFFER_BYTES: u64 = 16 << 10;
 
 fn template(
@@ -148,7 +158,8 @@ fn template(
     clients: Option<&Roots>,
     tuning: &ServerTuning,
 ) -> Result<quinn::ServerConfig, TransportError> {
-    let crypto = QuicServerConfig::try_from(tls::server_config(identity, clients)?)
+    let protocols: Vec<&[u8]> = std::iter::once(ALPN).chain(tuning.other_protocol).collect();
+    let crypto = QuicServerConfig::try_from(tls::server_config(identity, clients, &protocols)?)
         .map_err(|e| rustls::Error::General(e.to_string()))?;
     let mut template = quinn::ServerConfig::with_crypto(Arc::new(crypto));
     template
@@ -170,7 +181,7 @@ fn endpoint_config(identity: &Identity, key: &Arc<CidKey>, number: u8) -> Endpoi
 
 /// `count` sockets on one port.
 fn bind_sockets(address: SocketAddr, count: usize) -> io::Result<Vec<(UdpSocket, SocketBuffers)>> {
-    // The first one alone, so that a port which another program has, a second server above all, is taken for everybody.
+    // The first one is bound alone, so that binding fails when another program has the port, above all a second server.
     let (first, buffers) = bind_shared(address, false)?;
     let address = first.local_addr()?.as_socket().unwrap_or(address);
     if count > 1 {

@@ -2,6 +2,7 @@
 
 use quinn::ConnectionError;
 
+use crate::tls;
 use qfs_core::stream::Lost;
 use qfs_core::wire::StatusCode;
 
@@ -11,7 +12,7 @@ pub(super) fn lost(error: &ConnectionError) -> Lost {
         ConnectionError::Reset => Lost::Restarted,
         ConnectionError::LocallyClosed => Lost::ClosedHere,
         ConnectionError::ApplicationClosed(close) => Lost::Closed(StatusCode::from_quic(close.error_code.into_inner())),
-        ConnectionError::ConnectionClosed(close) => match certificate_alert(u64::from(close.error_code)) {
+        ConnectionError::ConnectionClosed(close) => match certificate_alert(close.error_code) {
             Some(why) => Lost::CertificateRefused(why),
             None => Lost::Transport(error.to_string()),
         },
@@ -19,15 +20,8 @@ pub(super) fn lost(error: &ConnectionError) -> Lost {
     }
 }
 
-/// What a server's TLS alert says of the client's certificate (RFC 8446 §6.2 as a QUIC error, RFC 9001 §4.8); None for others. A
-/// client is told after its half of the handshake: the connection seems made, and ends.
-fn certificate_alert(code: u64) -> Option<&'static str> {
-    Some(match code.checked_sub(0x100)? {
-        116 => "the server wants one, and none was shown",
-        48 => "the server does not know who issued it",
-        45 => "it has expired",
-        44 => "it was revoked",
-        42 | 43 | 46 | 49 | 51 => "the server does not accept it",
-        _ => return None,
-    })
+/// The alert in a QUIC error (RFC 9001 §4.8).
+fn certificate_alert(code: quinn::TransportErrorCode) -> Option<&'static str> {
+    let alert = u64::from(code).checked_sub(0x100)?;
+    tls::certificate_alert(u8::try_from(alert).ok()?)
 }

@@ -9,9 +9,9 @@ mod steering;
 mod streams;
 mod windows;
 
-pub use connection::{Connection, PathReport};
-pub use endpoint::{ClientEndpoint, ConnectError, SocketBuffers, TransportError};
+pub(crate) use connection::Connection;
+pub use endpoint::{ClientEndpoint, SocketBuffers};
 pub use listener::{BoundEndpoint, Listener};
 pub use quinn::Incoming;
 pub use steering::MAX_ENDPOINTS;
-pub use streams::{QuicRequestReader, QuicSink, QuicSource};
+pub(crate) use streams::{QuicRequestReader, QuicSink, QuicSource};

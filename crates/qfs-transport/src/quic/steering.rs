@@ -1,9 +1,10 @@
-//! Several end points on one port: connection IDs that name their end point, and a socket that passes on what landed at
-//! another.
+//! Several end points on one port: connection IDs that name their end point, and a socket that passes packets on to the
+//! end point they belong to.
 //!
-//! The kernel spreads packets over the sockets of a port by their addresses. A client that changes its address, or whose NAT
-//! does, lands at a socket that has never heard of it; its connection ID says where it belongs. Knows packets from the
-//! outside only (RFC 8999): where the connection ID stands.
+//! The kernel distributes packets over the sockets of a port by their addresses. The packets of a client whose address
+//! changes, perhaps through its NAT, arrive at a socket that does not know the client; the connection ID says where
+//! they belong. This module reads only the version-independent part of a packet (RFC 8999), which holds the connection
+//! ID.
 
 use std::fmt;
 use std::io::{self, IoSliceMut};
@@ -21,28 +22,31 @@ use ring::aead::quic::{AES_128, HeaderProtectionKey};
 use ring::rand::{SecureRandom, SystemRandom};
 use tokio::sync::mpsc;
 
-/// Most end points on one port: a connection ID has a byte for the number, and beyond this a machine has other problems.
+/// The most end points on one port. A connection ID has a byte for the number, and more than this would not help any
+/// machine.
 pub const MAX_ENDPOINTS: usize = 64;
 
-/// Length of a server's connection IDs, in bytes: three random ones, four that show whose it is, one that says where it belongs.
+/// Length of a server's connection IDs, in bytes: three random bytes, four that prove that the ID is one of ours, and
+/// one with the number of the end point.
 const CID_BYTES: usize = NONCE_BYTES + CHECK_BYTES + 1;
 const NONCE_BYTES: usize = 3;
 const CHECK_BYTES: usize = 4;
 
-/// Batches of datagrams, at most 64 KiB each, that wait for one end point after landing at others; what comes beyond is
-/// dropped, as a full socket would. Worst case 16 MiB an end point; usual are a few acknowledgements.
+/// The most batches of datagrams, at most 64 KiB each, that wait for one end point after they arrived at another.
+/// Further ones are dropped, as by a full socket. The worst case is 16 MiB per end point; a few acknowledgements are
+/// usual.
 const HANDED_OVER: usize = 256;
 
 /// Makes and reads connection IDs. To anybody without the key they are random bytes: neither the end point nor that two of
 /// them belong together can be seen (RFC 9000 §5.1).
 pub(super) struct CidKey {
-    /// A block cipher: quinn's header protection has it too, and it costs 20 ns a packet.
+    /// A block cipher, which quinn's header protection uses too. It costs 20 ns per packet.
     cipher: HeaderProtectionKey,
     random: SystemRandom,
 }
 
 impl CidKey {
-    /// `secret` survives a restart, or clients of the former process would not be told that it is gone.
+    /// `secret` must survive a restart; otherwise clients of the former process would not be told that it is gone.
     pub(super) fn new(secret: &[u8; 16]) -> io::Result<Arc<Self>> {
         let cipher = HeaderProtectionKey::new(&AES_128, secret).map_err(|e| io::Error::other(e.to_string()))?;
         Ok(Arc::new(Self { cipher, random: SystemRandom::new() }))
@@ -50,7 +54,7 @@ impl CidKey {
 
     fn make(&self, end_point: u8) -> [u8; CID_BYTES] {
         let mut cid = [0; CID_BYTES];
-        // Without random bytes the ID repeats, which quinn notices and asks again; Linux always has some.
+        // Without random bytes the ID repeats. quinn notices that and asks again, and Linux always has random bytes.
         let _ = self.random.fill(&mut cid[..NONCE_BYTES]);
         let mask = self.mask(&cid[..NONCE_BYTES]);
         cid[NONCE_BYTES..].copy_from_slice(&mask);
@@ -83,8 +87,8 @@ impl fmt::Debug for CidKey {
     }
 }
 
-/// Makes the connection IDs of one end point, and recognises those of all: whichever a packet of a former process lands at
-/// can answer with a stateless reset.
+/// Makes the connection IDs of one end point and recognises those of all end points, so that any of them can answer a
+/// packet of a former process with a stateless reset.
 pub(super) struct Cids {
     pub(super) key: Arc<CidKey>,
     pub(super) end_point: u8,
@@ -108,14 +112,14 @@ impl ConnectionIdGenerator for Cids {
     }
 }
 
-/// Datagrams on their way from the socket they landed at to their end point.
+/// Datagrams on their way from the socket where they arrived to their end point.
 #[derive(Debug)]
 struct HandedOver {
     bytes: Bytes,
     meta: RecvMeta,
 }
 
-/// The way to one end point, and its other end.
+/// The channel to one end point, and its receiving end.
 #[derive(Debug)]
 pub(super) struct Hatch {
     inbox: mpsc::Receiver<HandedOver>,
@@ -123,7 +127,7 @@ pub(super) struct Hatch {
     number: u8,
 }
 
-/// Hatches between `count` end points, one for each, in order.
+/// The channels between `count` end points, one for each, in order.
 pub(super) fn hatches(count: usize) -> Vec<Hatch> {
     let (outboxes, inboxes): (Vec<_>, Vec<_>) = (0..count).map(|_| mpsc::channel(HANDED_OVER)).unzip();
     let outboxes: Arc<[_]> = outboxes.into();
@@ -148,13 +152,14 @@ impl SteeredSocket {
         Self { socket, key, inbox: Mutex::new(inbox), outboxes, number }
     }
 
-    /// Takes what other end points handed over, into at most half of `bufs`: the socket must not wait behind it.
+    /// Takes what other end points have handed over, into at most half of `bufs`, so that the socket does not have to
+    /// wait.
     fn take_inbox(&self, cx: &mut Context<'_>, bufs: &mut [IoSliceMut<'_>], meta: &mut [RecvMeta]) -> usize {
         let mut inbox = self.inbox.lock().unwrap_or_else(PoisonError::into_inner);
         let most = bufs.len().div_ceil(2);
         for (taken, (buf, meta)) in bufs.iter_mut().zip(meta).take(most).enumerate() {
             let Poll::Ready(Some(handed)) = inbox.poll_recv(cx) else { return taken };
-            // Every end point has buffers of one size; were it smaller, the datagram would count as lost.
+            // Every end point has buffers of one size. If this one were smaller, the datagram would count as lost.
             let length = handed.bytes.len().min(buf.len());
             buf[..length].copy_from_slice(&handed.bytes[..length]);
             *meta = RecvMeta { len: length, ..handed.meta };
@@ -168,7 +173,7 @@ impl SteeredSocket {
         while start < meta.len {
             let owner = self.owner(&buf[start..]);
             let mut end = start + meta.stride.max(1);
-            // What came together mostly belongs together.
+            // Datagrams that arrive together mostly belong together.
             while end < meta.len && self.owner(&buf[end..]) == owner {
                 end += meta.stride.max(1);
             }
@@ -178,7 +183,7 @@ impl SteeredSocket {
                 kept += end_of_run - start;
             } else {
                 let bytes = Bytes::copy_from_slice(&buf[start..end_of_run]);
-                // Fails when that end point is full or gone: as if the network had lost it.
+                // This fails when that end point is full or gone. The datagram then counts as lost on the network.
                 let _ = self.outboxes[usize::from(owner)].try_send(HandedOver { bytes, meta: *meta });
             }
             start = end_of_run;
@@ -189,7 +194,7 @@ impl SteeredSocket {
     /// The end point that a datagram belongs to; this one unless the datagram names another.
     fn owner(&self, datagram: &[u8]) -> u8 {
         let named = destination(datagram).and_then(|cid| self.key.read(cid));
-        // After a restart with fewer end points there are connection IDs of those that are no more.
+        // After a restart with fewer end points, some connection IDs name end points that no longer exist.
         named.filter(|number| usize::from(*number) < self.outboxes.len()).unwrap_or(self.number)
     }
 }
@@ -197,7 +202,7 @@ impl SteeredSocket {
 /// The destination connection ID of a datagram's first packet, if it can be one of ours (RFC 8999 §5).
 fn destination(datagram: &[u8]) -> Option<&[u8]> {
     const LONG_HEADER: u8 = 0x80;
-    /// Behind the first byte and the version.
+    /// The length follows the first byte and the version.
     const LENGTH_AT: usize = 5;
     if datagram.first()? & LONG_HEADER == 0 {
         return datagram.get(1..=CID_BYTES);
@@ -227,12 +232,12 @@ impl AsyncUdpSocket for SteeredSocket {
         let (bufs, meta) = (&mut bufs[handed..], &mut meta[handed..]);
         match self.socket.poll_recv(cx, bufs, meta) {
             Poll::Ready(Ok(landed)) => {
-                // One that belongs elsewhere altogether is left with length 0, which quinn passes over.
+                // A batch of which nothing belongs here is left with length 0, which quinn skips.
                 bufs.iter_mut().zip(meta).take(landed).for_each(|(buf, meta)| self.sort_out(buf, meta));
                 Poll::Ready(Ok(handed + landed))
             }
             Poll::Pending if handed == 0 => Poll::Pending,
-            // Asked again for what came over meanwhile, the socket tells an error again.
+            // The socket reports its error again when it is asked again after what was handed over.
             _ if handed > 0 => Poll::Ready(Ok(handed)),
             result => result,
         }
@@ -266,7 +271,7 @@ mod tests {
         CidKey::new(&[7; 16]).unwrap()
     }
 
-    /// A socket with these datagrams in it, each batch with its stride.
+    /// A socket that holds these datagrams, each batch with its stride.
     #[derive(Debug)]
     struct Landed(Mutex<VecDeque<(Vec<u8>, usize)>>);
 
@@ -355,7 +360,8 @@ mod tests {
         assert_eq!(ours.read(&[]), None);
     }
 
-    /// Golden (AES-128 of the nonce and zeros): a server of another build recognises them after a restart.
+    /// Golden values (AES-128 of the nonce and zeros), so that a server of another build recognises them after a
+    /// restart.
     #[test]
     fn connection_ids_outlive_the_program() {
         let made = key().mask(&GOLDEN[..NONCE_BYTES]);

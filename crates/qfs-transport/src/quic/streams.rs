@@ -1,4 +1,4 @@
-//! The stream traits for QUIC streams.
+//! The stream traits, implemented for QUIC streams.
 
 use std::future::Future;
 use std::io;
@@ -14,7 +14,8 @@ use super::windows::Windows;
 use qfs_core::stream::{ByteSink, Chunk, ChunkSource, Lost, Order, StreamError};
 use qfs_core::wire::StatusCode;
 
-/// The sending half. Dropped before [`ByteSink::finish`], it resets the stream: quinn would end it as if it were whole.
+/// The sending half. If it is dropped before [`ByteSink::finish`], it resets the stream, because quinn would end the
+/// stream as if it were complete.
 #[derive(Debug)]
 pub struct QuicSink {
     stream: SendStream,
@@ -25,16 +26,6 @@ pub struct QuicSink {
 impl QuicSink {
     pub(super) fn new(stream: SendStream, windows: Windows) -> Self {
         Self { stream, windows, ended: false }
-    }
-
-    /// Sends a request's frame and ends this half.
-    ///
-    /// # Errors
-    /// [`StreamError`] when the connection is gone.
-    pub async fn send_request(mut self, frame: Bytes) -> Result<(), StreamError> {
-        self.send(frame).await?;
-        self.finish();
-        Ok(())
     }
 }
 
@@ -50,7 +41,7 @@ impl ByteSink for QuicSink {
 
     fn finish(&mut self) {
         self.ended = true;
-        // Fails only on a stream already ended, which is what is wanted.
+        // This fails only on a stream that has already ended, which is the wanted state.
         let _ = self.stream.finish();
     }
 
@@ -96,7 +87,7 @@ impl ChunkSource for QuicSource {
         limit: usize,
         order: Order,
     ) -> Poll<Result<Option<Chunk>, StreamError>> {
-        // The future holds no state between polls, so a new one a poll loses nothing.
+        // The future holds no state between polls, so a new one for each poll loses nothing.
         let chunk = pin!(self.stream.read_chunk(limit, order == Order::Ordered)).poll(cx);
         chunk.map(|result| match result {
             Ok(Some(chunk)) => {
@@ -133,7 +124,7 @@ impl QuicRequestReader {
         QuicSource::new(self.stream, self.windows)
     }
 
-    /// Tells the client that no more is read.
+    /// Tells the client that nothing more will be read.
     pub fn stop(&mut self, code: StatusCode) {
         let _ = self.stream.stop(VarInt::from_u32(code.0));
     }

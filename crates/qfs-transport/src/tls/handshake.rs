@@ -18,7 +18,7 @@ use qfs_core::wire::ALPN;
 /// Which server key a client accepts in the handshake.
 #[derive(Debug, Clone)]
 pub enum Trust {
-    /// This one only; nothing else about the certificate counts.
+    /// Only this key; nothing else about the certificate counts.
     Pinned(Fingerprint),
     /// The known key, or the one that it has announced as its successor.
     Renewing {
@@ -31,33 +31,33 @@ pub enum Trust {
     AnyKey,
     /// A certificate for the host's name that one of these authorities vouches for, as in the web (RFC 5280, RFC 6125).
     Certified {
-        /// Whom this client believes.
+        /// The authorities that this client believes.
         roots: Roots,
-        /// The key it must have besides.
+        /// The key that it must have in addition.
         pin: Option<Fingerprint>,
     },
 }
 
-/// What is wrong with a certificate where names, dates and issuers count.
+/// What is wrong with a certificate, where names, dates and issuers count.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CertificateFault {
-    /// Its time is over.
+    /// It has expired.
     #[error("its certificate has expired")]
     Expired,
-    /// Its time has not come.
+    /// It is not valid yet.
     #[error("its certificate is not valid yet")]
     NotYetValid,
-    /// No authority that is believed stands behind it.
+    /// No trusted authority has issued it.
     #[error("its certificate was issued by nobody whom this machine trusts")]
     UnknownIssuer,
-    /// It is for others.
+    /// It is for other names.
     #[error("its certificate is for {}, not for this host", listed(.0))]
     WrongName(
-        /// Whom it is for; a stranger's text.
+        /// The names that it is for, as the stranger wrote them.
         Vec<String>,
     ),
-    /// Something else.
+    /// It is invalid for another reason.
     #[error("its certificate is not valid: {0}")]
     Other(String),
 }
@@ -79,10 +79,12 @@ impl From<&CertificateError> for CertificateFault {
     }
 }
 
-/// With `clients`, only those with a certificate that one of these authorities vouches for get in.
+/// With `clients`, only those with a certificate that one of these authorities vouches for get in. `protocols`: what is offered,
+/// the best first (RFC 7301).
 pub(crate) fn server_config(
     identity: &Identity,
     clients: Option<&Roots>,
+    protocols: &[&[u8]],
 ) -> Result<rustls::ServerConfig, rustls::Error> {
     let provider = provider();
     let verifier = match clients {
@@ -94,8 +96,8 @@ pub(crate) fn server_config(
     let mut config = rustls::ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_client_cert_verifier(verifier)
-        .with_single_cert(identity.chain.clone(), identity.key.clone_key())?;
-    config.alpn_protocols = vec![ALPN.to_vec()];
+        .with_cert_resolver(identity.resolver());
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
     // 0-RTT data can be replayed by anybody who saw it.
     config.max_early_data_size = 0;
     Ok(config)
@@ -132,6 +134,19 @@ pub(crate) fn client_config(
     Ok((config, verdict))
 }
 
+/// What a server's alert (RFC 8446 §6.2) says of the client's certificate; None for others. A client is told after its half of the
+/// handshake: the connection seems made, and ends.
+pub(crate) fn certificate_alert(alert: u8) -> Option<&'static str> {
+    Some(match alert {
+        116 => "the server wants one, and none was shown",
+        48 => "the server does not know who issued it",
+        45 => "it has expired",
+        44 => "it was revoked",
+        42 | 43 | 46 | 49 | 51 => "the server does not accept it",
+        _ => return None,
+    })
+}
+
 /// Why the verifier refused a server, kept for the error message: the alert that ends the handshake says less.
 #[derive(Debug, Default)]
 pub(crate) struct Verdict(Mutex<Option<Refusal>>);
@@ -143,7 +158,7 @@ pub(crate) enum Refusal {
     WrongKey { expected: Fingerprint, presented: Fingerprint },
     /// It shows a certificate whose key it does not prove to hold.
     Unproven { presented: Fingerprint },
-    /// Its certificate does not do.
+    /// Its certificate is not valid.
     Certificate(CertificateFault),
 }
 
@@ -157,8 +172,8 @@ impl Verdict {
     }
 }
 
-/// Believes a key, not a name: chain, names and dates of the certificate are ignored, the signature that proves
-/// possession of the key is not. For [`Trust::Certified`], `web` checks chain, names and dates.
+/// Verifies a key and not a name: it ignores the chain, names and dates of the certificate, but verifies the signature
+/// that proves possession of the key. For [`Trust::Certified`], `web` checks chain, names and dates.
 #[derive(Debug)]
 struct Verifier {
     trust: Trust,
@@ -203,8 +218,8 @@ impl ServerCertVerifier for Verifier {
         _cert: &CertificateDer<'_>,
         _dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        // QUIC has TLS 1.3 only (RFC 9001 §4.2).
-        Err(rustls::Error::General("TLS 1.2 in QUIC".to_owned()))
+        // Only TLS 1.3 is offered, on either way (RFC 9001 §4.2, PROTOCOL §9.1).
+        Err(rustls::Error::General("TLS 1.2 was not offered".to_owned()))
     }
 
     fn verify_tls13_signature(

@@ -1,8 +1,11 @@
 //! A server's key and self-signed certificate.
 
+use std::sync::{Arc, PoisonError, RwLock};
+
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::ParsedCertificate;
+use rustls::server::{ClientHello, ParsedCertificate, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
 
 use qfs_core::model::Fingerprint;
 
@@ -12,6 +15,38 @@ pub struct Identity {
     pub(crate) key: PrivateKeyDer<'static>,
     pub(crate) chain: Vec<CertificateDer<'static>>,
     fingerprint: Fingerprint,
+    shown: Arc<Shown>,
+}
+
+/// What the servers of an identity show in handshakes, on every way. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct ShownIdentity(Arc<Shown>);
+
+impl ShownIdentity {
+    /// Has `identity` shown from the next handshake on. Connections that exist are not touched.
+    pub fn replace(&self, identity: &Identity) {
+        self.0.set(identity.shown.current());
+    }
+}
+
+/// The certificate of the moment, which rustls asks for at each handshake.
+#[derive(Debug)]
+pub(crate) struct Shown(RwLock<Arc<CertifiedKey>>);
+
+impl Shown {
+    fn current(&self) -> Arc<CertifiedKey> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn set(&self, key: Arc<CertifiedKey>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = key;
+    }
+}
+
+impl ResolvesServerCert for Shown {
+    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.current())
+    }
 }
 
 /// A new identity as it is stored.
@@ -44,8 +79,8 @@ pub enum IdentityError {
 impl IdentityPem {
     /// Makes a fresh ECDSA P-256 key and a certificate for it, signed by itself.
     ///
-    /// The certificate never matters beyond carrying the key: clients pin the key. It is valid until the end of year
-    /// 9999 (RFC 5280 §4.1.2.5), so that a clock never locks anybody out.
+    /// The certificate only carries the key, because clients pin the key. It is valid until the end of year 9999 (RFC
+    /// 5280 §4.1.2.5), so that a wrong clock never locks anybody out.
     ///
     /// # Errors
     /// [`IdentityError::Generate`] when the system has no randomness.
@@ -69,23 +104,32 @@ impl Identity {
     pub fn from_pem(key: &[u8], certificates: &[u8]) -> Result<Self, IdentityError> {
         let key = PrivateKeyDer::from_pem_slice(key).map_err(|e| IdentityError::Key(e.to_string()))?;
         let (chain, fingerprint) = read_chain(certificates)?;
-        // Rejects a key that does not fit the certificate now, not at the first handshake.
+        // Rejects a key that does not match the certificate now, and not at the first handshake.
         let provider = super::provider::provider();
         let signer =
             provider.key_provider.load_private_key(key.clone_key()).map_err(|e| IdentityError::Key(e.to_string()))?;
-        rustls::sign::CertifiedKey::new(chain.clone(), signer)
-            .keys_match()
-            .map_err(|e| IdentityError::Mismatch(e.to_string()))?;
-        Ok(Self { key, chain, fingerprint })
+        let certified = CertifiedKey::new(chain.clone(), signer);
+        certified.keys_match().map_err(|e| IdentityError::Mismatch(e.to_string()))?;
+        Ok(Self { key, chain, fingerprint, shown: Arc::new(Shown(RwLock::new(Arc::new(certified)))) })
     }
 
-    /// The name clients know this identity by.
+    /// Where another identity can be put in this one's place, for every server that was bound with this one.
+    #[must_use]
+    pub fn shown(&self) -> ShownIdentity {
+        ShownIdentity(Arc::clone(&self.shown))
+    }
+
+    pub(crate) fn resolver(&self) -> Arc<Shown> {
+        Arc::clone(&self.shown)
+    }
+
+    /// The name by which clients know this identity.
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
         self.fingerprint
     }
 
-    /// The name that clients know the first of these PEM certificates by; its key is not looked at.
+    /// The name by which clients know the first of these PEM certificates. The private key is not needed.
     ///
     /// # Errors
     /// [`IdentityError::Certificate`].

@@ -9,14 +9,14 @@ use std::path::{Path, PathBuf};
 
 use super::identity::{Identity, IdentityError};
 
-/// A key or certificate file longer than this many bytes is none.
+/// Longest key or certificate file that is read, in bytes.
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
-/// Why two files make no identity.
+/// Why two files do not make an identity.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum IdentityFileError {
-    /// Others than its owner may read the key.
+    /// The key can be read by others than its owner.
     #[error("{} can be read by others (mode {mode:04o})", .path.display())]
     Exposed {
         /// The key file.
@@ -24,7 +24,7 @@ pub enum IdentityFileError {
         /// Its permission bits.
         mode: u32,
     },
-    /// What is in them makes no identity.
+    /// The contents do not make an identity.
     #[error("{} with {}: {source}", .certificate.display(), .key.display())]
     Unusable {
         /// The certificate file.
@@ -59,7 +59,8 @@ impl IdentityFileError {
 }
 
 impl Identity {
-    /// The identity in a PEM chain (the own certificate first) and the file of its key, which nobody but its owner may read. Blocks.
+    /// Reads an identity from a PEM chain, the own certificate first, and the file of its key, which nobody but its
+    /// owner may read. Blocks.
     ///
     /// # Errors
     /// [`IdentityFileError`].

@@ -10,10 +10,10 @@ mod provider;
 mod roots;
 
 pub use handshake::{CertificateFault, Trust};
-pub use identity::{Identity, IdentityError, IdentityPem};
+pub use identity::{Identity, IdentityError, IdentityPem, ShownIdentity};
 pub use identity_files::IdentityFileError;
 pub use peer_certificate::{MAX_NAME_CHARS, PeerCertificate};
 pub use roots::{Roots, RootsError};
 
-pub(crate) use handshake::{Refusal, client_config, server_config};
+pub(crate) use handshake::{Refusal, certificate_alert, client_config, server_config};
 pub(crate) use identity::fingerprint_of;

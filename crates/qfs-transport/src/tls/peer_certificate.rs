@@ -1,4 +1,4 @@
-//! Who a client is, by the certificate it proved to hold the key of.
+//! Who a client is, according to the certificate whose key it proved to hold.
 
 use std::fmt;
 
@@ -10,13 +10,13 @@ use qfs_core::model::{Fingerprint, escape_untrusted};
 /// A client's certificate, as a log line names it: `CN=name sha256:HEX`, the name escaped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PeerCertificate {
-    /// Of its public key.
+    /// The fingerprint of its public key.
     pub fingerprint: Fingerprint,
     /// The subject's common name, escaped and at most [`MAX_NAME_CHARS`] characters of it; empty when it has none.
     pub common_name: String,
 }
 
-/// Most characters of a common name that are kept, before escaping: twice what X.520 allows.
+/// The most characters of a common name that are kept, before escaping: twice what X.520 allows.
 pub const MAX_NAME_CHARS: usize = 128;
 
 impl PeerCertificate {
@@ -33,7 +33,7 @@ impl fmt::Display for PeerCertificate {
     }
 }
 
-/// DER tags (X.690 §8): what stands on the way to a common name.
+/// DER tags (X.690 §8) of what encloses a common name.
 const SEQUENCE: u8 = 0x30;
 const SET: u8 = 0x31;
 const VERSION: u8 = 0xa0;
@@ -74,7 +74,8 @@ fn element<'a>(input: &mut &'a [u8], expected: u8) -> Option<&'a [u8]> {
     any_element(input).filter(|(tag, _)| *tag == expected).map(|(_, content)| content)
 }
 
-/// Takes one element off `input`: its tag and its content. Lengths of up to three bytes: a certificate is smaller.
+/// Takes one element off `input`: its tag and its content. Reads lengths of up to three bytes, which is more than a
+/// certificate has.
 fn any_element<'a>(input: &mut &'a [u8]) -> Option<(u8, &'a [u8])> {
     let (&tag, rest) = input.split_first()?;
     let (&first, mut rest) = rest.split_first()?;

@@ -1,4 +1,4 @@
-//! Certificate authorities that are believed: those of this machine, or those of a file.
+//! Trusted certificate authorities: those of this machine, or those of a file.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ pub struct Roots(pub(crate) Arc<RootCertStore>);
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RootsError {
-    /// Something there is no certificate.
+    /// Something in it is not a certificate.
     #[error("not a PEM certificate: {0}")]
     Certificate(String),
     /// None was found.
@@ -23,8 +23,9 @@ pub enum RootsError {
 }
 
 impl Roots {
-    /// The authorities that this machine believes: those of the operating system, or where `SSL_CERT_FILE` or `SSL_CERT_DIR`
-    /// is set, of these. Reads files: blocks. What is malformed there is left out, as everywhere else on the machine.
+    /// The authorities that this machine trusts: those of the operating system, or those of `SSL_CERT_FILE` or
+    /// `SSL_CERT_DIR` where one is set. Reads files, so it blocks. Malformed certificates are skipped, as everywhere
+    /// else on the machine.
     ///
     /// # Errors
     /// [`RootsError::Nobody`], with the reason where there is one.
@@ -39,7 +40,8 @@ impl Roots {
         Ok(Self(Arc::new(roots)))
     }
 
-    /// The authorities of a PEM file. Fails closed: one that cannot be read makes all of it unusable.
+    /// The authorities of a PEM file. It fails closed: one certificate that cannot be read makes the whole file
+    /// unusable.
     ///
     /// # Errors
     /// [`RootsError`].

@@ -1,4 +1,4 @@
-//! Runs the command: its environment, its exit code, and signals on the way.
+//! Runs the command: its environment, its exit code, and signals meanwhile.
 
 use qfs_wan::Wan;
 use std::{ffi::OsString, io, os::unix::process::ExitStatusExt, process::ExitStatus, time::Duration};
@@ -10,8 +10,8 @@ use tokio::{
 /// How long the command has to end after a signal, before it is killed. A second signal kills at once.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// The signals that ask for an end. Caught from the moment this is made: they then no longer end this process, which
-/// has namespaces to clean up.
+/// The signals that ask the program to end. They are caught from the creation of this value on, so that they no longer
+/// end this process, which has namespaces to clean up.
 pub(crate) struct EndSignals {
     interrupt: Signal,
     terminate: Signal,
@@ -54,7 +54,7 @@ pub(crate) async fn run(command: &[OsString], wan: &Wan, signals: &mut EndSignal
 
 async fn end(child: &mut Child, signals: &mut EndSignals) -> io::Result<ExitStatus> {
     if let Some(pid) = child.id().and_then(|id| rustix::process::Pid::from_raw(i32::try_from(id).ok()?)) {
-        // Gone already is as good.
+        // It may have ended already, which is fine.
         let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
     }
     tokio::select! {

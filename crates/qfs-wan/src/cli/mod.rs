@@ -1,4 +1,4 @@
-//! Everything of `qfs-wan` that parses arguments, prints and exits.
+//! The part of `qfs-wan` that parses arguments, prints and exits.
 
 mod args;
 mod command;
@@ -9,9 +9,9 @@ use command::EndSignals;
 use qfs_wan::{Carried, Wan, WanError, WanStats};
 use std::{io, process::ExitCode};
 
-/// When the link cannot be made.
+/// Exit code when the link cannot be made.
 const EXIT_NO_LINK: u8 = 2;
-/// When the command cannot be run or is not there, as shells have it.
+/// Exit code when the command cannot be run or does not exist, as in shells.
 const EXIT_CANNOT_RUN: u8 = 126;
 const EXIT_NOT_FOUND: u8 = 127;
 
@@ -43,7 +43,7 @@ impl Failure {
     }
 }
 
-/// The program.
+/// The whole program.
 #[expect(clippy::print_stderr, reason = "results of the command go to stdout, ours to stderr")]
 pub(crate) fn main() -> ExitCode {
     let args = Args::parse();
@@ -67,7 +67,7 @@ pub(crate) fn main() -> ExitCode {
 fn run(args: &Args) -> Result<(WanStats, u8), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::Start)?;
     runtime.block_on(async {
-        // Before the link: from here on a signal cannot leave namespaces behind.
+        // This comes before the link, so that no signal can leave namespaces behind.
         let mut signals = EndSignals::catch().map_err(Failure::Start)?;
         let wan = Wan::start(&args.config())?;
         let code = command::run(&args.command, &wan, &mut signals).await.map_err(|source| Failure::Command {

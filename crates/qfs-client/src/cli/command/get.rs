@@ -62,6 +62,9 @@ pub(crate) async fn download(context: &Context, selection: Selection) -> Result<
         let mut checksums = String::new();
         for outcome in ended {
             progress.ended(outcome);
+            if let Some(notice) = human::live(outcome) {
+                screen.notice(&notice);
+            }
             match lines.line(outcome, screen.out_is_terminal()) {
                 FileLine::Problem(problem) => screen.problem(&problem),
                 FileLine::Checksum(line) if !settings.json => checksums.push_str(&line),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use qfs_client::error::Failure;
 use qfs_client::insight::bottleneck::Verdict;
 use qfs_client::transfer::outcome::{FileOutcome, RunOutcome, Status};
-use qfs_core::model::{EntryMeta, RemotePath};
+use qfs_core::model::{EntryMeta, RemotePath, escape_untrusted};
 
 use super::problem::{Problem, of_file};
 use crate::cli::exit::Exit;
@@ -72,20 +72,45 @@ impl FileLines {
 
 /// The line that ends a run: `total download time: 1.234 s (…)`.
 pub(crate) fn total(outcome: &RunOutcome) -> String {
+    total_of("download", outcome)
+}
+
+/// The line that ends a run of uploads.
+pub(crate) fn total_upload(outcome: &RunOutcome) -> String {
+    total_of("upload", outcome)
+}
+
+fn total_of(what: &str, outcome: &RunOutcome) -> String {
     let (bytes, seconds) = (outcome.received(), outcome.elapsed.as_secs_f64());
     let done = outcome.files.iter().filter(|file| !matches!(file.status, Status::Failed(_))).count();
     let unchanged = outcome.files.iter().filter(|file| matches!(file.status, Status::Unchanged)).count();
-    let mut text = format!("total download time: {seconds:.3} s ({}", count(done as u64, "file"));
+    let mut text = format!("total {what} time: {seconds:.3} s ({}", count(done as u64, "file"));
     if unchanged > 0 {
         let _ = write!(text, ", {unchanged} unchanged");
+    }
+    let live = outcome.files.iter().filter(|file| matches!(file.status, Status::Live)).count();
+    if live > 0 {
+        let _ = write!(text, ", {live} live");
     }
     let _ = write!(text, ", {}, {})", bytes_text(bytes), rate(bytes, outcome.elapsed));
     text
 }
 
-/// What limited a run: `limited by the network path: …`.
+/// What is said of a file that has grown while it was fetched.
+pub(crate) fn live(outcome: &FileOutcome) -> Option<String> {
+    let is_live = matches!(outcome.status, Status::Live);
+    is_live.then(|| {
+        let size = bytes_text(outcome.size.unwrap_or_default());
+        format!(
+            "live: {} has grown meanwhile; here is what it was when it was opened, {size}",
+            escape_untrusted(&outcome.name)
+        )
+    })
+}
+
+/// What limited a run: `limited by the network path, over tcp: …`.
 pub(crate) fn limited_by(verdict: &Verdict) -> String {
-    let mut text = format!("limited by {}: {}", verdict.limit.words(), verdict.because);
+    let mut text = format!("limited by {}, over {}: {}", verdict.limit.words(), verdict.way, verdict.because);
     if let Some(hint) = verdict.hint {
         let _ = write!(text, "; what may help: {hint}");
     }
@@ -148,6 +173,8 @@ mod tests {
     use qfs_client::insight::bottleneck::Limit;
     use qfs_core::model::Digest;
 
+    use qfs_transport::Way;
+
     use super::*;
 
     fn outcome(name: &str, status: Status) -> FileOutcome {
@@ -158,7 +185,12 @@ mod tests {
     #[test]
     fn rows_are_aligned_and_escaped() {
         let mut out = String::new();
-        let meta = |size| EntryMeta { size, modified: "2026-11-23T08:09:24.9Z".parse().unwrap(), sha256: None };
+        let meta = |size| EntryMeta {
+            size,
+            modified: "2026-11-23T08:09:24.9Z".parse().unwrap(),
+            sha256: None,
+            executable: false,
+        };
         list_row(&mut out, &RemotePath::parse("a b").unwrap(), &meta(5));
         list_row(&mut out, &RemotePath::parse("x\x1b[2J").unwrap(), &meta(123_456_789_012_345));
         assert_eq!(
@@ -198,9 +230,10 @@ mod tests {
 
     #[test]
     fn the_limit_is_one_line() {
-        let verdict = Verdict { limit: Limit::Latency, because: "so".to_owned(), hint: Some("--parallel") };
-        assert_eq!(limited_by(&verdict), "limited by round trips: so; what may help: --parallel");
-        assert_eq!(limited_by(&Verdict { hint: None, ..verdict }), "limited by round trips: so");
+        let verdict =
+            Verdict { limit: Limit::Latency, way: Way::Tcp, because: "so".to_owned(), hint: Some("--parallel") };
+        assert_eq!(limited_by(&verdict), "limited by round trips, over tcp: so; what may help: --parallel");
+        assert_eq!(limited_by(&Verdict { hint: None, ..verdict }), "limited by round trips, over tcp: so");
     }
 
     #[test]

@@ -28,6 +28,8 @@ pub(crate) struct Run<'a> {
 #[derive(Debug, Serialize)]
 struct LimitedBy {
     what: &'static str,
+    /// `udp` or `tcp`: how the bytes travelled in the end.
+    over: &'static str,
     because: String,
     hint: Option<&'static str>,
 }
@@ -51,17 +53,27 @@ struct Error {
 }
 
 impl<'a> Run<'a> {
-    /// What a run came to.
+    /// What a run of downloads came to.
     pub(crate) fn new(outcome: &'a RunOutcome, save_dir: &Path) -> Self {
+        Self::with_paths(outcome, &|name| local_path(save_dir, name))
+    }
+
+    /// What a run came to that is about the server alone.
+    pub(crate) fn on_server(outcome: &'a RunOutcome) -> Self {
+        Self::with_paths(outcome, &|_| String::new())
+    }
+
+    /// What a run came to whose files lie where `path` says.
+    pub(crate) fn with_paths(outcome: &'a RunOutcome, path: &dyn Fn(&str) -> String) -> Self {
         let bytes = outcome.received();
         Self {
-            files: outcome.files.iter().map(|file| File::new(file, save_dir)).collect(),
+            files: outcome.files.iter().map(|file| File::new(file, path(&file.name))).collect(),
             bytes,
             seconds: rounded(outcome.elapsed.as_secs_f64()),
             bytes_per_second: per_second(bytes, outcome.elapsed).round(),
             limited_by: outcome.measured.as_ref().map(|measured| {
-                let Verdict { limit, because, hint } = bottleneck(measured);
-                LimitedBy { what: limit.name(), because, hint }
+                let Verdict { limit, way, because, hint } = bottleneck(measured);
+                LimitedBy { what: limit.name(), over: way.name(), because, hint }
             }),
         }
     }
@@ -82,14 +94,14 @@ impl<'a> Run<'a> {
 }
 
 impl<'a> File<'a> {
-    fn new(outcome: &'a FileOutcome, save_dir: &Path) -> Self {
+    fn new(outcome: &'a FileOutcome, path: String) -> Self {
         let error = match &outcome.status {
             Status::Failed(failure) => Some(Error { code: failure.code(), message: failure.to_string() }),
             _ => None,
         };
         Self {
             name: &outcome.name,
-            path: local_path(save_dir, &outcome.name),
+            path,
             size: outcome.size,
             sha256: outcome.sha256,
             status: outcome.status.name(),
@@ -122,7 +134,8 @@ impl Listing {
         self.rows += 1;
         out.push_str(&text(name.as_str()));
         out.push(':');
-        out.push_str(&text(meta));
+        // What rows of it have is promised: no more than this.
+        out.push_str(&text(&EntryMeta { executable: false, ..meta.clone() }));
     }
 
     /// Appends the end.
@@ -200,7 +213,8 @@ mod tests {
 
     #[test]
     fn a_listing_is_one_object() {
-        let meta = EntryMeta { size: 1, modified: "2026-11-23T08:09:24Z".parse().unwrap(), sha256: None };
+        let meta =
+            EntryMeta { size: 1, modified: "2026-11-23T08:09:24Z".parse().unwrap(), sha256: None, executable: false };
         let mut listing = Listing::default();
         let mut out = String::new();
         for name in ["a\"b", "\u{202e}c"] {

@@ -89,9 +89,20 @@ fn hint_for(failure: &Failure) -> Option<&'static str> {
         Failure::CertificateRefused(_) => Some(WANTS_CERTIFICATE),
         Failure::NoMatch | Failure::InvalidName(_) => Some(SEE_LISTING),
         Failure::Refused(error) if error.code == StatusCode::NOT_FOUND => Some(SEE_LISTING),
+        Failure::Refused(error) if error.code == StatusCode::DENIED && error.message.contains("not allowed") => {
+            Some(ASK_FOR_RIGHT)
+        }
         Failure::Refused(error) if error.code == StatusCode::DENIED => Some(SHOW_TOKEN),
+        Failure::Refused(error) if error.code == StatusCode::UNKNOWN_COMMAND => {
+            Some("the server is older than this program and takes no uploads")
+        }
+        Failure::SourceChanged => Some("it is being written here; run the same command again"),
         Failure::Refused(error) if error.code.is_transient() => Some("run the same command again later"),
-        Failure::Changed => Some("it is being written on the server; run the same command again"),
+        Failure::Changed => Some(
+            "it is being written on the server; --live fetches one that is only appended to, as long as it is when it is opened",
+        ),
+        Failure::LiveUnknown => Some("run the same command again when nobody writes to it, or with a newer server"),
+        Failure::ChangedInside => Some("run the same command again when nobody writes to it"),
         Failure::DigestMismatch { .. } => {
             Some("run the same command again; if it stays, the server's disk or memory may be damaged")
         }
@@ -102,6 +113,8 @@ fn hint_for(failure: &Failure) -> Option<&'static str> {
     }
 }
 
+const ASK_FOR_RIGHT: &str =
+    "whoever runs the server allows it: qfs-server --allow read,write, or token create --can read,write";
 const SHOW_TOKEN: &str = "show a valid token with --token-file FILE or QFS_TOKEN; whoever runs the server makes one: qfs-server token create";
 const WANTS_CERTIFICATE: &str =
     "name a certificate that the server's authority has signed with --client-cert FILE --client-key FILE";

@@ -2,17 +2,17 @@
 #![allow(clippy::disallowed_methods, reason = "the store of known servers is no published or downloaded file")]
 
 use std::ffi::OsString;
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use qfs_core::model::Fingerprint;
-use rustix::fs::{FlockOperation, flock};
 
 use super::document::{Document, FormatError, MAX_STORE_BYTES, Record};
 use crate::config::ServerAddress;
+use crate::small_file;
 use crate::trust::Known;
 
 /// Name of the store in the configuration directory.
@@ -20,15 +20,6 @@ const FILE_NAME: &str = "known_servers";
 
 /// Longest wait for another process that is changing the store. A change takes milliseconds.
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
-
-/// Wait between two attempts at the lock.
-const LOCK_RETRY: Duration = Duration::from_millis(10);
-
-/// Who may read and write the files: the owner alone.
-const MODE_FILE: u32 = 0o600;
-
-/// The same for the directories made for them.
-const MODE_DIRECTORY: u32 = 0o700;
 
 /// The store on disk. Read anew at every use: other processes change it too.
 #[derive(Debug, Clone)]
@@ -221,8 +212,7 @@ impl KnownServers {
     ) -> Result<T, KnownServersError> {
         let path = self.path.as_deref().ok_or(KnownServersError::NoPlace)?;
         let directory = path.parent().unwrap_or(Path::new("."));
-        let mut builder = DirBuilder::new();
-        builder.recursive(true).mode(MODE_DIRECTORY).create(directory).map_err(at(directory))?;
+        small_file::make_directory(directory).map_err(at(directory))?;
         let _lock = lock(&path.with_extension("lock"))?;
         let old = read(path)?;
         let mut new = old.clone();
@@ -232,7 +222,7 @@ impl KnownServers {
             // What could not be read back must not be written: it would lock the user out of every server.
             Document::parse(text.as_bytes())
                 .map_err(|source| KnownServersError::Format { path: path.to_owned(), source })?;
-            replace_file(path, text.as_bytes())?;
+            small_file::replace(path, text.as_bytes()).map_err(at(path))?;
         }
         Ok(done)
     }
@@ -257,42 +247,15 @@ fn read(path: &Path) -> Result<Document, KnownServersError> {
     Document::parse(&bytes).map_err(|source| KnownServersError::Format { path: path.to_owned(), source })
 }
 
-/// A lock that lasts as long as the file is open. Its file stays: removing it would let two processes hold two locks.
 fn lock(path: &Path) -> Result<File, KnownServersError> {
-    let file = OpenOptions::new().create(true).append(true).mode(MODE_FILE).open(path).map_err(at(path))?;
-    let deadline = Instant::now() + LOCK_PATIENCE;
-    loop {
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => return Ok(file),
-            Err(rustix::io::Errno::WOULDBLOCK) if Instant::now() < deadline => std::thread::sleep(LOCK_RETRY),
-            Err(rustix::io::Errno::WOULDBLOCK) => return Err(KnownServersError::Locked { path: path.to_owned() }),
-            Err(rustix::io::Errno::INTR) => {}
-            Err(e) => return Err(at(path)(e.into())),
-        }
-    }
-}
-
-/// Puts `content` under `path`: a reader sees the old file or the new one, also after a crash.
-fn replace_file(path: &Path, content: &[u8]) -> Result<(), KnownServersError> {
-    // One that is a symbolic link stays one.
-    let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    let directory = target.parent().unwrap_or(Path::new("."));
-    let temporary = target.with_extension(format!("new-{}", std::process::id()));
-    let written = (|| {
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(MODE_FILE).open(&temporary)?;
-        file.write_all(content)?;
-        file.sync_all()?;
-        fs::rename(&temporary, &target)?;
-        File::open(directory)?.sync_all()
-    })();
-    written.map_err(|source| {
-        let _ = fs::remove_file(&temporary);
-        at(&target)(source)
-    })
+    let held = small_file::lock(path, LOCK_PATIENCE).map_err(at(path))?;
+    held.ok_or_else(|| KnownServersError::Locked { path: path.to_owned() })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::super::document::parse_address;
     use super::*;
 

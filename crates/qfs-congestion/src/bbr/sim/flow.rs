@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::rivals::{Bbr1, Cubic};
 use super::{ACK_DELAY, Bbr3, PACKET};
 
-/// What quinn's pacer lets out at once, in time at the paced rate.
+/// What quinn's pacer sends at once, as time at the paced rate.
 const BURST: Duration = Duration::from_millis(2);
 
 /// What decides a simulated sender's window.
@@ -88,7 +88,7 @@ impl Flow {
         Some(*sent + self.loss_delay())
     }
 
-    /// When to probe, as nothing was heard for long.
+    /// When to probe because nothing has arrived for long.
     pub(super) fn timeout(&self) -> Option<Instant> {
         (self.in_flight > 0).then(|| self.last_sent + self.smoothed() + 4 * self.rttvar + ACK_DELAY)
     }
@@ -112,11 +112,11 @@ impl Flow {
         self.srtt.unwrap_or(Duration::from_millis(333))
     }
 
-    /// When quinn's pacer lets the next packet out.
+    /// When quinn's pacer sends the next packet.
     pub(super) fn paced(&mut self, now: Instant) -> Option<Instant> {
         let (mut window, rtt) = (self.window() as f64, self.smoothed().as_secs_f64());
         if let Control::Bbr1(bbr) = &self.control {
-            // What makes its own rate of what follows.
+            // The window for which the lines below give the rate at which this flow paces itself.
             window = bbr.pacing_rate().map_or(window, |rate| rate * rtt / 1.25);
         }
         let capacity = (window * BURST.as_secs_f64() / rtt).clamp(10.0 * PACKET as f64, 256.0 * PACKET as f64);

@@ -58,7 +58,7 @@ pub(super) struct Sim {
     pub(super) lost: u64,
     pub(super) dropped: u64,
     pub(super) sent: u64,
-    /// Most bytes in the queue since a test reset it.
+    /// The most bytes in the queue since a test reset this.
     pub(super) peak_queue: f64,
     base: Instant,
     now: Duration,
@@ -124,7 +124,7 @@ impl Sim {
         self.wake(flow, Duration::ZERO);
     }
 
-    /// Has a flow told that nothing came through for several time-outs.
+    /// Tells a flow that nothing arrived for several time-outs.
     pub(super) fn persistent_congestion(&mut self, flow: usize) {
         let now = self.base + self.now;
         if let Control::Model(model) = &mut self.flows[flow].control {

@@ -1,4 +1,4 @@
-//! The other kinds of sender that a simulated bottleneck is shared with, as far as fairness needs them.
+//! The other kinds of sender that share a simulated bottleneck, as far as the tests of fairness need them.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -7,7 +7,7 @@ use super::super::delivery::Sampler;
 use super::super::filters::Rate;
 use super::PACKET;
 
-/// CUBIC as far as fairness needs it: the cubic curve, and 0.7 on a loss once a round trip.
+/// CUBIC as far as fairness needs it: the cubic curve, and a factor of 0.7 on loss, once per round trip.
 pub(in super::super) struct Cubic {
     pub(super) window: f64,
     max: f64,
@@ -41,8 +41,9 @@ impl Cubic {
     }
 }
 
-/// The first BBR, as most kernels have it (draft-cardwell-iccrg-bbr-congestion-control-00): twice the product in flight, and no
-/// ear for loss. The round trip is taken from its first samples, as if its probes of it always succeeded.
+/// The first BBR, as most kernels have it (draft-cardwell-iccrg-bbr-congestion-control-00): it keeps twice the product
+/// in flight and does not respond to loss. It takes the round trip from its first samples, as if its probes for the
+/// round trip always succeeded.
 pub(in super::super) struct Bbr1 {
     pub(super) sampler: Sampler,
     /// The best rate of each of the last ten rounds.

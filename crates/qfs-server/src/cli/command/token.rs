@@ -7,7 +7,7 @@ use qfs_core::model::{Ticket, escape_untrusted};
 use qfs_server::gate::rights::Rights;
 use qfs_server::gate::tokens::{Issue, Record, Scope, TokenFile, TokenFileError};
 
-use super::{notice, print};
+use super::output::{notice, print};
 use crate::cli::announce;
 use crate::cli::args::{Args, CreateArgs, TokenCommand};
 use crate::cli::expiry::Expiry;

@@ -8,19 +8,25 @@ use std::time::Duration;
 use qfs_core::model::escape_untrusted;
 use qfs_core::store::WriteStore;
 use qfs_core::wire::StatusCode;
-use qfs_transport::{Connection, Incoming, Listener, QuicRequestReader, QuicSink};
+use qfs_transport::{Connection, Incoming, Listener, RequestReader, Sink};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tracing::{debug, error};
 
 use super::dispatch::{self, Quota};
 use super::handler::Reply;
-use crate::config::Limits;
+#[cfg(feature = "http")]
+use crate::door::http;
 use crate::error::HandlerError;
+use crate::gate::abandoned::Abandoned;
 use crate::gate::admission::Admitted;
 use crate::gate::audit::{self, Refusal, Refusals, Visit};
 use crate::gate::patience::{Patience, Progress, Taken};
+use crate::metrics;
 use crate::service::Service;
+
+/// What the audit trail calls this door.
+const DOOR: &str = "qfs";
 
 /// What the streams of a connection share.
 struct Client {
@@ -33,6 +39,7 @@ struct Client {
     /// Requests denied for want of a good token.
     denied: AtomicU32,
     visit: Mutex<Visit>,
+    _open: metrics::Open,
 }
 
 /// Completes the handshake of `incoming` and serves the client until it is gone.
@@ -53,7 +60,24 @@ pub(crate) async fn serve<S: WriteStore>(
         Err(_) => return service.refusals.note(Refusal::Handshake, peer),
     };
     admitted.established();
-    let client = connection.peer_certificate().map(|certificate| certificate.to_string());
+    #[cfg(feature = "http")]
+    if connection.protocol() == http::H3 {
+        let port = listener.local_addr().map_or(0, |address| address.port());
+        return http::serve_h3(service, connection, port, deadline).await;
+    }
+    serve_connection(&service, connection, deadline).await;
+}
+
+/// Serves the client at the other end of `connection` until it is gone, over whichever way it came. It owes its first request until
+/// `deadline`.
+pub(crate) async fn serve_connection<S: WriteStore>(
+    service: &Arc<Service<S>>,
+    connection: Connection,
+    deadline: Instant,
+) {
+    let peer = connection.remote_address();
+    let certificate = connection.peer_certificate().map(|certificate| certificate.to_string());
+    let visit = Visit::begin(DOOR, connection.way().name(), peer, certificate);
     let client = Arc::new(Client {
         connection,
         peer,
@@ -61,10 +85,12 @@ pub(crate) async fn serve<S: WriteStore>(
         heard: AtomicBool::new(false),
         abandoned: Mutex::new(Abandoned::new(&service.limits, Instant::now())),
         denied: AtomicU32::new(0),
-        visit: Mutex::new(Visit::begin(peer, client)),
+        visit: Mutex::new(visit),
+        _open: service.metrics.opened(DOOR),
     });
-    let reason = serve_streams(&service, &client, deadline).await;
+    let reason = serve_streams(service, &client, deadline).await;
     client.visit().end(&reason);
+    client.connection.gone().await;
 }
 
 /// Serves streams until the connection is gone, or everything is answered and the server ends; returns which.
@@ -85,6 +111,13 @@ async fn serve_streams<S: WriteStore>(service: &Arc<Service<S>>, client: &Arc<Cl
                 Err(lost) => break lost.to_string(),
             },
             Some(ended) = streams.join_next() => note_panic(ended),
+            () = client.connection.uni_stream_opened() => {
+                // There may be credit for one, for the sake of other protocols on this port.
+                if client.connection.close_reason().is_none() {
+                    service.refusals.note(Refusal::NoRequest, client.peer);
+                    client.connection.close(StatusCode::BAD_REQUEST);
+                }
+            }
             () = &mut silence, if !heard => {
                 // Asked now, not when the wait began: a first download may outlast the deadline for its request.
                 heard = client.heard.load(Ordering::Relaxed);
@@ -105,12 +138,7 @@ async fn serve_streams<S: WriteStore>(service: &Arc<Service<S>>, client: &Arc<Cl
     reason
 }
 
-async fn serve_stream<S: WriteStore>(
-    service: Arc<Service<S>>,
-    client: Arc<Client>,
-    sink: QuicSink,
-    source: QuicRequestReader,
-) {
+async fn serve_stream<S: WriteStore>(service: Arc<Service<S>>, client: Arc<Client>, sink: Sink, source: RequestReader) {
     let start = Instant::now();
     let patience = Patience::new(service.deadlines.stall, Arc::clone(&service.budget));
     let mut reply = Reply::new(sink, client.connection.clone(), patience);
@@ -118,6 +146,15 @@ async fn serve_stream<S: WriteStore>(
     let outcome = dispatch::serve(&service, &client.quota, &mut reply, source, heard).await;
     let (peer, bytes) = (client.peer, reply.sent());
     client.visit().count(bytes);
+    let told = outcome.error.as_ref().map(HandlerError::told);
+    service.metrics.answered(&metrics::Answered {
+        door: DOOR,
+        command: outcome.describe().0,
+        status: told.as_ref().map_or("ok", |(status, _)| status.as_str()),
+        token: outcome.token.as_deref(),
+        bytes,
+        took: start.elapsed(),
+    });
     if outcome.error.as_ref().is_some_and(HandlerError::is_abandoned) {
         client.note_abandoned(&service.refusals);
         if bytes == 0 {
@@ -132,16 +169,16 @@ async fn serve_stream<S: WriteStore>(
         let who = client.visit().client();
         let (command, name) = outcome.describe();
         let seconds = start.elapsed().as_secs_f64();
-        let (client, token, error) = (who.as_deref(), outcome.token.as_deref(), outcome.error.as_ref());
-        audit::Command { peer, client, token, command, name, error, bytes, seconds }.tell(outcome.many());
+        let (client, token) = (who.as_deref(), outcome.token.as_deref());
+        let record = audit::Command { door: DOOR, peer, client, token, command, name, failure: told, bytes, seconds };
+        record.tell(outcome.many());
     }
 }
 
 impl Progress for Connection {
     fn taken(&self) -> Taken {
-        // Frames with stream data go out as the client's flow control and acknowledgements permit, and not otherwise.
-        let stats = self.path_report().stats;
-        Taken { pieces: stats.frame_tx.stream, bytes: stats.udp_tx.bytes }
+        let path = self.path_report();
+        Taken { pieces: path.pieces, bytes: path.sent }
     }
 }
 
@@ -171,32 +208,6 @@ impl Client {
     }
 }
 
-/// A token bucket for streams that the client gave up.
-#[derive(Debug)]
-struct Abandoned {
-    tokens: f64,
-    most: f64,
-    refilled: Instant,
-}
-
-impl Abandoned {
-    /// Tokens a second.
-    const REFILL: f64 = 200.0;
-
-    fn new(limits: &Limits, now: Instant) -> Self {
-        let most = f64::from(limits.abandoned_streams);
-        Self { tokens: most, most, refilled: now }
-    }
-
-    /// Takes a token; false when there is none.
-    fn note(&mut self, now: Instant) -> bool {
-        let refill = now.duration_since(self.refilled).as_secs_f64() * Self::REFILL;
-        self.refilled = now;
-        self.tokens = (self.tokens + refill).min(self.most) - 1.0;
-        self.tokens >= 0.0
-    }
-}
-
 /// Lets answers find out that their client is gone, so that each has its line in the audit trail: one who has all he came for may
 /// leave without acknowledging it.
 async fn settle(streams: &mut JoinSet<()>) {
@@ -216,23 +227,6 @@ fn note_panic(ended: Result<(), JoinError>) {
     if let Err(error) = ended
         && error.is_panic()
     {
-        error!(%error, "a command panicked");
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn abandoning_is_free_up_to_a_point() {
-        let start = Instant::now();
-        let limits = Limits { abandoned_streams: 10, ..Limits::default() };
-        let mut abandoned = Abandoned::new(&limits, start);
-        assert!((0..10).all(|_| abandoned.note(start)));
-        assert!(!abandoned.note(start));
-        let later = start + Duration::from_secs(1);
-        assert!((0..10).all(|_| abandoned.note(later)));
-        assert!(!abandoned.note(later));
+        error!("the task of a command failed: {error}");
     }
 }

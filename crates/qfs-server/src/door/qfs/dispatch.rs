@@ -8,7 +8,7 @@ use qfs_core::framing::{FrameError, announced_length, read_frame};
 use qfs_core::store::WriteStore;
 use qfs_core::stream::{ByteSink, ChunkSource, StreamError};
 use qfs_core::wire::{DecodeError, FRAME_PREFIX_BYTES, Request, StatusCode};
-use qfs_transport::{QuicRequestReader, QuicSource};
+use qfs_transport::{RequestReader, Source};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -34,15 +34,15 @@ pub(crate) trait RequestSource: AsyncRead + Unpin + Send {
     fn stop(&mut self, code: StatusCode);
 }
 
-impl RequestSource for QuicRequestReader {
-    type Rest = QuicSource;
+impl RequestSource for RequestReader {
+    type Rest = Source;
 
-    fn into_rest(self) -> QuicSource {
+    fn into_rest(self) -> Source {
         self.into_source()
     }
 
     fn stop(&mut self, code: StatusCode) {
-        QuicRequestReader::stop(self, code);
+        RequestReader::stop(self, code);
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use qfs_core::store::WriteStore;
 use qfs_core::wire::StatusCode;
-use qfs_transport::{BoundEndpoint, Incoming, Listener, TransportError};
+use qfs_transport::{BoundEndpoint, BoundTcp, Incoming, Listener, TransportError};
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -13,6 +13,7 @@ use tokio::time::timeout;
 use tracing::{error, info};
 
 use super::connection;
+use crate::door::tcp::{Spoken, TcpPort};
 use crate::door::{BLOCKING_THREADS, Drained, ServeError};
 use crate::gate::admission::Verdict;
 use crate::gate::audit::Refusal;
@@ -22,15 +23,45 @@ use crate::service::Service;
 pub(crate) struct EndPoint<S> {
     service: Arc<Service<S>>,
     listener: Arc<Listener>,
+    /// Served beside it, in the same runtime.
+    tcp: Option<TcpPort<S>>,
+}
+
+/// The sockets of an end point that nobody drives yet.
+pub(crate) struct Sockets {
+    pub(crate) udp: BoundEndpoint,
+    pub(crate) tcp: Option<BoundTcp>,
 }
 
 impl<S: WriteStore> EndPoint<S> {
-    pub(crate) fn new(service: Arc<Service<S>>, listener: Listener) -> Self {
-        Self { service, listener: Arc::new(listener) }
+    /// Starts an end point, inside the tokio runtime that is to drive it.
+    ///
+    /// # Errors
+    /// When the runtime cannot take its sockets.
+    pub(crate) fn start(service: Arc<Service<S>>, sockets: Sockets, spoken: &Spoken) -> Result<Self, TransportError> {
+        let tcp = match sockets.tcp {
+            Some(bound) => Some(TcpPort::new(Arc::clone(&service), bound.start()?, spoken.clone())),
+            None => None,
+        };
+        Ok(Self { service, listener: Arc::new(sockets.udp.start()?), tcp })
+    }
+
+    /// The socket of its UDP port.
+    pub(crate) fn listener(&self) -> &Listener {
+        &self.listener
     }
 
     /// Serves until the server drains, then lets running answers finish.
     pub(crate) async fn serve(&self) -> Result<Drained, ServeError> {
+        if let Some(tcp) = &self.tcp {
+            let tcp = async { Ok(tcp.serve().await) };
+            let (quic, tcp) = tokio::try_join!(self.serve_quic(), tcp)?;
+            return Ok(Drained { cut: quic.cut + tcp.cut });
+        }
+        self.serve_quic().await
+    }
+
+    async fn serve_quic(&self) -> Result<Drained, ServeError> {
         let mut connections = JoinSet::new();
         let drained = match self.accept_until_drained(&mut connections).await {
             Ok(()) => Ok(self.drain(&mut connections).await),
@@ -51,7 +82,7 @@ impl<S: WriteStore> EndPoint<S> {
                     None => return Err(ServeError::SocketDied),
                 },
                 Some(ended) = connections.join_next() => if let Err(error) = ended {
-                    error!(%error, "a connection's task failed");
+                    error!("the task of a connection failed: {error}");
                 },
             }
         }
@@ -81,7 +112,7 @@ impl<S: WriteStore> EndPoint<S> {
 
     /// Turns newcomers away while the connections finish what they have begun.
     async fn drain(&self, connections: &mut JoinSet<()>) -> Drained {
-        info!(connections = connections.len(), "shutting down");
+        info!("shutting down; connections that are open: {}", connections.len());
         let finish = async {
             loop {
                 tokio::select! {
@@ -112,13 +143,17 @@ impl<S> Others<S> {
 }
 
 impl<S: WriteStore> Others<S> {
-    pub(crate) fn bind(service: &Arc<Service<S>>, bound: Vec<BoundEndpoint>) -> Result<Self, TransportError> {
-        let bind = |bound: BoundEndpoint| {
+    pub(crate) fn bind(
+        service: &Arc<Service<S>>,
+        bound: Vec<Sockets>,
+        spoken: &Spoken,
+    ) -> Result<Self, TransportError> {
+        let start = |sockets: Sockets| {
             let driver = Driver::new()?;
-            let listener = driver.enter(|| bound.start())?;
-            Ok((driver, EndPoint::new(Arc::clone(service), listener)))
+            let end_point = driver.enter(|| EndPoint::start(Arc::clone(service), sockets, spoken))?;
+            Ok((driver, end_point))
         };
-        bound.into_iter().map(bind).collect::<Result<_, _>>().map(Self)
+        bound.into_iter().map(start).collect::<Result<_, _>>().map(Self)
     }
 
     /// Has each served by a thread.

@@ -16,6 +16,7 @@ use tempfile::TempDir;
 
 use super::put::Method;
 use super::*;
+use crate::sync::lock;
 use qfs_core::model::ETag;
 use qfs_core::store::Entry;
 

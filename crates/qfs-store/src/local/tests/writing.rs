@@ -19,7 +19,7 @@ fn put_makes_directories_and_sets_the_time_by_every_method() {
         let meta = fs::metadata(&file).unwrap();
         assert_eq!((meta.mtime(), meta.mtime_nsec(), meta.mode() & 0o133), (1_700_000_000, 123_456_789, 0));
         let found = store.existing(&path("x/y/file")).unwrap().unwrap();
-        assert_eq!(found, TargetMeta { size: 5, modified: time(1_700_000_000) });
+        assert_eq!(found, TargetMeta { size: 5, modified: time(1_700_000_000), executable: false });
         assert_eq!(names_in(&root.path().join("x/y")), ["file"], "{method:?}");
         assert_eq!(names_in(root.path()), ["empty", "x"], "{method:?}");
     }

@@ -32,7 +32,13 @@ pub(crate) async fn download<S: Store, K: ByteSink>(
     if request.priority != 0 {
         sink.set_priority(request.priority);
     }
+    if request.live && (request.range.is_some() || request.if_match.is_some()) {
+        return Err(HandlerError::BadRequest("a live file has no ranges and no versions"));
+    }
     let path = RemotePath::parse(&request.filename).map_err(|_| HandlerError::NotFound)?;
+    if request.live {
+        return live(service, view, share, sink, path).await;
+    }
     // Opening reads a small file at once, and which is small shows only then.
     let mut room = share.reserve(BLOCK_BYTES as usize).await;
     let opened = view.open(path).await?;
@@ -67,6 +73,30 @@ pub(crate) async fn download<S: Store, K: ByteSink>(
     Ok(())
 }
 
+/// Answers with a file that may be appended to meanwhile, as long as it is now (PROTOCOL §4.2, "Live").
+async fn live<S: Store, K: ByteSink>(
+    service: &Service<S>,
+    view: &View<S>,
+    share: &Share,
+    sink: &mut K,
+    path: RemotePath,
+) -> Result<(), HandlerError> {
+    let live = Arc::new(view.open_live(path).await?);
+    let version = live.version();
+    let whole = 0..version.meta().size;
+    sink.send(encode(&DownloadHead { live: true, ..head(version.meta(), &whole, None, Holes::default()) })?).await?;
+    body::send_within(sink, version, whole, share, None).await?;
+    let sha256 = digest(service, sink, version, true).await?;
+    let confirmed = async {
+        let _permit = service.digest_passes.acquire().await.map_err(|_| HandlerError::ShuttingDown)?;
+        Ok::<_, HandlerError>(body::confirm(&live, sha256).await?)
+    };
+    let grown = while_wanted(sink, confirmed).await?;
+    sink.send(encode(&Trailer { grown, ..Trailer::new(sha256) })?).await?;
+    sink.finish();
+    Ok(())
+}
+
 /// What of `range` need not be sent.
 async fn holes(version: &Arc<Version>, range: Range<u64>) -> Result<Holes, HandlerError> {
     let version = Arc::clone(version);
@@ -81,12 +111,14 @@ fn head(meta: &ObjectMeta, range: &Range<u64>, sha256: Option<Digest>, holes: Ho
         etag: meta.etag.clone(),
         range: ByteRange { start: range.start, end: Some(range.end) },
         sha256,
+        executable: meta.executable,
+        live: false,
         holes,
     }
 }
 
 fn trailer(sha256: Digest) -> Result<Bytes, HandlerError> {
-    Ok(encode(&Trailer { code: StatusCode::OK, sha256 })?)
+    Ok(encode(&Trailer::new(sha256))?)
 }
 
 /// Sends an answer whose body is in memory, and in `room`.
@@ -129,9 +161,17 @@ async fn digest<S: Store, K: ByteSink>(
         let version = Arc::clone(version);
         Ok(qfs_store::blocking(move || version.digest()).await?)
     };
+    while_wanted(sink, pass).await
+}
+
+/// The outcome of `work`, given up when the client wants no answer any more.
+async fn while_wanted<T, K: ByteSink>(
+    sink: &mut K,
+    work: impl Future<Output = Result<T, HandlerError>>,
+) -> Result<T, HandlerError> {
     tokio::select! {
         biased;
-        digest = pass => digest,
+        done = work => done,
         () = sink.stopped() => Err(StreamError::Stopped(StatusCode::CANCELLED).into()),
     }
 }

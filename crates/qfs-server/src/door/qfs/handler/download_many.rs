@@ -112,7 +112,13 @@ fn answer<S: Store>(view: &View<S>, name: &str, out: &mut BytesMut) -> Result<An
             let size = whole.content.len() as u64;
             put_record(
                 out,
-                &FileRecord { code: StatusCode::OK, size, modified: whole.modified, sha256: whole.sha256 },
+                &FileRecord {
+                    code: StatusCode::OK,
+                    size,
+                    modified: whole.modified,
+                    sha256: whole.sha256,
+                    executable: whole.executable,
+                },
             )?;
             out.put_slice(&whole.content);
             return Ok(Answered { bytes: size, code: StatusCode::OK });

@@ -125,7 +125,9 @@ fn row(entry: Entry, sha256: Option<Digest>, tree: bool) -> Row {
         target: None,
     };
     match entry {
-        Entry::File(meta) if !tree => Row::Plain(EntryMeta { size: meta.size, modified: meta.modified, sha256 }),
+        Entry::File(meta) if !tree => {
+            Row::Plain(EntryMeta { size: meta.size, modified: meta.modified, sha256, executable: meta.executable })
+        }
         Entry::File(meta) => Row::Tree(TreeEntry {
             size: meta.size,
             sha256,

@@ -1,0 +1,42 @@
+//! What the server has under a name, without its content (PROTOCOL §4.2, "Probing").
+
+use qfs_core::body::collect;
+use qfs_core::model::{ByteRange, Digest};
+use qfs_core::wire::{DownloadHead, DownloadRequest, Trailer, decode_response};
+
+use crate::error::{AttemptError, Failure};
+use crate::session::{Lease, Session, Tries, exchange};
+
+/// Asks for no bytes at all of what `request` names: the head, and with `digest` the trailer's digest.
+pub(crate) async fn probe(
+    session: &Session,
+    request: &DownloadRequest,
+    digest: bool,
+) -> Result<(DownloadHead, Option<Digest>), Failure> {
+    let mut tries = Tries::new(session);
+    loop {
+        match once(session, &tries.lease, request, digest).await {
+            Ok(answer) => return Ok(answer),
+            Err(error) => tries.after(error).await?,
+        }
+    }
+}
+
+async fn once(
+    session: &Session,
+    lease: &Lease,
+    request: &DownloadRequest,
+    digest: bool,
+) -> Result<(DownloadHead, Option<Digest>), AttemptError> {
+    let request = DownloadRequest { range: Some(ByteRange { start: 0, end: Some(0) }), ..request.clone() };
+    let (head, answer) = exchange::download(session, lease, request).await?;
+    let known = head.sha256;
+    if !digest || known.is_some() {
+        answer.stop();
+        return Ok((head, known));
+    }
+    let mut body = answer.into_body(0);
+    collect(&mut body, |_| {}).await?;
+    let trailer = decode_response::<Trailer>(&body.into_trailer()?)??;
+    Ok((head, Some(trailer.sha256)))
+}

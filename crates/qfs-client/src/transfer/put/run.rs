@@ -1,0 +1,275 @@
+//! A whole run of uploads: what the server has already, which files are under way at once, and what came of them.
+
+use std::collections::HashMap;
+use std::num::NonZeroUsize;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use futures_util::stream::{self, StreamExt as _};
+use qfs_core::body::Stages;
+use qfs_core::model::{Hasher, RemotePath};
+use qfs_core::observe::{Event, FileId, Observer};
+use qfs_core::stream::ByteSink as _;
+use qfs_core::wire::{Kind, Precondition, RemoteError, StatusCode, TreeEntry, UploadRequest};
+use tokio::sync::mpsc;
+
+use super::batch::{self, BATCH_FILES, BATCHED_BYTES, Ended, Item};
+use super::context::{Present, Put, PutConfig, Replace};
+use super::source::Source;
+use super::upload;
+use crate::error::{AttemptError, Failure};
+use crate::insight::gauge::Gauge;
+use crate::session::{Session, exchange, writing};
+use crate::transfer::outcome::{FileOutcome, RunOutcome, Status};
+
+/// Up to this many files each one is asked about by itself; for more, the directory that holds them all is listed once.
+const ASKED_SINGLY: usize = 4;
+
+/// Files or batches under way when they come one after another.
+const IN_SEQUENCE: usize = 2;
+
+/// Uploads `sources`, and tells `done` of each as it ends: in order when one after another.
+///
+/// # Errors
+/// [`Failure`] when it cannot be found out what the server has. Failures of single files are in the outcome.
+pub async fn put(
+    session: &Session,
+    sources: Vec<Source>,
+    config: PutConfig,
+    observer: Arc<dyn Observer>,
+    done: &mut dyn FnMut(&[&FileOutcome]),
+) -> Result<RunOutcome, Failure> {
+    let begun = Instant::now();
+    let sessions: Arc<[Session]> = session.widen(config.connections).await?.into();
+    let bytes = sources.iter().map(|source| source.meta.size).sum();
+    observer.event(Event::Planned { files: sources.len(), bytes });
+    let put = Put::new(Arc::clone(&sessions), config, observer);
+    let count = sources.len() as u64;
+    let work = transfer(put, session, sources, done);
+    let (gauge, files) = if config.measured {
+        let mut gauge = Gauge::begin(&sessions);
+        let files = gauge.watch(work).await;
+        (Some(gauge), files)
+    } else {
+        (None, work.await)
+    };
+    let elapsed = begun.elapsed();
+    let measured = gauge.map(|gauge| gauge.end(Stages::default().times()));
+    for session in sessions[1..].iter().cloned() {
+        session.close().await;
+    }
+    let mut outcome = RunOutcome { files: files?, elapsed, measured: None };
+    let at_once = config.parallel.map_or(IN_SEQUENCE, NonZeroUsize::get) as u64;
+    outcome.measured = measured.map(|measured| crate::insight::bottleneck::Measurements {
+        elapsed,
+        bytes: outcome.received(),
+        files: count,
+        at_once,
+        ..measured
+    });
+    Ok(outcome)
+}
+
+/// Files that go together on one stream, or one alone.
+enum Unit {
+    Batch(Vec<Item>),
+    Alone(Source, Option<Present>),
+}
+
+async fn transfer(
+    put: Put,
+    session: &Session,
+    sources: Vec<Source>,
+    done: &mut dyn FnMut(&[&FileOutcome]),
+) -> Result<Vec<FileOutcome>, Failure> {
+    let present = present(session, &sources).await?;
+    let units = units(&put, sources, present);
+    let at_once = put.config.parallel.map_or(IN_SEQUENCE, NonZeroUsize::get);
+    let work = stream::iter(units).map(|unit| perform(put.clone(), unit));
+    let mut files = Vec::new();
+    let mut take = |ended: Vec<FileOutcome>| {
+        done(&ended.iter().collect::<Vec<_>>());
+        files.extend(ended);
+    };
+    if put.config.parallel.is_some() {
+        let mut work = work.buffer_unordered(at_once);
+        while let Some(ended) = work.next().await {
+            take(ended);
+        }
+    } else {
+        let mut work = work.buffered(at_once);
+        while let Some(ended) = work.next().await {
+            take(ended);
+        }
+    }
+    Ok(files)
+}
+
+async fn perform(put: Put, unit: Unit) -> Vec<FileOutcome> {
+    match unit {
+        Unit::Alone(source, present) => vec![upload::upload(put, source, present).await],
+        Unit::Batch(items) => {
+            let mut files = Vec::with_capacity(items.len());
+            for ended in batch::upload(put.clone(), items).await {
+                files.push(match ended {
+                    Ended::Done(outcome) => outcome,
+                    Ended::Alone(source) => {
+                        let session = put.session(source.id).clone();
+                        let present = upload::probe(&session, &source, true).await.ok();
+                        upload::upload(put.clone(), source, present).await
+                    }
+                });
+            }
+            files
+        }
+    }
+}
+
+/// Small files that are not there go together; the others alone.
+fn units(put: &Put, sources: Vec<Source>, mut present: HashMap<RemotePath, Present>) -> Vec<Unit> {
+    let mut units = Vec::new();
+    let mut batch = Vec::new();
+    for source in sources {
+        let there = present.remove(&source.remote);
+        let is_small = source.meta.size <= BATCHED_BYTES;
+        match put.condition(there.as_ref()) {
+            Ok(condition) if is_small && !may_be_same(&source, there.as_ref()) => {
+                batch.push(Item { source, condition });
+                if batch.len() == BATCH_FILES {
+                    units.push(Unit::Batch(std::mem::take(&mut batch)));
+                }
+            }
+            _ => {
+                // The order of the names is that of the lines.
+                if !batch.is_empty() && put.config.parallel.is_none() {
+                    units.push(Unit::Batch(std::mem::take(&mut batch)));
+                }
+                units.push(Unit::Alone(source, there));
+            }
+        }
+    }
+    if !batch.is_empty() {
+        units.push(Unit::Batch(batch));
+    }
+    units
+}
+
+/// Whether only a look can tell that nothing has to be sent.
+fn may_be_same(source: &Source, there: Option<&Present>) -> bool {
+    there.is_some_and(|there| there.size == source.meta.size)
+}
+
+/// What the server has of `sources`.
+async fn present(session: &Session, sources: &[Source]) -> Result<HashMap<RemotePath, Present>, Failure> {
+    let mut present = HashMap::new();
+    let not_found = |failure: &Failure| {
+        matches!(failure, Failure::Refused(RemoteError { code: StatusCode::NOT_FOUND | StatusCode::DENIED, .. }))
+    };
+    if sources.len() <= ASKED_SINGLY {
+        for source in sources {
+            match upload::probe(session, source, false).await {
+                Ok(found) => drop(present.insert(source.remote.clone(), found)),
+                // Who may only write learns from the upload whether the name is taken.
+                Err(failure) if not_found(&failure) => {}
+                Err(failure) => return Err(failure),
+            }
+        }
+        return Ok(present);
+    }
+    let wanted: std::collections::HashSet<_> = sources.iter().map(|source| &source.remote).collect();
+    let prefix = common_directory(sources);
+    let mut take = |rows: Vec<(RemotePath, TreeEntry)>| {
+        for (name, row) in rows {
+            if row.kind == Kind::File && wanted.contains(&name) {
+                let TreeEntry { size, modified, etag, sha256, .. } = row;
+                present.insert(name, Present { size, modified, etag, sha256 });
+            }
+        }
+        ControlFlow::Continue(())
+    };
+    match exchange::tree(session, prefix.as_ref(), &mut take).await {
+        Ok(_) => {}
+        Err(failure) if not_found(&failure) => {}
+        Err(failure) => return Err(failure),
+    }
+    Ok(present)
+}
+
+/// The deepest directory on the server that holds all of `sources`; None for the root.
+fn common_directory(sources: &[Source]) -> Option<RemotePath> {
+    let mut common: Option<Vec<&str>> = None;
+    for source in sources {
+        let parent: Vec<_> = source.remote.parent().map(|parent| parent.split('/').collect()).unwrap_or_default();
+        common = Some(match common {
+            None => parent,
+            Some(common) => common.iter().zip(&parent).take_while(|(a, b)| a == b).map(|(a, _)| *a).collect(),
+        });
+    }
+    RemotePath::parse(&common?.join("/")).ok()
+}
+
+/// Uploads what `blocks` brings, until the channel is closed, as the file `remote`. It cannot be continued when the connection is
+/// lost: what was read is gone.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn put_stream(
+    session: &Session,
+    remote: &RemotePath,
+    mut blocks: mpsc::Receiver<std::io::Result<Bytes>>,
+    config: PutConfig,
+    observer: Arc<dyn Observer>,
+) -> Result<FileOutcome, Failure> {
+    let begun = Instant::now();
+    let file = FileId(0);
+    let condition = match config.replace {
+        Replace::Any => Precondition::ANY,
+        Replace::Never | Replace::Seen => Precondition::ABSENT,
+    };
+    let request = UploadRequest {
+        filename: remote.as_str().to_owned(),
+        condition,
+        durable: config.durable,
+        ..UploadRequest::default()
+    };
+    let (mut hasher, mut sent) = (Hasher::new(), 0u64);
+    let attempt = async {
+        let lease = session.lease();
+        let (mut conversation, _) = writing::upload(session, &lease, request).await?;
+        observer.event(Event::Started { file, name: remote, size: 0, resumed_from: 0 });
+        while let Some(block) = blocks.recv().await {
+            let block = block.map_err(|error| AttemptError::Final(Failure::Local(error.to_string())))?;
+            hasher.update(&block);
+            for part in frames(&block) {
+                if let Err(error) = conversation.sink.send(part).await {
+                    return Err(conversation.reason(error).await);
+                }
+            }
+            sent += block.len() as u64;
+            session.note_progress();
+            observer.event(Event::Received { file, bytes: block.len() as u64 });
+        }
+        let end = Bytes::from_static(&[0; 4]);
+        if let Err(error) = conversation.sink.send(end).await {
+            return Err(conversation.reason(error).await);
+        }
+        conversation.conclude(std::mem::take(&mut hasher).finish()).await
+    };
+    let written = attempt.await.map_err(|error| match error.into_failure() {
+        Failure::Refused(RemoteError { code: StatusCode::EXISTS, .. }) => Failure::Exists,
+        failure => failure,
+    })?;
+    let sha256 = written.sha256;
+    observer.event(sha256.map_or(Event::Unchanged { file }, |sha256| Event::Committed { file, sha256 }));
+    let name = remote.as_str().to_owned();
+    let status = Status::Uploaded;
+    Ok(FileOutcome { name, size: Some(written.size), sha256, status, received: sent, elapsed: begun.elapsed() })
+}
+
+/// `block` as the blocks of a body of unknown length (PROTOCOL §4.5.3), each its length and its bytes.
+fn frames(block: &Bytes) -> impl Iterator<Item = Bytes> + '_ {
+    let pieces = block.chunks(qfs_core::wire::MAX_FRAME_BYTES).map(|piece| block.slice_ref(piece));
+    pieces.flat_map(|piece| [Bytes::copy_from_slice(&(piece.len() as u32).to_be_bytes()), piece])
+}

@@ -1,0 +1,190 @@
+//! `?tar`: a directory as one stream (POSIX.1-2001, pax), however large, in the memory of a block.
+
+use bytes::{Bytes, BytesMut};
+use http::StatusCode;
+use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
+use qfs_core::body;
+use qfs_core::model::RemotePath;
+use qfs_core::store::{BLOCK_BYTES, ObjectMeta, StoreError, WriteStore};
+
+use super::error::HttpError;
+use super::exchange::Ask;
+use super::reply::{self, Answer};
+use super::{directory, target, walk};
+use crate::view::View;
+
+/// Names that wait for their files to be sent, for each archive: at most 256 KiB.
+const NAMES_AHEAD: usize = 64;
+
+/// The unit of an archive, in bytes.
+const RECORD: u64 = 512;
+
+/// Largest size that an entry's header has room for: 11 octal digits. What is larger stands in a record of its own.
+const MAX_PLAIN_SIZE: u64 = 1 << 33;
+
+pub(super) async fn answer<S: WriteStore, R: Answer>(
+    ask: &Ask<'_, S>,
+    view: &View<S>,
+    below: Option<&RemotePath>,
+    reply: &mut R,
+) -> Result<(), HttpError> {
+    let from = below.cloned();
+    let mut names = walk::spawn(ask, view, NAMES_AHEAD, move |view, finds| {
+        view.list_below(from.as_ref(), &mut |name, _, _| finds.push(name.to_owned()))
+    })
+    .await?;
+    // Only now is it certain that there is such a directory.
+    let mut next = names.recv().await.transpose()?;
+    let name = directory::title(below);
+    let file_name = target::encoded_extended(&format!("{name}.tar"));
+    let head = reply::head(StatusCode::OK)
+        .header(CONTENT_TYPE, "application/x-tar")
+        .header(CONTENT_DISPOSITION, format!("attachment; filename*=UTF-8''{file_name}"));
+    reply.begin(head).await?;
+    if reply.is_head_only() {
+        return Ok(());
+    }
+    while let Some(name) = next {
+        entry(ask, view, below, &name, reply).await?;
+        next = names.recv().await.transpose()?;
+    }
+    // Two records of zeros end it.
+    Ok(reply.send(zeros(2 * RECORD)).await?)
+}
+
+/// Sends one file. One that is gone by now, or cannot be read at all, is left out; one that changes while it is sent cuts the archive off,
+/// because its length was announced.
+async fn entry<S: WriteStore, R: Answer>(
+    ask: &Ask<'_, S>,
+    view: &View<S>,
+    below: Option<&RemotePath>,
+    name: &str,
+    reply: &mut R,
+) -> Result<(), HttpError> {
+    let whole = below.map_or_else(|| name.to_owned(), |below| format!("{}/{name}", below.as_str()));
+    let Ok(path) = RemotePath::parse(&whole) else { return Ok(()) };
+    let room = ask.client.share.reserve(BLOCK_BYTES as usize).await;
+    let opened = match view.open(path).await {
+        Ok(opened) => opened,
+        Err(StoreError::NotFound | StoreError::NotRegular) => return Ok(()),
+        Err(error) => return Err(error.into()),
+    };
+    // Everything is below one directory, so that unpacking it makes no mess.
+    let inside = below.map_or_else(|| name.to_owned(), |below| format!("{}/{name}", below.file_name()));
+    let meta = opened.version.meta();
+    let size = meta.size;
+    reply.send(header(&inside, meta)?).await?;
+    match opened.content {
+        Some(content) => reply.send(room.attach(content)).await?,
+        None => body::send_within(reply, &opened.version, 0..size, &ask.client.share, Some(room)).await?,
+    }
+    Ok(reply.send(zeros(padding(size))).await?)
+}
+
+fn padding(size: u64) -> u64 {
+    size.next_multiple_of(RECORD) - size
+}
+
+fn zeros(length: u64) -> Bytes {
+    static ZEROS: [u8; 2 * RECORD as usize] = [0; 2 * RECORD as usize];
+    Bytes::from_static(&ZEROS[..length.min(2 * RECORD) as usize])
+}
+
+/// The header of a file, with a record in front of it where its name or size needs one.
+fn header(name: &str, meta: &ObjectMeta) -> Result<Bytes, StoreError> {
+    let mut bytes = BytesMut::new();
+    let mut header = tar::Header::new_ustar();
+    let fits = name.is_ascii() && header.set_path(name).is_ok();
+    if !fits || meta.size >= MAX_PLAIN_SIZE {
+        let mut records = record("path", name);
+        if meta.size >= MAX_PLAIN_SIZE {
+            records += &record("size", &meta.size.to_string());
+        }
+        let mut extended = tar::Header::new_ustar();
+        extended.set_entry_type(tar::EntryType::XHeader);
+        extended.set_path("pax").map_err(StoreError::Io)?;
+        finish(&mut extended, records.len() as u64, 0);
+        bytes.extend_from_slice(extended.as_bytes());
+        bytes.extend_from_slice(records.as_bytes());
+        bytes.extend_from_slice(&zeros(padding(records.len() as u64)));
+    }
+    if !fits {
+        // For programs that do not know such records.
+        header.set_path("long-name").map_err(StoreError::Io)?;
+    }
+    header.set_entry_type(tar::EntryType::Regular);
+    let seconds = u64::try_from(meta.modified.as_second()).unwrap_or(0);
+    finish(&mut header, meta.size.min(MAX_PLAIN_SIZE - 1), seconds);
+    bytes.extend_from_slice(header.as_bytes());
+    Ok(bytes.freeze())
+}
+
+fn finish(header: &mut tar::Header, size: u64, modified: u64) {
+    header.set_mode(0o644);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_size(size);
+    header.set_mtime(modified.min(MAX_PLAIN_SIZE - 1));
+    header.set_cksum();
+}
+
+/// `LENGTH KEY=VALUE` and a line feed, where the length counts itself.
+fn record(key: &str, value: &str) -> String {
+    let rest = key.len() + value.len() + 3;
+    let mut length = rest;
+    while length != rest + length.to_string().len() {
+        length = rest + length.to_string().len();
+    }
+    format!("{length} {key}={value}\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use super::*;
+
+    fn meta(size: u64) -> ObjectMeta {
+        ObjectMeta {
+            size,
+            modified: "2026-11-23T08:09:24Z".parse().unwrap(),
+            etag: "v1".parse().unwrap(),
+            unsettled: false,
+            executable: false,
+        }
+    }
+
+    #[test]
+    fn a_record_counts_itself() {
+        assert_eq!(record("path", "x"), "9 path=x\n");
+        for length in 1..300 {
+            let record = record("path", &"x".repeat(length));
+            assert_eq!(record.split(' ').next().unwrap(), record.len().to_string());
+        }
+    }
+
+    /// Fails when another program cannot read a name or a size.
+    #[test]
+    fn what_is_written_is_read_by_another_program() {
+        let long = format!("{}/é{}", "d".repeat(250), "f".repeat(250));
+        let mut archive = Vec::new();
+        for name in ["a.txt", "d/e.txt", &long] {
+            archive.extend_from_slice(&header(name, &meta(5)).unwrap());
+            archive.extend_from_slice(b"hello");
+            archive.extend_from_slice(&zeros(padding(5)));
+        }
+        archive.extend_from_slice(&zeros(2 * RECORD));
+        let mut names = Vec::new();
+        for entry in tar::Archive::new(&archive[..]).entries().unwrap() {
+            let mut entry = entry.unwrap();
+            let mut content = String::new();
+            entry.read_to_string(&mut content).unwrap();
+            assert_eq!((content.as_str(), entry.header().mode().unwrap()), ("hello", 0o644));
+            names.push(entry.path().unwrap().to_string_lossy().into_owned());
+        }
+        assert_eq!(names, ["a.txt", "d/e.txt", &long]);
+        let large = header("x", &meta(1 << 40)).unwrap();
+        let mut archive = tar::Archive::new(&large[..]);
+        assert_eq!(archive.entries().unwrap().next().unwrap().unwrap().size(), 1 << 40);
+    }
+}

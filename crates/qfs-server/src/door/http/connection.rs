@@ -1,0 +1,313 @@
+//! One client over TCP: HTTP/1.1 or 2, its deadlines, and its end when the server drains.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use qfs_core::store::WriteStore;
+use qfs_core::stream::StreamError;
+use qfs_core::wire::StatusCode as Code;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+
+use super::client::Client;
+use super::exchange::{self, RequestBody};
+use super::flow::{Counted, Flow, Unblocked};
+use super::reply::{Gone, Outlet, Reply};
+use crate::door::tcp::Newcomer;
+use crate::gate::audit::Refusal;
+use crate::gate::patience::Patience;
+use crate::service::Service;
+
+/// Requests of one HTTP/2 connection under way at once. Browsers ask for some dozen.
+const MAX_STREAMS: u32 = 128;
+
+/// Most bytes of all the headers of a request, its target included. A name has up to 4 KiB, three times as much when it is encoded.
+pub(super) const MAX_HEADER_BYTES: usize = 32 << 10;
+
+/// Most headers of a request.
+const MAX_HEADERS: usize = 64;
+
+/// Bytes that are taken from an answer before the client takes them, for each stream.
+const SEND_BUFFER_BYTES: usize = 256 << 10;
+
+/// Streams that a client reset before they were looked at; one more ends the connection (CVE-2023-44487).
+const MAX_RESET_UNSEEN: usize = 20;
+
+/// Streams of a client that were reset because they broke the protocol; one more ends the connection.
+const MAX_RESET_HERE: usize = 64;
+
+/// A connection on which nothing is under way ends after this time. A new one costs a client a round trip or two.
+const IDLE: Duration = Duration::from_secs(60);
+
+/// A client that was asked to end a connection has this long.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// How often a connection is looked at.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Serves a client that speaks HTTP/1.1.
+pub(crate) async fn serve_h1<S: WriteStore>(service: Arc<Service<S>>, newcomer: Newcomer) {
+    let builder = Builder::new(TokioExecutor::new()).http1_only();
+    serve(service, newcomer, "http/1.1", builder).await;
+}
+
+/// Serves a client that speaks HTTP/2.
+pub(crate) async fn serve_h2<S: WriteStore>(service: Arc<Service<S>>, newcomer: Newcomer) {
+    let builder = Builder::new(TokioExecutor::new()).http2_only();
+    serve(service, newcomer, "h2", builder).await;
+}
+
+async fn serve<S: WriteStore>(
+    service: Arc<Service<S>>,
+    newcomer: Newcomer,
+    door: &'static str,
+    mut builder: Builder<TokioExecutor>,
+) {
+    let Newcomer { peer, port, stream, deadline, admitted: _admitted } = newcomer;
+    let certificate = stream.peer_certificate().map(|certificate| certificate.to_string());
+    let client = Client::new(&service, (door, "tcp"), peer, port, certificate);
+    let (stream, flow) = Counted::new(stream);
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        // Also the time that a connection is kept for a next request.
+        .header_read_timeout(service.deadlines.request)
+        .max_headers(MAX_HEADERS)
+        .max_buf_size(MAX_HEADER_BYTES)
+        .half_close(false);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_header_list_size(MAX_HEADER_BYTES as u32)
+        .max_send_buf_size(SEND_BUFFER_BYTES)
+        .max_pending_accept_reset_streams(MAX_RESET_UNSEEN)
+        .max_local_error_reset_streams(MAX_RESET_HERE)
+        .keep_alive_interval(IDLE / 3)
+        .keep_alive_timeout(service.deadlines.request);
+    let answer = service_fn(|request| answer(Arc::clone(&service), Arc::clone(&client), flow.clone(), request));
+    let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), answer));
+    let reason = {
+        let mut watch = std::pin::pin!(watch(&service, &client, &flow, deadline));
+        let mut drain = service.drain.subscribe();
+        let mut draining = false;
+        loop {
+            tokio::select! {
+                ended = connection.as_mut() => break ended.map_or_else(|error| error.to_string(), |()| "done".to_owned()),
+                reason = watch.as_mut() => break reason.to_owned(),
+                _ = drain.wait_for(|draining| *draining), if !draining => {
+                    draining = true;
+                    connection.as_mut().graceful_shutdown();
+                }
+            }
+        }
+    };
+    client.visit().end(&reason);
+    if client.is_idle() {
+        // Tells the client, and waits for it only for a moment.
+        connection.as_mut().graceful_shutdown();
+        let _ = timeout(FAREWELL, connection).await;
+    }
+}
+
+/// Resolves with the reason when the connection is to end: nothing was asked, nothing is under way, or nothing is taken.
+async fn watch<S: WriteStore>(service: &Service<S>, client: &Client, flow: &Flow, deadline: Instant) -> &'static str {
+    let patience = Patience::new(service.deadlines.stall, Arc::clone(&service.budget));
+    let unblocked = Unblocked::new(flow);
+    let mut drain = service.drain.subscribe();
+    let looks = async {
+        let mut looks = interval(LOOK);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut idle_since = None;
+        loop {
+            let now = looks.tick().await;
+            if !client.is_heard() && now >= deadline {
+                service.refusals.note(Refusal::Silence, client.peer);
+                return "no request in time";
+            }
+            if !client.is_idle() {
+                idle_since = None;
+                continue;
+            }
+            // Who keeps an idle connection open while the server ends has nothing to lose.
+            let most = if *drain.borrow_and_update() { LOOK } else { IDLE };
+            if now.duration_since(*idle_since.get_or_insert(now)) >= most {
+                return "idle";
+            }
+        }
+    };
+    tokio::select! {
+        reason = looks => reason,
+        () = client.is_turned_out() => "turned out",
+        () = patience.ends(&unblocked) => "the client takes nothing",
+    }
+}
+
+/// Begins to answer `request`; the future ends when there is a head.
+async fn answer<S: WriteStore>(
+    service: Arc<Service<S>>,
+    client: Arc<Client>,
+    flow: Flow,
+    request: Request<Incoming>,
+) -> Result<Response<OutletBody>, CutOff> {
+    let (parts, body) = request.into_parts();
+    let (head, made) = oneshot::channel();
+    let (sender, receiver) = mpsc::channel(1);
+    let (wanted, gone) = oneshot::channel();
+    let whole = Arc::new(AtomicBool::new(false));
+    let outlet = HyperOutlet {
+        client: Arc::clone(&client),
+        head: Some(head),
+        body: Some(sender),
+        gone: Some(gone),
+        whole: Arc::clone(&whole),
+    };
+    let patience = Patience::new(service.deadlines.stall, Arc::clone(&service.budget));
+    let head_only = parts.method == http::Method::HEAD;
+    let reply = Reply::new(outlet, flow, patience, client.elsewhere.clone(), head_only);
+    tokio::spawn(exchange::serve(service, client, parts, IncomingBody(body), reply));
+    // When the client goes, this is dropped, and `wanted` with it.
+    let (head, has_body) = made.await.map_err(|_| CutOff)?;
+    Ok(head.map(|()| OutletBody { parts: has_body.then_some(receiver), _wanted: wanted, whole }))
+}
+
+/// The answer ended before it was whole.
+#[derive(Debug, thiserror::Error)]
+#[error("the answer was cut off")]
+struct CutOff;
+
+/// Carries an answer to hyper.
+struct HyperOutlet {
+    client: Arc<Client>,
+    head: Option<oneshot::Sender<(Response<()>, bool)>>,
+    body: Option<mpsc::Sender<Bytes>>,
+    gone: Option<oneshot::Receiver<Infallible>>,
+    whole: Arc<AtomicBool>,
+}
+
+const GONE: StreamError = StreamError::Stopped(Code::CANCELLED);
+
+impl Outlet for HyperOutlet {
+    async fn head(&mut self, head: Response<()>, has_body: bool) -> Result<(), StreamError> {
+        let sender = self.head.take().ok_or(GONE)?;
+        sender.send((head, has_body)).map_err(|_| GONE)
+    }
+
+    async fn data(&mut self, bytes: Bytes) -> Result<(), StreamError> {
+        let body = self.body.as_ref().ok_or(GONE)?;
+        body.send(bytes).await.map_err(|_| GONE)
+    }
+
+    async fn end(&mut self) -> Result<(), StreamError> {
+        self.whole.store(true, Ordering::Release);
+        self.body = None;
+        Ok(())
+    }
+
+    fn cut(&mut self, code: Code) {
+        self.head = None;
+        self.body = None;
+        // Whoever takes nothing does not see its answer end either.
+        if code == Code::TIMEOUT {
+            self.client.turn_out();
+        }
+    }
+
+    fn gone(&mut self) -> Gone {
+        let gone = self.gone.take();
+        Box::pin(async move {
+            match gone {
+                // Nothing is ever sent: it ends when the other half is dropped.
+                Some(gone) => drop(gone.await),
+                None => std::future::pending().await,
+            }
+        })
+    }
+}
+
+/// A body as hyper takes it.
+struct OutletBody {
+    /// None: there is none.
+    parts: Option<mpsc::Receiver<Bytes>>,
+    whole: Arc<AtomicBool>,
+    /// Dropped with the body, by which the answer hears that nobody wants it any more.
+    _wanted: oneshot::Sender<Infallible>,
+}
+
+impl Body for OutletBody {
+    type Data = Bytes;
+    type Error = CutOff;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CutOff>>> {
+        let Some(parts) = &mut self.parts else { return Poll::Ready(None) };
+        parts.poll_recv(cx).map(|part| match part {
+            Some(bytes) => Some(Ok(Frame::data(bytes))),
+            None if self.whole.load(Ordering::Acquire) => None,
+            None => Some(Err(CutOff)),
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.parts.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        if self.parts.is_none() { SizeHint::with_exact(0) } else { SizeHint::default() }
+    }
+}
+
+/// What a client sends behind the head of its request.
+struct IncomingBody(Incoming);
+
+impl RequestBody for IncomingBody {
+    async fn chunk(&mut self) -> Option<Result<Bytes, ()>> {
+        loop {
+            let frame = std::future::poll_fn(|cx| Pin::new(&mut self.0).poll_frame(cx)).await?;
+            match frame.map(Frame::into_data) {
+                Ok(Ok(bytes)) => return Some(Ok(bytes)),
+                // Trailers mean nothing here.
+                Ok(Err(_)) => {}
+                Err(_) => return Some(Err(())),
+            }
+        }
+    }
+}
+
+/// The first byte of a TLS handshake (RFC 8446 §5.1).
+const TLS_HANDSHAKE: u8 = 22;
+
+/// Gives `stream` back if a TLS handshake has begun on it. Who seems to speak HTTP instead is told what is wrong; a browser shows
+/// that to a person.
+///
+/// # Errors
+/// When it is no TLS, or nothing comes.
+pub(crate) async fn refuse_plain(mut stream: TcpStream) -> std::io::Result<TcpStream> {
+    const ANSWER: &str = "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\
+        Content-Length: 64\r\n\r\nThis port speaks HTTPS: write https:// in front of the address.\n";
+    let mut first = [0];
+    if stream.peek(&mut first).await? == 1 && first[0] == TLS_HANDSHAKE {
+        return Ok(stream);
+    }
+    if first[0].is_ascii_uppercase() {
+        // A client that is gone, or does not read, loses nothing.
+        let _ = timeout(FAREWELL, async {
+            stream.write_all(ANSWER.as_bytes()).await?;
+            stream.shutdown().await
+        })
+        .await;
+    }
+    Err(std::io::Error::other("it does not speak TLS"))
+}

@@ -1,0 +1,211 @@
+//! One request: who asks, whose turn it is, what is asked, and what is written down of it. Knows no transport.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::header::ACCEPT;
+use http::{HeaderMap, Method};
+use qfs_core::store::WriteStore;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::{Instant, timeout};
+
+use super::client::Client;
+use super::error::HttpError;
+use super::reply::{Answer, Form, Outlet, Reply};
+use super::target::{Place, Target};
+use super::{archive, credential, directory, file, own};
+use crate::error::HandlerError;
+use crate::gate::access::Access;
+use crate::gate::audit;
+use crate::gate::patience::Progress;
+use crate::gate::rights::Right;
+use crate::metrics;
+use crate::service::Service;
+use crate::view::View;
+
+/// What a client sends behind the head of its request.
+pub(super) trait RequestBody: Send {
+    /// The next part; None at the end, an error when it broke off.
+    fn chunk(&mut self) -> impl Future<Output = Option<Result<Bytes, ()>>> + Send;
+}
+
+/// The whole of `body`, at most `limit` bytes, within `patience`.
+///
+/// # Errors
+/// [`HttpError::TooLarge`]; [`HandlerError::RequestTimeout`].
+pub(super) async fn whole_body(
+    body: &mut impl RequestBody,
+    limit: usize,
+    patience: Duration,
+) -> Result<Bytes, HttpError> {
+    let gather = async {
+        let mut whole = BytesMut::new();
+        while let Some(part) = body.chunk().await {
+            let part = part.map_err(|()| HttpError::gone())?;
+            if whole.len() + part.len() > limit {
+                return Err(HttpError::TooLarge);
+            }
+            whole.extend_from_slice(&part);
+        }
+        Ok(whole.freeze())
+    };
+    timeout(patience, gather).await.map_err(|_| HandlerError::RequestTimeout)?
+}
+
+/// A request, as those who answer it see it.
+pub(super) struct Ask<'a, S> {
+    pub(super) service: &'a Service<S>,
+    pub(super) client: &'a Client,
+    pub(super) headers: &'a HeaderMap,
+    /// The host of its target, where it has one.
+    pub(super) authority: Option<&'a str>,
+    pub(super) target: Target,
+    pub(super) form: Form,
+}
+
+/// What the trail has of a request.
+#[derive(Default)]
+struct Record {
+    command: &'static str,
+    name: String,
+    token: Option<String>,
+}
+
+/// Answers one request to its end.
+pub(super) async fn serve<S: WriteStore, O: Outlet, P: Progress>(
+    service: Arc<Service<S>>,
+    client: Arc<Client>,
+    request: http::request::Parts,
+    body: impl RequestBody,
+    mut reply: Reply<O, P>,
+) {
+    let _active = client.begin();
+    let start = Instant::now();
+    let mut record = Record::default();
+    let form = Form::of_accept(request.headers.get(ACCEPT));
+    let gone = reply.gone();
+    let result = tokio::select! {
+        biased;
+        result = answer(&service, &client, &request, body, form, &mut reply, &mut record) => result,
+        () = gone => Err(HttpError::gone()),
+    };
+    // Fails when there is nobody to tell.
+    let _ = match &result {
+        Ok(()) => reply.end().await,
+        Err(error) => reply.fail(error, form).await,
+    };
+    client.visit().count(reply.sent());
+    let status = result.as_ref().err().map_or_else(|| "ok".to_owned(), HttpError::word);
+    service.metrics.answered(&metrics::Answered {
+        door: client.door,
+        command: record.command,
+        status: &status,
+        token: record.token.as_deref(),
+        bytes: reply.sent(),
+        took: start.elapsed(),
+    });
+    match &result {
+        Err(error) if error.is_abandoned() => client.note_abandoned(&service),
+        Err(HttpError::Handler(HandlerError::Denied)) => return client.note_denied(&service),
+        _ => {}
+    }
+    if audit::hears_commands() {
+        let who = client.visit().client();
+        audit::Command {
+            door: client.door,
+            peer: client.peer,
+            client: who.as_deref(),
+            token: record.token.as_deref(),
+            command: record.command,
+            name: &record.name,
+            failure: result.as_ref().err().map(|error| (status, error.to_string())),
+            bytes: reply.sent(),
+            seconds: start.elapsed().as_secs_f64(),
+        }
+        .tell(std::iter::empty());
+    }
+}
+
+/// Settles who asks before what is asked, waits for a turn, and answers.
+async fn answer<S: WriteStore, R: Answer>(
+    service: &Service<S>,
+    client: &Client,
+    request: &http::request::Parts,
+    mut body: impl RequestBody,
+    form: Form,
+    reply: &mut R,
+    record: &mut Record,
+) -> Result<(), HttpError> {
+    record.command = command(&request.method);
+    let uri = &request.uri;
+    let target =
+        Target::parse(uri.path(), uri.query()).ok_or(HttpError::Malformed("this is no target of a request"))?;
+    let authority = uri.authority().map(|authority| authority.as_str());
+    let ask = Ask { service, client, headers: &request.headers, authority, target, form };
+    if service.is_draining() {
+        return Err(HandlerError::ShuttingDown.into());
+    }
+    if let Place::Own(name) = &ask.target.place {
+        record.name = format!("{}{name}", super::target::OWN);
+        return own::answer(&ask, name, &request.method, &mut body, reply).await;
+    }
+    let access = service.gate.admit_token(credential::shown(ask.headers, client.port).as_ref())?;
+    record.token = access.token_id();
+    if !matches!(request.method, Method::GET | Method::HEAD) {
+        return Err(HttpError::Method);
+    }
+    if !access.reads() {
+        return Err(HandlerError::Forbidden(Right::Read).into());
+    }
+    let _turn = client.commands.acquire().await.map_err(|_| HandlerError::ShuttingDown)?;
+    let _command = turn(&service.commands, service.deadlines.queue).await?;
+    // A token that is revoked ends what it was good for.
+    tokio::select! {
+        biased;
+        result = get(&ask, access.clone(), reply, record) => result,
+        () = access.withdrawn() => Err(HandlerError::Denied.into()),
+    }
+}
+
+/// What the trail calls a method.
+fn command(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        _ => "other",
+    }
+}
+
+/// One of `permits`, unless the server stays at its limit.
+async fn turn(permits: &Semaphore, patience: Duration) -> Result<SemaphorePermit<'_>, HandlerError> {
+    let permit = timeout(patience, permits.acquire()).await.map_err(|_| HandlerError::Busy)?;
+    permit.map_err(|_| HandlerError::ShuttingDown)
+}
+
+async fn get<S: WriteStore, R: Answer>(
+    ask: &Ask<'_, S>,
+    access: Access,
+    reply: &mut R,
+    record: &mut Record,
+) -> Result<(), HttpError> {
+    let view: View<S> = ask.service.view(access);
+    let directory = match &ask.target.place {
+        Place::File(path) => {
+            path.as_str().clone_into(&mut record.name);
+            return file::answer(ask, &view, path, reply).await;
+        }
+        Place::Directory(path) => {
+            record.name = format!("{}/", path.as_str());
+            Some(path)
+        }
+        Place::Root => None,
+        Place::Own(_) | Place::Nothing => return Err(HandlerError::NotFound.into()),
+    };
+    if ask.target.has("tar") {
+        archive::answer(ask, &view, directory, reply).await
+    } else {
+        directory::answer(ask, &view, directory, reply).await
+    }
+}

@@ -1,0 +1,239 @@
+//! One client over HTTP/3 (RFC 9114), on the very port of `qfs/1`: its requests, its deadlines, its end.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use h3::error::Code as H3Code;
+use h3::server::{RequestResolver, RequestStream};
+use h3_quinn::quinn::Connection as Quic;
+use http::Response;
+use qfs_core::store::WriteStore;
+use qfs_core::stream::{Lost, StreamError};
+use qfs_core::wire::StatusCode as Code;
+use qfs_transport::Connection;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tracing::{debug, error};
+
+use super::client::Client;
+use super::connection::MAX_HEADER_BYTES;
+use super::exchange::{self, RequestBody};
+use super::reply::{Gone, Outlet, Reply};
+use crate::gate::audit::Refusal;
+use crate::gate::patience::Patience;
+use crate::service::Service;
+
+type Stream = h3_quinn::BidiStream<Bytes>;
+type Sending = RequestStream<<Stream as h3::quic::BidiStream<Bytes>>::SendStream, Bytes>;
+type Receiving = RequestStream<<Stream as h3::quic::BidiStream<Bytes>>::RecvStream, Bytes>;
+
+/// What all HTTP/3 connections together may hold of what was sent and not acknowledged, in bytes. QUIC has a copy of it, which the
+/// budget for file contents does not see.
+const SEND_BYTES: usize = 64 << 20;
+
+/// What each may hold in any case, in bytes.
+const LEAST_SEND_BYTES: usize = 64 << 10;
+
+/// How long a request may take to come, from the opening of its stream on, is [`Deadlines::request`](crate::Deadlines::request); how many
+/// of a connection are read and answered at once is what QUIC grants in streams.
+///
+/// Serves the client at the other end of `connection`, which has until `deadline` to ask for something.
+pub(crate) async fn serve<S: WriteStore>(
+    service: Arc<Service<S>>,
+    connection: Connection,
+    port: u16,
+    deadline: Instant,
+) {
+    let peer = connection.remote_address();
+    let certificate = connection.peer_certificate().map(|certificate| certificate.to_string());
+    let client = Client::new(&service, ("h3", "udp"), peer, port, certificate);
+    // HTTP/3 is spoken over QUIC alone.
+    let Some(quic) = connection.quic() else { return };
+    let _counted = Counted::new(&service.h3_connections);
+    let reason = match timeout_at(deadline, begin(quic)).await {
+        Ok(Ok(h3)) => serve_requests(&service, &client, &connection, h3, deadline).await,
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "no request in time".to_owned(),
+    };
+    client.visit().end(&reason);
+}
+
+type H3 = h3::server::Connection<h3_quinn::Connection, Bytes>;
+
+async fn begin(connection: Quic) -> Result<H3, h3::error::ConnectionError> {
+    let mut builder = h3::server::builder();
+    builder.max_field_section_size(MAX_HEADER_BYTES as u64);
+    builder.build(h3_quinn::Connection::new(connection)).await
+}
+
+/// Counts a connection for as long as it lives.
+struct Counted<'a>(&'a AtomicUsize);
+
+impl<'a> Counted<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+async fn serve_requests<S: WriteStore>(
+    service: &Arc<Service<S>>,
+    client: &Arc<Client>,
+    connection: &Connection,
+    mut h3: H3,
+    deadline: Instant,
+) -> String {
+    // Dropped with the connection, and with it whatever is still under way.
+    let mut requests = JoinSet::new();
+    let mut drain = service.drain.subscribe();
+    let mut draining = false;
+    let silence = sleep_until(deadline);
+    tokio::pin!(silence);
+    let mut heard = false;
+    loop {
+        tokio::select! {
+            next = h3.accept() => match next {
+                Ok(Some(request)) => {
+                    let (service, client, connection) = (Arc::clone(service), Arc::clone(client), connection.clone());
+                    requests.spawn(serve_request(service, client, connection, request));
+                }
+                Ok(None) => break settle(requests, "done").await,
+                Err(error) => break settle(requests, &error.to_string()).await,
+            },
+            Some(ended) = requests.join_next() => if let Err(error) = ended && error.is_panic() {
+                error!(%error, "a request panicked");
+            },
+            () = client.is_turned_out() => {
+                connection.close_with(H3Code::H3_EXCESSIVE_LOAD.value());
+                break "turned out".to_owned();
+            }
+            () = &mut silence, if !heard => {
+                heard = client.is_heard();
+                if !heard {
+                    service.refusals.note(Refusal::Silence, client.peer);
+                    connection.close_with(H3Code::H3_NO_ERROR.value());
+                    break "no request in time".to_owned();
+                }
+            }
+            () = async { drop(drain.wait_for(|draining| *draining).await) }, if !draining => {
+                draining = true;
+                // What has been asked is answered, nothing more is taken.
+                let _ = h3.shutdown(0).await;
+            }
+        }
+        if draining && requests.is_empty() {
+            connection.close_with(H3Code::H3_NO_ERROR.value());
+            break "shutting down".to_owned();
+        }
+    }
+}
+
+/// Lets answers find out that their client is gone, so that each has its line in the audit trail.
+async fn settle(mut requests: JoinSet<()>, reason: &str) -> String {
+    let _ = timeout(SETTLE, async { while requests.join_next().await.is_some() {} }).await;
+    reason.to_owned()
+}
+
+/// How long [`settle`] may take.
+const SETTLE: Duration = Duration::from_secs(1);
+
+async fn serve_request<S: WriteStore>(
+    service: Arc<Service<S>>,
+    client: Arc<Client>,
+    connection: Connection,
+    request: RequestResolver<h3_quinn::Connection, Bytes>,
+) {
+    let peer = client.peer;
+    let (request, stream) = match timeout(service.deadlines.request, request.resolve_request()).await {
+        Ok(Ok(resolved)) => resolved,
+        Ok(Err(error)) => {
+            debug!(%peer, %error, "not a request");
+            client.note_abandoned(&service);
+            return service.refusals.note(Refusal::NoRequest, peer);
+        }
+        Err(_) => return service.refusals.note(Refusal::NoRequest, peer),
+    };
+    let (sending, receiving) = stream.split();
+    let outlet = H3Outlet { sending, connection: connection.clone(), least: share_of(&service.h3_connections) };
+    let patience = Patience::new(service.deadlines.stall, Arc::clone(&service.budget));
+    let (parts, ()) = request.into_parts();
+    let head_only = parts.method == http::Method::HEAD;
+    let reply = Reply::new(outlet, connection, patience, None, head_only);
+    exchange::serve(service, client, parts, ReceivedBody(receiving), reply).await;
+}
+
+/// What a connection may hold of what was sent, while there are so many.
+fn share_of(connections: &AtomicUsize) -> usize {
+    (SEND_BYTES / connections.load(Ordering::Relaxed).max(1)).max(LEAST_SEND_BYTES)
+}
+
+/// Carries an answer to h3.
+struct H3Outlet {
+    sending: Sending,
+    connection: Connection,
+    /// Most bytes that the connection may hold.
+    least: usize,
+}
+
+/// Sent at once: QUIC copies it, so that a larger piece would wait twice.
+const PIECE_BYTES: usize = 64 << 10;
+
+impl Outlet for H3Outlet {
+    async fn head(&mut self, head: Response<()>, _has_body: bool) -> Result<(), StreamError> {
+        self.connection.bound_send_window(self.least as u64);
+        self.sending.send_response(head).await.map_err(|error| lost(&error))
+    }
+
+    async fn data(&mut self, mut bytes: Bytes) -> Result<(), StreamError> {
+        while bytes.has_remaining() {
+            let piece = bytes.split_to(bytes.len().min(PIECE_BYTES));
+            let length = piece.len();
+            self.sending.send_data(piece).await.map_err(|error| lost(&error))?;
+            self.connection.note_sent(length);
+        }
+        Ok(())
+    }
+
+    async fn end(&mut self) -> Result<(), StreamError> {
+        self.sending.finish().await.map_err(|error| lost(&error))
+    }
+
+    fn cut(&mut self, code: Code) {
+        let code = if code == Code::TIMEOUT { H3Code::H3_EXCESSIVE_LOAD } else { H3Code::H3_INTERNAL_ERROR };
+        self.sending.stop_stream(code);
+    }
+
+    fn gone(&mut self) -> Gone {
+        let connection = self.connection.clone();
+        // A client that gives up one answer is noticed when the next part of it is sent.
+        Box::pin(async move { drop(connection.closed().await) })
+    }
+}
+
+fn lost(error: &h3::error::StreamError) -> StreamError {
+    match error {
+        h3::error::StreamError::RemoteTerminate { .. } => StreamError::Stopped(Code::CANCELLED),
+        other => Lost::Transport(other.to_string()).into(),
+    }
+}
+
+/// What a client sends behind the head of its request.
+struct ReceivedBody(Receiving);
+
+impl RequestBody for ReceivedBody {
+    async fn chunk(&mut self) -> Option<Result<Bytes, ()>> {
+        match self.0.recv_data().await {
+            Ok(Some(mut data)) => Some(Ok(data.copy_to_bytes(data.remaining()))),
+            Ok(None) => None,
+            Err(_) => Some(Err(())),
+        }
+    }
+}
