@@ -42,6 +42,7 @@ pub(super) struct LossModel {
     ambient_rounds: u32,
     /// Mean loss above the ambient of rounds at the estimate, while others keep the queue: what giving way does not end.
     crowd: f64,
+    gave_way: u32,
     round_acked: u64,
     round_lost: u64,
     /// Congestion was marked explicitly (RFC 3168) in this round.
@@ -63,7 +64,7 @@ impl Default for LossModel {
             ambient: 0.0,
             ambient_rounds: 0,
             crowd: 0.0,
-            round_acked: 0,
+            round_acked: 0, gave_way: 0,
             round_lost: 0,
             round_marked: false,
             latest_rate: Rate::default(),
@@ -77,6 +78,11 @@ impl Default for LossModel {
 }
 
 impl LossModel {
+    pub(super) fn crowd(&self) -> f64 { self.crowd }
+    pub(super) fn debug(&self) -> String {
+        format!("amb {:.3} crowd {:.3} str {:?} stv {:?} ltv {:?}", self.ambient, self.crowd, self.short_term_rate.map(|r| r.bytes_per_second()*8/1000), self.short_term_volume, self.long_term_volume)
+    }
+
     /// Estimated share of packets the path loses at random, 0 to [`MAX_AMBIENT_LOSS`].
     pub(super) fn ambient(&self) -> f64 {
         self.ambient
@@ -148,12 +154,12 @@ impl LossModel {
     /// The loss to expect of a round in which we do nothing wrong: what the path loses, and what others overflow. A flow without
     /// an ear for loss keeps the queue overflowing however far we give way, and would be left everything.
     fn background(&self) -> f64 {
-        self.ambient + (CROWD_PEAK * self.crowd).min(MAX_CROWD_LOSS)
+        self.ambient + (super::var("PEAK", CROWD_PEAK) * (if self.crowd >= super::var("GATE", 0.0) { self.crowd - super::var("DEAD", 0.0) } else { 0.0 }).max(0.0)).min(super::var("MCL", MAX_CROWD_LOSS))
     }
 
     /// Takes the loss of a round at the estimate; `queued` if others kept a queue all through it.
     fn learn_crowd(&mut self, rate: f64, queued: bool) {
-        let excess = if queued { (rate - self.ambient).clamp(0.0, MAX_CROWD_LOSS) } else { 0.0 };
+        let excess = if queued { (rate - self.ambient).clamp(0.0, super::var("MCL2", MAX_CROWD_LOSS)) } else { 0.0 };
         self.crowd += (excess - self.crowd) / f64::from(AMBIENT_ROUNDS);
     }
 
@@ -169,6 +175,9 @@ impl Bbr3 {
     /// Takes a loss (or, with no bytes lost, an explicit mark).
     pub(super) fn congestion(&mut self, now: Instant, sent: Instant, is_persistent: bool, lost_bytes: u64) {
         let loss = self.sampler.on_lost(sent, lost_bytes);
+        if self.limit != u64::MAX {
+            self.limit = self.limit.saturating_sub(lost_bytes).max(self.sampler.in_flight() + self.mtu);
+        }
         if is_persistent {
             // Nothing came through for several time-outs: start over from a few packets, while the
             // model keeps what it knows (§5.6.4.4, RFC 9002 §7.6.2).
@@ -187,7 +196,7 @@ impl Bbr3 {
         }
         let tolerated = match self.phase {
             Phase::Startup => STARTUP_LOSS_THRESHOLD,
-            _ => self.loss.background() + LOSS_THRESHOLD,
+            _ => self.loss.background() + if self.is_crowded() { super::var("CT", LOSS_THRESHOLD) } else { LOSS_THRESHOLD },
         };
         let too_high = LossModel::exceeds(tolerated, loss.lost, loss.tx_in_flight, self.mtu);
         if too_high || lost_bytes == 0 {
@@ -204,7 +213,10 @@ impl Bbr3 {
             self.loss.long_term_volume = Some(held.max(target));
             self.leave_startup(now);
         } else {
-            self.loss.long_term_volume = Some(held.max(scale(target, BETA)));
+            let floor = if self.is_crowded() && super::var("VB", 0.0) > 0.0 && self.loss.crowd >= super::var("VBG", 0.0) {
+                scale(self.pipe().unwrap_or(self.window), super::var("VB", 0.0))
+            } else { scale(target, BETA) };
+            self.loss.long_term_volume = Some(held.max(floor));
             if self.phase == Phase::ProbeUp {
                 self.enter_probe_down(now);
             }
@@ -234,7 +246,13 @@ impl Bbr3 {
             self.loss.learn_ambient(lost as f64 / sent as f64);
         }
         if !self.phase.is_probing() {
-            self.loss.learn_crowd(lost as f64 / sent as f64, queueing || crowded);
+            let r = lost as f64 / sent as f64;
+            let gw = super::var("GW", 0.0);
+            if gw == 0.0 || self.loss.gave_way > gw as u32 || (r - self.loss.ambient) < self.loss.crowd {
+                self.loss.learn_crowd(r, queueing || crowded);
+            }
+            self.loss.gave_way += 1;
+            if self.loss.short_term_rate.is_none() && !(super::var("GWJ", 0.0) > 0.0 && self.cycle.is_judged()) { self.loss.gave_way = 0; }
         }
         if (congested || marked) && !self.phase.is_probing() {
             let long_term = self.max_bw.get();

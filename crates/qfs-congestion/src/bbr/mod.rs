@@ -109,6 +109,7 @@ pub struct Bbr3 {
     full_pipe: FullPipe,
     delay_rise: DelayRise,
     cycle: Cycle,
+    limit: u64,
 }
 
 /// Packet-timed round trips (§5.5.1).
@@ -145,6 +146,7 @@ impl Bbr3 {
             full_pipe: FullPipe::default(),
             delay_rise: DelayRise::default(),
             cycle: Cycle::new(now, config.seed),
+            limit: u64::MAX,
         }
     }
 
@@ -183,9 +185,21 @@ impl Bbr3 {
             self.enter_probe_rtt();
         }
         self.update_window(sample.acked);
+        self.limit = if self.smooths() {
+            let a = var("CRED_A", 1.5); let b = var("CRED_B", 1.0);
+            self.sampler.in_flight() + scale(sample.acked, a) + (b * self.mtu as f64) as u64
+        } else { u64::MAX };
         #[cfg(feature = "trace")]
         if round_start {
             self.trace(sample.acked);
+        }
+    }
+
+    pub(super) fn smooths(&self) -> bool {
+        match std::env::var("SM").as_deref() {
+            Ok("all") => !self.sampler.is_app_limited() && self.phase != Phase::Startup,
+            Ok("crowd") => !self.sampler.is_app_limited() && self.phase != Phase::Startup && self.is_crowded(),
+            _ => false,
         }
     }
 
@@ -267,7 +281,7 @@ impl Bbr3 {
     /// phases. What gets lost on the way has to be sent on top.
     fn pipe(&self) -> Option<u64> {
         let rtt = self.base_rtt()?;
-        Some(scale(self.bandwidth().over(rtt), 1.0 + self.loss.ambient()))
+        Some(scale(self.bandwidth().over(rtt), 1.0 + self.loss.ambient() + self.loss.crowd() * var("ONTOP", 0.0)))
     }
 
     /// The round trip to count the window over: the minimum, or where somebody else keeps a queue,
@@ -312,6 +326,9 @@ impl Bbr3 {
     /// The pacer falls short twice. In start-up, doubling takes more than its 1.25 windows a round
     /// trip. And after a queue has drained, the smoothed round trip it divides by still contains it.
     fn offered_window(&self) -> u64 {
+        self.offered_window0().min(self.limit).max(self.min_window())
+    }
+    fn offered_window0(&self) -> u64 {
         if self.sampler.in_flight() >= self.window {
             return self.window;
         }
@@ -346,6 +363,7 @@ impl Bbr3 {
     }
 }
 
+fn var(name: &str, d: f64) -> f64 { std::env::var(name).map_or(d, |v| v.parse().unwrap()) }
 impl Controller for Bbr3 {
     fn on_sent(&mut self, now: Instant, bytes: u64, _last_packet_number: u64) {
         self.sampler.on_sent(now, bytes, self.srtt);

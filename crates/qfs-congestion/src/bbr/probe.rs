@@ -116,6 +116,7 @@ impl Cycle {
         self.judged = true;
     }
 
+    pub(super) fn is_judged(&self) -> bool { self.judged }
     /// Has the next probe follow at once.
     pub(super) fn hurry(&mut self) {
         self.hurried = true;

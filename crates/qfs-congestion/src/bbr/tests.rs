@@ -239,3 +239,130 @@ fn the_window_stays_within_its_bounds_on_any_path() {
         assert!(rate > 0.3 * megabit, "{rate:.2} of {megabit} Mbit/s");
     }
 }
+
+#[test]
+#[ignore]
+fn diag_shares() {
+    for (name, other) in [("bbr1", (|sim: &mut Sim| sim.add_bbr1(ENDLESS)) as fn(&mut Sim)), ("cubic", |sim| sim.add_cubic(ENDLESS))] {
+        for queue in [0.2, 1.0, 4.0] {
+            for model_first in [true, false] {
+                let mut all = Vec::new();
+                for seed in 1..=8 {
+                    let mut sim = Sim::new(Link::new(50.0, 50, queue, 0.0), seed);
+                    let add: [fn(&mut Sim); 2] = [|sim| sim.add_model(ENDLESS), other];
+                    add[usize::from(!model_first)](&mut sim);
+                    sim.run_until(seconds(10.0));
+                    add[usize::from(model_first)](&mut sim);
+                    let (s, d) = (sim.sent, sim.dropped);
+                    let mut rates = rates_over(&mut sim, 60.0);
+                    if !model_first { rates.reverse(); }
+                    all.push((format!("{:.1}/{:.1} {:.1}%", rates[0], rates[1], 100.0*(sim.dropped-d) as f64/(sim.sent-s) as f64), rates[0]));
+                }
+                let mean = all.iter().map(|a| a.1).sum::<f64>() / all.len() as f64;
+                let min = all.iter().map(|a| a.1).fold(99.0, f64::min);
+                println!("{name} q{queue} modelfirst={model_first}: mean {mean:.1} min {min:.1} {:?}", all.iter().map(|a| &a.0).collect::<Vec<_>>());
+            }
+        }
+    }
+}
+
+#[test]
+#[ignore]
+fn diag_trace() {
+    let seed: u64 = std::env::var("SEED").unwrap().parse().unwrap();
+    let queue: f64 = std::env::var("QUEUE").unwrap().parse().unwrap();
+    let first = std::env::var("FIRST").is_ok();
+    let mut sim = Sim::new(Link::new(50.0, 50, queue, 0.0), seed);
+    if first { sim.add_model(ENDLESS) } else { sim.add_bbr1(ENDLESS) }
+    sim.run_until(seconds(10.0));
+    if first { sim.add_bbr1(ENDLESS) } else { sim.add_model(ENDLESS) }
+    let i = usize::from(!first);
+    let mut last = sim.flows[i].delivered; 
+    for _ in 0..600 {
+        sim.run_until(sim.now() + seconds(0.1));
+        let d = sim.flows[i].delivered - last; last = sim.flows[i].delivered;
+        let m = sim.flows[i].model();
+        println!("{:6.1} {:12} del {:5.1} {:?} srtt {:?} {}", sim.now().as_secs_f64(), m.phase.name(), d as f64*8e-5, m.snapshot(), m.srtt, m.loss.debug());
+    }
+}
+
+#[test]
+#[ignore]
+fn diag_self() {
+    for (mbit, rtt, loss) in [(50.0, 50, 0.0), (100.0, 20, 0.01), (200.0, 100, 0.01)] {
+    for n in [2, 4] {
+        for queue in [0.1, 0.2, 0.5, 1.0, 4.0] {
+            let mut sim = Sim::new(Link::new(mbit, rtt, queue, loss), 3);
+            for i in 0..n {
+                sim.add_model(ENDLESS);
+                sim.run_until(seconds(3.0 * (i + 1) as f64));
+            }
+            sim.run_until(seconds(20.0));
+            let (s, d) = (sim.sent, sim.dropped);
+            let rates = rates_over(&mut sim, 40.0);
+            println!("{mbit} {rtt} {loss} n{n} q{queue}: self {rates:.1?} sum {:.1} drop {:.2}%", rates.iter().sum::<f64>(), 100.0*(sim.dropped-d) as f64/(sim.sent-s) as f64);
+        }
+    }
+    }
+}
+
+#[test]
+#[ignore]
+fn diag_self4() {
+    for (n, queue) in [(3, 0.2), (4, 0.1), (4, 0.2), (4, 0.3), (6, 0.2), (4, 0.5)] {
+        let mut drops = Vec::new();
+        let mut least = Vec::new();
+        for seed in 1..=6 {
+            let mut sim = Sim::new(Link::new(50.0, 50, queue, 0.0), seed);
+            for i in 0..n {
+                sim.add_model(ENDLESS);
+                sim.run_until(seconds(3.0 * (i + 1) as f64));
+            }
+            sim.run_until(seconds(20.0));
+            let (s, d) = (sim.sent, sim.dropped);
+            let rates = rates_over(&mut sim, 40.0);
+            drops.push(100.0*(sim.dropped-d) as f64/(sim.sent-s) as f64);
+            least.push(rates.iter().copied().fold(99.0, f64::min));
+        }
+        println!("self4 n{n} q{queue} drops {drops:.1?} least {least:.1?}");
+    }
+}
+
+#[test]
+#[ignore]
+fn diag_both() {
+    let mut out = String::new();
+    for queue in [0.2, 1.0] {
+        for model_first in [true, false] {
+            let (mut min, mut sum) = (99.0f64, 0.0);
+            for seed in 1..=8 {
+                let mut sim = Sim::new(Link::new(50.0, 50, queue, 0.0), seed);
+                let add: [fn(&mut Sim); 2] = [|sim| sim.add_model(ENDLESS), |sim| sim.add_bbr1(ENDLESS)];
+                add[usize::from(!model_first)](&mut sim);
+                sim.run_until(seconds(10.0));
+                add[usize::from(model_first)](&mut sim);
+                let rate = rates_over(&mut sim, 40.0)[usize::from(!model_first)];
+                min = min.min(rate); sum += rate;
+            }
+            out += &format!(" b{queue}/{} {:.1} min {min:.1};", if model_first {"o"} else {"t"}, sum / 8.0);
+        }
+    }
+    for (n, queue) in [(2, 0.2), (3, 0.2), (4, 0.2), (6, 0.2), (4, 0.5)] {
+        let mut drops = 0.0; let mut worst = 0.0f64; let mut least = 99.0f64;
+        for seed in 1..=6 {
+            let mut sim = Sim::new(Link::new(50.0, 50, queue, 0.0), seed);
+            for i in 0..n {
+                sim.add_model(ENDLESS);
+                sim.run_until(seconds(3.0 * (i + 1) as f64));
+            }
+            sim.run_until(seconds(20.0));
+            let (s, d) = (sim.sent, sim.dropped);
+            let rates = rates_over(&mut sim, 30.0);
+            let x = 100.0*(sim.dropped-d) as f64/(sim.sent-s) as f64;
+            drops += x; worst = worst.max(x);
+            least = least.min(rates.iter().copied().fold(99.0, f64::min) * n as f64 / 50.0);
+        }
+        out += &format!(" s{n}q{queue} {:.1}% max {worst:.1} least {least:.2};", drops / 6.0);
+    }
+    println!("both:{out}");
+}

@@ -119,7 +119,10 @@ impl Flow {
             // What makes its own rate of what follows.
             window = bbr.pacing_rate().map_or(window, |rate| rate * rtt / 1.25);
         }
-        let capacity = (window * BURST.as_secs_f64() / rtt).clamp(10.0 * PACKET as f64, 256.0 * PACKET as f64);
+        let mut capacity = (window * BURST.as_secs_f64() / rtt).clamp(10.0 * PACKET as f64, 256.0 * PACKET as f64);
+        if let Control::Bbr1(_) = &self.control {
+            capacity = capacity.min(std::env::var("SMOOTH").map_or(10.0, |v| v.parse().unwrap()) * PACKET as f64);
+        }
         let elapsed = now.saturating_duration_since(self.refilled).as_secs_f64();
         self.tokens = (self.tokens + window * 1.25 * elapsed / rtt).min(capacity);
         self.refilled = now;
