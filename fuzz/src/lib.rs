@@ -5,6 +5,7 @@
 //! everything in `corpus/` as an ordinary test, so that the two cannot drift apart.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
@@ -12,7 +13,7 @@ use qfs_client::trust::known_servers::{Document, parse_address};
 use qfs_core::body::{Answer, collect};
 use qfs_core::chunks::{ChunkMap, Limits, Recipe, Seeds, Source, Step, assemble};
 use qfs_core::framing::read_frame;
-use qfs_core::model::{ETag, Fingerprint, RemotePath, Ticket, escape_untrusted};
+use qfs_core::model::{ETag, Fingerprint, Holes, Layout, RemotePath, Ticket, escape_untrusted};
 use qfs_core::stream::{Chunk, ChunkSource, Order, StreamError};
 use qfs_core::wire::{
     DownloadHead, FRAME_PREFIX_BYTES, FileAnswer, IdentityHead, ListHead, ListPage, MAX_FRAME_BYTES, MAX_MESSAGE_BYTES,
@@ -53,6 +54,7 @@ pub fn response(data: &[u8]) {
         assert_eq!(decode_response(&frame[FRAME_PREFIX_BYTES..]).ok(), Some(Ok(head.clone())));
         if let Ok(range) = head.range.within(head.size) {
             assert!(range.start <= range.end && range.end <= head.size);
+            holes(&head.holes, &range);
         }
     }
     if let Ok(Ok(trailer)) = decode_response::<Trailer>(data) {
@@ -81,6 +83,19 @@ pub fn response(data: &[u8]) {
     let _ = decode_response::<UploadHead>(data);
     let _ = ListPage::<TreeEntry>::decode(data, None);
     page(data);
+}
+
+/// Holes are apart, and with the data around them they are all of the range, each byte once.
+fn holes(holes: &Holes, range: &Range<u64>) {
+    assert!(holes.iter().is_sorted_by(|a, b| a.end < b.start) && holes.iter().all(|hole| hole.start < hole.end));
+    let clipped = holes.clipped(range);
+    assert!(clipped.are_within(range) && (!holes.are_within(range) || clipped == *holes));
+    let layout = Layout::new(range, holes);
+    assert_eq!(layout.length() + clipped.bytes(), range.end - range.start);
+    let placed: u64 = layout.place(0, u64::MAX).map(|part| part.end - part.start).sum();
+    assert_eq!(placed, layout.length());
+    let tail: u64 = layout.place(layout.length() / 2, u64::MAX).map(|part| part.end - part.start).sum();
+    assert_eq!(tail, layout.length() - layout.length() / 2);
 }
 
 /// A page of a listing: its names are legal and ascend, behind the last one of the page before.
@@ -117,10 +132,14 @@ fn download(shape: u8, stream: &[u8]) {
     let Ok(frame) = ready(answer.next_frame()) else { return };
     let Ok(Ok(head)) = decode_response::<DownloadHead>(&frame) else { return };
     let Ok(range) = head.range.within(head.size) else { return };
-    let mut body = answer.into_body(range.end - range.start);
+    if !head.holes.are_within(&range) {
+        return;
+    }
+    let layout = Layout::new(&range, &head.holes);
+    let mut body = answer.into_body(layout.length());
     let Ok(pieces) = ready(collect(&mut body, |_| {})) else { return };
     let received: u64 = pieces.iter().map(|piece| piece.len() as u64).sum();
-    assert_eq!(received, range.end - range.start, "a body is whole or an error");
+    assert_eq!(received, layout.length(), "a body is whole or an error");
     if let Ok(trailer) = body.into_trailer() {
         let whole = FRAME_PREFIX_BYTES as u64 * 2 + frame.len() as u64 + received + trailer.len() as u64;
         assert_eq!(whole, stream.len() as u64, "nothing follows the trailer");

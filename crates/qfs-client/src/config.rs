@@ -131,6 +131,8 @@ pub struct FetchConfig {
     pub checksum: bool,
     /// Whether a file counts only once it is on stable storage.
     pub durable: bool,
+    /// Whether holes are fetched and stored as the zeros that they read as.
+    pub dense: bool,
     /// Whether a file may be executed where it may be on the server, as far as the umask lets.
     pub perms: bool,
     /// Whether files that are being appended to are fetched as long as they are when they are opened.

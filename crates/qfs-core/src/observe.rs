@@ -51,6 +51,13 @@ pub enum Event<'a> {
         /// How many, new ones only.
         bytes: u64,
     },
+    /// Bytes of a file need not arrive: they are holes.
+    Spared {
+        /// Which file.
+        file: FileId,
+        /// How many, new ones only.
+        bytes: u64,
+    },
     /// A file is verified and has its final name.
     Committed {
         /// Which file.

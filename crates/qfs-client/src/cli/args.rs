@@ -180,6 +180,11 @@ pub(crate) struct Options {
     )]
     pub(crate) fsync: Fsync,
 
+    /// Fetch and store holes as the zeros that they read as; without it, runs of zeros of 64 KiB and more take no room
+    #[arg(long, global = true, env = "QFS_NO_SPARSE", hide_env_values = true, value_parser = FalseyValueParser::new(),
+        action = ArgAction::SetTrue)]
+    pub(crate) no_sparse: bool,
+
     /// Machine output on stdout, nothing else there
     #[arg(long, global = true, env = "QFS_JSON", hide_env_values = true, value_parser = FalseyValueParser::new(),
         action = ArgAction::SetTrue)]

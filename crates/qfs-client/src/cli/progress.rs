@@ -102,7 +102,8 @@ impl Observer for Progress {
                 }
                 tally.lacking += lacking;
             }
-            Event::Received { file, bytes } => {
+            // What need not come is as good as here.
+            Event::Received { file, bytes } | Event::Spared { file, bytes } => {
                 let mut tally = self.tally();
                 tally.received += bytes;
                 if let Some(running) = tally.running.get_mut(&file) {

@@ -96,6 +96,7 @@ fn settings(
             overwrite: options.overwrite,
             checksum: options.checksum,
             durable: options.fsync == Fsync::Full,
+            dense: options.no_sparse,
             perms: !options.no_perms,
             live: options.live,
             measured: json || options.verbose > 0,

@@ -32,7 +32,7 @@ pub(crate) async fn download(
     lease: &Lease,
     request: DownloadRequest,
 ) -> Result<(DownloadHead, Answer<Patience>), AttemptError> {
-    let wanted = request.range;
+    let (wanted, asked_for_holes) = (request.range, request.holes);
     let mut answer = ask(session, lease, &Request::Download(request)).await?;
     let head: DownloadHead = decode_response(&answer.next_frame().await?)??;
     // The server is a stranger: nothing below may rely on what it says before it was checked.
@@ -41,7 +41,10 @@ pub(crate) async fn download(
         Some(range) => range.within(head.size).ok(),
         None => Some(0..head.size),
     };
-    if served.is_none() || served != asked || head.size > MAX_FILE_BYTES {
+    let fits = served.is_some() && served == asked && head.size <= MAX_FILE_BYTES;
+    let may_have_holes = asked_for_holes && !head.live;
+    let holes_fit = head.holes.is_empty() || (may_have_holes && served.is_some_and(|s| head.holes.are_within(&s)));
+    if !fits || !holes_fit {
         return Err(AttemptError::Protocol("the head does not fit the request".to_owned()));
     }
     answer.source_mut().allow_digest(head.size);

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use futures_util::future::join_all;
-use qfs_core::body::{Answer, Assembly, BodyChunks, Stage, collect, pump};
-use qfs_core::model::{ByteRange, Digest, ETag};
+use qfs_core::body::{Answer, Assembly, BodyChunks, Stage, collect_into, pump_into};
+use qfs_core::model::{ByteRange, Digest, Holes, Layout};
 use qfs_core::observe::Event;
 use qfs_core::store::{StageSpec, StoreError, TargetMeta};
 use qfs_core::stream::ChunkSource;
@@ -25,6 +25,7 @@ use crate::transfer::here::Here;
 use crate::transfer::job::{Context, Job, conclude};
 use crate::transfer::live::{self, MAX_LIVE_RESTARTS};
 use crate::transfer::outcome::{FileOutcome, Status};
+use crate::transfer::partial::{Partial, RecordOnDrop, keep};
 use crate::transfer::probe::probe;
 
 /// Fetches one file, or finds that nothing needs to be done.
@@ -60,12 +61,6 @@ struct Download<'a> {
     is_live: bool,
     /// Whether such a file has grown meanwhile.
     has_grown: AtomicBool,
-}
-
-/// What is known of the version being fetched, across attempts.
-struct Partial {
-    etag: ETag,
-    assembly: Arc<Assembly>,
 }
 
 type Ending = (Status, Option<Digest>);
@@ -137,6 +132,7 @@ impl Download<'_> {
         DownloadRequest {
             filename: self.job.path.as_str().to_owned(),
             priority: self.job.priority,
+            holes: !self.context.config.dense,
             ..DownloadRequest::default()
         }
     }
@@ -209,13 +205,15 @@ impl Download<'_> {
         let here = assembly.frontier();
         self.announce(&head, here);
         let known = Partial { etag: head.etag.clone(), assembly };
+        self.fill(&known, &head.holes).await?;
         self.resumed = here > 0;
         let striped = self.context.sessions.len() > 1 && head.size >= 2 * MIN_STRIPE_BYTES;
         if here > 0 || striped {
             answer.stop();
             return self.complete(known, partial).await;
         }
-        let result = self.receive(self.session, answer, &known.assembly, 0..head.size).await;
+        let layout = Layout::new(&(0..head.size), &head.holes);
+        let result = self.receive(self.session, answer, &known.assembly, &layout).await;
         self.settle(result, known, &head, partial).await
     }
 
@@ -228,7 +226,9 @@ impl Download<'_> {
             assembly = self.stage(head).await?;
         }
         self.announce(head, 0);
-        match self.receive(self.session, answer, &assembly, 0..head.size).await {
+        // Without holes: where there is no version, nothing may be taken for granted.
+        let layout = Layout::new(&(0..head.size), &Holes::default());
+        match self.receive(self.session, answer, &assembly, &layout).await {
             Ok(digest) => {
                 let known = Partial { etag: head.etag.clone(), assembly };
                 self.settle(Ok(digest), known, head, &mut None).await
@@ -248,9 +248,9 @@ impl Download<'_> {
     async fn stage(&self, head: &DownloadHead) -> Result<Arc<Assembly>, StoreError> {
         let (store, path) = (Arc::clone(&self.context.store), self.job.path.clone());
         let spec = StageSpec { size: Some(head.size), etag: head.etag.clone() };
-        let (stages, size) = (Arc::clone(&self.context.stages), head.size);
+        let (stages, size, holes) = (Arc::clone(&self.context.stages), head.size, head.holes.bytes());
         blocking(move || {
-            let stage = store.stage(&path, &spec)?;
+            let stage = store.stage_sparse(&path, &spec, holes)?;
             Ok(Arc::new(Assembly::new(stage, size, blocking_threads())?.counted_in(stages)))
         })
         .await
@@ -292,7 +292,7 @@ impl Download<'_> {
         let mut rest = range.clone();
         loop {
             let ended = self.receive_range(session, &lease, known, rest).await;
-            rest = first_missing(&known.assembly.missing(), &range);
+            rest = first_missing(&known.assembly.missing_in(&range), &range);
             match ended {
                 Err(AttemptError::Lost(lost)) => {
                     lease = session.renew(&lease, &lost).await.map_err(AttemptError::Final)?;
@@ -320,21 +320,32 @@ impl Download<'_> {
         if head.etag != known.etag {
             return Err(AttemptError::Protocol("another version than the one asked for".to_owned()));
         }
-        let digest = self.receive(session, answer, &known.assembly, range).await?;
+        self.fill(known, &head.holes).await?;
+        let layout = Layout::new(&range, &head.holes);
+        let digest = self.receive(session, answer, &known.assembly, &layout).await?;
         Ok((head, digest))
     }
 
-    /// Takes bytes `range` of the file into `assembly`; returns the digest of the whole.
+    /// Fills the holes that a head told of.
+    async fn fill(&self, known: &Partial, holes: &Holes) -> Result<(), AttemptError> {
+        let bytes = known.fill(holes).await?;
+        if bytes > 0 {
+            self.session.observer().event(Event::Spared { file: self.job.id, bytes });
+        }
+        Ok(())
+    }
+
+    /// Takes a body that lies in the file as `layout` says into `assembly`; returns the digest of the whole file.
     async fn receive(
         &self,
         session: &Session,
         answer: Answer<Patience>,
         assembly: &Arc<Assembly>,
-        range: Range<u64>,
+        layout: &Layout,
     ) -> Result<Digest, AttemptError> {
-        let mut body = answer.into_body(range.end - range.start);
+        let mut body = answer.into_body(layout.length());
         let _record = RecordOnDrop(Arc::clone(assembly));
-        pump(&mut body, assembly, range.start, self.context.flush, |bytes| {
+        pump_into(&mut body, assembly, layout, self.context.flush, |bytes| {
             session.note_progress();
             self.count(bytes);
         })
@@ -371,16 +382,19 @@ impl Download<'_> {
         };
         let commit = self.context.config.commit_spec(head.modified, head.executable);
         let was_resumed = self.resumed;
-        blocking(move || match known.assembly.digest() {
-            Some(got) if got == expected => {
-                known.assembly.stage().commit(&commit)?;
-                Ok(Ok(got))
+        blocking(move || {
+            known.assembly.finish()?;
+            match known.assembly.digest() {
+                Some(got) if got == expected => {
+                    known.assembly.stage().commit(&commit)?;
+                    Ok(Ok(got))
+                }
+                Some(got) => {
+                    known.assembly.stage().discard()?;
+                    Ok(Err(AttemptError::DigestMismatch { got, expected }))
+                }
+                None => Ok(Err(AttemptError::Protocol("the body is not whole".to_owned()))),
             }
-            Some(got) => {
-                known.assembly.stage().discard()?;
-                Ok(Err(AttemptError::DigestMismatch { got, expected }))
-            }
-            None => Ok(Err(AttemptError::Protocol("the body is not whole".to_owned()))),
         })
         .await?
         .map_err(|error| match error {
@@ -394,8 +408,9 @@ impl Download<'_> {
 
     /// A small file: all of it in memory, then hashed, written and committed in one step.
     async fn fetch_small(&self, head: &DownloadHead, answer: Answer<Patience>) -> Result<Digest, AttemptError> {
-        let mut body = answer.into_body(head.size);
-        let content = collect(&mut body, |bytes| self.count(bytes)).await?;
+        let layout = Layout::new(&(0..head.size), &head.holes);
+        let mut body = answer.into_body(layout.length());
+        let content = collect_into(&mut body, &layout, &head.holes, |bytes| self.count(bytes)).await?;
         let expected = self.read_end(body)?;
         let (store, path) = (Arc::clone(&self.context.store), self.job.path.clone());
         let commit = self.context.config.commit_spec(head.modified, head.executable);
@@ -411,26 +426,6 @@ impl Download<'_> {
             Ok(Ok(got))
         };
         blocking(move || stages.time(Stage::Committing, store_small)).await?
-    }
-}
-
-/// Keeps a partial file for the next attempt, and its frontier for the next run.
-async fn keep(known: Partial, partial: &mut Option<Partial>) {
-    let assembly = Arc::clone(&known.assembly);
-    *partial = Some(known);
-    if let Err(error) = blocking(move || assembly.record()).await {
-        tracing::warn!("it cannot be recorded how far a partial file is: {error}");
-    }
-}
-
-/// Records the frontier when the download is dropped halfway, as by an interrupt.
-struct RecordOnDrop(Arc<Assembly>);
-
-impl Drop for RecordOnDrop {
-    fn drop(&mut self) {
-        if let Err(error) = self.0.record() {
-            tracing::warn!("it cannot be recorded how far a partial file is: {error}");
-        }
     }
 }
 

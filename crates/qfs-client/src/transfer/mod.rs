@@ -11,6 +11,7 @@
 //! | [`verify`] | two sides compared |
 //! | [`change`] | small changes of what the server has |
 //! | `batch` | many small files on one stream |
+//! | `partial` | what is here of a version that is being fetched |
 //! | `probe` | what the server has, without its content |
 //! | `here` | the file that is here already |
 //! | `live` | what is different about files that grow meanwhile |
@@ -25,6 +26,7 @@ pub(crate) mod here;
 pub(crate) mod job;
 pub(crate) mod live;
 pub mod outcome;
+mod partial;
 pub(crate) mod planner;
 pub(crate) mod probe;
 pub mod put;

@@ -68,6 +68,7 @@ fn every_option_is_accepted() {
         "--overwrite",
         "--checksum",
         "--fsync=full",
+        "--no-sparse",
         "--retry-timeout",
         "1m",
         "--connect-timeout",

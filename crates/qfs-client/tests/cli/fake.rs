@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use bytes::Bytes;
-use qfs_core::model::{ByteRange, Digest};
+use qfs_core::model::{ByteRange, Digest, Holes};
 use qfs_core::stream::ByteSink as _;
 use qfs_core::wire::{DownloadHead, RemoteError, StatusCode, Trailer, encode};
 use qfs_transport::{Connection, Identity, IdentityPem, Listener, ServerTuning};
@@ -84,6 +84,7 @@ fn wrong_digest() -> Bytes {
         etag: "1".parse().unwrap(),
         range: ByteRange { start: 0, end: Some(size) },
         sha256: None,
+        holes: Holes::default(),
         executable: false,
         live: false,
     };

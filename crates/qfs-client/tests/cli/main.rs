@@ -18,6 +18,7 @@ mod pin_matrix;
 mod pty;
 mod renewal;
 mod resume;
+mod sparse;
 mod support;
 mod terminal;
 mod tokens;

@@ -1,11 +1,11 @@
-//! A file being put together from pieces that arrive in any order.
+//! A file being put together from pieces that arrive in any order, and from holes.
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::coverage::{Coverage, Kind};
 use super::{Stage, Stages};
-use crate::model::{Digest, Hasher};
+use crate::model::{Digest, Hasher, Holes};
 use crate::offload::Threads;
 use crate::store::{StagedObject, StoreError};
 use crate::stream::Chunk;
@@ -15,6 +15,9 @@ const RECORD_BYTES: u64 = 8 << 20;
 
 /// Bytes read back at once: to hash what arrived early, and what a former run left.
 const READ_BACK_BYTES: u64 = 256 << 10;
+
+/// Bytes of a hole that a write hashes besides, some 10 ms: what arrives does not wait for more, and the rest is hashed later.
+const HOLE_STEP_BYTES: u64 = 16 << 20;
 
 /// Writes pieces at their offsets and hashes behind the contiguous frontier. Several streams may feed one assembly. All
 /// methods block.
@@ -30,8 +33,8 @@ struct Progress {
     hasher: Hasher,
     /// All bytes before this are written and hashed.
     frontier: u64,
-    /// Written beyond the frontier: start → end, disjoint and not touching.
-    beyond: BTreeMap<u64, u64>,
+    /// What is there beyond the frontier.
+    beyond: Coverage,
     /// The frontier last recorded on disk.
     recorded: u64,
 }
@@ -43,11 +46,11 @@ impl Assembly {
     /// What reading back failed with, unless the bytes are not there: then it starts anew.
     pub fn new(stage: Arc<dyn StagedObject>, size: u64, threads: Threads) -> Result<Self, StoreError> {
         let recorded = stage.recorded_frontier().min(size);
-        let mut progress = Progress { hasher: Hasher::new(), frontier: 0, beyond: BTreeMap::new(), recorded };
-        match hash_stored(&*stage, &mut progress, recorded) {
+        let mut progress = Progress::new(recorded);
+        match progress.hash_stored(&*stage, recorded) {
             Ok(()) => {}
             Err(StoreError::Changed) => {
-                progress = Progress { hasher: Hasher::new(), frontier: 0, beyond: BTreeMap::new(), recorded: 0 };
+                progress = Progress::new(0);
                 stage.record_frontier(0)?;
             }
             Err(error) => return Err(error),
@@ -71,17 +74,52 @@ impl Assembly {
         &self.threads
     }
 
-    /// Writes pieces of the file. Their offsets count from the file's start; no byte was written before.
+    /// Writes pieces of the file. Their offsets count from the file's start. What is there already is not written again: the
+    /// first that came is what was or will be hashed.
     ///
     /// # Errors
     /// What writing failed with.
     pub fn write(&self, mut pieces: Vec<Chunk>) -> Result<(), StoreError> {
         pieces.sort_unstable_by_key(|piece| piece.offset);
-        let mut rest = &mut pieces[..];
+        let mut rest = &pieces[..];
         while !rest.is_empty() {
-            let (run, behind) = rest.split_at_mut(contiguous(rest));
-            self.write_run(run)?;
+            let (run, behind) = rest.split_at(contiguous(rest));
+            self.write_new(run)?;
             rest = behind;
+        }
+        Ok(())
+    }
+
+    /// Makes `holes` read as zeros where nothing was written. Bytes that were missing and are not any more.
+    ///
+    /// # Errors
+    /// What writing failed with.
+    pub fn write_holes(&self, holes: &Holes) -> Result<u64, StoreError> {
+        let mut filled = 0;
+        for hole in holes.iter() {
+            let missing = self.lock().missing_in(hole.start..hole.end.min(self.size));
+            for part in missing {
+                self.stage.write_zeros(part.clone())?;
+                filled += part.end - part.start;
+                let mut progress = self.lock();
+                progress.beyond.add(part, Kind::Zeros);
+            }
+        }
+        self.advance(&mut self.lock(), HOLE_STEP_BYTES)?;
+        Ok(filled)
+    }
+
+    /// Writes what of `run`, pieces without a gap between them, is not there yet.
+    fn write_new(&self, run: &[Chunk]) -> Result<(), StoreError> {
+        let (Some(first), Some(last)) = (run.first(), run.last()) else { return Ok(()) };
+        let whole = first.offset..last.offset + last.bytes.len() as u64;
+        let missing = self.lock().missing_in(whole.clone());
+        if missing[..] == [whole] {
+            return self.write_run(run);
+        }
+        for part in missing {
+            let within = run.iter().filter_map(|piece| clip(piece, &part));
+            self.write_run(&within.collect::<Vec<_>>())?;
         }
         Ok(())
     }
@@ -95,20 +133,24 @@ impl Assembly {
 
         let mut progress = self.lock();
         if start != progress.frontier {
-            progress.add_beyond(start..end);
-            return Ok(());
+            progress.beyond.add(start..end, Kind::Stored);
+            // Where a hole at the frontier is still being hashed.
+            return self.advance(&mut progress, HOLE_STEP_BYTES);
         }
         self.stages.time(Stage::Hashing, || {
             for piece in &bytes {
                 progress.hasher.update(piece);
             }
-            progress.frontier = end;
-            // What arrived early and now touches the frontier is hashed from the file: the page cache is the buffer for it.
-            while let Some(end) = progress.take_adjoining() {
-                hash_stored(&*self.stage, &mut progress, end)?;
-            }
-            Ok::<_, StoreError>(())
-        })?;
+        });
+        progress.frontier = end;
+        self.advance(&mut progress, HOLE_STEP_BYTES)
+    }
+
+    /// Moves the frontier over what adjoins it, but over `zeros` bytes of holes at most.
+    fn advance(&self, progress: &mut Progress, zeros: u64) -> Result<(), StoreError> {
+        if progress.beyond.first().is_some_and(|(start, ..)| start == progress.frontier) {
+            self.stages.time(Stage::Hashing, || progress.hash_adjoining(&*self.stage, zeros))?;
+        }
         if progress.frontier - progress.recorded >= RECORD_BYTES && progress.frontier < self.size {
             self.stage.record_frontier(progress.frontier)?;
             progress.recorded = progress.frontier;
@@ -116,20 +158,26 @@ impl Assembly {
         Ok(())
     }
 
-    /// The parts of the file not written yet, in order.
+    /// The parts of the file that are missing, in order. Two of them with nothing but a hole between them are one part, which costs
+    /// no more to ask for.
     #[must_use]
     pub fn missing(&self) -> Vec<Range<u64>> {
+        self.missing_in(&(0..self.size))
+    }
+
+    /// As [`Self::missing`], of `range` alone.
+    #[must_use]
+    pub fn missing_in(&self, range: &Range<u64>) -> Vec<Range<u64>> {
         let progress = self.lock();
-        let mut missing = Vec::new();
-        let mut position = progress.frontier;
-        for (&start, &end) in &progress.beyond {
-            missing.push(position..start);
-            position = end;
+        let missing = progress.missing_in(range.clone());
+        let mut joined: Vec<Range<u64>> = Vec::new();
+        for part in missing {
+            match joined.last_mut() {
+                Some(last) if progress.beyond.is_zeros(&(last.end..part.start)) => last.end = part.end,
+                _ => joined.push(part),
+            }
         }
-        if position < self.size {
-            missing.push(position..self.size);
-        }
-        missing
+        joined
     }
 
     /// Records how far the file is written, for a later run.
@@ -151,7 +199,15 @@ impl Assembly {
         self.lock().frontier
     }
 
-    /// The digest of the file, or None while something is missing.
+    /// Hashes what of holes is left to hash, for as long as that takes, and what waits behind it.
+    ///
+    /// # Errors
+    /// What reading back failed with.
+    pub fn finish(&self) -> Result<(), StoreError> {
+        self.advance(&mut self.lock(), u64::MAX)
+    }
+
+    /// The digest of the file, or None while something is missing; where there were holes, behind [`Self::finish`].
     #[must_use]
     pub fn digest(&self) -> Option<Digest> {
         let progress = self.lock();
@@ -170,21 +226,45 @@ impl Assembly {
 }
 
 impl Progress {
-    fn add_beyond(&mut self, mut range: Range<u64>) {
-        if let Some((&start, &end)) = self.beyond.range(..=range.start).next_back()
-            && end == range.start
-        {
-            range.start = start;
-        }
-        if let Some(end) = self.beyond.remove(&range.end) {
-            range.end = end;
-        }
-        self.beyond.insert(range.start, range.end);
+    fn new(recorded: u64) -> Self {
+        Self { hasher: Hasher::new(), frontier: 0, beyond: Coverage::default(), recorded }
     }
 
-    /// The end of what was written right behind the frontier, if anything was.
-    fn take_adjoining(&mut self) -> Option<u64> {
-        self.beyond.remove(&self.frontier)
+    /// What of `range` is neither behind the frontier nor there beyond it.
+    fn missing_in(&self, range: Range<u64>) -> Vec<Range<u64>> {
+        self.beyond.gaps(&(range.start.max(self.frontier)..range.end))
+    }
+
+    /// Hashes what adjoins the frontier and moves it: what arrived early from the file (the page cache is the buffer for it), and
+    /// up to `zeros` bytes of holes.
+    fn hash_adjoining(&mut self, stage: &dyn StagedObject, mut zeros: u64) -> Result<(), StoreError> {
+        while let Some((start, end, kind)) = self.beyond.first() {
+            if start != self.frontier || (kind == Kind::Zeros && zeros == 0) {
+                break;
+            }
+            match kind {
+                Kind::Stored => self.hash_stored(stage, end)?,
+                Kind::Zeros => {
+                    let step = zeros.min(end - start);
+                    self.hasher.update_zeros(step);
+                    self.frontier += step;
+                    zeros -= step;
+                }
+            }
+            self.beyond.forget_before(self.frontier);
+        }
+        Ok(())
+    }
+
+    /// Hashes what is stored from the frontier up to `end` and moves the frontier there.
+    fn hash_stored(&mut self, stage: &dyn StagedObject, end: u64) -> Result<(), StoreError> {
+        while self.frontier < end {
+            let length = READ_BACK_BYTES.min(end - self.frontier);
+            let bytes = stage.read_at(self.frontier, length as usize)?;
+            self.hasher.update(&bytes);
+            self.frontier += length;
+        }
+        Ok(())
     }
 }
 
@@ -194,13 +274,11 @@ fn contiguous(pieces: &[Chunk]) -> usize {
     1 + pieces.windows(2).take_while(|pair| touch(pair)).count()
 }
 
-/// Hashes what is stored from the frontier up to `end` and moves the frontier there.
-fn hash_stored(stage: &dyn StagedObject, progress: &mut Progress, end: u64) -> Result<(), StoreError> {
-    while progress.frontier < end {
-        let length = READ_BACK_BYTES.min(end - progress.frontier);
-        let bytes = stage.read_at(progress.frontier, length as usize)?;
-        progress.hasher.update(&bytes);
-        progress.frontier += length;
-    }
-    Ok(())
+/// What of `piece` lies in `range`.
+fn clip(piece: &Chunk, range: &Range<u64>) -> Option<Chunk> {
+    let end = piece.offset + piece.bytes.len() as u64;
+    let (start, end) = (piece.offset.max(range.start), end.min(range.end));
+    // Both differences are at most the length of the piece.
+    let place = |offset: u64| (offset - piece.offset) as usize;
+    (start < end).then(|| Chunk { offset: start, bytes: piece.bytes.slice(place(start)..place(end)) })
 }

@@ -7,6 +7,7 @@
 mod answer;
 mod assembly;
 mod budget;
+mod coverage;
 mod live;
 mod receive;
 mod send;
@@ -16,6 +17,6 @@ pub use answer::{Answer, BodyChunks, ReceiveError};
 pub use assembly::Assembly;
 pub use budget::{Budget, Reservation, Share};
 pub use live::confirm;
-pub use receive::{FLUSH_BUDGET_BYTES, collect, flush_bytes, pump};
-pub use send::{Opened, SMALL_BODY_BYTES, SendError, open, send, send_within};
+pub use receive::{FLUSH_BUDGET_BYTES, collect, collect_into, flush_bytes, pump, pump_into};
+pub use send::{Opened, SMALL_BODY_BYTES, SendError, open, send, send_around, send_within};
 pub use stages::{Stage, StageTimes, Stages};

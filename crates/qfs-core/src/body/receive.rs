@@ -6,8 +6,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
+
 use super::stages::Waits;
 use super::{Assembly, BodyChunks, ReceiveError, Stage};
+use crate::model::{Holes, Layout};
 use crate::offload::Offloaded;
 use crate::store::StoreError;
 use crate::stream::{Chunk, ChunkSource};
@@ -32,7 +35,7 @@ pub fn flush_bytes(streams: usize) -> usize {
 pub async fn collect<C: ChunkSource>(
     body: &mut BodyChunks<C>,
     mut received: impl FnMut(u64),
-) -> Result<Vec<bytes::Bytes>, ReceiveError> {
+) -> Result<Vec<Bytes>, ReceiveError> {
     let mut pieces = Vec::new();
     while let Some(piece) = poll_fn(|cx| body.poll_next(cx)).await? {
         received(piece.bytes.len() as u64);
@@ -40,6 +43,37 @@ pub async fn collect<C: ChunkSource>(
     }
     pieces.sort_unstable_by_key(|piece| piece.offset);
     Ok(pieces.into_iter().map(|piece| piece.bytes).collect())
+}
+
+/// As [`collect`], of a body that lies in a file as `layout` says, which is that of the whole file with `holes`: with the zeros of
+/// these, the whole content.
+///
+/// # Errors
+/// As [`collect`].
+pub async fn collect_into<C: ChunkSource>(
+    body: &mut BodyChunks<C>,
+    layout: &Layout,
+    holes: &Holes,
+    received: impl FnMut(u64),
+) -> Result<Vec<Bytes>, ReceiveError> {
+    let content = collect(body, received).await?;
+    if holes.is_empty() {
+        return Ok(content);
+    }
+    let mut pieces: Vec<(u64, Bytes)> = Vec::new();
+    let mut position = 0;
+    for mut bytes in content {
+        let length = bytes.len() as u64;
+        for place in layout.place(position, length) {
+            // No longer than what is placed.
+            pieces.push((place.start, bytes.split_to((place.end - place.start) as usize)));
+        }
+        position += length;
+    }
+    // A small body is held whole, and so are its holes.
+    pieces.extend(holes.iter().map(|hole| (hole.start, Bytes::from(vec![0; (hole.end - hole.start) as usize]))));
+    pieces.sort_unstable_by_key(|(offset, _)| *offset);
+    Ok(pieces.into_iter().map(|(_, bytes)| bytes).collect())
 }
 
 /// Takes a body, whose first byte is byte `start` of the file, into `assembly`: gathers what arrives while earlier batches are
@@ -54,10 +88,25 @@ pub async fn pump<C: ChunkSource>(
     assembly: &Arc<Assembly>,
     start: u64,
     flush: usize,
+    received: impl FnMut(u64),
+) -> Result<(), ReceiveError> {
+    let layout = Layout::new(&(start..start.saturating_add(body.len())), &Holes::default());
+    pump_into(body, assembly, &layout, flush, received).await
+}
+
+/// As [`pump`], a body that lies in the file as `layout` says.
+///
+/// # Errors
+/// As [`pump`].
+pub async fn pump_into<C: ChunkSource>(
+    body: &mut BodyChunks<C>,
+    assembly: &Arc<Assembly>,
+    layout: &Layout,
+    flush: usize,
     mut received: impl FnMut(u64),
 ) -> Result<(), ReceiveError> {
     let (gathered, writing, waits) = (Vec::new(), VecDeque::new(), Waits::new());
-    let mut pump = Pump { assembly, start, flush, gathered, waiting: 0, writing, waits };
+    let mut pump = Pump { assembly, layout, flush, gathered, waiting: 0, writing, waits };
     let result = poll_fn(|cx| pump.poll_gather(cx, body, &mut received)).await;
     let flushed = pump.finish().await;
     result?;
@@ -66,7 +115,7 @@ pub async fn pump<C: ChunkSource>(
 
 struct Pump<'a> {
     assembly: &'a Arc<Assembly>,
-    start: u64,
+    layout: &'a Layout,
     flush: usize,
     gathered: Vec<Chunk>,
     waiting: usize,
@@ -108,8 +157,11 @@ impl Pump<'_> {
                     received(length as u64);
                     self.waits.note(chunk.offset, length as u64);
                     self.waiting += length;
-                    chunk.offset += self.start;
-                    self.gathered.push(chunk);
+                    for place in self.layout.place(chunk.offset, length as u64) {
+                        // No longer than the chunk.
+                        let bytes = chunk.bytes.split_to((place.end - place.start) as usize);
+                        self.gathered.push(Chunk { offset: place.start, bytes });
+                    }
                 }
             }
         }

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::{Reservation, Share};
-use crate::model::{Digest, RemotePath};
+use crate::model::{Digest, Holes, RemotePath};
 use crate::offload::Offloaded;
 use crate::store::{BLOCK_BYTES, Store, StoreError, Version, Versions};
 use crate::stream::{ByteSink, StreamError};
@@ -87,28 +87,40 @@ pub async fn send_within<K: ByteSink>(
     share: &Share,
     first: Option<Reservation>,
 ) -> Result<(), SendError> {
-    let mut position = range.start;
-    let mut ahead = match first {
-        Some(room) if position < range.end => Some(read_ahead(version, position / BLOCK_BYTES, room)),
+    send_around(sink, version, range, &Holes::default(), share, first).await
+}
+
+/// As [`send_within`], without what of the range lies in `holes`, which is neither read nor sent nor takes room.
+///
+/// # Errors
+/// As [`send`].
+pub async fn send_around<K: ByteSink>(
+    sink: &mut K,
+    version: &Arc<Version>,
+    range: Range<u64>,
+    holes: &Holes,
+    share: &Share,
+    first: Option<Reservation>,
+) -> Result<(), SendError> {
+    let mut pieces = holes.data(&range).into_iter().flat_map(in_blocks);
+    let mut next = pieces.next();
+    let mut ahead = match (first, &next) {
+        (Some(room), Some(piece)) => Some(read_ahead(version, piece.clone(), room)),
         _ => None,
     };
-    while position < range.end {
-        let index = position / BLOCK_BYTES;
+    while let Some(piece) = next {
         let reading = match ahead.take() {
             Some(reading) => reading,
             // Waits for room only while it holds nothing itself.
-            None => read_ahead(version, index, share.reserve(BLOCK_BYTES as usize).await),
+            None => read_ahead(version, piece, share.reserve(BLOCK_BYTES as usize).await),
         };
-        let block = reading.await?;
-        let block_start = index * BLOCK_BYTES;
-        let end = range.end.min(block_start + block.len() as u64);
-        if (index + 1) * BLOCK_BYTES < range.end {
-            ahead = share.try_reserve(BLOCK_BYTES as usize).map(|room| read_ahead(version, index + 1, room));
+        let part = reading.await?;
+        next = pieces.next();
+        if let Some(piece) = &next {
+            let room = share.try_reserve(BLOCK_BYTES as usize);
+            ahead = room.map(|room| read_ahead(version, piece.clone(), room));
         }
-        // Both differences are at most the length of a block.
-        let part = (position - block_start) as usize..(end - block_start) as usize;
-        sink.send(block.slice(part)).await?;
-        position = end;
+        sink.send(part).await?;
     }
     let threads = version.threads().clone();
     let version = Arc::clone(version);
@@ -116,8 +128,38 @@ pub async fn send_within<K: ByteSink>(
     Ok(())
 }
 
-fn read_ahead(version: &Arc<Version>, index: u64, room: Reservation) -> Offloaded<Bytes> {
+/// A part of a block: its number, and where the part lies in it.
+type Piece = (u64, Range<usize>);
+
+/// The parts of the blocks that `data` lies in.
+fn in_blocks(data: Range<u64>) -> impl Iterator<Item = Piece> {
+    (data.start / BLOCK_BYTES..data.end.div_ceil(BLOCK_BYTES)).map(move |index| {
+        let block = index * BLOCK_BYTES;
+        // Both differences are at most the length of a block.
+        let start = data.start.saturating_sub(block) as usize;
+        (index, start..(data.end - block).min(BLOCK_BYTES) as usize)
+    })
+}
+
+/// A part up to this length leaves its block: sent as it is it would hold all of the block in memory.
+const COPIED_BYTES: usize = BLOCK_BYTES as usize / 4;
+
+fn read_ahead(version: &Arc<Version>, piece: Piece, mut room: Reservation) -> Offloaded<Bytes> {
     let threads = version.threads().clone();
     let version = Arc::clone(version);
-    threads.run(move || Ok(room.attach(version.block(index)?)))
+    threads.run(move || {
+        let (index, place) = piece;
+        let block = version.block(index)?;
+        if place.len() == block.len() {
+            return Ok(room.attach(block));
+        }
+        // The version ended sooner than it said when it was opened.
+        let part = block.get(place).ok_or(StoreError::Changed)?;
+        if part.len() > COPIED_BYTES {
+            let part = block.slice_ref(part);
+            return Ok(room.attach(part));
+        }
+        room.shrink(part.len());
+        Ok(room.attach(Bytes::copy_from_slice(part)))
+    })
 }

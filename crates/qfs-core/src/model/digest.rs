@@ -107,6 +107,19 @@ impl Hasher {
         self.0.update(data);
     }
 
+    /// Appends `count` zeros.
+    pub fn update_zeros(&mut self, count: u64) {
+        /// As many as are hashed at once.
+        static ZEROS: [u8; 16 << 10] = [0; 16 << 10];
+        let mut left = count;
+        while left > 0 {
+            // At most the length of the array.
+            let step = left.min(ZEROS.len() as u64);
+            self.0.update(&ZEROS[..step as usize]);
+            left -= step;
+        }
+    }
+
     /// The digest of everything appended.
     #[must_use]
     pub fn finish(self) -> Digest {

@@ -3,6 +3,7 @@
 mod digest;
 mod escape;
 mod fingerprint;
+mod holes;
 mod meta;
 mod path;
 mod range;
@@ -12,6 +13,7 @@ mod token;
 pub use digest::{Digest, Hasher, ParseDigestError};
 pub use escape::escape_untrusted;
 pub use fingerprint::{Fingerprint, ParseFingerprintError};
+pub use holes::{Holes, HolesError, Layout};
 pub(crate) use meta::null_is_false;
 pub use meta::{ETag, EntryMeta, ParseETagError};
 pub use path::{MAX_COMPONENT_BYTES, MAX_PATH_BYTES, PathError, RemotePath};

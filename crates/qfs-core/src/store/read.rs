@@ -7,7 +7,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 
 use super::StoreError;
-use crate::model::{ETag, RemotePath};
+use crate::model::{ETag, Holes, RemotePath};
 
 /// What a store knows of one version of an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,6 +62,15 @@ pub trait Object: Send + Sync {
     /// # Errors
     /// [`StoreError::Changed`] when the object ends before `offset + length`; what reading failed with otherwise.
     fn read_at(&self, offset: u64, length: usize) -> Result<Bytes, StoreError>;
+
+    /// Parts that are zeros and that nothing is stored for, as far as the store knows any, in the state of now: what
+    /// [`Self::ensure_unchanged`] says of bytes read it also says of these. Bounded, and cheap where there are none.
+    ///
+    /// # Errors
+    /// What asking for them failed with.
+    fn holes(&self) -> Result<Holes, StoreError> {
+        Ok(Holes::default())
+    }
 
     /// Checks that the object still is the version that was opened. Bytes read before this returned Ok are of that
     /// version.

@@ -1,13 +1,14 @@
 //! Open versions, shared: however many clients fetch a file, it is read and hashed once.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
 use bytes::Bytes;
 
 use super::{DigestCache, Entry, ListQuery, Object, ObjectMeta, Store, StoreError, Visit};
-use crate::model::{Digest, ETag, RemotePath};
+use crate::model::{Digest, ETag, Holes, RemotePath};
 use crate::offload::Threads;
 
 mod shared;
@@ -176,6 +177,14 @@ impl Version {
     /// As [`Object::read_at`] and [`Object::ensure_unchanged`].
     pub fn digest(&self) -> Result<Digest, StoreError> {
         self.shared.compute_digest()
+    }
+
+    /// Parts of `range` of at least `least` bytes that are zeros and that nothing is stored for: the `count` largest. Blocks.
+    ///
+    /// # Errors
+    /// As [`Object::holes`].
+    pub fn holes(&self, range: &Range<u64>, least: u64, count: usize) -> Result<Holes, StoreError> {
+        Ok(self.shared.holes()?.clipped(range).largest(count, least))
     }
 
     /// As [`Object::ensure_unchanged`]. Blocks.

@@ -1,5 +1,6 @@
 //! The writing half of the contract: staging, committing, removing; directories and links.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -72,6 +73,21 @@ pub trait WriteStore: Store {
     /// [`StoreError::NoSpace`] before the first byte when the rest does not fit the free space; what creating failed
     /// with otherwise.
     fn stage(&self, path: &RemotePath, spec: &StageSpec) -> Result<Arc<dyn StagedObject>, StoreError>;
+
+    /// As [`Self::stage`], for an object of which `holes` bytes will be written by [`StagedObject::write_zeros`]: they need no
+    /// room where holes are not stored.
+    ///
+    /// # Errors
+    /// As [`Self::stage`].
+    fn stage_sparse(
+        &self,
+        path: &RemotePath,
+        spec: &StageSpec,
+        holes: u64,
+    ) -> Result<Arc<dyn StagedObject>, StoreError> {
+        let _ = holes;
+        self.stage(path, spec)
+    }
 
     /// Writes and commits a whole small object at once: [`Self::stage`], one write, [`StagedObject::commit`], in the fewest
     /// system calls. Leaves nothing behind when it fails.
@@ -177,6 +193,23 @@ pub trait StagedObject: Send + Sync {
     /// # Errors
     /// [`StoreError::NoSpace`] on a full disk or quota; what the system call failed with otherwise.
     fn write_at(&self, offset: u64, chunks: &[Bytes]) -> Result<(), StoreError>;
+
+    /// Makes `range` read as zeros, whatever was there, where possible without storing any.
+    ///
+    /// # Errors
+    /// As [`Self::write_at`].
+    fn write_zeros(&self, range: Range<u64>) -> Result<(), StoreError> {
+        /// As many as are written at once.
+        static ZEROS: [u8; 256 << 10] = [0; 256 << 10];
+        let mut position = range.start;
+        while position < range.end {
+            let step = (range.end - position).min(ZEROS.len() as u64);
+            // At most the length of the array.
+            self.write_at(position, &[Bytes::from_static(&ZEROS[..step as usize])])?;
+            position += step;
+        }
+        Ok(())
+    }
 
     /// Reads back exactly `length` bytes from `offset`.
     ///

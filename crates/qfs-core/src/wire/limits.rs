@@ -15,6 +15,12 @@ pub const MAX_MESSAGE_BYTES: usize = 1024;
 /// The most rows of a listing that a client accepts, which ends an endless listing (PROTOCOL §4.1).
 pub const MAX_LIST_ENTRIES: u64 = 10_000_000;
 
+/// Most holes in the head of a download: the head fits its frame, however long their numbers are (PROTOCOL §4.2.1).
+pub const MAX_HOLES: usize = 1024;
+
+/// Smallest hole that a server tells of, in bytes: below it, a round of zeros costs less than the bookkeeping (PROTOCOL §4.2.1).
+pub const MIN_HOLE_BYTES: u64 = 64 << 10;
+
 /// Largest file that `download_many` delivers, in bytes (PROTOCOL §4.3).
 pub const MAX_SMALL_FILE_BYTES: u64 = 256 << 10;
 

@@ -19,8 +19,8 @@ mod write;
 pub use codec::{DecodeError, EncodeError, decode_error, encode, frame};
 pub use identity::{IdentityHead, IdentityRequest};
 pub use limits::{
-    ALPN, FRAME_PREFIX_BYTES, MAX_FRAME_BYTES, MAX_LIST_ENTRIES, MAX_MANY_FILES, MAX_MESSAGE_BYTES,
-    MAX_SMALL_FILE_BYTES,
+    ALPN, FRAME_PREFIX_BYTES, MAX_FRAME_BYTES, MAX_HOLES, MAX_LIST_ENTRIES, MAX_MANY_FILES, MAX_MESSAGE_BYTES,
+    MAX_SMALL_FILE_BYTES, MIN_HOLE_BYTES,
 };
 pub use many::{FileAnswer, FileRecord, MAX_RECORD_BYTES, name_bytes, put_record, put_refusal, take_record};
 pub use request::{DownloadManyRequest, DownloadRequest, ListRequest, Request};

@@ -72,6 +72,9 @@ pub struct DownloadRequest {
     /// Streams with a higher number are sent before those with a lower one.
     #[serde(default, skip_serializing_if = "is_zero", deserialize_with = "null_is_absent")]
     pub priority: i32,
+    /// Whether the client knows a body without its holes (PROTOCOL §4.2.1).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not", deserialize_with = "null_is_absent")]
+    pub holes: bool,
 }
 
 /// Parameters of `download_many`.
@@ -118,7 +121,7 @@ fn is_zero(n: &i32) -> bool {
     *n == 0
 }
 
-fn null_is_absent<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i32, D::Error> {
+fn null_is_absent<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(deserializer: D) -> Result<T, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
@@ -300,12 +303,17 @@ mod tests {
                 if_match: Some("v1".parse().unwrap()),
                 live: false,
                 priority: -3,
+                holes: false,
             }),
             r#"{"command":"download","filename":"x","range":{"start":10,"end":20},"if_match":"v1","priority":-3}"#,
         );
         golden(
             &Request::Download(DownloadRequest { filename: "log".into(), live: true, ..DownloadRequest::default() }),
             r#"{"command":"download","filename":"log","live":true}"#,
+        );
+        golden(
+            &Request::Download(DownloadRequest { filename: "x".into(), holes: true, ..DownloadRequest::default() }),
+            r#"{"command":"download","filename":"x","holes":true}"#,
         );
         golden(
             &Request::DownloadMany(DownloadManyRequest { files: vec!["sub/a b".into(), "nope".into()], priority: -3 }),

@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::codec::{DecodeError, EncodeError, decode, decode_error};
 use super::{FRAME_PREFIX_BYTES, MAX_FRAME_BYTES, RemoteError, StatusCode};
-use crate::model::{ByteRange, Digest, ETag, EntryMeta, RemotePath, null_is_false};
+use crate::model::{ByteRange, Digest, ETag, EntryMeta, Holes, RemotePath, null_is_false};
 
 /// Head of a listing (PROTOCOL §4.1).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,6 +70,9 @@ pub struct DownloadHead {
     /// Whether the file is served as long as it was when it was opened, as was asked.
     #[serde(default, skip_serializing_if = "std::ops::Not::not", deserialize_with = "null_is_false")]
     pub live: bool,
+    /// Parts of the range that are zeros and not in the body (PROTOCOL §4.2.1); none unless they were asked for.
+    #[serde(default, skip_serializing_if = "Holes::is_empty")]
+    pub holes: Holes,
 }
 
 /// Ends a download. Without it the body is not valid (PROTOCOL §4.2).
@@ -246,7 +249,7 @@ impl PageBuilder {
 
 #[cfg(test)]
 mod tests {
-    use super::super::encode;
+    use super::super::{MAX_HOLES, encode};
     use super::*;
 
     fn meta(size: u64) -> EntryMeta {
@@ -269,11 +272,25 @@ mod tests {
             sha256: None,
             executable: false,
             live: false,
+            holes: Holes::default(),
         };
         let json =
             r#"{"code":0,"size":3,"modified":"2026-11-23T08:00:00.5Z","etag":"0a1b","range":{"start":0,"end":3}}"#;
         assert_eq!(&encode(&head).unwrap()[4..], json.as_bytes());
         assert_eq!(decode_response::<DownloadHead>(json.as_bytes()).unwrap().unwrap(), head);
+
+        let sparse = DownloadHead {
+            size: 1_000_000,
+            range: ByteRange { start: 0, end: Some(1_000_000) },
+            holes: Holes::new(vec![4096..262_144, 300_000..1_000_000]).unwrap(),
+            ..head.clone()
+        };
+        let json = concat!(
+            r#"{"code":0,"size":1000000,"modified":"2026-11-23T08:00:00.5Z","etag":"0a1b","#,
+            r#""range":{"start":0,"end":1000000},"holes":[[4096,262144],[300000,1000000]]}"#
+        );
+        assert_eq!(&encode(&sparse).unwrap()[4..], json.as_bytes());
+        assert_eq!(decode_response::<DownloadHead>(json.as_bytes()).unwrap().unwrap(), sparse);
 
         let trailer = Trailer::new(Digest::of(b"abc"));
         let json = format!(r#"{{"code":0,"sha256":"{}"}}"#, Digest::of(b"abc"));
@@ -300,6 +317,34 @@ mod tests {
         assert_eq!(decode_response::<DownloadHead>(json.as_bytes()).unwrap(), Err(error));
 
         assert_eq!(&encode(&ListHead { code: StatusCode::OK, tree: false }).unwrap()[..], b"\0\0\0\x0a{\"code\":0}");
+    }
+
+    // Fails when a head of as many holes as a server may tell of does not fit a frame, or disorder passes for holes.
+    #[test]
+    fn the_most_holes_fit_and_only_holes_are_read() {
+        let most = u64::MAX - 1;
+        let far = (0..MAX_HOLES as u64).rev().map(|n| most - 2 * n - 1..most - 2 * n).collect();
+        let head = DownloadHead {
+            code: StatusCode::OK,
+            size: u64::MAX,
+            modified: "2026-11-23T08:00:00.123456789Z".parse().unwrap(),
+            etag: "x".repeat(ETag::MAX_BYTES).parse().unwrap(),
+            range: ByteRange { start: 0, end: Some(u64::MAX) },
+            sha256: Some(Digest::of(b"")),
+            executable: true,
+            live: true,
+            holes: Holes::new(far).unwrap(),
+        };
+        let frame = encode(&head).unwrap();
+        assert_eq!(decode_response::<DownloadHead>(&frame[4..]).unwrap().unwrap(), head);
+        let json = r#"{"code":0,"size":9,"modified":"2026-11-23T08:00:00Z","etag":"v","range":{"start":0,"end":9},"holes":HOLES}"#;
+        let read = |holes: &str| decode_response::<DownloadHead>(json.replace("HOLES", holes).as_bytes());
+        assert!(read("[[1,2],[4,9]]").is_ok() && read("[]").is_ok());
+        for wrong in
+            ["[[4,9],[1,2]]", "[[1,3],[2,4]]", "[[1,2],[2,4]]", "[[3,3]]", "[[4,3]]", "[1,2]", "[[1,2,3]]", "7"]
+        {
+            assert!(matches!(read(wrong), Err(DecodeError::Malformed(_))), "{wrong}");
+        }
     }
 
     #[test]

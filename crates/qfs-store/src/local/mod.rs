@@ -72,6 +72,7 @@ use stamp::Stamp;
 pub struct LocalStore {
     shared: Arc<Shared>,
     rules: Rules,
+    sparse: bool,
 }
 
 impl LocalStore {
@@ -107,13 +108,20 @@ impl LocalStore {
             #[cfg(test)]
             meanwhile: tests::Meanwhile::default(),
         };
-        Ok(Self { shared: Arc::new(shared), rules: Rules::default() })
+        Ok(Self { shared: Arc::new(shared), rules: Rules::default(), sparse: true })
     }
 
     /// The same store, with or without hidden names.
     #[must_use]
     pub fn hidden(mut self, hidden: Hidden) -> Self {
         self.rules.hidden = hidden;
+        self
+    }
+
+    /// The same store, which leaves out runs of zeros of 64 KiB and more when it writes, as it does by default, or stores them.
+    #[must_use]
+    pub fn sparse(mut self, sparse: bool) -> Self {
+        self.sparse = sparse;
         self
     }
 
@@ -171,7 +179,7 @@ impl LocalStore {
 
     fn put_file(&self, path: &RemotePath, content: &[Bytes], commit: &CommitSpec) -> Result<OwnedFd, StoreError> {
         self.with_directory(path, |directory| {
-            let file = put::put(&self.shared, directory, path.file_name(), content, commit)?;
+            let file = put::put(&self.shared, directory, path.file_name(), content, commit, self.sparse)?;
             self.shared.committed(directory, path.file_name(), commit)?;
             Ok(file)
         })
@@ -240,8 +248,17 @@ impl WriteStore for LocalStore {
     }
 
     fn stage(&self, path: &RemotePath, spec: &StageSpec) -> Result<Arc<dyn StagedObject>, StoreError> {
+        self.stage_sparse(path, spec, 0)
+    }
+
+    fn stage_sparse(
+        &self,
+        path: &RemotePath,
+        spec: &StageSpec,
+        holes: u64,
+    ) -> Result<Arc<dyn StagedObject>, StoreError> {
         self.with_directory(path, |directory| {
-            let staged = stage::Staged::open(&self.shared, directory, path.file_name(), spec)?;
+            let staged = stage::Staged::open(&self.shared, directory, path.file_name(), spec, self.sparse, holes)?;
             Ok(Arc::new(staged) as Arc<dyn StagedObject>)
         })
     }

@@ -15,7 +15,7 @@ use super::commit::{rename_into_place, taken};
 use super::directory::Directory;
 use super::errors::write_error;
 use super::shared::Shared;
-use super::write::write_all_at;
+use super::write::{write_all_at, write_around, zero_runs};
 use super::{mode, partial, stamp};
 use qfs_core::store::{CommitSpec, Condition, StoreError};
 
@@ -44,8 +44,9 @@ pub(super) fn put(
     name: &str,
     content: &[Bytes],
     spec: &CommitSpec,
+    sparse: bool,
 ) -> Result<OwnedFd, StoreError> {
-    let target = Target { shared, directory, name, condition: &spec.condition };
+    let target = Target { shared, directory, name, condition: &spec.condition, sparse };
     let method = Method::from_raw(shared.put_method.load(Ordering::Relaxed));
     if method == Method::Named {
         return put_named(&target, content, spec);
@@ -71,6 +72,8 @@ struct Target<'a> {
     directory: &'a Directory,
     name: &'a str,
     condition: &'a Condition,
+    /// Whether long runs of zeros are left out.
+    sparse: bool,
 }
 
 fn put_nameless(
@@ -88,7 +91,7 @@ fn put_nameless(
         Err(Errno::PERM) => return Ok(Attempt::Unsupported),
         opened => opened.map_err(write_error)?,
     };
-    fill(&file, content, spec)?;
+    fill(&file, content, spec, target.sparse)?;
     // linkat never replaces: where it would have to, the file gets a passing name and then the target's.
     let passing = matches!(target.condition, Condition::Matches(_)).then(partial::passing_name);
     for method in [method, Method::ByProc] {
@@ -127,7 +130,7 @@ fn put_named(target: &Target<'_>, content: &[Bytes], spec: &CommitSpec) -> Resul
     let mode = mode::create(spec.executable);
     let created = partial::create_unique(target.directory, OFlags::WRONLY, mode, partial::passing_name);
     let (file, passing) = created.map_err(write_error)?;
-    if let Err(error) = fill(&file, content, spec) {
+    if let Err(error) = fill(&file, content, spec, target.sparse) {
         remove_passing(target.directory, &passing);
         return Err(error);
     }
@@ -146,8 +149,17 @@ fn remove_passing(directory: &Directory, passing: &str) {
     }
 }
 
-fn fill(file: impl AsFd, content: &[Bytes], spec: &CommitSpec) -> Result<(), StoreError> {
-    write_all_at(&file, 0, content).map_err(write_error)?;
+fn fill(file: impl AsFd, content: &[Bytes], spec: &CommitSpec, sparse: bool) -> Result<(), StoreError> {
+    let runs = if sparse { zero_runs(0, content) } else { Vec::new() };
+    if let Some(last) = runs.last() {
+        write_around(&file, 0, content, &runs).map_err(write_error)?;
+        let length = content.iter().map(|piece| piece.len() as u64).sum();
+        if last.end == length {
+            retry_on_intr(|| rustix::fs::ftruncate(&file, length)).map_err(write_error)?;
+        }
+    } else {
+        write_all_at(&file, 0, content).map_err(write_error)?;
+    }
     rustix::fs::futimens(&file, &stamp::times(spec.modified)).map_err(write_error)?;
     if spec.durable {
         retry_on_intr(|| rustix::fs::fdatasync(&file)).map_err(write_error)?;

@@ -6,18 +6,21 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rustix::buffer::spare_capacity;
-use rustix::fs::{Advice, OFlags};
+use rustix::fs::{Advice, OFlags, SeekFrom};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::errors::{io_error, read_error, shortage};
 use super::links::{FollowLinks, Rules};
 use super::stamp::{Stamp, now_nanos};
 use super::{links, resolve};
-use qfs_core::model::RemotePath;
+use qfs_core::model::{Holes, RemotePath};
 use qfs_core::store::{Object, ObjectMeta, StoreError};
 
 /// Files of at least this many bytes announce that they will be read from front to back.
 const SEQUENTIAL_FROM_BYTES: u64 = 1 << 20;
+
+/// Holes of one file that are looked for, in order: some ten milliseconds, and 256 KiB to remember them.
+const MAX_HOLES: usize = 16_384;
 
 /// How often `open` waits, a clock tick each time, for a file that is being changed just now.
 const SETTLE_ATTEMPTS: usize = 2;
@@ -61,6 +64,34 @@ impl Object for LocalObject {
         read_exact_at(&self.file, offset, length)
     }
 
+    fn holes(&self) -> Result<Holes, StoreError> {
+        let size = self.opened.size;
+        if self.opened.allocated >= size {
+            return Ok(Holes::default());
+        }
+        let (mut holes, mut position) = (Vec::new(), 0);
+        for _ in 0..MAX_HOLES {
+            let data = match seek(&self.file, SeekFrom::Data(position)) {
+                Ok(data) => data.min(size),
+                // Nothing but a hole follows.
+                Err(Errno::NXIO) => size,
+                // A file system that does not tell.
+                Err(Errno::INVAL | Errno::OPNOTSUPP) => return Ok(Holes::default()),
+                Err(error) => return Err(io_error(error)),
+            };
+            if data > position {
+                holes.push(position..data);
+            }
+            position = match seek(&self.file, SeekFrom::Hole(data)) {
+                Ok(hole) if hole < size => hole,
+                Ok(_) | Err(Errno::NXIO) => break,
+                Err(error) => return Err(io_error(error)),
+            };
+        }
+        // Not apart from each other they are only while the file changes.
+        Holes::new(holes).map_err(|_| StoreError::Changed)
+    }
+
     fn ensure_unchanged(&self) -> Result<(), StoreError> {
         if self.opened.same_content(&stamp(&self.file)?) { Ok(()) } else { Err(StoreError::Changed) }
     }
@@ -68,6 +99,11 @@ impl Object for LocalObject {
     fn ensure_not_shorter(&self) -> Result<(), StoreError> {
         if stamp(&self.file)?.size >= self.opened.size { Ok(()) } else { Err(StoreError::Changed) }
     }
+}
+
+/// Where the file has what is looked for. Nothing is read where that leaves the handle.
+fn seek(file: &OwnedFd, to: SeekFrom) -> Result<u64, Errno> {
+    retry_on_intr(|| rustix::fs::seek(file, to))
 }
 
 /// Whether `length` bytes from `offset` lie within `size`.

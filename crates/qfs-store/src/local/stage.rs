@@ -1,12 +1,13 @@
 //! A large object on its way: a locked partial file beside its target, continued by a later run when this one is cut off.
 
 use std::io;
+use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
-use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, Stat};
+use rustix::fs::{AtFlags, FallocateFlags, FileType, FlockOperation, Mode, OFlags, Stat};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::commit::rename_into_place;
@@ -15,8 +16,8 @@ use super::errors::{io_error, write_error};
 use super::partial::{self, Frontier, RECORD_BYTES};
 use super::read::{fits, read_exact_at};
 use super::shared::Shared;
-use super::stamp::Stamp;
-use super::write::write_all_at;
+use super::stamp::{ALLOCATION_UNIT_BYTES, Stamp};
+use super::write::{write_all_at, write_around, zero_runs};
 use super::{mode, stamp};
 use qfs_core::model::ETag;
 use qfs_core::store::{CommitSpec, ObjectMeta, StageSpec, StagedObject, StoreError};
@@ -26,9 +27,6 @@ const RACE_ATTEMPTS: usize = 16;
 
 /// Largest object of unknown size: what offsets of the system can address.
 const MAX_BYTES: u64 = i64::MAX as u64;
-
-/// Bytes that `st_blocks` counts in.
-const BLOCK_BYTES: u64 = 512;
 
 /// See the module.
 #[derive(Debug)]
@@ -40,8 +38,12 @@ pub(super) struct Staged {
     target_name: String,
     /// None: the object ends where writing ends.
     size: Option<u64>,
-    /// Behind the last byte written, where the size is not known.
-    written_end: AtomicU64,
+    /// Behind the last byte that was written or is a hole. What lies behind the end of the file and before this are zeros.
+    reached: AtomicU64,
+    /// Whether long runs of zeros are left out.
+    sparse: bool,
+    /// Before this may lie bytes of a former run, so a hole must be made; behind it nothing was ever written.
+    stale_end: u64,
     etag: ETag,
     /// Whether a later run could not find this partial file.
     private: bool,
@@ -52,16 +54,19 @@ pub(super) struct Staged {
 }
 
 impl Staged {
+    /// `holes` bytes of the object will not be stored.
     pub(super) fn open(
         shared: &Arc<Shared>,
         directory: &Arc<Directory>,
         target_name: &str,
         spec: &StageSpec,
+        sparse: bool,
+        holes: u64,
     ) -> Result<Self, StoreError> {
         let shared_name = partial::shared_name(target_name, &spec.etag);
         let found = match spec.size {
             Some(size) => {
-                ensure_space(directory, &shared_name, size)?;
+                ensure_space(directory, &shared_name, size.saturating_sub(if sparse { holes } else { 0 }))?;
                 open_shared(directory, &shared_name)?.map(|file| (file, size))
             }
             // Without a size there is no place for the record, so nothing to continue.
@@ -76,7 +81,7 @@ impl Staged {
                 let name = || partial::private_name(target_name, &spec.etag);
                 let created = partial::create_unique(directory, OFlags::RDWR, mode::create(None), name);
                 let (file, name) = created.map_err(write_error)?;
-                (file, name, true, 0)
+                (file, name, true, None)
             }
         };
         Ok(Self {
@@ -86,28 +91,30 @@ impl Staged {
             partial_name,
             target_name: target_name.to_owned(),
             size: spec.size,
-            written_end: AtomicU64::new(0),
+            reached: AtomicU64::new(0),
+            sparse,
+            stale_end: recorded_before.and(spec.size).unwrap_or(0),
             etag: spec.etag.clone(),
             private,
-            recorded_before,
-            recorded: AtomicU64::new(recorded_before),
+            recorded_before: recorded_before.unwrap_or(0),
+            recorded: AtomicU64::new(recorded_before.unwrap_or(0)),
             finished: AtomicBool::new(false),
         })
     }
 
     /// The size the object has, or has so far.
     fn size(&self) -> u64 {
-        self.size.unwrap_or_else(|| self.written_end.load(Ordering::Relaxed))
+        self.size.unwrap_or_else(|| self.reached.load(Ordering::Relaxed))
     }
 
     /// Brings the partial file to its final length, mode and time.
     fn complete(&self, spec: &CommitSpec) -> Result<(), StoreError> {
         let (stat, size) = (rustix::fs::fstat(&self.file).map_err(write_error)?, self.size());
-        let length = length(&stat);
-        if length < size {
+        let length = length_of(&stat);
+        if length.max(self.reached.load(Ordering::Relaxed)) < size {
             return Err(StoreError::Changed);
         }
-        if length > size {
+        if length != size {
             retry_on_intr(|| rustix::fs::ftruncate(&self.file, size)).map_err(write_error)?;
         }
         if let Some(executable) = spec.executable {
@@ -124,6 +131,25 @@ impl Staged {
     }
 }
 
+impl Staged {
+    /// Sees to it that `range` reads as zeros without being stored.
+    fn leave_out(&self, range: &Range<u64>) -> Result<(), StoreError> {
+        let stale = range.start..range.end.min(self.stale_end);
+        if stale.start >= stale.end {
+            return Ok(());
+        }
+        let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        let length = stale.end - stale.start;
+        match retry_on_intr(|| rustix::fs::fallocate(&self.file, flags, stale.start, length)) {
+            // Not every file system makes holes where something was.
+            Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => {
+                write_out_zeros(&self.file, &stale).map_err(write_error)
+            }
+            done => done.map_err(write_error),
+        }
+    }
+}
+
 impl StagedObject for Staged {
     fn recorded_frontier(&self) -> u64 {
         self.recorded_before
@@ -134,10 +160,30 @@ impl StagedObject for Staged {
         if !fits(offset, length, self.size.unwrap_or(MAX_BYTES)) {
             return Err(StoreError::Io(io::ErrorKind::InvalidInput.into()));
         }
-        write_all_at(&self.file, offset, chunks).map_err(write_error)?;
-        if self.size.is_none() && length > 0 {
-            self.written_end.fetch_max(offset + length as u64, Ordering::Relaxed);
+        if length == 0 {
+            return Ok(());
         }
+        let runs = if self.sparse { zero_runs(offset, chunks) } else { Vec::new() };
+        if runs.is_empty() {
+            write_all_at(&self.file, offset, chunks).map_err(write_error)?;
+        } else {
+            write_around(&self.file, offset, chunks, &runs).map_err(write_error)?;
+            runs.iter().try_for_each(|run| self.leave_out(run))?;
+        }
+        self.reached.fetch_max(offset + length as u64, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn write_zeros(&self, range: Range<u64>) -> Result<(), StoreError> {
+        if range.start > range.end || range.end > self.size.unwrap_or(MAX_BYTES) {
+            return Err(StoreError::Io(io::ErrorKind::InvalidInput.into()));
+        }
+        if self.sparse {
+            self.leave_out(&range)?;
+        } else {
+            write_out_zeros(&self.file, &range).map_err(write_error)?;
+        }
+        self.reached.fetch_max(range.end, Ordering::Relaxed);
         Ok(())
     }
 
@@ -145,7 +191,13 @@ impl StagedObject for Staged {
         if !fits(offset, length, self.size()) {
             return Err(StoreError::Changed);
         }
-        read_exact_at(&self.file, offset, length)
+        match read_exact_at(&self.file, offset, length) {
+            // The file ends before, and nothing but holes lies behind its end.
+            Err(StoreError::Changed) if offset + length as u64 <= self.reached.load(Ordering::Relaxed) => {
+                read_beyond_end(&self.file, offset, length)
+            }
+            read => read,
+        }
     }
 
     fn record_frontier(&self, frontier: u64) -> Result<(), StoreError> {
@@ -216,7 +268,7 @@ fn ensure_space(directory: &Directory, partial_name: &str, size: u64) -> Result<
         return Ok(());
     }
     let allocated = rustix::fs::statat(directory.handle(), partial_name, AtFlags::SYMLINK_NOFOLLOW)
-        .map_or(0, |stat| u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(BLOCK_BYTES));
+        .map_or(0, |stat| u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(ALLOCATION_UNIT_BYTES));
     let needed = size.saturating_sub(allocated);
     if needed <= available {
         return Ok(());
@@ -262,22 +314,45 @@ fn is_ours(stat: &Stat) -> bool {
         && stat.st_uid == rustix::process::geteuid().as_raw()
 }
 
-/// The frontier that a former run recorded in `file`; one without a valid record is emptied and starts at 0.
-fn take_up(file: &OwnedFd, size: u64, etag: &ETag) -> Result<u64, StoreError> {
-    let length = length(&rustix::fs::fstat(file).map_err(write_error)?);
+/// The frontier that a former run recorded in `file`; None of a new one, or one that has no valid record and is emptied.
+fn take_up(file: &OwnedFd, size: u64, etag: &ETag) -> Result<Option<u64>, StoreError> {
+    let length = length_of(&rustix::fs::fstat(file).map_err(write_error)?);
     if length == 0 {
-        return Ok(0);
+        return Ok(None);
     }
     if size.checked_add(RECORD_BYTES as u64) == Some(length)
         && let Ok(record) = read_exact_at(file, size, RECORD_BYTES)
         && let Some(frontier) = Frontier::decode(&record, size, etag)
     {
-        return Ok(frontier);
+        return Ok(Some(frontier));
     }
     retry_on_intr(|| rustix::fs::ftruncate(file, 0)).map_err(write_error)?;
-    Ok(0)
+    Ok(None)
 }
 
-fn length(stat: &Stat) -> u64 {
+/// Writes zeros, which are stored.
+fn write_out_zeros(file: &OwnedFd, range: &Range<u64>) -> Result<(), Errno> {
+    static ZEROS: [u8; 256 << 10] = [0; 256 << 10];
+    let mut position = range.start;
+    while position < range.end {
+        let step = (range.end - position).min(ZEROS.len() as u64);
+        // At most the length of the array.
+        write_all_at(file, position, &[Bytes::from_static(&ZEROS[..step as usize])])?;
+        position += step;
+    }
+    Ok(())
+}
+
+/// As [`read_exact_at`], where what lies behind the end of the file are zeros.
+fn read_beyond_end(file: &OwnedFd, offset: u64, length: usize) -> Result<Bytes, StoreError> {
+    let end = length_of(&rustix::fs::fstat(file).map_err(write_error)?);
+    // No more than `length`.
+    let stored = end.saturating_sub(offset).min(length as u64) as usize;
+    let mut bytes = read_exact_at(file, offset, stored)?.to_vec();
+    bytes.resize(length, 0);
+    Ok(bytes.into())
+}
+
+fn length_of(stat: &Stat) -> u64 {
     u64::try_from(stat.st_size).unwrap_or(0)
 }

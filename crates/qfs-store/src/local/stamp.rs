@@ -18,6 +18,9 @@ pub(super) const CLOCK_TICK_NANOS: i128 = 20_000_000;
 /// The coarsest file systems (FAT) count two seconds. Used when no sub-second part suggests anything finer.
 const COARSE_CLOCK_NANOS: i128 = 2 * NANOS_PER_SECOND;
 
+/// Bytes that `st_blocks` counts in.
+pub(super) const ALLOCATION_UNIT_BYTES: u64 = 512;
+
 /// Hexadecimal digits of an etag: 128 bits.
 const ETAG_DIGITS: usize = 32;
 
@@ -31,6 +34,8 @@ pub(super) struct Stamp {
     modified: i128,
     changed: i128,
     executable: bool,
+    /// Bytes that are stored; fewer than `size` where there are holes.
+    pub(super) allocated: u64,
 }
 
 impl Stamp {
@@ -48,6 +53,7 @@ impl Stamp {
             modified: i128::from(stat.st_mtime) * NANOS_PER_SECOND + i128::from(stat.st_mtime_nsec),
             changed: i128::from(stat.st_ctime) * NANOS_PER_SECOND + i128::from(stat.st_ctime_nsec),
             executable: Mode::from_raw_mode(stat.st_mode).contains(Mode::XUSR),
+            allocated: u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(ALLOCATION_UNIT_BYTES),
         })
     }
 
@@ -158,7 +164,7 @@ mod tests {
 
     fn stamp() -> Stamp {
         let old = NOW - 10 * NANOS_PER_SECOND;
-        Stamp { device: 1, inode: 2, links: 1, size: 3, modified: old, changed: old, executable: false }
+        Stamp { device: 1, inode: 2, links: 1, size: 3, modified: old, changed: old, executable: false, allocated: 3 }
     }
 
     #[test]
@@ -175,7 +181,7 @@ mod tests {
         tags.dedup();
         assert_eq!(tags.len(), count);
         assert!(tags.iter().all(|tag| tag.as_str().len() == 32));
-        assert_eq!(Stamp { links: 9, executable: true, ..base }.etag(), base.etag());
+        assert_eq!(Stamp { links: 9, executable: true, allocated: 9, ..base }.etag(), base.etag());
     }
 
     #[test]

@@ -75,6 +75,8 @@ macro_rules! store_conformance {
                 a_refused_commit_keeps_the_content,
                 empty_objects_are_objects,
                 objects_of_unknown_size_end_where_writing_ends,
+                zeros_are_read_back_whatever_was_there,
+                long_runs_of_zeros_are_content,
                 many_threads_use_one_store,
                 small_objects_come_with_their_opening,
                 listings_begin_anywhere,

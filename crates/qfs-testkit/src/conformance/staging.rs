@@ -165,3 +165,61 @@ pub fn objects_of_unknown_size_end_where_writing_ends<S: Subject>(subject: &S) {
     drop(again);
     assert_eq!((stage(subject, "b", &spec).recorded_frontier(), subject.partials() <= 1), (0, true));
 }
+
+/// A hole reads as zeros at once and in the end, in a new stage and in one that holds other bytes from a former run.
+pub fn zeros_are_read_back_whatever_was_there<S: Subject>(subject: &S) {
+    const SIZE: usize = 600_000;
+    let stale = vec![7; SIZE];
+    for (name, is_resumed) in [("new", false), ("resumed", true)] {
+        let spec = version(SIZE as u64, "v");
+        if is_resumed {
+            // Written beyond what was recorded, as pieces that arrived early.
+            let former = stage(subject, name, &spec);
+            former.write_at(0, &[Bytes::from(stale.clone())]).expect("write");
+            former.record_frontier(10).expect("record");
+        }
+        let staged = stage(subject, name, &spec);
+        assert_eq!(staged.recorded_frontier(), if is_resumed { 10 } else { 0 });
+        assert!(staged.write_zeros(0..SIZE as u64 + 1).is_err());
+        let mut expected = stale.clone();
+        for hole in [10..200_000, 300_001..300_002, 400_000..SIZE] {
+            staged.write_zeros(hole.start as u64..hole.end as u64).expect("a hole");
+            expected[hole].fill(0);
+        }
+        assert_eq!(staged.read_at(400_000, 200_000).expect("read back"), expected[400_000..]);
+        assert_eq!(staged.read_at(100, 1000).expect("read back"), expected[100..1100]);
+        for data in [0..10, 200_000..300_001, 300_002..400_000] {
+            staged.write_at(data.start as u64, &[Bytes::copy_from_slice(&stale[data])]).expect("write");
+        }
+        assert_eq!(staged.commit(&keep()).expect("commit").size, SIZE as u64);
+        assert!(content(subject, name) == expected, "{name}");
+    }
+}
+
+/// Zeros that arrive as bytes are content like any other, wherever they stand.
+pub fn long_runs_of_zeros_are_content<S: Subject>(subject: &S) {
+    let mut whole = vec![0; 700_000];
+    whole[100_000..100_010].fill(1);
+    whole[300_000..301_000].fill(2);
+    let pieces: Vec<Bytes> = whole.chunks(1_333).map(Bytes::copy_from_slice).collect();
+    for (name, is_resumed) in [("staged", false), ("again", true)] {
+        let spec = version(whole.len() as u64, "v");
+        if is_resumed {
+            let former = stage(subject, name, &spec);
+            former.write_at(0, &[Bytes::from(vec![9; whole.len()])]).expect("write");
+            former.record_frontier(0).expect("record");
+            former.record_frontier(1).expect("record");
+        }
+        let staged = stage(subject, name, &spec);
+        let half = pieces.len() / 2;
+        staged.write_at(half as u64 * 1_333, &pieces[half..]).expect("write the second half");
+        assert!(staged.read_at(600_000, 100_000).expect("read back") == whole[600_000..]);
+        staged.write_at(0, &pieces[..half]).expect("write the first half");
+        staged.commit(&keep()).expect("commit");
+        assert!(content(subject, name) == whole, "{name}");
+    }
+    subject.store().put(&path("put"), &pieces, &keep()).expect("put");
+    assert!(content(subject, "put") == whole);
+    subject.store().put(&path("nothing"), &[Bytes::from(vec![0; 300_000])], &keep()).expect("put");
+    assert!(content(subject, "nothing") == vec![0; 300_000]);
+}

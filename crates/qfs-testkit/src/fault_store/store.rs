@@ -1,11 +1,11 @@
 //! The contract of a store, with each operation counted and harmed as planned.
 
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use qfs_core::model::RemotePath;
+use qfs_core::model::{Holes, RemotePath};
 use qfs_core::store::{
     CommitSpec, Condition, ListQuery, Object, ObjectMeta, Space, StageSpec, StagedObject, Store, StoreError,
     TargetMeta, Visit, WriteStore,
@@ -50,6 +50,10 @@ impl Object for FaultObject {
         Ok(harm.apply(self.inner.read_at(offset, length)?))
     }
 
+    fn holes(&self) -> Result<Holes, StoreError> {
+        self.inner.holes()
+    }
+
     fn ensure_unchanged(&self) -> Result<(), StoreError> {
         self.plan.begin(Operation::EnsureUnchanged)?;
         self.inner.ensure_unchanged()
@@ -70,6 +74,16 @@ impl<S: WriteStore> WriteStore for FaultStore<S> {
     fn stage(&self, path: &RemotePath, spec: &StageSpec) -> Result<Arc<dyn StagedObject>, StoreError> {
         self.plan.begin(Operation::Stage)?;
         Ok(Arc::new(FaultStaged { inner: self.inner.stage(path, spec)?, plan: Arc::clone(&self.plan) }))
+    }
+
+    fn stage_sparse(
+        &self,
+        path: &RemotePath,
+        spec: &StageSpec,
+        holes: u64,
+    ) -> Result<Arc<dyn StagedObject>, StoreError> {
+        self.plan.begin(Operation::Stage)?;
+        Ok(Arc::new(FaultStaged { inner: self.inner.stage_sparse(path, spec, holes)?, plan: Arc::clone(&self.plan) }))
     }
 
     fn put(&self, path: &RemotePath, content: &[Bytes], commit: &CommitSpec) -> Result<(), StoreError> {
@@ -140,6 +154,11 @@ impl StagedObject for FaultStaged {
     fn write_at(&self, offset: u64, chunks: &[Bytes]) -> Result<(), StoreError> {
         let harm = self.plan.begin(Operation::Write)?;
         self.inner.write_at(offset, &harm.apply_to_chunks(chunks))
+    }
+
+    fn write_zeros(&self, range: Range<u64>) -> Result<(), StoreError> {
+        self.plan.begin(Operation::Write)?;
+        self.inner.write_zeros(range)
     }
 
     fn read_at(&self, offset: u64, length: usize) -> Result<Bytes, StoreError> {

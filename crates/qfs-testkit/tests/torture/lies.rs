@@ -53,6 +53,7 @@ pub(crate) fn honest(content: &[u8]) -> Vec<Step> {
 pub(crate) fn lies(content: &[u8]) -> Vec<Lie> {
     let mut lies = body_lies(content);
     lies.extend(head_lies(content));
+    lies.extend(hole_lies(content));
     lies.extend(refusals(content));
     lies
 }
@@ -131,6 +132,37 @@ fn head_lies(content: &[u8]) -> Vec<Lie> {
         with("an etag of 10,000 characters", &n, 0, &n, &"e".repeat(10_000), MODIFIED),
         with("a time that is none", &n, 0, &n, ETAG, r"yesterday\u001b[2J"),
         lie("a size no disk has", &[6, 7], vec![head(1 << 62), Step::Forever(Bytes::from(vec![b'x'; 60_000]))]),
+    ]
+}
+
+/// Lies about parts that need not be sent. `content` has none.
+fn hole_lies(content: &[u8]) -> Vec<Lie> {
+    let size = content.len() as u64;
+    let (third, half) = (size / 3, size / 2);
+    let with = |name, holes: &str, body: &[u8]| {
+        let head = head_with(&size.to_string(), 0, &size.to_string(), ETAG, MODIFIED);
+        let head = format!(r#"{},"holes":{holes}}}"#, head.strip_suffix('}').unwrap());
+        lie(name, INTEGRITY, vec![message(&head), raw(body), trailer(content), Step::Finish])
+    };
+    let data = &content[..third as usize];
+    let around = [data, &content[half as usize..]].concat();
+    let many: Vec<String> = (0..3000u64).map(|n| format!("[{},{}]", 2 * n, 2 * n + 1)).collect();
+    vec![
+        with("a hole where there is data", &format!("[[{third},{half}]]"), &around),
+        with("a hole and the whole body", &format!("[[{third},{half}]]"), content),
+        with("a hole and half of the rest", &format!("[[{third},{half}]]"), data),
+        with("a hole that is all of the file", &format!("[[0,{size}]]"), b""),
+        with("a hole beyond the end", &format!("[[{third},{}]]", size + 1), data),
+        with("a hole far beyond the end", "[[9223372036854775807,18446744073709551615]]", content),
+        with("holes that overlap", &format!("[[0,{half}],[{third},{size}]]"), b""),
+        with("holes that descend", &format!("[[{half},{size}],[0,{third}]]"), b""),
+        with("holes that touch", &format!("[[0,{third}],[{third},{size}]]"), b""),
+        with("a hole that is empty", &format!("[[{third},{third}]]"), content),
+        with("a hole that ends before it begins", &format!("[[{half},{third}]]"), content),
+        with("a hole of one number", "[[1]]", content),
+        with("holes that are no list", "{}", content),
+        with("a negative hole", "[[-1,2]]", content),
+        with("thousands of holes", &format!("[{}]", many.join(",")), content),
     ]
 }
 

@@ -11,7 +11,7 @@ use qfs_core::wire::Request;
 use qfs_testkit::hostile_server::{HostileServer, Step};
 
 use crate::lab::{Done, Lab, files_below, noise, run};
-use crate::lies::{Lie, honest, lies, message, raw, silences};
+use crate::lies::{Lie, honest, lies, message, raw, silences, trailer};
 use crate::tally::{Tally, seed};
 
 /// Everything that lies around the save directory.
@@ -69,6 +69,28 @@ fn silent_servers_are_given_up() {
         }
     });
     tally.end("0 hangs");
+}
+
+/// Holes that were not asked for are none, whatever the body looks like.
+///
+/// Fails when: a client that wants no holes takes them.
+#[test]
+fn holes_that_were_not_asked_for_are_refused() {
+    let content = noise(seed() ^ 16, 3 << 20);
+    let lab = Lab::new();
+    let before = surroundings(&lab);
+    let (head, rest) = (r#"{"code":0,"size":3145828,"modified":"2026-11-23T08:09:24Z","etag":"v""#, vec![0; 100]);
+    let head = format!(r#"{head},"range":{{"start":0,"end":3145828}},"holes":[[3145728,3145828]]}}"#);
+    let whole = [&content[..], &rest].concat();
+    let steps = vec![message(&head), raw(&content), trailer(&whole), Step::Finish];
+    let server = HostileServer::start(move |_| steps.clone()).unwrap();
+    let done = run(&mut lab.client(server.address(), &["get", "f", "--no-sparse", "--json"]));
+    is_harmless(&lab, &before, "holes that were not asked for", &[6], &done);
+    assert_eq!(lab.saved_file("f"), None);
+    // The same is no lie to who asked.
+    let done = run(&mut lab.client(server.address(), &["get", "f", "--json"]));
+    is_harmless(&lab, &before, "holes that were asked for", &[0], &done);
+    assert!(lab.saved_file("f") == Some(whole));
 }
 
 /// Tells a lie to a client that wants `f`; returns the exit codes it may end with, and did.

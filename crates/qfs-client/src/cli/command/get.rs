@@ -48,7 +48,8 @@ pub(crate) async fn download(context: &Context, selection: Selection) -> Result<
     let (settings, screen, progress) = (&context.settings, &context.screen, &context.progress);
     let directory = settings.save_dir.clone();
     // Whoever asks for a hidden file by its name gets it.
-    let open = move || LocalStore::create_root(&directory).map(|store| store.hidden(Hidden::Included));
+    let sparse = !settings.fetch.dense;
+    let open = move || LocalStore::create_root(&directory).map(|store| store.hidden(Hidden::Included).sparse(sparse));
     let opened = tokio::task::spawn_blocking(open).await;
     let what = || format!("cannot use {} to save files", settings.save_dir.display());
     let store = match opened {

@@ -1,13 +1,14 @@
 //! What the readers of one version share: its blocks while they are near each other, and one pass of hashing.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::Bytes;
 
 use super::{DigestCache, Object, StoreError};
-use crate::model::{Digest, Hasher};
+use crate::model::{Digest, Hasher, Holes};
 
 /// Bytes read at once, and the unit that is shared. Large enough that a read costs little beside its copying, small enough
 /// that two of them for each of a thousand readers fit in memory.
@@ -20,6 +21,13 @@ pub(super) const KEPT_BLOCKS: usize = 128;
 /// Blocks that a version may keep even when others keep all of [`KEPT_BLOCKS`].
 pub(super) const RECENT_BLOCKS: usize = 8;
 
+/// Blocks without anything stored that are hashed beside one that was read: 16 MiB of zeros, some 10 ms. A reader does not wait for
+/// more than that; whoever wants the digest hashes the rest.
+const HOLES_AT_ONCE: usize = 64;
+
+/// What a block reads as that nothing is stored for.
+static ZEROS: [u8; BLOCK_BYTES as usize] = [0; BLOCK_BYTES as usize];
+
 /// Blocks that may wait, read but not yet hashed, because an earlier one is still being read.
 const PENDING_BLOCKS: u64 = 8;
 
@@ -29,6 +37,8 @@ pub(super) struct Shared {
     /// Block 0, where opening read it, until somebody asks for it.
     first: Mutex<Option<Bytes>>,
     digests: Arc<DigestCache>,
+    /// Known once somebody has asked.
+    holes: OnceLock<Holes>,
     /// Blocks kept by all versions.
     kept: Arc<AtomicUsize>,
     pub(super) readers: AtomicUsize,
@@ -73,6 +83,7 @@ impl Shared {
             object,
             first: Mutex::new(is_block.then_some(first)),
             digests: Arc::clone(digests),
+            holes: OnceLock::new(),
             kept: Arc::clone(kept),
             readers: AtomicUsize::new(0),
             blocks: Mutex::default(),
@@ -81,6 +92,36 @@ impl Shared {
             hash_advanced: Condvar::new(),
             digest,
         }
+    }
+
+    /// Parts that nothing is stored for.
+    pub(super) fn holes(&self) -> Result<&Holes, StoreError> {
+        if let Some(holes) = self.holes.get() {
+            return Ok(holes);
+        }
+        let found = self.object.holes()?;
+        // Two may ask at once; either answer is right.
+        Ok(self.holes.get_or_init(|| found))
+    }
+
+    fn span(&self, index: u64) -> Range<u64> {
+        let start = index * BLOCK_BYTES;
+        start..self.object.meta().size.min(start.saturating_add(BLOCK_BYTES))
+    }
+
+    /// Whether nothing is stored of a block, as far as is known.
+    fn is_hole(&self, index: u64) -> bool {
+        self.holes.get().is_some_and(|holes| holes.cover(&self.span(index)))
+    }
+
+    /// Blocks between `next` and `index` of which something is stored.
+    fn blocks_between(&self, next: u64, index: u64) -> u64 {
+        let spared = self.holes.get().map_or(0, |holes| {
+            let between = next * BLOCK_BYTES..index * BLOCK_BYTES;
+            let whole = |hole: &Range<u64>| (hole.end / BLOCK_BYTES).saturating_sub(hole.start.div_ceil(BLOCK_BYTES));
+            holes.clipped(&between).iter().map(whole).sum()
+        });
+        index - next - spared
     }
 
     fn block_count(&self) -> u64 {
@@ -131,9 +172,12 @@ impl Shared {
         {
             return Ok(first);
         }
-        let offset = index * BLOCK_BYTES;
-        let length = BLOCK_BYTES.min(self.object.meta().size.saturating_sub(offset));
-        self.object.read_at(offset, usize::try_from(length).map_err(|_| StoreError::Changed)?)
+        let span = self.span(index);
+        let length = usize::try_from(span.end.saturating_sub(span.start)).map_err(|_| StoreError::Changed)?;
+        if length > 0 && self.is_hole(index) {
+            return Ok(Bytes::from_static(&ZEROS[..length]));
+        }
+        self.object.read_at(span.start, length)
     }
 
     pub(super) fn forget_blocks(&self) {
@@ -142,43 +186,56 @@ impl Shared {
         blocks.recent.clear();
     }
 
-    /// Hashes `bytes` if it is their turn, and whatever waited behind them.
+    /// Hashes `bytes` if it is their turn, whatever waited behind them, and blocks without anything stored in between.
     fn hash(&self, index: u64, bytes: &Bytes) -> Result<(), StoreError> {
         if self.digest.get().is_some() {
             return Ok(());
         }
         let mut hashing = lock(&self.hashing);
-        if index > hashing.next || hashing.idle.is_none() {
-            if index >= hashing.next && index - hashing.next < PENDING_BLOCKS {
-                hashing.pending.insert(index, bytes.clone());
-            }
+        let mut offered = Some(bytes.clone()).filter(|_| index >= hashing.next);
+        let Some(mut hasher) = hashing.idle.take_if(|_| offered.is_some()) else {
+            self.keep_waiting(&mut hashing, index, offered);
             return Ok(());
-        }
-        if index < hashing.next {
-            return Ok(());
-        }
-        let Some(mut hasher) = hashing.idle.take() else { return Ok(()) };
-        let mut bytes = bytes.clone();
+        };
+        let mut holes = 0;
         loop {
+            let next = hashing.next;
+            let bytes =
+                match (next == index).then(|| offered.take()).flatten().or_else(|| hashing.pending.remove(&next)) {
+                    Some(bytes) => bytes,
+                    None if holes < HOLES_AT_ONCE && next < self.block_count() && self.is_hole(next) => {
+                        holes += 1;
+                        let span = self.span(next);
+                        // A block's length at most.
+                        Bytes::from_static(&ZEROS[..(span.end - span.start) as usize])
+                    }
+                    None => break,
+                };
             drop(hashing);
             hasher.update(&bytes);
             hashing = lock(&self.hashing);
             hashing.next += 1;
-            let next = hashing.next;
-            match hashing.pending.remove(&next) {
-                Some(waiting) => bytes = waiting,
-                None => break,
-            }
         }
+        self.keep_waiting(&mut hashing, index, offered);
         // A second copy of a block that was being hashed may have been left here.
         let next = hashing.next;
-        hashing.pending.retain(|index, _| *index > next);
+        hashing.pending.retain(|index, _| *index >= next);
         let complete = next == self.block_count();
         hashing.idle = Some(hasher.clone());
         drop(hashing);
         let result = if complete { self.settle(hasher) } else { Ok(()) };
         self.hash_advanced.notify_all();
         result
+    }
+
+    /// Keeps a block whose turn has not come, unless it is too far ahead.
+    fn keep_waiting(&self, hashing: &mut Hashing, index: u64, offered: Option<Bytes>) {
+        if let Some(bytes) = offered
+            && index >= hashing.next
+            && self.blocks_between(hashing.next, index) < PENDING_BLOCKS
+        {
+            hashing.pending.insert(index, bytes);
+        }
     }
 
     /// Remembers the digest, if what was hashed is one version from beginning to end.

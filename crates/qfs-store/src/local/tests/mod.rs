@@ -103,3 +103,5 @@ mod staging;
 mod changing;
 
 mod links;
+
+mod sparse;

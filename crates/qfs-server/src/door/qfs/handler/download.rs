@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use qfs_core::body::{self, Reservation, Share};
-use qfs_core::model::{ByteRange, Digest, RemotePath};
+use qfs_core::model::{ByteRange, Digest, Holes, RemotePath};
 use qfs_core::store::{BLOCK_BYTES, ObjectMeta, Store, Version};
 use qfs_core::stream::{ByteSink, StreamError};
-use qfs_core::wire::{DownloadHead, DownloadRequest, StatusCode, Trailer, encode};
+use qfs_core::wire::{DownloadHead, DownloadRequest, MAX_HOLES, MIN_HOLE_BYTES, StatusCode, Trailer, encode};
 use tokio::sync::Semaphore;
 
 use crate::error::HandlerError;
@@ -17,6 +17,9 @@ use crate::view::View;
 
 /// An answer up to this many bytes goes out as one buffer: copying it costs less than handing over three.
 const ONE_BUFFER_BYTES: usize = 16 << 10;
+
+/// Holes of a file up to this many bytes are hashed in a moment, once the rest is.
+const SHORT_HOLES_BYTES: u64 = 256 << 20;
 
 /// Answers `request` on `sink` with what `view` shows, up to and including the end of the stream. What it reads is taken out of `share`.
 pub(crate) async fn download<S: Store, K: ByteSink>(
@@ -45,9 +48,10 @@ pub(crate) async fn download<S: Store, K: ByteSink>(
     }
     let whole = ByteRange { start: 0, end: None };
     let range = request.range.unwrap_or(whole).within(meta.size).map_err(|_| HandlerError::BadRange)?;
-    let head = encode(&head(meta, &range, opened.digest()))?;
+    let known = opened.digest();
     match opened.content {
         Some(content) => {
+            let head = encode(&head(meta, &range, known, Holes::default()))?;
             let digest = digest(service, sink, &opened.version, false).await?;
             // A small body is held whole, so its length and its offsets fit.
             let body = content.slice(range.start as usize..range.end as usize);
@@ -57,9 +61,11 @@ pub(crate) async fn download<S: Store, K: ByteSink>(
         }
         None => {
             let whole = range == (0..meta.size);
-            sink.send(head).await?;
-            body::send_within(sink, &opened.version, range, share, Some(room)).await?;
-            let digest = digest(service, sink, &opened.version, whole).await?;
+            let holes = if request.holes { holes(&opened.version, range.clone()).await? } else { Holes::default() };
+            sink.send(encode(&head(meta, &range, known, holes.clone()))?).await?;
+            body::send_around(sink, &opened.version, range, &holes, share, Some(room)).await?;
+            let is_nearly_hashed = whole && holes.bytes() <= SHORT_HOLES_BYTES;
+            let digest = digest(service, sink, &opened.version, is_nearly_hashed).await?;
             sink.send(trailer(digest)?).await?;
         }
     }
@@ -78,7 +84,7 @@ async fn live<S: Store, K: ByteSink>(
     let live = Arc::new(view.open_live(path).await?);
     let version = live.version();
     let whole = 0..version.meta().size;
-    sink.send(encode(&DownloadHead { live: true, ..head(version.meta(), &whole, None) })?).await?;
+    sink.send(encode(&DownloadHead { live: true, ..head(version.meta(), &whole, None, Holes::default()) })?).await?;
     body::send_within(sink, version, whole, share, None).await?;
     let sha256 = digest(service, sink, version, true).await?;
     let confirmed = async {
@@ -91,7 +97,13 @@ async fn live<S: Store, K: ByteSink>(
     Ok(())
 }
 
-fn head(meta: &ObjectMeta, range: &Range<u64>, sha256: Option<Digest>) -> DownloadHead {
+/// What of `range` need not be sent.
+async fn holes(version: &Arc<Version>, range: Range<u64>) -> Result<Holes, HandlerError> {
+    let version = Arc::clone(version);
+    Ok(qfs_store::blocking(move || version.holes(&range, MIN_HOLE_BYTES, MAX_HOLES)).await?)
+}
+
+fn head(meta: &ObjectMeta, range: &Range<u64>, sha256: Option<Digest>, holes: Holes) -> DownloadHead {
     DownloadHead {
         code: StatusCode::OK,
         size: meta.size,
@@ -101,6 +113,7 @@ fn head(meta: &ObjectMeta, range: &Range<u64>, sha256: Option<Digest>) -> Downlo
         sha256,
         executable: meta.executable,
         live: false,
+        holes,
     }
 }
 

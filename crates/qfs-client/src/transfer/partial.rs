@@ -1,0 +1,45 @@
+//! The part of a version that is here already, and how it is kept across attempts and runs.
+
+use std::sync::Arc;
+
+use qfs_core::body::Assembly;
+use qfs_core::model::{ETag, Holes};
+use qfs_core::store::StoreError;
+use qfs_store::blocking;
+
+/// State kept across attempts to fetch one version.
+pub(super) struct Partial {
+    pub(super) etag: ETag,
+    pub(super) assembly: Arc<Assembly>,
+}
+
+impl Partial {
+    /// Fills the holes that the server told of; how many bytes need not arrive by that.
+    pub(super) async fn fill(&self, holes: &Holes) -> Result<u64, StoreError> {
+        if holes.is_empty() {
+            return Ok(0);
+        }
+        let (assembly, holes) = (Arc::clone(&self.assembly), holes.clone());
+        blocking(move || assembly.write_holes(&holes)).await
+    }
+}
+
+/// Keeps a partial file for the next attempt, and its frontier for the next run.
+pub(super) async fn keep(known: Partial, partial: &mut Option<Partial>) {
+    let assembly = Arc::clone(&known.assembly);
+    *partial = Some(known);
+    if let Err(error) = blocking(move || assembly.record()).await {
+        tracing::warn!("it cannot be recorded how far a partial file is: {error}");
+    }
+}
+
+/// Records the frontier when the download is dropped halfway, as by an interrupt.
+pub(super) struct RecordOnDrop(pub(super) Arc<Assembly>);
+
+impl Drop for RecordOnDrop {
+    fn drop(&mut self) {
+        if let Err(error) = self.0.record() {
+            tracing::warn!("it cannot be recorded how far a partial file is: {error}");
+        }
+    }
+}
