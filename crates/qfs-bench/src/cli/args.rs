@@ -71,6 +71,7 @@ Examples:
   qfs-bench run bulk small --peers curl,rsync    two scenarios, two peers
   qfs-bench run wan --runs 3                     emulated long links (needs root)
   qfs-bench run bulk --variant 'qfs-cubic=--congestion cubic' --peers none
+  qfs-bench run bulk small --build before=../old/target/release --peers none
   qfs-bench run --html report.html --json > report.json
   qfs-bench run bulk --markdown bulk.md --goals goals.md --commit 1a2b3c4
 
@@ -103,6 +104,10 @@ pub(crate) struct RunArgs {
     /// One more kind of qfs: its name, and arguments for both its programs (repeatable)
     #[arg(long, value_name = "NAME=ARGS", env = "QFS_VARIANT", value_parser = variant)]
     pub(crate) variant: Vec<(String, Vec<String>)>,
+
+    /// Another build of qfs in turns with this one: its name, and the directory of its programs (repeatable)
+    #[arg(long, value_name = "NAME=DIR", env = "QFS_BUILD", value_parser = build)]
+    pub(crate) build: Vec<(String, PathBuf)>,
 
     /// Write the report as one HTML file, too
     #[arg(long, value_name = "FILE", env = "QFS_HTML")]
@@ -142,14 +147,29 @@ pub(crate) enum ScaleArg {
     Full,
 }
 
-/// `NAME=ARG ARG …`; the name becomes part of a path.
+/// `NAME=ARG ARG …`.
 fn variant(text: &str) -> Result<(String, Vec<String>), String> {
     let (name, arguments) = text.split_once('=').ok_or("expected NAME=ARGS")?;
+    Ok((contender(name)?, arguments.split_whitespace().map(str::to_owned).collect()))
+}
+
+/// `NAME=DIR`. The directory has to contain both programs.
+fn build(text: &str) -> Result<(String, PathBuf), String> {
+    let (name, directory) = text.split_once('=').ok_or("expected NAME=DIR")?;
+    let directory = PathBuf::from(directory);
+    match ["qfs-client", "qfs-server"].iter().find(|program| !directory.join(program).is_file()) {
+        Some(program) => Err(format!("there is no {program} in {}", directory.display())),
+        None => Ok((contender(name)?, directory)),
+    }
+}
+
+/// The name of a kind of qfs; it becomes part of a path.
+fn contender(name: &str) -> Result<String, String> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_+.".contains(c);
     if name.is_empty() || name == "qfs" || name.starts_with('.') || !name.chars().all(plain) {
         return Err("the name has to be of letters, digits and -_+., and not qfs".to_owned());
     }
-    Ok((name.to_owned(), arguments.split_whitespace().map(str::to_owned).collect()))
+    Ok(name.to_owned())
 }
 
 /// The crowd: N clients, one file.
@@ -297,6 +317,18 @@ mod tests {
         for text in ["a", "=x", "qfs=x", "a/b=x", "..=x"] {
             assert!(variant(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_build_has_a_name_and_a_directory_with_both_programs() {
+        let directory = tempfile::tempdir().unwrap();
+        let text = format!("before={}", directory.path().display());
+        std::fs::write(directory.path().join("qfs-client"), "").unwrap();
+        assert!(build(&text).is_err_and(|error| error.contains("no qfs-server")));
+        std::fs::write(directory.path().join("qfs-server"), "").unwrap();
+        assert_eq!(build(&text), Ok(("before".to_owned(), directory.path().to_owned())));
+        assert!(build("before").is_err());
+        assert!(build(&text.replace("before", "a/b")).is_err());
     }
 
     #[test]

@@ -28,6 +28,7 @@ pub(crate) fn run(args: &RunArgs, common: &Common, supervisor: &Supervisor) -> R
         scenarios: Scenario::select(&args.scenario, scale)?,
         peers: peers::select(&args.peers)?,
         variants: args.variant.clone(),
+        builds: args.build.clone(),
         runs: args.runs,
         seed: common.seed.unwrap_or(1),
         scale,
@@ -87,7 +88,8 @@ fn write(args: &RunArgs, results: &Results, said: impl Fn(&Path)) -> Result<(), 
 
 /// The command line of this run, without the options that only say where things are.
 fn own_command() -> String {
-    const PLACES: [&str; 9] = [
+    const PLACES: [&str; 10] = [
+        "--build",
         "--markdown",
         "--goals",
         "--html",

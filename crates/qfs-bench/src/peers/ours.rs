@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use super::{Job, Peer, PeerError, Place, Started};
+use super::{Job, OursSpec, Peer, PeerError, Place, Started};
 use crate::BenchError;
 use crate::process::{Daemon, Invocation, ProcessError};
 use crate::qfs::{Client, Server, ServerSpec};
@@ -17,12 +17,11 @@ pub struct Ours {
 }
 
 impl Ours {
-    /// Sets it up; `both` are arguments for both programs.
+    /// Sets it up with the programs of `ours`; `both` are arguments for both of them.
     ///
     /// # Errors
     /// When the server does not start.
-    pub fn start(place: &Place<'_>, both: &[&str]) -> Result<Self, PeerError> {
-        let ours = place.ours;
+    pub fn start(place: &Place<'_>, ours: &OursSpec, both: &[&str]) -> Result<Self, PeerError> {
         let and_both = |args: &[OsString]| args.iter().cloned().chain(both.iter().map(OsString::from)).collect();
         let spec = ServerSpec {
             program: ours.server.clone(),
@@ -68,9 +67,9 @@ impl Peer for Ours {
 }
 
 pub(super) fn start_cubic(place: &Place<'_>) -> Started {
-    Ok(Box::new(Ours::start(place, &["--congestion", "cubic"])?))
+    Ok(Box::new(Ours::start(place, place.ours, &["--congestion", "cubic"])?))
 }
 
 pub(super) fn start_bbr(place: &Place<'_>) -> Started {
-    Ok(Box::new(Ours::start(place, &["--congestion", "bbr"])?))
+    Ok(Box::new(Ours::start(place, place.ours, &["--congestion", "bbr"])?))
 }
