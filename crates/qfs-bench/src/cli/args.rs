@@ -71,6 +71,7 @@ Examples:
   qfs-bench run bulk small --peers curl,rsync    two scenarios, two peers
   qfs-bench run wan --runs 3                     emulated long links (needs root)
   qfs-bench run bulk --variant 'qfs-cubic=--congestion cubic' --peers none
+  qfs-bench run bulk --variant 'qfs-dense=client:--no-sparse' --peers none
   qfs-bench run bulk small --build before=../old/target/release --peers none
   qfs-bench run --html report.html --json > report.json
   qfs-bench run bulk --markdown bulk.md --goals goals.md --commit 1a2b3c4
@@ -101,7 +102,7 @@ pub(crate) struct RunArgs {
     #[arg(long, value_enum, default_value_t = ScaleArg::Full, env = "QFS_SCALE")]
     pub(crate) scale: ScaleArg,
 
-    /// One more kind of qfs: its name, and arguments for both its programs (repeatable)
+    /// One more kind of qfs: its name, and arguments for both its programs, or with client: or server: in front for one (repeatable)
     #[arg(long, value_name = "NAME=ARGS", env = "QFS_VARIANT", value_parser = variant)]
     pub(crate) variant: Vec<(String, Vec<String>)>,
 
@@ -147,7 +148,7 @@ pub(crate) enum ScaleArg {
     Full,
 }
 
-/// `NAME=ARG ARG …`.
+/// `NAME=ARG ARG …`, where `client:ARG` and `server:ARG` are for one of the programs.
 fn variant(text: &str) -> Result<(String, Vec<String>), String> {
     let (name, arguments) = text.split_once('=').ok_or("expected NAME=ARGS")?;
     Ok((contender(name)?, arguments.split_whitespace().map(str::to_owned).collect()))

@@ -88,8 +88,7 @@ fn write(args: &RunArgs, results: &Results, said: impl Fn(&Path)) -> Result<(), 
 
 /// The command line of this run, without the options that only say where things are.
 fn own_command() -> String {
-    const PLACES: [&str; 10] = [
-        "--build",
+    const PLACES: [&str; 9] = [
         "--markdown",
         "--goals",
         "--html",
@@ -105,6 +104,9 @@ fn own_command() -> String {
     while let Some(argument) = arguments.next() {
         if PLACES.contains(&argument.as_str()) {
             arguments.next();
+        } else if argument == "--build" {
+            let name = arguments.next().unwrap_or_default();
+            words.push(format!("--build {}=DIR", name.split('=').next().unwrap_or_default()));
         } else if !PLACES.iter().any(|place| argument.starts_with(&format!("{place}="))) && argument != "--json" {
             words.push(if argument.contains(' ') { format!("'{argument}'") } else { argument });
         }

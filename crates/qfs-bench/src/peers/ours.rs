@@ -17,18 +17,18 @@ pub struct Ours {
 }
 
 impl Ours {
-    /// Sets it up with the programs of `ours`; `both` are arguments for both of them.
+    /// Sets it up with the programs of `ours`; `more` are arguments for both of them, or for the one that stands in front: `client:ARG`.
     ///
     /// # Errors
     /// When the server does not start.
-    pub fn start(place: &Place<'_>, ours: &OursSpec, both: &[&str]) -> Result<Self, PeerError> {
-        let and_both = |args: &[OsString]| args.iter().cloned().chain(both.iter().map(OsString::from)).collect();
+    pub fn start(place: &Place<'_>, ours: &OursSpec, more: &[&str]) -> Result<Self, PeerError> {
+        let and_more = |args: &[OsString], end| args.iter().cloned().chain(arguments_of(end, more)).collect();
         let spec = ServerSpec {
             program: ours.server.clone(),
             ip: place.ends.server_ip.clone(),
             port: 0,
             root: place.data.root.clone(),
-            extra: and_both(&ours.server_args),
+            extra: and_more(&ours.server_args, "server"),
             without_env: ours.without_env.clone(),
             wrapper: place.ends.server_end.clone(),
         };
@@ -40,7 +40,7 @@ impl Ours {
         let client = Client {
             program: ours.client.clone(),
             address: server.address(),
-            extra: and_both(&ours.client_args),
+            extra: and_more(&ours.client_args, "client"),
             without_env: ours.without_env.clone(),
         };
         Ok(Self { server, client, end: place.ends.client_end.clone() })
@@ -66,10 +66,31 @@ impl Peer for Ours {
     }
 }
 
+/// Those of `arguments` that one of the programs, `client` or `server`, is given.
+fn arguments_of(end: &str, arguments: &[&str]) -> Vec<OsString> {
+    let for_it = |argument: &&str| match argument.split_once(':') {
+        Some((only @ ("client" | "server"), argument)) => (only == end).then(|| argument.into()),
+        _ => Some(OsString::from(argument)),
+    };
+    arguments.iter().filter_map(for_it).collect()
+}
+
 pub(super) fn start_cubic(place: &Place<'_>) -> Started {
     Ok(Box::new(Ours::start(place, place.ours, &["--congestion", "cubic"])?))
 }
 
 pub(super) fn start_bbr(place: &Place<'_>) -> Started {
     Ok(Box::new(Ours::start(place, place.ours, &["--congestion", "bbr"])?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_are_for_both_programs_or_for_one() {
+        let arguments = ["--mtu", "1452", "client:--no-sparse", "server:--ip=::1"];
+        assert_eq!(arguments_of("client", &arguments), ["--mtu", "1452", "--no-sparse"]);
+        assert_eq!(arguments_of("server", &arguments), ["--mtu", "1452", "--ip=::1"]);
+    }
 }
