@@ -30,7 +30,7 @@ async fn once(
 ) -> Result<(DownloadHead, Option<Digest>), AttemptError> {
     let request = DownloadRequest { range: Some(ByteRange { start: 0, end: Some(0) }), ..request.clone() };
     let (head, answer) = exchange::download(session, lease, request).await?;
-    let known = head.sha256;
+    let known = head.digest;
     if !digest || known.is_some() {
         answer.stop();
         return Ok((head, known));
@@ -38,5 +38,5 @@ async fn once(
     let mut body = answer.into_body(0);
     collect(&mut body, |_| {}).await?;
     let trailer = decode_response::<Trailer>(&body.into_trailer()?)??;
-    Ok((head, Some(trailer.sha256)))
+    Ok((head, Some(trailer.digest)))
 }
