@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use qfs_core::body::{Answer, ReceiveError, collect};
 use qfs_core::framing::FrameError;
-use qfs_core::model::{EntryMeta, HashKind, RemotePath};
+use qfs_core::model::{Digest, EntryMeta, HashKind, RemotePath};
 use qfs_core::wire::{
     DownloadHead, DownloadManyRequest, DownloadRequest, IdentityHead, IdentityRequest, ListHead, ListPage, ListRequest,
     MAX_LIST_ENTRIES, ManyHead, Request, Trailer, TreeEntry, decode_response,
@@ -76,11 +76,16 @@ pub(crate) async fn download_many(
     Ok((agreed(session, head.hash)?, answer))
 }
 
-/// The trailer of an answer without a body.
-pub(crate) async fn trailer(answer: Answer<Patience>) -> Result<Trailer, AttemptError> {
+/// The digest in the trailer of an answer without a body, whose head said that it is of `kind`.
+pub(crate) async fn trailing_digest(answer: Answer<Patience>, kind: HashKind) -> Result<Digest, AttemptError> {
     let mut body = answer.into_body(0);
     collect(&mut body, |_| {}).await?;
-    Ok(decode_response(&body.into_trailer()?)??)
+    let trailer: Trailer = decode_response(&body.into_trailer()?)??;
+    if trailer.digest.kind() == kind {
+        Ok(trailer.digest)
+    } else {
+        Err(AttemptError::Protocol("the trailer has another digest than the head says".to_owned()))
+    }
 }
 
 /// What the server announces on the connection in use (PROTOCOL §4.4).

@@ -5,13 +5,13 @@ mod escape;
 mod fingerprint;
 mod hash_tree;
 mod holes;
+pub(crate) mod keyed;
 mod meta;
 mod path;
 mod range;
 mod ticket;
 mod token;
 
-pub(crate) use digest::keyed;
 pub use digest::{Digest, HashKind, Hasher, ParseDigestError, ParseHashKindError};
 pub use escape::escape_untrusted;
 pub use fingerprint::{Fingerprint, ParseFingerprintError};

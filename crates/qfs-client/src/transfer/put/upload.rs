@@ -214,9 +214,9 @@ async fn ask(session: &Session, path: &RemotePath, version: Option<ETag>, digest
                 ..DownloadRequest::default()
             };
             let (head, answer) = exchange::download(session, &tries.lease, request).await?;
-            let DownloadHead { size, modified, etag, digest: mut known, .. } = head;
+            let DownloadHead { size, modified, etag, hash, digest: mut known, .. } = head;
             if known.is_none() && digest {
-                known = Some(exchange::trailer(answer).await?.digest);
+                known = Some(exchange::trailing_digest(answer, hash).await?);
             } else {
                 answer.stop();
             }
