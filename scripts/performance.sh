@@ -35,17 +35,17 @@ while (($#)); do
   shift
 done
 
-# part: scenarios, peers, where the data lies, more arguments. Small files lie in memory: a disk's file system spends up to a
+# part: scenarios, peers, where the data lies, more arguments with semicolons between them. Small files lie in memory: a disk's file system spends up to a
 # millisecond on each file created soon after thousands were removed, which would measure that. On a link, TCP cubic takes minutes
 # under loss, which the tables of docs/PERFORMANCE.md have already.
 memory=/dev/shm
 [[ -d $memory && -w $memory ]] || memory=${TMPDIR:-/tmp}
 disk=${TMPDIR:-/tmp}
 parts=(
-  "bulk|bulk|auto|$disk|--variant=qfs-1452=--mtu 1452"
+  "bulk|bulk|auto|$disk|--variant=qfs-1452=--mtu 1452;--variant=qfs-blake3=-- --hash blake3"
   "small|small again|curl,rsync,rsync-ssh,rclone,cp|$memory|"
   "latency|latency|curl,rsync,scp,rclone|$memory|"
-  "swarm|swarm|curl,rsync|$memory|"
+  "swarm|swarm|curl,rsync|$memory|--variant=qfs-blake3=-- --hash blake3"
   "wan|wan-clean wan-lossy|curl-bbr|$memory|"
   "wan-long|wan-long|none|$memory|"
 )
@@ -78,7 +78,8 @@ for part in "${parts[@]}"; do
   [[ $name != wan* ]] || before=("${realtime[@]}")
   arguments=(--peers "$peers" --runs "$runs" --scale "$scale" --commit "$commit" --json --work-dir "$place")
   arguments+=(--markdown "$out/$name.md" --goals "$out/$name.goals.md" --html "$out/$name.html")
-  [[ -z $more ]] || arguments+=("$more")
+  IFS=';' read -ra more <<<"$more"
+  arguments+=("${more[@]}")
   echo "== $name ($((SECONDS - begun)) s since the start)" >&2
   # shellcheck disable=SC2086 # several scenarios are several words
   if ! timeout 900 "${before[@]}" "$bench" run $scenarios "${arguments[@]}" >"$out/$name.json"; then

@@ -71,6 +71,7 @@ Examples:
   qfs-bench run bulk small --peers curl,rsync    two scenarios, two peers
   qfs-bench run wan --runs 3                     emulated long links (needs root)
   qfs-bench run bulk --variant 'qfs-cubic=--congestion cubic' --peers none
+  qfs-bench run bulk --variant 'qfs-blake3=-- --hash blake3' --peers curl
   qfs-bench run --html report.html --json > report.json
   qfs-bench run bulk --markdown bulk.md --goals goals.md --commit 1a2b3c4
 
@@ -100,7 +101,7 @@ pub(crate) struct RunArgs {
     #[arg(long, value_enum, default_value_t = ScaleArg::Full, env = "QFS_SCALE")]
     pub(crate) scale: ScaleArg,
 
-    /// One more kind of qfs: its name, and arguments for both its programs (repeatable)
+    /// One more kind of qfs: its name, and arguments for both its programs, behind `--` for the client alone (repeatable)
     #[arg(long, value_name = "NAME=ARGS", env = "QFS_VARIANT", value_parser = variant)]
     pub(crate) variant: Vec<(String, Vec<String>)>,
 

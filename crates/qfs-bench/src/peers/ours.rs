@@ -17,19 +17,25 @@ pub struct Ours {
 }
 
 impl Ours {
-    /// Sets it up; `both` are arguments for both programs.
+    /// Sets it up; `arguments` are for both programs, and behind a `--` for the client alone.
     ///
     /// # Errors
     /// When the server does not start.
-    pub fn start(place: &Place<'_>, both: &[&str]) -> Result<Self, PeerError> {
+    pub fn start(place: &Place<'_>, arguments: &[&str]) -> Result<Self, PeerError> {
         let ours = place.ours;
-        let and_both = |args: &[OsString]| args.iter().cloned().chain(both.iter().map(OsString::from)).collect();
+        let (both, client_alone) = match arguments.iter().position(|argument| *argument == "--") {
+            Some(at) => (&arguments[..at], &arguments[at + 1..]),
+            None => (arguments, &[][..]),
+        };
+        let and = |args: &[OsString], more: &[&str]| -> Vec<OsString> {
+            args.iter().cloned().chain(both.iter().chain(more).map(OsString::from)).collect()
+        };
         let spec = ServerSpec {
             program: ours.server.clone(),
             ip: place.ends.server_ip.clone(),
             port: 0,
             root: place.data.root.clone(),
-            extra: and_both(&ours.server_args),
+            extra: and(&ours.server_args, &[]),
             without_env: ours.without_env.clone(),
             wrapper: place.ends.server_end.clone(),
         };
@@ -41,7 +47,7 @@ impl Ours {
         let client = Client {
             program: ours.client.clone(),
             address: server.address(),
-            extra: and_both(&ours.client_args),
+            extra: and(&ours.client_args, client_alone),
             without_env: ours.without_env.clone(),
         };
         Ok(Self { server, client, end: place.ends.client_end.clone() })
@@ -50,7 +56,7 @@ impl Ours {
 
 impl Peer for Ours {
     fn about(&self) -> String {
-        "qfs: encrypted, SHA-256 of every file verified".to_owned()
+        "qfs: encrypted, the digest of every file verified".to_owned()
     }
 
     fn command(&self, job: &Job<'_>) -> Invocation {
