@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use qfs_core::model::{Fingerprint, Ticket, Token};
+use qfs_core::model::{Fingerprint, HashKind, Ticket, Token};
 use qfs_core::store::{CommitSpec, Condition};
 use qfs_transport::{ClientTuning, Identity, Way};
 
@@ -67,6 +67,8 @@ pub struct ConnectConfig {
     pub transport: Transport,
     /// The file in which it is remembered which servers are not reached over UDP; None: that is found out each time.
     pub without_udp: Option<PathBuf>,
+    /// What digests are asked for. A server that does not know them gives SHA-256.
+    pub hash: HashKind,
     /// Transport numbers.
     pub tuning: ClientTuning,
     /// How long the first connection may take.
@@ -87,6 +89,7 @@ impl ConnectConfig {
             identity: None,
             transport: Transport::default(),
             without_udp: None,
+            hash: HashKind::default(),
             tuning: ClientTuning::default(),
             patience: DEFAULT_PATIENCE,
             retry_timeout: DEFAULT_RETRY_TIMEOUT,

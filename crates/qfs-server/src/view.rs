@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use qfs_core::body::{self, Opened};
-use qfs_core::model::{Digest, RemotePath};
+use qfs_core::model::{Digest, HashKind, RemotePath};
 #[cfg(feature = "http")]
 use qfs_core::store::ObjectMeta;
 use qfs_core::store::{Entry, ListQuery, Live, Store, StoreError, Versions, Whole};
@@ -30,38 +30,53 @@ impl<S: Store> View<S> {
         Self { versions: Arc::clone(versions), access }
     }
 
-    /// Opens `path`, as [`body::open`].
+    /// Opens `path` for its SHA-256, as [`body::open`].
     ///
     /// # Errors
-    /// [`StoreError::NotFound`] outside of the scope, whatever is there; as [`body::open`].
+    /// As [`Self::open_as`].
+    #[cfg(feature = "http")]
     pub(crate) async fn open(&self, path: RemotePath) -> Result<Opened, StoreError> {
+        self.open_as(path, HashKind::Sha256).await
+    }
+
+    /// Opens `path` for its digest of `kind`, as [`body::open_as`].
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] outside of the scope, whatever is there; as [`body::open_as`].
+    pub(crate) async fn open_as(&self, path: RemotePath, kind: HashKind) -> Result<Opened, StoreError> {
         if !self.access.covers(&path) {
             return Err(StoreError::NotFound);
         }
-        body::open(&self.versions, path).await
+        body::open_as(&self.versions, path, kind).await
     }
 
     /// Opens `path` as long as it is now, as [`Versions::open_live`].
     ///
     /// # Errors
     /// [`StoreError::NotFound`] outside of the scope, whatever is there; as [`Versions::open_live`].
-    pub(crate) async fn open_live(&self, path: RemotePath) -> Result<Live, StoreError> {
+    pub(crate) async fn open_live(&self, path: RemotePath, kind: HashKind) -> Result<Live, StoreError> {
         if !self.access.covers(&path) {
             return Err(StoreError::NotFound);
         }
         let versions = Arc::clone(&self.versions);
-        self.versions.threads().clone().run(move || versions.open_live(&path)).await
+        self.versions.threads().clone().run(move || versions.open_live(&path, kind)).await
     }
 
     /// The whole of `path` if it is small, as [`Versions::read_whole`]. Blocks.
     ///
     /// # Errors
     /// [`StoreError::NotFound`] outside of the scope, whatever is there; as [`Versions::read_whole`].
-    pub(crate) fn read_whole(&self, path: &RemotePath, limit: u64) -> Result<Option<Whole>, StoreError> {
-        if self.access.covers(path) { self.versions.read_whole(path, limit) } else { Err(StoreError::NotFound) }
+    pub(crate) fn read_whole(
+        &self,
+        path: &RemotePath,
+        limit: u64,
+        kind: HashKind,
+    ) -> Result<Option<Whole>, StoreError> {
+        if self.access.covers(path) { self.versions.read_whole(path, limit, kind) } else { Err(StoreError::NotFound) }
     }
 
-    /// Lists what lies in the scope, below `prefix` if there is one, with directories and links where a `tree` is wanted. Blocks.
+    /// Lists what lies in the scope, below `prefix` if there is one, with directories and links where a `tree` is wanted, and with
+    /// digests of `kind`. Blocks.
     ///
     /// # Errors
     /// As [`Versions::list`].
@@ -69,10 +84,11 @@ impl<S: Store> View<S> {
         &self,
         prefix: Option<RemotePath>,
         tree: bool,
+        kind: HashKind,
         visit: &mut dyn FnMut(RemotePath, Entry, Option<Digest>) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
         let query = ListQuery { prefix, directories: tree, links: tree, ..ListQuery::default() };
-        self.versions.list(&query, &mut |path, entry, digest| {
+        self.versions.list(&query, kind, &mut |path, entry, digest| {
             if self.access.covers(&path) { visit(path, entry, digest) } else { ControlFlow::Continue(()) }
         })
     }
@@ -89,7 +105,7 @@ impl<S: Store> View<S> {
     ) -> Result<(), StoreError> {
         let prefix = directory.map_or(0, |directory| directory.as_str().len() + 1);
         let mut found = directory.is_none();
-        self.list(directory.cloned(), false, &mut |path, entry, digest| {
+        self.list(directory.cloned(), false, HashKind::Sha256, &mut |path, entry, digest| {
             found = true;
             match (entry, path.as_str().get(prefix..)) {
                 (Entry::File(meta), Some(name)) => visit(name, meta, digest),

@@ -72,6 +72,7 @@ Examples:
   qfs-bench run wan --runs 3                     emulated long links (needs root)
   qfs-bench run bulk --variant 'qfs-cubic=--congestion cubic' --peers none
   qfs-bench run bulk --variant 'qfs-dense=client:--no-sparse' --peers none
+  qfs-bench run bulk --variant 'qfs-blake3=client:--hash=blake3' --peers curl
   qfs-bench run bulk small --build before=../old/target/release --peers none
   qfs-bench run --html report.html --json > report.json
   qfs-bench run bulk --markdown bulk.md --goals goals.md --commit 1a2b3c4

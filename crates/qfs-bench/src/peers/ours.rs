@@ -49,7 +49,7 @@ impl Ours {
 
 impl Peer for Ours {
     fn about(&self) -> String {
-        "qfs: encrypted, SHA-256 of every file verified".to_owned()
+        "qfs: encrypted, the digest of every file verified".to_owned()
     }
 
     fn command(&self, job: &Job<'_>) -> Invocation {

@@ -11,7 +11,7 @@ use clap::builder::{FalseyValueParser, PossibleValuesParser, TypedValueParser as
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 use qfs_client::config::{DEFAULT_PARALLEL, MAX_CONNECTIONS, MAX_PARALLEL, ServerAddress, Transport};
 use qfs_client::trust::known_servers::parse_address;
-use qfs_core::model::{DEFAULT_PORT, Fingerprint, Ticket};
+use qfs_core::model::{DEFAULT_PORT, Fingerprint, HashKind, Ticket};
 use qfs_transport::{Congestion, Way};
 
 use super::verbs::{CAT_EXAMPLES, CatArgs, PUT_EXAMPLES, PutArgs, RM_EXAMPLES, RmArgs, VERIFY_EXAMPLES, VerifyArgs};
@@ -60,7 +60,7 @@ Examples:
   qfs-client trust replace data.example.org:8000 sha256:HEX
   qfs-client trust remove data.example.org:8000";
 
-/// Fetches files from a qfs server, each of them verified by SHA-256.
+/// Fetches files from a qfs server, each of them verified by its digest.
 #[derive(Debug, Parser)]
 #[command(name = "qfs-client", version, after_help = EXAMPLES, max_term_width = 120)]
 pub(crate) struct Args {
@@ -153,10 +153,15 @@ pub(crate) struct Options {
         action = ArgAction::SetTrue)]
     pub(crate) overwrite: bool,
 
-    /// Compare existing files by SHA-256 even where size and modification time agree
+    /// Compare existing files by digest even where size and modification time agree
     #[arg(long, global = true, env = "QFS_CHECKSUM", hide_env_values = true, value_parser = FalseyValueParser::new(),
         action = ArgAction::SetTrue)]
     pub(crate) checksum: bool,
+
+    /// What digests are made with: `sha256`, or `blake3`, which is several times as fast; lines are those of sha256sum or b3sum
+    #[arg(long, global = true, value_name = "KIND", env = "QFS_HASH", hide_env_values = true, default_value = "sha256",
+        value_parser = hash_parser())]
+    pub(crate) hash: HashKind,
 
     /// Do not carry over whether files may be executed
     #[arg(long, global = true, env = "QFS_NO_PERMS", hide_env_values = true, value_parser = FalseyValueParser::new(),
@@ -232,10 +237,10 @@ pub(crate) enum Command {
     /// List the server's files: size in bytes, modification time (UTC), name
     #[command(after_help = LIST_EXAMPLES)]
     List(ListArgs),
-    /// Fetch files; prints a line for each as sha256sum does
+    /// Fetch files; prints a line for each as sha256sum does (or b3sum, see --hash)
     #[command(after_help = GET_EXAMPLES)]
     Get(GetArgs),
-    /// Upload files and directories; prints a line for each as sha256sum does
+    /// Upload files and directories; prints a line for each as sha256sum does (or b3sum, see --hash)
     #[command(after_help = PUT_EXAMPLES)]
     Put(PutArgs),
     /// Remove files on the server
@@ -412,6 +417,10 @@ fn transport_parser() -> impl clap::builder::TypedValueParser<Value = Transport>
     let names = ["auto"].into_iter().chain(ways.map(Way::name));
     PossibleValuesParser::new(names)
         .map(move |name| ways.into_iter().find(|way| way.name() == name).map_or(Transport::Auto, Transport::Only))
+}
+
+fn hash_parser() -> impl clap::builder::TypedValueParser<Value = HashKind> {
+    PossibleValuesParser::new(HashKind::ALL.map(HashKind::name)).try_map(|name| name.parse::<HashKind>())
 }
 
 fn congestion_parser() -> impl clap::builder::TypedValueParser<Value = Congestion> {

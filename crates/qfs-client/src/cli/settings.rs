@@ -86,6 +86,7 @@ fn settings(
             identity: None,
             transport: options.transport,
             without_udp: known_servers.as_deref().map(|path| path.with_file_name(WAYS_FILE_NAME)),
+            hash: options.hash,
             tuning,
             patience: options.connect_timeout,
             retry_timeout: options.retry_timeout,

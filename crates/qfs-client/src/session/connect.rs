@@ -53,11 +53,11 @@ impl Session {
         // Who was approved may be on record by now.
         let known = if is_open { trust.lookup(&config.server).ok().flatten() } else { known };
         let Some(known) = known.filter(|known| [Some(known.key), known.next].contains(&Some(presented))) else {
-            return Ok(Self::over(link, config, observer, Whom::Told(again(wanted, presented))));
+            return Ok(Self::over(link, config, observer, Whom::Told(again(wanted, presented)), Arc::default()));
         };
         let renewal = Renewal::new(trust, config.server.clone(), known);
         renewal.met(Some(presented), &*observer).await;
-        let session = Self::over(link, config, observer, Whom::Known(Arc::clone(&renewal)));
+        let session = Self::over(link, config, observer, Whom::Known(Arc::clone(&renewal)), Arc::default());
         // First of all: so its answer comes no later than that of the first command.
         let asking = session.clone();
         renewal.ask(async move { exchange::announced(&asking).await });

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use qfs_core::body::{Answer, ReceiveError, collect};
 use qfs_core::framing::FrameError;
-use qfs_core::model::{EntryMeta, RemotePath};
+use qfs_core::model::{Digest, EntryMeta, HashKind, RemotePath};
 use qfs_core::wire::{
     DownloadHead, DownloadManyRequest, DownloadRequest, IdentityHead, IdentityRequest, ListHead, ListPage, ListRequest,
     MAX_LIST_ENTRIES, ManyHead, Request, Trailer, TreeEntry, decode_response,
@@ -33,6 +33,7 @@ pub(crate) async fn download(
     request: DownloadRequest,
 ) -> Result<(DownloadHead, Answer<Patience>), AttemptError> {
     let (wanted, asked_for_holes) = (request.range, request.holes);
+    let request = DownloadRequest { hash: session.hash(), ..request };
     let mut answer = ask(session, lease, &Request::Download(request)).await?;
     let head: DownloadHead = decode_response(&answer.next_frame().await?)??;
     // The server is a stranger: nothing below may rely on what it says before it was checked.
@@ -44,29 +45,47 @@ pub(crate) async fn download(
     let fits = served.is_some() && served == asked && head.size <= MAX_FILE_BYTES;
     let may_have_holes = asked_for_holes && !head.live;
     let holes_fit = head.holes.is_empty() || (may_have_holes && served.is_some_and(|s| head.holes.are_within(&s)));
-    if !fits || !holes_fit {
+    let digest_fits = head.digest.is_none_or(|digest| digest.kind() == head.hash);
+    if !fits || !holes_fit || !digest_fits {
         return Err(AttemptError::Protocol("the head does not fit the request".to_owned()));
     }
+    agreed(session, head.hash)?;
     answer.source_mut().allow_digest(head.size);
     Ok((head, answer))
 }
 
-/// Asks for many small files and reads the head of the answer; records and bodies follow.
+/// Takes what the head of an answer says of its digests: they are those that were asked for, or SHA-256 from a server that does not
+/// know them.
+pub(crate) fn agreed(session: &Session, kind: HashKind) -> Result<HashKind, AttemptError> {
+    if kind != session.hash() && !kind.is_default() {
+        return Err(AttemptError::Protocol("digests that nobody asked for".to_owned()));
+    }
+    session.note_hash(kind);
+    Ok(kind)
+}
+
+/// Asks for many small files and reads the head of the answer; records and bodies follow. Returns what the digests in them are.
 pub(crate) async fn download_many(
     session: &Session,
     lease: &Lease,
     request: DownloadManyRequest,
-) -> Result<Answer<Patience>, AttemptError> {
+) -> Result<(HashKind, Answer<Patience>), AttemptError> {
+    let request = DownloadManyRequest { hash: session.hash(), ..request };
     let mut answer = ask(session, lease, &Request::DownloadMany(request)).await?;
-    let _: ManyHead = decode_response(&answer.next_frame().await?)??;
-    Ok(answer)
+    let head: ManyHead = decode_response(&answer.next_frame().await?)??;
+    Ok((agreed(session, head.hash)?, answer))
 }
 
-/// The trailer of an answer without a body.
-pub(crate) async fn trailer(answer: Answer<Patience>) -> Result<Trailer, AttemptError> {
+/// The digest in the trailer of an answer without a body, whose head said that it is of `kind`.
+pub(crate) async fn trailing_digest(answer: Answer<Patience>, kind: HashKind) -> Result<Digest, AttemptError> {
     let mut body = answer.into_body(0);
     collect(&mut body, |_| {}).await?;
-    Ok(decode_response(&body.into_trailer()?)??)
+    let trailer: Trailer = decode_response(&body.into_trailer()?)??;
+    if trailer.digest.kind() == kind {
+        Ok(trailer.digest)
+    } else {
+        Err(AttemptError::Protocol("the trailer has another digest than the head says".to_owned()))
+    }
 }
 
 /// What the server announces on the connection in use (PROTOCOL §4.4).
@@ -112,7 +131,8 @@ pub async fn tree(
     prefix: Option<&RemotePath>,
     on_page: &mut dyn FnMut(Vec<(RemotePath, TreeEntry)>) -> ControlFlow<()>,
 ) -> Result<bool, Failure> {
-    let request = ListRequest { tree: true, prefix: prefix.map(|prefix| prefix.as_str().to_owned()) };
+    let prefix = prefix.map(|prefix| prefix.as_str().to_owned());
+    let request = ListRequest { tree: true, prefix, ..ListRequest::default() };
     let mut listing = Listing { request, last: None, rows: 0, is_tree: false, on_page };
     listing.whole(session).await?;
     Ok(listing.is_tree)
@@ -138,8 +158,10 @@ impl<R: DeserializeOwned> Listing<'_, R> {
     }
 
     async fn attempt(&mut self, session: &Session, lease: &Lease) -> Result<(), AttemptError> {
-        let mut answer = ask(session, lease, &Request::GetFilesList(self.request.clone())).await?;
+        let request = ListRequest { hash: session.hash(), ..self.request.clone() };
+        let mut answer = ask(session, lease, &Request::GetFilesList(request)).await?;
         let head: ListHead = decode_response(&answer.next_frame().await?)??;
+        agreed(session, head.hash)?;
         self.is_tree = head.tree;
         let mut previous = None;
         let mut served = 0;

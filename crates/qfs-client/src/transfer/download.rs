@@ -41,12 +41,12 @@ pub(crate) async fn run(context: Context, job: Job) -> FileOutcome {
         is_live: false,
         has_grown: AtomicBool::new(false),
     };
-    let (status, sha256) = match download.run().await {
-        Ok((status, sha256)) => (status, sha256),
+    let (status, digest) = match download.run().await {
+        Ok((status, digest)) => (status, digest),
         Err(failure) => (Status::Failed(failure), None),
     };
     let (size, received) = (download.size, download.received.into_inner());
-    conclude(&**download.session.observer(), &job, status, sha256, size, received, begun)
+    conclude(&**download.session.observer(), &job, status, digest, size, received, begun)
 }
 
 struct Download<'a> {
@@ -73,7 +73,7 @@ impl Download<'_> {
         let mut digest = self.job.digest;
         if step == Step::Probe {
             let (head, _) = probe(self.session, &self.request(), false).await?;
-            digest = head.sha256;
+            digest = head.digest;
             self.size = Some(head.size);
             let found = RemoteMeta { size: head.size, modified: head.modified, executable: head.executable };
             step = next_step(Some(found), local, &self.context.config);
@@ -120,7 +120,7 @@ impl Download<'_> {
         head: &DownloadHead,
         expected: Option<Digest>,
     ) -> Result<Option<Ending>, Failure> {
-        if self.here().digest(head.size).await? != expected {
+        if self.here().digest(head.size, head.hash).await? != expected {
             return Ok(None);
         }
         self.here().restore_time(local, head.modified).await?;
@@ -249,9 +249,10 @@ impl Download<'_> {
         let (store, path) = (Arc::clone(&self.context.store), self.job.path.clone());
         let spec = StageSpec { size: Some(head.size), etag: head.etag.clone() };
         let (stages, size, holes) = (Arc::clone(&self.context.stages), head.size, head.holes.bytes());
+        let kind = head.hash;
         blocking(move || {
             let stage = store.stage_sparse(&path, &spec, holes)?;
-            Ok(Arc::new(Assembly::new(stage, size, blocking_threads())?.counted_in(stages)))
+            Ok(Arc::new(Assembly::of_kind(kind, stage, size, blocking_threads())?.counted_in(stages)))
         })
         .await
     }
@@ -320,6 +321,7 @@ impl Download<'_> {
         if head.etag != known.etag {
             return Err(AttemptError::Protocol("another version than the one asked for".to_owned()));
         }
+        known.hash_as(head.hash).await?;
         self.fill(known, &head.holes).await?;
         let layout = Layout::new(&range, &head.holes);
         let digest = self.receive(session, answer, &known.assembly, &layout).await?;
@@ -355,9 +357,9 @@ impl Download<'_> {
 
     /// The digest at the end of a body.
     fn read_end<C: ChunkSource>(&self, body: BodyChunks<C>) -> Result<Digest, AttemptError> {
-        let Trailer { sha256, grown, .. } = read_trailer(body)?;
+        let Trailer { digest, grown, .. } = read_trailer(body)?;
         self.has_grown.store(self.is_live && grown, Ordering::Relaxed);
-        Ok(sha256)
+        Ok(digest)
     }
 
     fn count(&self, bytes: u64) {
@@ -414,9 +416,9 @@ impl Download<'_> {
         let expected = self.read_end(body)?;
         let (store, path) = (Arc::clone(&self.context.store), self.job.path.clone());
         let commit = self.context.config.commit_spec(head.modified, head.executable);
-        let stages = Arc::clone(&self.context.stages);
+        let (stages, kind) = (Arc::clone(&self.context.stages), head.hash);
         let store_small = move || {
-            let mut hasher = qfs_core::model::Hasher::new();
+            let mut hasher = qfs_core::model::Hasher::of_kind(kind);
             content.iter().for_each(|piece| hasher.update(piece));
             let got = hasher.finish();
             if got != expected {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use qfs_core::model::{Digest, Hasher, RemotePath};
+use qfs_core::model::{Digest, HashKind, Hasher, RemotePath};
 use qfs_core::store::{BLOCK_BYTES, TargetMeta, WriteStore};
 use qfs_store::blocking;
 
@@ -18,15 +18,15 @@ pub(crate) struct Here<'a> {
 }
 
 impl Here<'_> {
-    /// The digest of the content, or None when it is no longer `size` bytes long.
-    pub(crate) async fn digest(&self, size: u64) -> Result<Option<Digest>, Failure> {
+    /// The digest of `kind` of the content, or None when it is no longer `size` bytes long.
+    pub(crate) async fn digest(&self, size: u64, kind: HashKind) -> Result<Option<Digest>, Failure> {
         let (store, path) = (Arc::clone(self.store), self.path.clone());
         let digest = blocking(move || {
             let object = store.object(&path)?;
             if object.meta().size != size {
                 return Ok(None);
             }
-            let mut hasher = Hasher::new();
+            let mut hasher = Hasher::of_kind(kind);
             let mut position = 0;
             while position < size {
                 let length = BLOCK_BYTES.min(size - position);

@@ -47,7 +47,7 @@ pub(crate) struct Context {
 
 /// How `job` ends without a request, if what is known of both sides settles it.
 pub(crate) fn settled(context: &Context, job: &Job) -> Option<FileOutcome> {
-    let (status, sha256) = match &job.local {
+    let (status, digest) = match &job.local {
         Err(failure) => (Status::Failed(failure.clone()), None),
         Ok(local) => match next_step(job.remote, *local, &context.config) {
             // Setting it is a step on the disk, though no request is needed.
@@ -58,7 +58,7 @@ pub(crate) fn settled(context: &Context, job: &Job) -> Option<FileOutcome> {
         },
     };
     let size = job.remote.map(|remote| remote.size);
-    Some(conclude(&**context.sessions[0].observer(), job, status, sha256, size, 0, Instant::now()))
+    Some(conclude(&**context.sessions[0].observer(), job, status, digest, size, 0, Instant::now()))
 }
 
 /// Tells the end of `job`, which began at `begun`.
@@ -66,16 +66,16 @@ pub(crate) fn conclude(
     observer: &dyn Observer,
     job: &Job,
     status: Status,
-    sha256: Option<Digest>,
+    digest: Option<Digest>,
     size: Option<u64>,
     received: u64,
     begun: Instant,
 ) -> FileOutcome {
-    match (&status, sha256) {
+    match (&status, digest) {
         (Status::Failed(_), _) => observer.event(Event::Failed { file: job.id }),
         (Status::Unchanged, _) => observer.event(Event::Unchanged { file: job.id }),
-        (_, Some(sha256)) => observer.event(Event::Committed { file: job.id, sha256 }),
+        (_, Some(digest)) => observer.event(Event::Committed { file: job.id, digest }),
         _ => {}
     }
-    FileOutcome { name: job.path.as_str().to_owned(), size, sha256, status, received, elapsed: begun.elapsed() }
+    FileOutcome { name: job.path.as_str().to_owned(), size, digest, status, received, elapsed: begun.elapsed() }
 }

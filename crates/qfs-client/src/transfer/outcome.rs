@@ -14,8 +14,8 @@ pub struct FileOutcome {
     pub name: String,
     /// Size of the whole file in bytes, when known.
     pub size: Option<u64>,
-    /// SHA-256 of the file under its final name, when known.
-    pub sha256: Option<Digest>,
+    /// Digest of the file under its final name, when known.
+    pub digest: Option<Digest>,
     /// What became of it.
     pub status: Status,
     /// Bytes of body received for it, resent ones included.
@@ -30,7 +30,7 @@ impl FileOutcome {
         Self {
             name: name.to_owned(),
             size: None,
-            sha256: None,
+            digest: None,
             status: Status::Failed(failure),
             received: 0,
             elapsed: Duration::ZERO,

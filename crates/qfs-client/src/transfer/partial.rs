@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use qfs_core::body::Assembly;
-use qfs_core::model::{ETag, Holes};
+use qfs_core::model::{ETag, HashKind, Holes};
 use qfs_core::store::StoreError;
 use qfs_store::blocking;
 
@@ -14,6 +14,15 @@ pub(super) struct Partial {
 }
 
 impl Partial {
+    /// Goes on for the digest that the server gives. Where that is another than before, all that is here is hashed anew.
+    pub(super) async fn hash_as(&self, kind: HashKind) -> Result<(), StoreError> {
+        if self.assembly.kind() == kind {
+            return Ok(());
+        }
+        let assembly = Arc::clone(&self.assembly);
+        blocking(move || assembly.hash_as(kind)).await
+    }
+
     /// Fills the holes that the server told of; how many bytes need not arrive by that.
     pub(super) async fn fill(&self, holes: &Holes) -> Result<u64, StoreError> {
         if holes.is_empty() {

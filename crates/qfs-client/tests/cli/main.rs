@@ -9,6 +9,7 @@ mod emulator;
 mod exit_codes;
 mod fake;
 mod get;
+mod hash;
 mod limits;
 mod list;
 mod live;

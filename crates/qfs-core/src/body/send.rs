@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::{Reservation, Share, Turn};
-use crate::model::{Digest, Holes, RemotePath};
+use crate::model::{Digest, HashKind, Holes, RemotePath};
 use crate::offload::Offloaded;
 use crate::store::{BLOCK_BYTES, Store, StoreError, Version, Versions};
 use crate::stream::{ByteSink, StreamError};
@@ -41,16 +41,28 @@ impl Opened {
     }
 }
 
-/// Opens `path`, on a thread for blocking work.
+/// Opens `path` for its SHA-256, on a thread for blocking work.
 ///
 /// # Errors
 /// As [`Store::open`].
 pub async fn open<S: Store>(versions: &Arc<Versions<S>>, path: RemotePath) -> Result<Opened, StoreError> {
+    open_as(versions, path, HashKind::Sha256).await
+}
+
+/// Opens `path` for its digest of `kind`, on a thread for blocking work.
+///
+/// # Errors
+/// As [`Store::open`].
+pub async fn open_as<S: Store>(
+    versions: &Arc<Versions<S>>,
+    path: RemotePath,
+    kind: HashKind,
+) -> Result<Opened, StoreError> {
     let threads = versions.threads().clone();
     let versions = Arc::clone(versions);
     threads
         .run(move || {
-            let version = versions.open(&path)?;
+            let version = versions.open_as(&path, kind)?;
             let content = match version.meta().size {
                 size if size > SMALL_BODY_BYTES => None,
                 0 => Some(Bytes::new()),

@@ -3,16 +3,19 @@
 mod digest;
 mod escape;
 mod fingerprint;
+mod hash_tree;
 mod holes;
+pub(crate) mod keyed;
 mod meta;
 mod path;
 mod range;
 mod ticket;
 mod token;
 
-pub use digest::{Digest, Hasher, ParseDigestError};
+pub use digest::{Digest, HashKind, Hasher, ParseDigestError, ParseHashKindError};
 pub use escape::escape_untrusted;
 pub use fingerprint::{Fingerprint, ParseFingerprintError};
+pub use hash_tree::{HashTree, Part, Scratch};
 pub use holes::{Holes, HolesError, Layout};
 pub(crate) use meta::null_is_false;
 pub use meta::{ETag, EntryMeta, ParseETagError};

@@ -7,6 +7,7 @@
 //! [`StatusCode`].
 
 mod codec;
+mod download;
 mod identity;
 mod limits;
 mod many;
@@ -17,6 +18,7 @@ mod tree;
 mod write;
 
 pub use codec::{DecodeError, EncodeError, decode_error, encode, frame};
+pub use download::{DownloadHead, Trailer};
 pub use identity::{IdentityHead, IdentityRequest};
 pub use limits::{
     ALPN, FRAME_PREFIX_BYTES, MAX_FRAME_BYTES, MAX_HOLES, MAX_LIST_ENTRIES, MAX_MANY_FILES, MAX_MESSAGE_BYTES,
@@ -24,7 +26,7 @@ pub use limits::{
 };
 pub use many::{FileAnswer, FileRecord, MAX_RECORD_BYTES, name_bytes, put_record, put_refusal, take_record};
 pub use request::{DownloadManyRequest, DownloadRequest, ListRequest, Request};
-pub use response::{DownloadHead, ListEnd, ListHead, ListPage, ManyHead, PageBuilder, Trailer, decode_response};
+pub use response::{ListEnd, ListHead, ListPage, ManyHead, PageBuilder, decode_response};
 pub use status::{RemoteError, StatusCode};
 pub use tree::TreeEntry;
 pub use write::{

@@ -13,7 +13,7 @@ use super::write::{
     UploadRequest,
 };
 use super::{IdentityRequest, MAX_MANY_FILES};
-use crate::model::{ByteRange, ETag, Token, null_is_false};
+use crate::model::{ByteRange, ETag, HashKind, Token, null_is_false};
 
 /// One command (PROTOCOL §4). A stream carries exactly one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +52,9 @@ pub struct ListRequest {
     /// Only names below this directory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prefix: Option<String>,
+    /// The digests that are wanted. A server that does not know the field answers with SHA-256.
+    #[serde(default, skip_serializing_if = "HashKind::is_default")]
+    pub hash: HashKind,
 }
 
 /// Parameters of `download`.
@@ -75,6 +78,9 @@ pub struct DownloadRequest {
     /// Whether the client knows a body without its holes (PROTOCOL §4.2.1).
     #[serde(default, skip_serializing_if = "std::ops::Not::not", deserialize_with = "null_is_absent")]
     pub holes: bool,
+    /// The digests that are wanted. A server that does not know the field answers with SHA-256.
+    #[serde(default, skip_serializing_if = "HashKind::is_default")]
+    pub hash: HashKind,
 }
 
 /// Parameters of `download_many`.
@@ -86,11 +92,14 @@ pub struct DownloadManyRequest {
     /// As [`DownloadRequest::priority`].
     #[serde(default, skip_serializing_if = "is_zero", deserialize_with = "null_is_absent")]
     pub priority: i32,
+    /// The digests that are wanted. A server that does not know the field answers with SHA-256.
+    #[serde(default, skip_serializing_if = "HashKind::is_default")]
+    pub hash: HashKind,
 }
 
 impl DownloadManyRequest {
     /// The most bytes of a request's frame in addition to its names (see [`name_bytes`](super::name_bytes)).
-    pub const FRAME_BYTES: usize = 80;
+    pub const FRAME_BYTES: usize = 100;
 }
 
 /// Counts while reading, so that no more names are kept than a request may have.
@@ -289,7 +298,7 @@ mod tests {
     fn golden_requests() {
         golden(&Request::GetFilesList(ListRequest::default()), r#"{"command":"get_files_list"}"#);
         golden(
-            &Request::GetFilesList(ListRequest { tree: true, prefix: Some("sub".into()) }),
+            &Request::GetFilesList(ListRequest { tree: true, prefix: Some("sub".into()), hash: HashKind::Sha256 }),
             r#"{"command":"get_files_list","tree":true,"prefix":"sub"}"#,
         );
         golden(
@@ -304,6 +313,7 @@ mod tests {
                 live: false,
                 priority: -3,
                 holes: false,
+                hash: HashKind::Sha256,
             }),
             r#"{"command":"download","filename":"x","range":{"start":10,"end":20},"if_match":"v1","priority":-3}"#,
         );
@@ -316,7 +326,23 @@ mod tests {
             r#"{"command":"download","filename":"x","holes":true}"#,
         );
         golden(
-            &Request::DownloadMany(DownloadManyRequest { files: vec!["sub/a b".into(), "nope".into()], priority: -3 }),
+            &Request::Download(DownloadRequest {
+                filename: "x".into(),
+                hash: HashKind::Blake3,
+                ..DownloadRequest::default()
+            }),
+            r#"{"command":"download","filename":"x","hash":"blake3"}"#,
+        );
+        golden(
+            &Request::GetFilesList(ListRequest { hash: HashKind::Blake3, ..ListRequest::default() }),
+            r#"{"command":"get_files_list","hash":"blake3"}"#,
+        );
+        golden(
+            &Request::DownloadMany(DownloadManyRequest {
+                files: vec!["sub/a b".into(), "nope".into()],
+                priority: -3,
+                ..DownloadManyRequest::default()
+            }),
             r#"{"command":"download_many","files":["sub/a b","nope"],"priority":-3}"#,
         );
     }

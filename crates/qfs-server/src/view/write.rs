@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use qfs_core::model::{Digest, Hasher, RemotePath};
+use qfs_core::model::{Digest, HashKind, Hasher, RemotePath};
 use qfs_core::store::{
     BLOCK_BYTES, CommitSpec, Condition, ObjectMeta, Space, StageSpec, StagedObject, StoreError, WriteStore,
 };
@@ -66,7 +66,7 @@ impl<S: WriteStore> View<S> {
         self.versions.store().stage(path, spec).map_err(refused)
     }
 
-    /// Makes what was staged the file, whose digest is `sha256`, and remembers that.
+    /// Makes what was staged the file, whose digest is `digest`, and remembers that.
     ///
     /// # Errors
     /// As [`StagedObject::commit`].
@@ -74,13 +74,13 @@ impl<S: WriteStore> View<S> {
         &self,
         stage: &dyn StagedObject,
         spec: &CommitSpec,
-        sha256: Digest,
+        digest: Digest,
     ) -> Result<ObjectMeta, HandlerError> {
         let meta = stage.commit(spec).map_err(refused)?;
         if spec.durable {
             self.versions.store().sync_directories().map_err(refused)?;
         }
-        self.remember(&meta, sha256);
+        self.remember(&meta, digest);
         Ok(meta)
     }
 
@@ -94,11 +94,11 @@ impl<S: WriteStore> View<S> {
         path: &RemotePath,
         content: &[Bytes],
         spec: &CommitSpec,
-        sha256: Digest,
+        digest: Digest,
     ) -> Result<ObjectMeta, HandlerError> {
         self.access.allow(Right::Write, path)?;
         let meta = self.versions.store().put_described(path, content, spec).map_err(refused)?;
-        self.remember(&meta, sha256);
+        self.remember(&meta, digest);
         Ok(meta)
     }
 
@@ -141,8 +141,8 @@ impl<S: WriteStore> View<S> {
             let modified = copy.modified.unwrap_or(meta.modified);
             let executable = Some(copy.executable.unwrap_or(meta.executable));
             let spec = CommitSpec { modified, executable, condition: copy.condition, durable: false };
-            let sha256 = hasher.finish();
-            Ok((self.commit(&*stage, &spec, sha256)?, sha256))
+            let digest = hasher.finish();
+            Ok((self.commit(&*stage, &spec, digest)?, digest))
         })();
         if copied.is_err() {
             // What is left of it is of use to nobody.
@@ -212,13 +212,14 @@ impl<S: WriteStore> View<S> {
         }
         let meta = store.object(path).map_err(missing)?.meta().clone();
         // Neither changes the content: what was known of it still holds, unless somebody else wrote in between.
-        let known = self.versions.digests().recall(&before.etag).filter(|_| before.size == meta.size);
+        let known = |kind| self.versions.digests().recall(&before.etag, kind).filter(|_| before.size == meta.size);
+        let known = known(HashKind::Sha256);
         Ok((meta, known))
     }
 
-    fn remember(&self, meta: &ObjectMeta, sha256: Digest) {
+    fn remember(&self, meta: &ObjectMeta, digest: Digest) {
         if !meta.unsettled {
-            self.versions.digests().remember(&meta.etag, sha256);
+            self.versions.digests().remember(&meta.etag, digest);
         }
     }
 }

@@ -29,13 +29,13 @@ pub(crate) async fn run(context: &Context, args: &GetArgs) -> Result<Exit, Probl
     match download(context, selection).await {
         Ok(outcome) => {
             if settings.json {
-                print(Run::new(&outcome, &settings.save_dir));
+                print(Run::new(&outcome, settings.connect.hash, &settings.save_dir));
             }
             Ok(Exit::of_run(&outcome))
         }
         Err(problem) => {
             if settings.json {
-                print(Run::stillborn(&args.names, &problem, &settings.save_dir));
+                print(Run::stillborn(&args.names, &problem, settings.connect.hash, &settings.save_dir));
             }
             Err(problem)
         }

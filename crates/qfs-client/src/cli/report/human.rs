@@ -46,7 +46,7 @@ pub(crate) struct FileLines {
 /// What is said about one file.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum FileLine {
-    /// A line of sha256sum, for stdout.
+    /// A line of sha256sum or b3sum, for stdout.
     Checksum(String),
     /// A failure.
     Problem(Problem),
@@ -56,7 +56,7 @@ pub(crate) enum FileLine {
 
 impl FileLines {
     pub(crate) fn line(&mut self, outcome: &FileOutcome, for_terminal: bool) -> FileLine {
-        match (&outcome.status, outcome.sha256) {
+        match (&outcome.status, outcome.digest) {
             (Status::Failed(failure), _) => FileLine::Problem(self.problem(&outcome.name, failure)),
             (_, Some(digest)) => FileLine::Checksum(checksum_line(digest, &outcome.name, for_terminal)),
             (_, None) => FileLine::Nothing,
@@ -178,8 +178,8 @@ mod tests {
     use super::*;
 
     fn outcome(name: &str, status: Status) -> FileOutcome {
-        let sha256 = (!matches!(status, Status::Failed(_))).then(|| Digest::of(b""));
-        FileOutcome { name: name.to_owned(), size: Some(1), sha256, status, received: 1 << 20, elapsed: Duration::ZERO }
+        let digest = (!matches!(status, Status::Failed(_))).then(|| Digest::of(b""));
+        FileOutcome { name: name.to_owned(), size: Some(1), digest, status, received: 1 << 20, elapsed: Duration::ZERO }
     }
 
     #[test]
@@ -188,7 +188,7 @@ mod tests {
         let meta = |size| EntryMeta {
             size,
             modified: "2026-11-23T08:09:24.9Z".parse().unwrap(),
-            sha256: None,
+            digest: None,
             executable: false,
         };
         list_row(&mut out, &RemotePath::parse("a b").unwrap(), &meta(5));

@@ -71,8 +71,8 @@ pub(crate) async fn set_metadata<S: WriteStore, K: ByteSink>(
 ) -> Result<(), HandlerError> {
     let path = path(&request.filename)?;
     let SetMetadataRequest { if_match, modified, executable, .. } = request;
-    let (meta, sha256) = step(view, move |view| view.set_metadata(&path, if_match, modified, executable)).await?;
-    sink.send(encode(&written(&meta, sha256))?).await?;
+    let (meta, digest) = step(view, move |view| view.set_metadata(&path, if_match, modified, executable)).await?;
+    sink.send(encode(&written(&meta, digest))?).await?;
     sink.finish();
     Ok(())
 }
@@ -95,8 +95,8 @@ pub(crate) async fn copy<S: WriteStore, K: ByteSink>(
         let space = view.space()?;
         view.copy(&to, spec, |size| room.promise(size, size, space))
     });
-    let (meta, sha256) = copied.await?;
-    sink.send(encode(&written(&meta, Some(sha256)))?).await?;
+    let (meta, digest) = copied.await?;
+    sink.send(encode(&written(&meta, Some(digest)))?).await?;
     sink.finish();
     Ok(())
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use jiff::Timestamp;
 use qfs_core::body::{Answer, Assembly, ReceiveError, Share, pump};
-use qfs_core::model::{Digest, ETag, Hasher, RemotePath};
+use qfs_core::model::{Digest, ETag, HashKind, Hasher, RemotePath};
 use qfs_core::store::{CommitSpec, Condition, ObjectMeta, StageSpec, StagedObject, WriteStore};
 use qfs_core::stream::{ByteSink, ChunkSource};
 use qfs_core::wire::{Precondition, StatusCode, Trailer, UploadHead, UploadRequest, Written, decode_response, encode};
@@ -90,11 +90,11 @@ async fn take<S: WriteStore, K: ByteSink, C: ChunkSource>(
     };
     let stall = origin.stall;
     let taken = match request.size {
-        Some(size) => sized(sink, rest, &stage, size, stall, &mut promise).await,
-        None => unsized_body(service, view, sink, rest, &stage, stall, &mut promise).await,
+        Some(size) => sized(sink, rest, &stage, (size, request.hash), stall, &mut promise).await,
+        None => unsized_body(service, view, sink, rest, (&stage, request.hash), stall, &mut promise).await,
     };
-    let sha256 = match taken {
-        Ok(sha256) => sha256,
+    let digest = match taken {
+        Ok(digest) => digest,
         Err(error) => {
             let keep = request.upload.is_some() && !matches!(error, HandlerError::DigestMismatch);
             return Err(give_up(stage, keep, error).await);
@@ -108,18 +108,18 @@ async fn take<S: WriteStore, K: ByteSink, C: ChunkSource>(
     };
     let committed = step(view, {
         let stage = Arc::clone(&stage);
-        move |view| view.commit(&*stage, &spec, sha256)
+        move |view| view.commit(&*stage, &spec, digest)
     })
     .await;
     match committed {
-        Ok(meta) => Ok(written(&meta, Some(sha256))),
+        Ok(meta) => Ok(written(&meta, Some(digest))),
         Err(error) => Err(give_up(stage, request.upload.is_some(), error).await),
     }
 }
 
 /// What became of a file, as clients are told.
-pub(super) fn written(meta: &ObjectMeta, sha256: Option<Digest>) -> Written {
-    Written { code: StatusCode::OK, size: meta.size, modified: meta.modified, etag: meta.etag.clone(), sha256 }
+pub(super) fn written(meta: &ObjectMeta, digest: Option<Digest>) -> Written {
+    Written { code: StatusCode::OK, size: meta.size, modified: meta.modified, etag: meta.etag.clone(), digest }
 }
 
 /// What the store checks for a client's precondition.
@@ -146,16 +146,16 @@ async fn sized<K: ByteSink, C: ChunkSource>(
     sink: &mut K,
     rest: Answer<C>,
     stage: &Arc<dyn StagedObject>,
-    size: u64,
+    (size, hash): (u64, HashKind),
     stall: Duration,
     promise: &mut Promise,
 ) -> Result<Digest, HandlerError> {
     let opened = Arc::clone(stage);
     // Reads back and hashes what is there: it is not believed.
-    let assembly = blocking(move || Assembly::new(opened, size, blocking_threads())).await?;
+    let assembly = blocking(move || Assembly::of_kind(hash, opened, size, blocking_threads())).await?;
     let assembly = Arc::new(assembly);
     let offset = assembly.frontier();
-    sink.send(encode(&UploadHead { code: StatusCode::OK, offset })?).await?;
+    sink.send(encode(&UploadHead { code: StatusCode::OK, offset, hash })?).await?;
     let arrivals = Arrivals::default();
     let mut body = rest.into_body(size - offset);
     let pumped = watched(
@@ -184,9 +184,9 @@ async fn sized<K: ByteSink, C: ChunkSource>(
 }
 
 /// Compares with the client's trailer.
-fn agreed(trailer: &[u8], sha256: Digest) -> Result<Digest, HandlerError> {
+fn agreed(trailer: &[u8], digest: Digest) -> Result<Digest, HandlerError> {
     let trailer: Trailer = decode_response(trailer)?.map_err(|_| HandlerError::BadRequest("the client gave up"))?;
-    if trailer.sha256 == sha256 { Ok(sha256) } else { Err(HandlerError::DigestMismatch) }
+    if trailer.digest == digest { Ok(digest) } else { Err(HandlerError::DigestMismatch) }
 }
 
 /// A body whose length nobody knows, in blocks and in order.
@@ -195,12 +195,12 @@ async fn unsized_body<S: WriteStore, K: ByteSink, C: ChunkSource>(
     view: &View<S>,
     sink: &mut K,
     mut rest: Answer<C>,
-    stage: &Arc<dyn StagedObject>,
+    (stage, hash): (&Arc<dyn StagedObject>, HashKind),
     stall: Duration,
     promise: &mut Promise,
 ) -> Result<Digest, HandlerError> {
-    sink.send(encode(&UploadHead { code: StatusCode::OK, offset: 0 })?).await?;
-    let (mut hasher, mut position, mut asked) = (Hasher::new(), 0u64, ROOM_STEP);
+    sink.send(encode(&UploadHead { code: StatusCode::OK, offset: 0, hash })?).await?;
+    let (mut hasher, mut position, mut asked) = (Hasher::of_kind(hash), 0u64, ROOM_STEP);
     loop {
         let (blocks, ended) =
             tokio::time::timeout(stall, gather(&mut rest)).await.map_err(|_| HandlerError::RequestTimeout)??;
