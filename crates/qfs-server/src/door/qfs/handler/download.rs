@@ -103,7 +103,7 @@ async fn holes(version: &Arc<Version>, range: Range<u64>) -> Result<Holes, Handl
     Ok(qfs_store::blocking(move || version.holes(&range, MIN_HOLE_BYTES, MAX_HOLES)).await?)
 }
 
-fn head(meta: &ObjectMeta, range: &Range<u64>, sha256: Option<Digest>, holes: Holes) -> DownloadHead {
+pub(super) fn head(meta: &ObjectMeta, range: &Range<u64>, sha256: Option<Digest>, holes: Holes) -> DownloadHead {
     DownloadHead {
         code: StatusCode::OK,
         size: meta.size,
@@ -117,7 +117,7 @@ fn head(meta: &ObjectMeta, range: &Range<u64>, sha256: Option<Digest>, holes: Ho
     }
 }
 
-fn trailer(sha256: Digest) -> Result<Bytes, HandlerError> {
+pub(super) fn trailer(sha256: Digest) -> Result<Bytes, HandlerError> {
     Ok(encode(&Trailer::new(sha256))?)
 }
 
@@ -145,7 +145,7 @@ async fn send_small<K: ByteSink>(
 
 /// The digest of the whole file: at once when it is known, otherwise from a pass over what nobody has hashed yet, for as long as
 /// the client waits for it.
-async fn digest<S: Store, K: ByteSink>(
+pub(super) async fn digest<S: Store, K: ByteSink>(
     service: &Service<S>,
     sink: &mut K,
     version: &Arc<Version>,
@@ -165,7 +165,7 @@ async fn digest<S: Store, K: ByteSink>(
 }
 
 /// The outcome of `work`, given up when the client wants no answer any more.
-async fn while_wanted<T, K: ByteSink>(
+pub(super) async fn while_wanted<T, K: ByteSink>(
     sink: &mut K,
     work: impl Future<Output = Result<T, HandlerError>>,
 ) -> Result<T, HandlerError> {
