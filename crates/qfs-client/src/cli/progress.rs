@@ -264,6 +264,7 @@ mod tests {
             sha256: None,
             status: Status::Unchanged,
             received: 0,
+            reused: 0,
             elapsed: Duration::ZERO,
         };
         progress.ended(&unchanged);

@@ -107,6 +107,7 @@ fn ended(name: &str, removed: Result<(), Failure>) -> FileOutcome {
         sha256: None,
         status: removed.map_or_else(Status::Failed, |()| Status::Removed),
         received: 0,
+        reused: 0,
         elapsed: std::time::Duration::ZERO,
     }
 }

@@ -108,6 +108,7 @@ impl Put {
             sha256,
             status,
             received: sent,
+            reused: 0,
             elapsed: begun.elapsed(),
         }
     }

@@ -265,7 +265,15 @@ pub async fn put_stream(
     observer.event(sha256.map_or(Event::Unchanged { file }, |sha256| Event::Committed { file, sha256 }));
     let name = remote.as_str().to_owned();
     let status = Status::Uploaded;
-    Ok(FileOutcome { name, size: Some(written.size), sha256, status, received: sent, elapsed: begun.elapsed() })
+    Ok(FileOutcome {
+        name,
+        size: Some(written.size),
+        sha256,
+        status,
+        received: sent,
+        reused: 0,
+        elapsed: begun.elapsed(),
+    })
 }
 
 /// `block` as the blocks of a body of unknown length (PROTOCOL §4.5.3), each its length and its bytes.
