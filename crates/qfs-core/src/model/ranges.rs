@@ -4,7 +4,12 @@ use std::ops::Range;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{Holes, HolesError};
+use super::Holes;
+
+/// Why parts of a file are no [`Ranges`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("ranges have to be in order, not empty, and apart from each other, and there has to be one")]
+pub struct RangesError;
 
 /// At least one part of a file: in ascending order, none empty, and with at least one byte between two of them (PROTOCOL §4.8.2).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,9 +19,9 @@ impl Ranges {
     /// These parts.
     ///
     /// # Errors
-    /// [`HolesError`] when there is none, one is empty, or one does not lie behind the one before it with a gap between.
-    pub fn new(ranges: Vec<Range<u64>>) -> Result<Self, HolesError> {
-        if ranges.is_empty() { Err(HolesError) } else { Holes::new(ranges).map(Self) }
+    /// [`RangesError`] when there is none, one is empty, or one does not lie behind the one before it with a gap between.
+    pub fn new(ranges: Vec<Range<u64>>) -> Result<Self, RangesError> {
+        if ranges.is_empty() { Err(RangesError) } else { Holes::new(ranges).map(Self).map_err(|_| RangesError) }
     }
 
     /// The parts in order.
@@ -61,8 +66,9 @@ impl Serialize for Ranges {
 
 impl<'de> Deserialize<'de> for Ranges {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let parts = Holes::deserialize(deserializer)?;
-        if parts.is_empty() { Err(serde::de::Error::custom("no ranges")) } else { Ok(Self(parts)) }
+        // The frame they stand in is bounded, so they are.
+        let pairs = Vec::<[u64; 2]>::deserialize(deserializer)?;
+        Self::new(pairs.into_iter().map(|[start, end]| start..end).collect()).map_err(serde::de::Error::custom)
     }
 }
 
@@ -77,7 +83,7 @@ mod tests {
     fn only_ordered_parts_that_are_apart_are_ranges() {
         assert!(Ranges::new(vec![0..1, 2..9]).is_ok());
         for wrong in [vec![], vec![3..3], vec![0..1, 1..2], vec![0..5, 4..9], vec![5..6, 0..1]] {
-            assert_eq!(Ranges::new(wrong.clone()), Err(HolesError), "{wrong:?}");
+            assert_eq!(Ranges::new(wrong.clone()), Err(RangesError), "{wrong:?}");
         }
         assert!(serde_json::from_str::<Ranges>("[]").is_err() && serde_json::from_str::<Ranges>("null").is_err());
     }
