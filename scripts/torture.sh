@@ -34,6 +34,7 @@ parts=(
   "networks:networks::: NET_BURST_LOSS=20 NET_MESS=20 NET_CORRUPTION=20 NET_BLACKHOLE=20 NET_FAR=20 NET_REBINDING=20"
   "malice:malicious_server::: "
   "batches:malicious_batches::: "
+  "maps:malicious_maps::: MAP_LIES=1000 SEED_LIES=1000"
   "malice-clients:malicious_client::: "
   "paths:paths::: PATH_CASES=1000000 RACE_SECONDS=60"
   "spoofed:spoofed::: SPOOF_PAIRS=7 SPOOF_MIB=512"

@@ -140,6 +140,8 @@ pub struct FetchConfig {
     pub perms: bool,
     /// Whether files that are being appended to are fetched as long as they are when they are opened.
     pub live: bool,
+    /// Whether files are fetched whole, whatever of them is here already.
+    pub whole: bool,
     /// Whether it is measured what limits the run.
     pub measured: bool,
 }

@@ -32,6 +32,7 @@
 //! | `room` | how much may still be uploaded |
 //! | `view` | the published files as one request may see them |
 //! | [`gate`] | who is let in, and what is written down about it |
+//! | `maps` | chunk maps of published versions, made once and kept for a while |
 //! | `metrics` | the numbers of `--metrics` |
 //! | [`identity`] | the key and certificate on disk |
 //! | [`digest_file`] | digests remembered between runs |
@@ -44,6 +45,7 @@ mod door;
 mod error;
 pub mod gate;
 pub mod identity;
+mod maps;
 mod metrics;
 mod room;
 pub mod server;

@@ -49,6 +49,8 @@ Examples:
   qfs-client get a.txt 'logs/**/*.gz'
   qfs-client get photos                   everything below photos
   qfs-client get --live server.log        as long as it is now, though it grows
+  qfs-client get --overwrite disk.img     what changed since the last time
+  qfs-client get v2.tar --seed v1.tar     what v1.tar does not have
   qfs-client get --all --parallel --save-dir mirror
   qfs-client get a b > sums && (cd client_env && sha256sum -c ../sums)";
 
@@ -152,6 +154,16 @@ pub(crate) struct Options {
     #[arg(long, global = true, env = "QFS_OVERWRITE", hide_env_values = true, value_parser = FalseyValueParser::new(),
         action = ArgAction::SetTrue)]
     pub(crate) overwrite: bool,
+
+    /// Copy what files have in common with this file, or with the files below this directory, instead of fetching it (repeatable)
+    #[arg(long = "seed", global = true, value_name = "PATH", env = "QFS_SEED", hide_env_values = true,
+        action = ArgAction::Append)]
+    pub(crate) seeds: Vec<PathBuf>,
+
+    /// Fetch files whole; without it, a file over 1 MiB of which another version is here is put together from that and what changed
+    #[arg(long, global = true, env = "QFS_WHOLE", hide_env_values = true, value_parser = FalseyValueParser::new(),
+        action = ArgAction::SetTrue, conflicts_with = "seeds")]
+    pub(crate) whole: bool,
 
     /// Compare existing files by digest even where size and modification time agree
     #[arg(long, global = true, env = "QFS_CHECKSUM", hide_env_values = true, value_parser = FalseyValueParser::new(),

@@ -104,7 +104,7 @@ pub(crate) async fn announced(session: &Session) -> Result<Known, AttemptError> 
 }
 
 /// Largest file that a client believes in, in bytes: what a file offset can hold (PROTOCOL §2.6).
-const MAX_FILE_BYTES: u64 = i64::MAX as u64;
+pub(super) const MAX_FILE_BYTES: u64 = i64::MAX as u64;
 
 /// Lists the server's files: `on_page` is given the rows as they arrive, in ascending order, and breaks to end early. Returns
 /// how many rows there were.

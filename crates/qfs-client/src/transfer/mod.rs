@@ -10,7 +10,9 @@
 //! | [`cat`] | one file to wherever its bytes are wanted |
 //! | [`verify`] | two sides compared |
 //! | [`change`] | small changes of what the server has |
+//! | [`delta`] | what is here already of an older version or in other files, and the rest of it |
 //! | `batch` | many small files on one stream |
+//! | `small` | a small file that is in memory: verified and committed in one step |
 //! | `partial` | what is here of a version that is being fetched |
 //! | `probe` | what the server has, without its content |
 //! | `here` | the file that is here already |
@@ -21,6 +23,7 @@
 pub(crate) mod batch;
 pub mod cat;
 pub mod change;
+pub mod delta;
 pub mod download;
 pub(crate) mod here;
 pub(crate) mod job;
@@ -32,4 +35,5 @@ pub(crate) mod probe;
 pub mod put;
 pub mod run;
 pub(crate) mod scheduler;
+mod small;
 pub mod verify;

@@ -5,6 +5,7 @@
 
 mod certificates;
 mod common;
+mod delta;
 mod emulator;
 mod exit_codes;
 mod fake;

@@ -9,6 +9,7 @@ pub(crate) mod keyed;
 mod meta;
 mod path;
 mod range;
+mod ranges;
 mod ticket;
 mod token;
 
@@ -21,5 +22,6 @@ pub(crate) use meta::null_is_false;
 pub use meta::{ETag, EntryMeta, ParseETagError};
 pub use path::{MAX_COMPONENT_BYTES, MAX_PATH_BYTES, PathError, RemotePath};
 pub use range::{ByteRange, RangeError};
+pub use ranges::{Ranges, RangesError};
 pub use ticket::{DEFAULT_PORT, ParseTicketError, Ticket};
 pub use token::{MAX_TOKEN_BYTES, ParseTokenError, Token};

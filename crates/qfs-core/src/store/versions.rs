@@ -202,6 +202,15 @@ impl Version {
         self.shared.block(index)
     }
 
+    /// A short part of block number `index`, in a buffer of its own. The rest of the block is read only where it is needed to hash
+    /// it. Blocks.
+    ///
+    /// # Errors
+    /// As [`Object::read_at`]; [`StoreError::Changed`] when the block ends before the part does.
+    pub fn part(&self, index: u64, place: Range<usize>) -> Result<Bytes, StoreError> {
+        self.shared.part(index, place)
+    }
+
     /// The digest of the whole, hashing what nobody has hashed yet. Blocks for as long as that takes.
     ///
     /// # Errors

@@ -19,6 +19,7 @@ mod lab;
 mod lies;
 mod malicious_batches;
 mod malicious_client;
+mod malicious_maps;
 mod malicious_server;
 mod networks;
 mod paths;
