@@ -7,7 +7,7 @@ use qfs_core::body::{self, Opened};
 use qfs_core::model::{Digest, RemotePath};
 #[cfg(feature = "http")]
 use qfs_core::store::ObjectMeta;
-use qfs_core::store::{Entry, ListQuery, Live, Store, StoreError, Versions, Whole};
+use qfs_core::store::{Entry, ListQuery, Live, Omission, Store, StoreError, Versions, Whole};
 
 use crate::gate::access::Access;
 
@@ -70,11 +70,22 @@ impl<S: Store> View<S> {
         prefix: Option<RemotePath>,
         tree: bool,
         visit: &mut dyn FnMut(RemotePath, Entry, Option<Digest>) -> ControlFlow<()>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Completeness, StoreError> {
         let query = ListQuery { prefix, directories: tree, links: tree, ..ListQuery::default() };
-        self.versions.list(&query, &mut |path, entry, digest| {
-            if self.access.covers(&path) { visit(path, entry, digest) } else { ControlFlow::Continue(()) }
-        })
+        let mut completeness = Completeness::Whole;
+        self.versions.list_telling(
+            &query,
+            &mut |path, entry, digest| {
+                if self.access.covers(&path) { visit(path, entry, digest) } else { ControlFlow::Continue(()) }
+            },
+            // What lies outside of the scope counts too: whether something in it is in there cannot be told.
+            &mut |_, why| {
+                if why == Omission::Unreadable {
+                    completeness = Completeness::Partial;
+                }
+            },
+        )?;
+        Ok(completeness)
     }
 
     /// As [`Self::list`], of what lies below `directory` only; its own name is left off. Blocks.
@@ -119,6 +130,15 @@ impl<S: Store> View<S> {
             }
         })
     }
+}
+
+/// Whether a listing has all that there is to be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Completeness {
+    /// It has.
+    Whole,
+    /// Something could not be read.
+    Partial,
 }
 
 /// Receives what lies below a directory: its name from there on, and its digest where that is known. Breaks to end the walk.

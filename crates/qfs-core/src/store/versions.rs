@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, Weak};
 
 use bytes::Bytes;
 
-use super::{DigestCache, Entry, ListQuery, Object, ObjectMeta, Store, StoreError, Visit};
+use super::{DigestCache, Entry, LeaveOut, ListQuery, Object, ObjectMeta, Store, StoreError, Visit};
 use crate::model::{Digest, ETag, Holes, RemotePath};
 use crate::offload::Threads;
 
@@ -104,6 +104,19 @@ impl<S: Store> Versions<S> {
         query: &ListQuery,
         visit: &mut dyn FnMut(RemotePath, Entry, Option<Digest>) -> std::ops::ControlFlow<()>,
     ) -> Result<(), StoreError> {
+        self.list_telling(query, visit, &mut |_, _| {})
+    }
+
+    /// As [`Self::list`], and tells what is left out, as [`Store::list_telling`]. Blocks.
+    ///
+    /// # Errors
+    /// As [`Store::list`].
+    pub fn list_telling(
+        &self,
+        query: &ListQuery,
+        visit: &mut dyn FnMut(RemotePath, Entry, Option<Digest>) -> std::ops::ControlFlow<()>,
+        left_out: &mut LeaveOut<'_>,
+    ) -> Result<(), StoreError> {
         let visit: &mut Visit<'_> = &mut |path, entry| {
             let digest = match &entry {
                 Entry::File(meta) => self.digests.recall(&meta.etag),
@@ -111,7 +124,7 @@ impl<S: Store> Versions<S> {
             };
             visit(path, entry, digest)
         };
-        self.store.list(query, visit)
+        self.store.list_telling(query, visit, left_out)
     }
 }
 
