@@ -9,6 +9,7 @@
 //! | [`put`] | uploads |
 //! | [`cat`] | one file to wherever its bytes are wanted |
 //! | [`verify`] | two sides compared |
+//! | [`sync`] | two sides made alike |
 //! | [`change`] | small changes of what the server has |
 //! | `batch` | many small files on one stream |
 //! | `partial` | what is here of a version that is being fetched |
@@ -32,4 +33,5 @@ pub(crate) mod probe;
 pub mod put;
 pub mod run;
 pub(crate) mod scheduler;
+pub mod sync;
 pub mod verify;
