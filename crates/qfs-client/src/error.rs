@@ -225,6 +225,7 @@ pub fn store_failure(error: &StoreError) -> Failure {
     match error {
         StoreError::Exists => Failure::Exists,
         StoreError::NotFound => Failure::Vanished,
+        StoreError::Conflict => Failure::TargetChanged,
         StoreError::NotRegular => Failure::NotRegular,
         StoreError::NoSpace { .. } => Failure::NoSpace(error.to_string()),
         other => Failure::Local(other.to_string()),

@@ -74,6 +74,8 @@ async fn attempt(
         update: args.update,
         links: args.links,
         executable: fetch.perms,
+        // What a server publishes is there to be had; what is hidden here is not for others.
+        hidden: direction == Direction::Pull,
         filters: args.filters()?,
         target: TargetNames { folds_case: args.fold_case, ..TargetNames::default() },
         ..Options::default()

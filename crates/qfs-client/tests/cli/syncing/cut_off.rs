@@ -58,6 +58,32 @@ fn a_run_that_was_killed_is_finished_by_the_same_command() {
     }
 }
 
+/// Fails when: what somebody else put there meanwhile is replaced.
+#[test]
+fn what_changes_on_the_target_meanwhile_stays() {
+    for verb in ["pull", "push"] {
+        let lab = writable(&[]);
+        let (source, target) = match verb {
+            "pull" => (lab.root(), lab.here("d")),
+            _ => (lab.here("d"), lab.root()),
+        };
+        write(source.join("big"), &noise(8 << 20));
+        write(target.join("big"), b"as it was listed");
+        write(target.join("extra"), b"x");
+        let link = slow_link(lab.server().address());
+        let child = through(&lab, &link, &[verb, "d", "--delete", "--max-delete=100%"]).spawn().unwrap();
+        let is_partial = |name: &String| name.ends_with(".qfs-part");
+        wait_until("it is under way", || census(&target).keys().any(is_partial));
+        write(target.join("big"), b"somebody was quicker");
+        let done = finish(child).ends_with(6);
+        assert!(done.err.contains("big: it is no longer what was listed"), "{done:?}");
+        assert_eq!(std::fs::read(target.join("big")).unwrap(), b"somebody was quicker");
+        assert!(target.join("extra").exists() && !done.out.contains("remove"), "{done:?}");
+        lab.run([verb, "d", "--delete", "--max-delete=100%"]).ends_with(0);
+        assert_eq!(std::fs::read(target.join("big")).unwrap().len(), 8 << 20);
+    }
+}
+
 /// A server with so many names that its listing takes a while, and as many files here, none of which it knows.
 fn long_listing() -> Lab {
     let lab = writable(&[]);

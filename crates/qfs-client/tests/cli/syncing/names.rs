@@ -124,6 +124,25 @@ fn names_that_cannot_be_carried_are_an_error_before_anything_is_written() {
     assert!(done.err.contains("the name is too long for the target"), "{done:?}");
 }
 
+/// Fails when: what is hidden here goes to the server, or what the server publishes does not come, or something hidden is removed.
+#[test]
+fn hidden_names_come_where_they_are_published_and_never_go() {
+    let mut lab = writable(&[(".profile", b"theirs"), ("f", b"1")]);
+    write(lab.here("d/.git/config"), b"mine");
+    write(lab.here("d/f"), b"1");
+    lab.run(["pull", "d", "--delete"]).ends_with(0);
+    let done = lab.run(["push", "d", "--delete"]).ends_with(0);
+    assert!(done.err.contains(" hidden"), "{done:?}");
+    assert_eq!(names(&lab.root()), [".profile", "f"]);
+    assert_eq!(names(&lab.here("d")), [".git", ".git/config", "f"]);
+    lab.start_server_with("127.0.0.1", 0, &["--allow", "read,write,delete", "--hidden"]);
+    lab.run(["pull", "d", "--delete"]).ends_with(0);
+    assert_eq!(names(&lab.here("d")), [".git", ".git/config", ".profile", "f"]);
+    std::fs::remove_file(lab.root().join(".profile")).unwrap();
+    assert_eq!(lab.run(["pull", "d", "--delete"]).ends_with(0).out, "");
+    assert!(lab.here("d/.profile").exists());
+}
+
 /// Special files take no part, on either side.
 #[test]
 fn pipes_are_left_alone() {
