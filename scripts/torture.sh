@@ -48,6 +48,7 @@ parts=(
   "endpoints:endpoints::: ENDPOINT_CLIENTS=50"
   "resume:resume::: RESUMES=500"
   "power:power::: "
+  "alike:alike::: ROUND_TRIPS=500 ALIKE_PEERS=200 DOUBTS=200"
 )
 
 echo "torture: seed $seed"

@@ -7,7 +7,7 @@ use qfs_core::body::{self, Opened};
 use qfs_core::model::{Digest, HashKind, RemotePath};
 #[cfg(feature = "http")]
 use qfs_core::store::ObjectMeta;
-use qfs_core::store::{Entry, ListQuery, Live, Store, StoreError, Versions, Whole};
+use qfs_core::store::{Entry, ListQuery, Live, Omission, Store, StoreError, Versions, Whole};
 
 use crate::gate::access::Access;
 
@@ -86,11 +86,23 @@ impl<S: Store> View<S> {
         tree: bool,
         kind: HashKind,
         visit: &mut dyn FnMut(RemotePath, Entry, Option<Digest>) -> ControlFlow<()>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Completeness, StoreError> {
         let query = ListQuery { prefix, directories: tree, links: tree, ..ListQuery::default() };
-        self.versions.list(&query, kind, &mut |path, entry, digest| {
-            if self.access.covers(&path) { visit(path, entry, digest) } else { ControlFlow::Continue(()) }
-        })
+        let mut completeness = Completeness::Whole;
+        self.versions.list_telling(
+            &query,
+            kind,
+            &mut |path, entry, digest| {
+                if self.access.covers(&path) { visit(path, entry, digest) } else { ControlFlow::Continue(()) }
+            },
+            // What lies outside of the scope counts too: whether something in it is in there cannot be told.
+            &mut |_, why| {
+                if why == Omission::Unreadable {
+                    completeness = Completeness::Partial;
+                }
+            },
+        )?;
+        Ok(completeness)
     }
 
     /// As [`Self::list`], of what lies below `directory` only; its own name is left off. Blocks.
@@ -135,6 +147,15 @@ impl<S: Store> View<S> {
             }
         })
     }
+}
+
+/// Whether a listing has all that there is to be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Completeness {
+    /// It has.
+    Whole,
+    /// Something could not be read.
+    Partial,
 }
 
 /// Receives what lies below a directory: its name from there on, and its digest where that is known. Breaks to end the walk.

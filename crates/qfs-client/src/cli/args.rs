@@ -14,6 +14,7 @@ use qfs_client::trust::known_servers::parse_address;
 use qfs_core::model::{DEFAULT_PORT, Fingerprint, HashKind, Ticket};
 use qfs_transport::{Congestion, Way};
 
+use super::sync_args::{PULL_EXAMPLES, PUSH_EXAMPLES, PullArgs, PushArgs};
 use super::verbs::{CAT_EXAMPLES, CatArgs, PUT_EXAMPLES, PutArgs, RM_EXAMPLES, RmArgs, VERIFY_EXAMPLES, VerifyArgs};
 
 const EXAMPLES: &str = "\
@@ -32,6 +33,8 @@ Exit codes:
     5  the server refused: not found, denied
     6  integrity: digest mismatch, or the file changed while being read (one that only grows: get --live)
     7  local files: cannot write, disk full, exists
+    8  refused to remove that much (pull and push --delete)
+    9  a file vanished between listing and reading; all others are done
   130  interrupted
 
 Every flag has a variable: QFS_PORT for --port, QFS_SAVE_DIR for --save-dir; a flag beats it.
@@ -255,6 +258,12 @@ pub(crate) enum Command {
     /// Upload files and directories; prints a line for each as sha256sum does (or b3sum, see --hash)
     #[command(after_help = PUT_EXAMPLES)]
     Put(PutArgs),
+    /// Make a directory here like the server, or a directory of it
+    #[command(after_help = PULL_EXAMPLES)]
+    Pull(PullArgs),
+    /// Make the server, or a directory of it, like a directory here
+    #[command(after_help = PUSH_EXAMPLES)]
+    Push(PushArgs),
     /// Remove files on the server
     #[command(after_help = RM_EXAMPLES)]
     Rm(RmArgs),
@@ -470,7 +479,7 @@ mod tests {
     #[test]
     fn every_command_shows_an_example() {
         let mut command = Args::command();
-        for name in ["list", "get", "trust"] {
+        for name in ["list", "get", "pull", "push", "trust"] {
             let help = command.find_subcommand_mut(name).unwrap().render_long_help().to_string();
             assert!(help.contains(&format!("Examples:\n  qfs-client {name}")), "{help}");
         }

@@ -160,6 +160,11 @@ impl Session {
         self.inner.config.hash
     }
 
+    /// What digests the server gives, as far as it has shown that: what was asked for, or the default.
+    pub(crate) fn given_hash(&self) -> HashKind {
+        if self.inner.other_hash.load(Ordering::Relaxed) { HashKind::default() } else { self.inner.config.hash }
+    }
+
     /// The server gives digests of `kind`: tells, once, when that is not what was asked for.
     pub(crate) fn note_hash(&self, kind: HashKind) {
         let asked = self.inner.config.hash;

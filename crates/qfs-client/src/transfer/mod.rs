@@ -9,6 +9,7 @@
 //! | [`put`] | uploads |
 //! | [`cat`] | one file to wherever its bytes are wanted |
 //! | [`verify`] | two sides compared |
+//! | [`sync`] | two sides made alike |
 //! | [`change`] | small changes of what the server has |
 //! | [`delta`] | what is here already of an older version or in other files, and the rest of it |
 //! | `batch` | many small files on one stream |
@@ -36,4 +37,5 @@ pub mod put;
 pub mod run;
 pub(crate) mod scheduler;
 mod small;
+pub mod sync;
 pub mod verify;

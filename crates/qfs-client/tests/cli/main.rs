@@ -22,6 +22,7 @@ mod renewal;
 mod resume;
 mod sparse;
 mod support;
+mod syncing;
 mod terminal;
 mod tokens;
 mod transport;

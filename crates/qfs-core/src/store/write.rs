@@ -156,6 +156,17 @@ pub trait WriteStore: Store {
     /// [`StoreError::NotRegular`] when something is there; [`StoreError::Unsupported`].
     fn make_link(&self, path: &RemotePath, target: &str, durable: bool) -> Result<(), StoreError>;
 
+    /// Removes the symbolic link `path`, if it leads to `text` where that is given. Never what it leads to, and nothing else that is
+    /// under the name.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] when nothing is there; [`StoreError::NotRegular`] when it is no link; [`StoreError::Conflict`] when
+    /// it leads elsewhere; [`StoreError::Unsupported`].
+    fn remove_link(&self, path: &RemotePath, text: Option<&str>, durable: bool) -> Result<(), StoreError> {
+        let _ = (path, text, durable);
+        Err(StoreError::Unsupported)
+    }
+
     /// Brings every directory that a durable call changed to stable storage, each once.
     ///
     /// # Errors

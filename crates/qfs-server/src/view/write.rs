@@ -160,6 +160,15 @@ impl<S: WriteStore> View<S> {
         self.versions.store().remove(path, condition, false).map_err(missing)
     }
 
+    /// Removes a symbolic link, wherever it leads.
+    ///
+    /// # Errors
+    /// [`HandlerError::Forbidden`]; as [`WriteStore::remove_link`].
+    pub(crate) fn remove_link(&self, path: &RemotePath) -> Result<(), HandlerError> {
+        self.access.allow(Right::Delete, path)?;
+        self.versions.store().remove_link(path, None, false).map_err(missing)
+    }
+
     /// Removes an empty directory.
     ///
     /// # Errors

@@ -10,6 +10,7 @@
     reason = "tests, which act behind the programs' backs and report as they go"
 )]
 
+mod alike;
 mod crowd;
 mod disk;
 mod drain;

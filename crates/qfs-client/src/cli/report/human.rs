@@ -145,12 +145,12 @@ pub(crate) fn failures(outcome: &RunOutcome) -> Option<Problem> {
     Some(Problem::new(Exit::of_run(outcome), what))
 }
 
-fn count(n: u64, noun: &str) -> String {
+pub(crate) fn count(n: u64, noun: &str) -> String {
     format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
 }
 
 /// `1234567 bytes (1.2 MiB)`.
-fn bytes_text(bytes: u64) -> String {
+pub(crate) fn bytes_text(bytes: u64) -> String {
     let exact = count(bytes, "byte");
     if bytes < 1024 { exact } else { format!("{exact} = {}", binary(bytes)) }
 }
@@ -171,7 +171,7 @@ pub(crate) fn binary(bytes: u64) -> String {
 }
 
 /// Bytes a second.
-fn rate(bytes: u64, elapsed: Duration) -> String {
+pub(crate) fn rate(bytes: u64, elapsed: Duration) -> String {
     format!("{}/s", binary(per_second(bytes, elapsed) as u64))
 }
 
