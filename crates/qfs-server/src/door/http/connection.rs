@@ -207,6 +207,11 @@ impl Outlet for HyperOutlet {
         sender.send((head, has_body)).map_err(|_| GONE)
     }
 
+    async fn interim(&mut self, _: Response<()>) -> Result<bool, StreamError> {
+        // hyper sends none but 100 (Continue), which it does by itself.
+        Ok(false)
+    }
+
     async fn data(&mut self, bytes: Bytes) -> Result<(), StreamError> {
         let body = self.body.as_ref().ok_or(GONE)?;
         body.send(bytes).await.map_err(|_| GONE)

@@ -48,7 +48,7 @@ pub(super) async fn answer<S: WriteStore, R: Answer>(
             Some(asset) => send(ask, asset, reply).await,
             None => Err(HandlerError::NotFound.into()),
         },
-        _ => Err(HttpError::Method),
+        _ => Err(HttpError::Method { allow: "GET, HEAD" }),
     }
 }
 
