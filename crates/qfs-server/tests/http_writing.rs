@@ -279,8 +279,72 @@ async fn a_token_changes_what_it_may() {
     assert_eq!(with(&[&cookie, "Sec-Fetch-Site: same-origin"]).await, 201);
 }
 
+/// Begins to put `/a` with `length` bytes; the rest is the caller's.
+async fn begin(rig: &Rig, length: usize, line: &str) -> tokio_rustls::client::TlsStream<tokio::net::TcpStream> {
+    use tokio::io::AsyncWriteExt;
+    let mut stream = connect(rig.address, &[b"http/1.1"]).await;
+    let head = format!("PUT /a HTTP/1.1\r\nHost: x\r\n{line}Content-Length: {length}\r\n\r\n");
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream
+}
+
+/// Waits until a partial file is there that has something in it.
+async fn written(rig: &Rig) {
+    let some = async {
+        while !all(rig.tree.path()).iter().any(|(name, content)| name.ends_with(".qfs-part") && !content.is_empty()) {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    };
+    soon(some).await;
+}
+
+/// Fails when a server that ends cuts off who is still sending, or takes on new ones.
+#[tokio::test]
+async fn an_upload_under_way_ends_well_when_the_server_does() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut rig = open(Tree::new(), |_| {});
+    let content = noise(2_000_000);
+    let mut stream = begin(&rig, content.len(), "").await;
+    stream.write_all(&content[..1_000_000]).await.unwrap();
+    written(&rig).await;
+    rig.stop();
+    stream.write_all(&content[1_000_000..]).await.unwrap();
+    let mut said = Vec::new();
+    let _ = soon(stream.read_to_end(&mut said)).await;
+    assert!(said.starts_with(b"HTTP/1.1 201"), "{}", String::from_utf8_lossy(&said));
+    assert!(std::fs::read(rig.tree.path().join("a")).unwrap() == content);
+    assert_eq!(rig.ended().await.cut, 0);
+}
+
+/// Fails when a token that was revoked goes on to the end of what it began.
+#[tokio::test]
+async fn a_token_that_is_revoked_ends_its_upload() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let home = tempfile::tempdir().unwrap();
+    let file = TokenFile::in_directory(home.path());
+    let issue = Issue { can: Some("write".parse().unwrap()), ..Issue::default() };
+    let (token, record) = file.create(issue).unwrap();
+    let rig = Rig::start(Tree::new(), |config| config.gate = Gate::tokens(file.clone()).unwrap());
+    let mut stream = begin(&rig, 2_000_000, &format!("Authorization: Bearer {}\r\n", token.reveal())).await;
+    stream.write_all(&noise(1_000_000)).await.unwrap();
+    written(&rig).await;
+    file.revoke(&[record.id]).unwrap();
+    let mut said = Vec::new();
+    let _ = soon(stream.read_to_end(&mut said)).await;
+    assert!(said.is_empty() || said.starts_with(b"HTTP/1.1 401"), "{}", String::from_utf8_lossy(&said));
+    let gone = async {
+        while !names(rig.tree.path()).is_empty() {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    };
+    soon(gone).await;
+}
+
 /// Names that lead outside, as a server of URLs may read them.
 const CORPUS: &str = include_str!("../../qfs-testkit/corpus/paths.jsonl");
+
+/// What lies outside.
+const HIDDEN: &[u8] = b"hush-hush";
 
 /// A name in a URL: every byte encoded, or all but slashes and letters.
 fn encoded(name: &[u8], keep: &[u8]) -> String {
@@ -296,7 +360,7 @@ fn encoded(name: &[u8], keep: &[u8]) -> String {
 async fn no_path_leads_outside() {
     let tree = Tree::new();
     for name in ["outside/secret", "secret", "root/in/file", "root/file"] {
-        tree.write(name, if name.ends_with("secret") { b"secret" } else { b"inside" });
+        tree.write(name, if name.ends_with("secret") { HIDDEN } else { b"inside" });
     }
     let root = tree.path().join("root");
     for (link, target) in [("up", ".."), ("out", "../outside"), ("in/secret", "../../secret"), ("root", "/")] {
@@ -351,7 +415,7 @@ async fn try_path(client: h2::client::SendRequest<Bytes>, path: String) -> usize
         while let Some(part) = soon(body.data()).await {
             said.extend_from_slice(&part.unwrap());
         }
-        assert!(!said.windows(6).any(|six| six == b"secret"), "{method} {path}: {status}");
+        assert!(!said.windows(HIDDEN.len()).any(|bytes| bytes == HIDDEN), "{method} {path}: {status}");
         asked += 1;
     }
     asked
