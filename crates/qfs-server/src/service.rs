@@ -38,6 +38,9 @@ pub(crate) struct Service<S> {
     pub(crate) budget: Arc<Budget>,
     /// For uploads.
     pub(crate) room: Room,
+    /// Those that come in several requests.
+    #[cfg(feature = "http")]
+    pub(crate) uploads: Arc<crate::uploads::Uploads>,
     pub(crate) commands: Semaphore,
     /// For requests longer than most while they arrive.
     pub(crate) long_requests: Semaphore,
@@ -81,6 +84,8 @@ impl<S: Store> Service<S> {
             deadlines: config.deadlines,
             budget: Budget::new(limits.buffer_bytes),
             room: Room::new(limits.keep_free, limits.max_upload),
+            #[cfg(feature = "http")]
+            uploads: Arc::default(),
             commands: Semaphore::new(limits.commands),
             long_requests: Semaphore::new(limits.long_requests),
             listings: Arc::new(Semaphore::new(limits.listings)),
@@ -134,7 +139,15 @@ impl<S: Store> Service<S> {
             never = self.save_digests_for_ever() => never,
             never = self.gate.follow() => never,
             never = self.tell_refusals_for_ever() => never,
+            never = self.sweep_uploads_for_ever() => never,
         }
+    }
+
+    async fn sweep_uploads_for_ever(&self) -> Infallible {
+        #[cfg(feature = "http")]
+        match self.uploads.sweep_for_ever().await {}
+        #[cfg(not(feature = "http"))]
+        std::future::pending().await
     }
 
     /// Reads the digests that an earlier run has written down.

@@ -10,6 +10,8 @@ use qfs_core::store::ObjectMeta;
 use qfs_core::store::{Entry, ListQuery, Live, Omission, Store, StoreError, Versions, Whole};
 
 use crate::gate::access::Access;
+#[cfg(feature = "http")]
+use crate::gate::rights::Right;
 
 pub(crate) mod write;
 
@@ -127,7 +129,7 @@ impl<S: Store> View<S> {
         if found { Ok(()) } else { Err(StoreError::NotFound) }
     }
 
-    /// What is directly in `directory`: files, and the names of directories that something of the scope is in. Blocks.
+    /// What is directly in `directory`: files, and the names of directories, with a scope of those that something of it is in. Blocks.
     ///
     /// # Errors
     /// As [`Self::list_below`].
@@ -137,6 +139,10 @@ impl<S: Store> View<S> {
         directory: Option<&RemotePath>,
         visit: &mut dyn FnMut(&str, Child) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
+        if self.access.reaches_all() {
+            return self.children_of_all(directory, visit);
+        }
+        // Whether something of the scope is in a directory shows only below it.
         let mut last = String::new();
         self.list_below(directory, &mut |name, meta, digest| match name.split_once('/') {
             None => visit(name, Child::File(meta, digest)),
@@ -146,6 +152,32 @@ impl<S: Store> View<S> {
                 visit(child, Child::Directory)
             }
         })
+    }
+}
+
+#[cfg(feature = "http")]
+impl<S: Store> View<S> {
+    /// As [`Self::children`], of a directory all of which is in the scope: nothing below it is looked at.
+    fn children_of_all(
+        &self,
+        directory: Option<&RemotePath>,
+        visit: &mut dyn FnMut(&str, Child) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
+        let prefix = directory.map_or(0, |directory| directory.as_str().len() + 1);
+        let query = ListQuery { prefix: directory.cloned(), directories: true, shallow: true, ..ListQuery::default() };
+        self.versions.list(&query, HashKind::default(), &mut |path, entry, digest| match (
+            entry,
+            path.as_str().get(prefix..),
+        ) {
+            (Entry::File(meta), Some(name)) => visit(name, Child::File(meta, digest)),
+            (Entry::Directory(_), Some(name)) => visit(name, Child::Directory),
+            _ => ControlFlow::Continue(()),
+        })
+    }
+
+    /// Whether the request may do `right` to `path`.
+    pub(crate) fn allows(&self, right: Right, path: &RemotePath) -> bool {
+        self.access.allow(right, path).is_ok()
     }
 }
 

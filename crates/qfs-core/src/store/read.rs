@@ -99,6 +99,8 @@ pub struct ListQuery {
     pub directories: bool,
     /// Whether symbolic links that are not followed are rows too.
     pub links: bool,
+    /// Only what is directly in the directory that is listed. No other directory is entered.
+    pub shallow: bool,
 }
 
 /// Receives a listing row by row; breaks to end it early.

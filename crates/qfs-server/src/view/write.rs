@@ -57,6 +57,20 @@ impl<S: WriteStore> View<S> {
         }
     }
 
+    /// What is under `path` now, for a request that may do `right` there; None where there is no file.
+    ///
+    /// # Errors
+    /// [`HandlerError::Forbidden`]; what looking failed with.
+    #[cfg(feature = "http")]
+    pub(crate) fn current(&self, right: Right, path: &RemotePath) -> Result<Option<ObjectMeta>, HandlerError> {
+        self.access.allow(right, path)?;
+        match self.versions.store().object(path) {
+            Ok(object) => Ok(Some(object.meta().clone())),
+            Err(StoreError::NotFound | StoreError::NotRegular) => Ok(None),
+            Err(error) => Err(refused(error)),
+        }
+    }
+
     /// Opens the stage of `path`, as [`WriteStore::stage`].
     ///
     /// # Errors

@@ -236,7 +236,9 @@ impl Walk<'_> {
                     if self.listing.query.directories {
                         level.names.push(name, b"", is_link);
                     }
-                    level.names.push(name, b"/", is_link);
+                    if !self.listing.query.shallow {
+                        level.names.push(name, b"/", is_link);
+                    }
                 }
                 None if kind == FileType::Symlink && self.listing.query.links => level.names.push(name, b"", false),
                 None if kind == FileType::Symlink => {}

@@ -9,9 +9,9 @@ use qfs_core::wire::{
     encode,
 };
 
-use super::step::step;
 use super::upload::{condition, written};
 use crate::error::HandlerError;
+use crate::intake::step;
 use crate::service::Service;
 use crate::view::View;
 use crate::view::write::CopySpec;

@@ -8,7 +8,6 @@ mod identity;
 mod list;
 mod reply;
 mod stall;
-mod step;
 mod upload;
 mod upload_many;
 
