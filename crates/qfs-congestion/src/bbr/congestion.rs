@@ -16,6 +16,9 @@ const STARTUP_LOSS_THRESHOLD: f64 = 0.1;
 const CROWDED_LOSS_THRESHOLD: f64 = 0.05;
 /// Most that one round of congestion takes away (`BBR.Beta`).
 const BETA: f64 = 0.7;
+/// Share of what is being delivered that a failed probe leaves where a crowd does not respond to loss. More gives the crowd a
+/// fairer neighbour, and four flows of ours on a short queue one that drops more.
+const DEAF_BETA: f64 = 0.8;
 
 impl Bbr3 {
     /// Takes a loss (or, with no bytes lost, an explicit mark).
@@ -49,6 +52,10 @@ impl Bbr3 {
 
     /// Remembers the volume the path can hold, which is about what was not lost of a flight, and
     /// stops probing (`HandleInflightTooHigh`).
+    ///
+    /// Beside a flow that does not respond to loss the queue overflows with every probe, however small, and hits whoever sends
+    /// in larger bursts hardest: quinn sends ten packets at once, kernels two or three. A bound that followed the window would
+    /// then sink from probe to probe, towards nothing. It stops at a share of what is being delivered.
     fn probe_went_too_far(&mut self, now: Instant, held: u64) {
         let target = self.bdp().unwrap_or(self.window).min(self.window);
         self.loss.raise = FIRST_RAISE;
@@ -56,7 +63,9 @@ impl Bbr3 {
             self.loss.long_term_volume = Some(held.max(target));
             self.leave_startup(now);
         } else {
-            self.loss.long_term_volume = Some(held.max(scale(target, BETA)));
+            let deaf = self.is_crowded() && self.loss.is_deaf_crowd();
+            let floor = self.pipe().filter(|_| deaf).map_or(scale(target, BETA), |pipe| scale(pipe, DEAF_BETA));
+            self.loss.long_term_volume = Some(held.max(floor));
             if self.phase == Phase::ProbeUp {
                 self.enter_probe_down(now);
             }
