@@ -67,6 +67,8 @@ pub struct ConnectConfig {
     pub transport: Transport,
     /// The file in which it is remembered which servers are not reached over UDP; None: that is found out each time.
     pub without_udp: Option<PathBuf>,
+    /// The file in which it is kept what servers have written down about the path; None: nothing is kept, and nothing shown.
+    pub path_notes: Option<PathBuf>,
     /// Transport numbers.
     pub tuning: ClientTuning,
     /// How long the first connection may take.
@@ -87,6 +89,7 @@ impl ConnectConfig {
             identity: None,
             transport: Transport::default(),
             without_udp: None,
+            path_notes: None,
             tuning: ClientTuning::default(),
             patience: DEFAULT_PATIENCE,
             retry_timeout: DEFAULT_RETRY_TIMEOUT,

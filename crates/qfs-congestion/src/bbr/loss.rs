@@ -77,6 +77,11 @@ impl LossModel {
         self.ambient < QUIET_LOSS && self.round_lost == 0 && self.long_term_volume.is_none()
     }
 
+    /// Loss of any kind, or a mark, was seen in this round, or has left a bound.
+    pub(super) fn has_lost(&self) -> bool {
+        self.round_lost > 0 || self.round_marked || self.ambient > 0.0 || self.long_term_volume.is_some()
+    }
+
     pub(super) fn short_term_rate(&self) -> Option<Rate> {
         self.short_term_rate
     }

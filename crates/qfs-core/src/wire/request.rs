@@ -12,7 +12,7 @@ use super::write::{
     CopyRequest, MakeDirectoryRequest, MakeLinkRequest, RemoveRequest, SetMetadataRequest, UploadManyRequest,
     UploadRequest,
 };
-use super::{IdentityRequest, MAX_MANY_FILES};
+use super::{IdentityRequest, MAX_MANY_FILES, PathNoteRequest};
 use crate::model::{ByteRange, ETag, Token, null_is_false};
 
 /// One command (PROTOCOL §4). A stream carries exactly one.
@@ -41,6 +41,8 @@ pub enum Request {
     MakeLink(MakeLinkRequest),
     /// `set_metadata` (PROTOCOL §4.7).
     SetMetadata(SetMetadataRequest),
+    /// `path_note` (PROTOCOL §4.8).
+    PathNote(PathNoteRequest),
 }
 
 /// Parameters of `get_files_list`. Servers that do not know them list every file.
@@ -144,6 +146,7 @@ const REMOVE: &str = "remove";
 const MAKE_DIRECTORY: &str = "make_directory";
 const MAKE_LINK: &str = "make_link";
 const SET_METADATA: &str = "set_metadata";
+const PATH_NOTE: &str = "path_note";
 
 #[derive(Deserialize)]
 struct Envelope<'a> {
@@ -193,6 +196,7 @@ impl Request {
             Self::MakeDirectory(_) => MAKE_DIRECTORY,
             Self::MakeLink(_) => MAKE_LINK,
             Self::SetMetadata(_) => SET_METADATA,
+            Self::PathNote(_) => PATH_NOTE,
         }
     }
 
@@ -207,7 +211,11 @@ impl Request {
             Self::MakeDirectory(request) => Some(&request.filename),
             Self::MakeLink(request) => Some(&request.filename),
             Self::SetMetadata(request) => Some(&request.filename),
-            Self::GetFilesList(_) | Self::DownloadMany(_) | Self::GetIdentity(_) | Self::UploadMany(_) => None,
+            Self::GetFilesList(_)
+            | Self::DownloadMany(_)
+            | Self::GetIdentity(_)
+            | Self::UploadMany(_)
+            | Self::PathNote(_) => None,
         }
     }
 
@@ -237,6 +245,7 @@ impl Request {
             Self::MakeDirectory(parameters) => encode(&Tagged { command, parameters, token }),
             Self::MakeLink(parameters) => encode(&Tagged { command, parameters, token }),
             Self::SetMetadata(parameters) => encode(&Tagged { command, parameters, token }),
+            Self::PathNote(parameters) => encode(&Tagged { command, parameters, token }),
         }
     }
 
@@ -268,6 +277,7 @@ impl Request {
             MAKE_DIRECTORY => Ok(Self::MakeDirectory(decode(payload)?)),
             MAKE_LINK => Ok(Self::MakeLink(decode(payload)?)),
             SET_METADATA => Ok(Self::SetMetadata(decode(payload)?)),
+            PATH_NOTE => Ok(Self::PathNote(decode(payload)?)),
             other => Err(DecodeError::UnknownCommand(other.chars().take(64).collect())),
         }
     }

@@ -78,7 +78,7 @@ impl Flow {
         self.outstanding.insert(number, (now, size));
         let srtt = self.smoothed();
         match &mut self.control {
-            Control::Model(model) => model.sampler.on_sent(now, size, srtt),
+            Control::Model(model) => model.packet_sent(now, size),
             Control::Cubic(_) => {}
             Control::Bbr1(bbr) => bbr.sampler.on_sent(now, size, srtt),
         }
