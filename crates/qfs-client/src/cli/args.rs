@@ -231,6 +231,11 @@ pub(crate) struct Options {
         default_value = "auto", value_parser = congestion_parser())]
     pub(crate) congestion: Congestion,
 
+    /// Neither keep nor show what servers know of the path, and start slowly each time
+    #[arg(long, global = true, env = "QFS_NO_PATH_NOTES", hide_env_values = true, value_parser = FalseyValueParser::new(),
+        action = ArgAction::SetTrue)]
+    pub(crate) no_path_notes: bool,
+
     /// Largest UDP payload in bytes, 1200 to 6500 [default: what the path carries]
     #[arg(long, global = true, value_name = "N", env = "QFS_MTU", hide_env_values = true,
         value_parser = clap::value_parser!(u16).range(1200..=6500))]

@@ -9,7 +9,7 @@ use clap::builder::Resettable;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _};
 use qfs_client::config::{ConnectConfig, FetchConfig, ServerAddress, Vouching};
-use qfs_client::session::WAYS_FILE_NAME;
+use qfs_client::session::{PATHS_FILE_NAME, WAYS_FILE_NAME};
 use qfs_client::trust::known_servers::{KnownServers, store_path};
 use qfs_core::model::{Fingerprint, Ticket, Token};
 use qfs_transport::{ClientTuning, Identity};
@@ -89,6 +89,8 @@ fn settings(
             transport: options.transport,
             without_udp: known_servers.as_deref().map(|path| path.with_file_name(WAYS_FILE_NAME)),
             hash: options.hash,
+            path_notes: (known_servers.as_deref().filter(|_| !options.no_path_notes))
+                .map(|path| path.with_file_name(PATHS_FILE_NAME)),
             tuning,
             patience: options.connect_timeout,
             retry_timeout: options.retry_timeout,

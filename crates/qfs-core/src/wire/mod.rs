@@ -12,6 +12,7 @@ mod download;
 mod identity;
 mod limits;
 mod many;
+mod path;
 mod request;
 mod response;
 mod status;
@@ -27,6 +28,7 @@ pub use limits::{
     MAX_RANGES, MAX_SMALL_FILE_BYTES, MIN_HOLE_BYTES,
 };
 pub use many::{FileAnswer, FileRecord, MAX_RECORD_BYTES, name_bytes, put_record, put_refusal, take_record};
+pub use path::{PathNoteHead, PathNoteRequest};
 pub use request::{DownloadManyRequest, DownloadRequest, ListRequest, Request};
 pub use response::{ListEnd, ListHead, ListPage, ManyHead, PageBuilder, decode_response};
 pub use status::{RemoteError, StatusCode};

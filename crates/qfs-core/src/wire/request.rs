@@ -12,7 +12,7 @@ use super::write::{
     CopyRequest, MakeDirectoryRequest, MakeLinkRequest, RemoveRequest, SetMetadataRequest, UploadManyRequest,
     UploadRequest,
 };
-use super::{ChunkMapRequest, DownloadRangesRequest, IdentityRequest, MAX_MANY_FILES};
+use super::{ChunkMapRequest, DownloadRangesRequest, IdentityRequest, MAX_MANY_FILES, PathNoteRequest};
 use crate::model::{ByteRange, ETag, HashKind, Token, null_is_false};
 
 /// One command (PROTOCOL §4). A stream carries exactly one.
@@ -45,6 +45,8 @@ pub enum Request {
     ChunkMap(ChunkMapRequest),
     /// `download_ranges` (PROTOCOL §4.8.2).
     DownloadRanges(DownloadRangesRequest),
+    /// `path_note` (PROTOCOL §4.9).
+    PathNote(PathNoteRequest),
 }
 
 /// Parameters of `get_files_list`. Servers that do not know them list every file.
@@ -151,6 +153,7 @@ const MAKE_LINK: &str = "make_link";
 const SET_METADATA: &str = "set_metadata";
 const CHUNK_MAP: &str = "chunk_map";
 const DOWNLOAD_RANGES: &str = "download_ranges";
+const PATH_NOTE: &str = "path_note";
 
 #[derive(Deserialize)]
 struct Envelope<'a> {
@@ -202,6 +205,7 @@ impl Request {
             Self::SetMetadata(_) => SET_METADATA,
             Self::ChunkMap(_) => CHUNK_MAP,
             Self::DownloadRanges(_) => DOWNLOAD_RANGES,
+            Self::PathNote(_) => PATH_NOTE,
         }
     }
 
@@ -218,7 +222,11 @@ impl Request {
             Self::SetMetadata(request) => Some(&request.filename),
             Self::ChunkMap(request) => Some(&request.filename),
             Self::DownloadRanges(request) => Some(&request.filename),
-            Self::GetFilesList(_) | Self::DownloadMany(_) | Self::GetIdentity(_) | Self::UploadMany(_) => None,
+            Self::GetFilesList(_)
+            | Self::DownloadMany(_)
+            | Self::GetIdentity(_)
+            | Self::UploadMany(_)
+            | Self::PathNote(_) => None,
         }
     }
 
@@ -250,6 +258,7 @@ impl Request {
             Self::SetMetadata(parameters) => encode(&Tagged { command, parameters, token }),
             Self::ChunkMap(parameters) => encode(&Tagged { command, parameters, token }),
             Self::DownloadRanges(parameters) => encode(&Tagged { command, parameters, token }),
+            Self::PathNote(parameters) => encode(&Tagged { command, parameters, token }),
         }
     }
 
@@ -283,6 +292,7 @@ impl Request {
             SET_METADATA => Ok(Self::SetMetadata(decode(payload)?)),
             CHUNK_MAP => Ok(Self::ChunkMap(decode(payload)?)),
             DOWNLOAD_RANGES => Ok(Self::DownloadRanges(decode(payload)?)),
+            PATH_NOTE => Ok(Self::PathNote(decode(payload)?)),
             other => Err(DecodeError::UnknownCommand(other.chars().take(64).collect())),
         }
     }
