@@ -234,7 +234,7 @@ impl Connection {
     }
 
     /// Takes up what an earlier connection found out about the path, if this server has written the note for this very client, not
-    /// long ago; does nothing over TCP and on the client (PROTOCOL §4.8).
+    /// long ago; does nothing over TCP and on the client (PROTOCOL §4.9).
     pub fn recall_path(&self, note: &PathNote) {
         if let Over::Udp(quic) = &self.0 {
             quic.recall_path(note);

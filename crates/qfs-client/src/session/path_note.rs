@@ -1,4 +1,4 @@
-//! Brings along what the server wrote down about the path, and takes home what it writes down now (PROTOCOL §4.8).
+//! Brings along what the server wrote down about the path, and takes home what it writes down now (PROTOCOL §4.9).
 //!
 //! Only on the first connection of a session: of several at once the server believes one, and a connection that replaces a lost one
 //! has learnt that the path is not what it was.

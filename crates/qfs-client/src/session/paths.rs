@@ -1,4 +1,4 @@
-//! What servers have written down about the path to this client, to bring along the next time (PROTOCOL §4.8).
+//! What servers have written down about the path to this client, to bring along the next time (PROTOCOL §4.9).
 //!
 //! A text file, one server a line: `HOST:PORT`, its key, the second, since 1970, in which the note came, the bytes that the path
 //! held, and the note. A hint and nothing more: a file that cannot be read or written, or a line that makes no sense, costs a

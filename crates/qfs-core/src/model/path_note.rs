@@ -5,13 +5,13 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// Longest note, in characters (PROTOCOL §4.8).
+/// Longest note, in characters (PROTOCOL §4.9).
 pub const MAX_PATH_NOTE_CHARS: usize = 256;
 
 /// The digits of base64url (RFC 4648 §5), without padding.
 const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
-/// A note about a path (PROTOCOL §4.8): 1 to [`MAX_PATH_NOTE_CHARS`] characters of `A-Z a-z 0-9 - _`. Opaque to the client, which
+/// A note about a path (PROTOCOL §4.9): 1 to [`MAX_PATH_NOTE_CHARS`] characters of `A-Z a-z 0-9 - _`. Opaque to the client, which
 /// brings it along the next time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]

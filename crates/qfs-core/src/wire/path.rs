@@ -1,4 +1,4 @@
-//! `path_note`: what a server knows of the path to a client, brought along and taken home (PROTOCOL §4.8).
+//! `path_note`: what a server knows of the path to a client, brought along and taken home (PROTOCOL §4.9).
 
 use serde::{Deserialize, Serialize};
 
@@ -31,7 +31,7 @@ mod tests {
     use super::super::{DecodeError, Request, decode_response, encode};
     use super::*;
 
-    // The byte examples of PROTOCOL §4.8.
+    // The byte examples of PROTOCOL §4.9.
     #[test]
     fn golden_exchange() {
         let note: PathNote = "AAECAwQF".parse().unwrap();

@@ -41,7 +41,7 @@ pub enum Request {
     MakeLink(MakeLinkRequest),
     /// `set_metadata` (PROTOCOL §4.7).
     SetMetadata(SetMetadataRequest),
-    /// `path_note` (PROTOCOL §4.8).
+    /// `path_note` (PROTOCOL §4.9).
     PathNote(PathNoteRequest),
 }
 

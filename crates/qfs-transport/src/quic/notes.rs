@@ -1,4 +1,4 @@
-//! Notes about paths (PROTOCOL §4.8): sealed for this server, bound to an address, and good for a day.
+//! Notes about paths (PROTOCOL §4.9): sealed for this server, bound to an address, and good for a day.
 //!
 //! The key is derived from the server's identity and kept nowhere: notes survive a restart, and die with the identity.
 
