@@ -13,12 +13,14 @@ use qfs_client::trust::known_servers::{Document, parse_address};
 use qfs_core::body::{Answer, collect};
 use qfs_core::chunks::{ChunkMap, Limits, Recipe, Seeds, Source, Step, assemble};
 use qfs_core::framing::read_frame;
-use qfs_core::model::{ETag, Fingerprint, Holes, Layout, RemotePath, Ticket, escape_untrusted};
+use qfs_core::model::{
+    ETag, Fingerprint, Holes, Layout, MAX_PATH_NOTE_CHARS, PathNote, RemotePath, Ticket, escape_untrusted,
+};
 use qfs_core::stream::{Chunk, ChunkSource, Order, StreamError};
 use qfs_core::wire::{
     ChunkMapHead, DownloadHead, FRAME_PREFIX_BYTES, FileAnswer, IdentityHead, ListHead, ListPage, MAX_FRAME_BYTES,
-    MAX_MESSAGE_BYTES, MAX_RECORD_BYTES, MAX_SMALL_FILE_BYTES, Request, StatusCode, Trailer, TreeEntry, UploadHead,
-    Written, decode_error, decode_response, decode_upload_record, encode, take_record,
+    MAX_MESSAGE_BYTES, MAX_RECORD_BYTES, MAX_SMALL_FILE_BYTES, PathNoteHead, Request, StatusCode, Trailer, TreeEntry,
+    UploadHead, Written, decode_error, decode_response, decode_upload_record, encode, take_record,
 };
 
 /// Takes any bytes.
@@ -75,6 +77,16 @@ pub fn response(data: &[u8]) {
         if let Ok(next) = head.announced(head.current) {
             assert_ne!(next, Some(head.current));
         }
+    }
+    if let Ok(Ok(head)) = decode_response::<PathNoteHead>(data) {
+        if let Some(note) = &head.note {
+            assert!(note.as_str().len() <= MAX_PATH_NOTE_CHARS);
+            if let Some(bytes) = note.to_bytes() {
+                assert_eq!(PathNote::from_bytes(&bytes).as_ref(), Some(note));
+            }
+        }
+        let frame = encode(&head).expect("a note has no long fields");
+        assert_eq!(decode_response(&frame[FRAME_PREFIX_BYTES..]).ok(), Some(Ok(head)));
     }
     let _ = decode_response::<ListHead>(data);
     if let Ok(error) = decode_error(data) {

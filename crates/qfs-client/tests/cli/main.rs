@@ -15,6 +15,7 @@ mod limits;
 mod list;
 mod live;
 mod menu;
+mod path_notes;
 mod perms;
 mod pin_matrix;
 mod pty;

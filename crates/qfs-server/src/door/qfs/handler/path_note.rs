@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const LOOK: Duration = Duration::from_millis(250);
 
 /// How long what is known first is let settle, for the rounds behind start-up to correct it.
-const SETTLE: Duration = Duration::from_secs(1);
+const SETTLE: Duration = Duration::from_millis(500);
 
 /// The path to a client, as far as notes go.
 pub(crate) trait Path: Clone + Send + Sync {
