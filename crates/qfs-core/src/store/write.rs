@@ -119,6 +119,32 @@ pub trait WriteStore: Store {
     /// As [`Self::touch`]; [`StoreError::Unsupported`].
     fn set_executable(&self, path: &RemotePath, executable: bool) -> Result<(), StoreError>;
 
+    /// Sets the modification time of an existing target and whether it may be executed, as far as either is given, if the target is
+    /// `version` where that is given; says what it has become. In one step, and without waiting for the clock to go on.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] when nothing is there; [`StoreError::NotRegular`] when it is no file; [`StoreError::Conflict`] when
+    /// it is another version; as [`Self::set_executable`].
+    fn set_metadata(
+        &self,
+        path: &RemotePath,
+        version: Option<&ETag>,
+        modified: Option<Timestamp>,
+        executable: Option<bool>,
+    ) -> Result<ObjectMeta, StoreError> {
+        let before = self.object(path)?;
+        if version.is_some_and(|version| *version != before.meta().etag) {
+            return Err(StoreError::Conflict);
+        }
+        if let Some(executable) = executable {
+            self.set_executable(path, executable)?;
+        }
+        if let Some(modified) = modified {
+            self.touch(path, modified)?;
+        }
+        Ok(self.object(path)?.meta().clone())
+    }
+
     /// Bytes that can still be written, and that the store can hold in all. None when there is no such bound, or nobody knows it.
     ///
     /// # Errors

@@ -223,20 +223,13 @@ impl<S: WriteStore> View<S> {
     ) -> Result<(ObjectMeta, Option<Digest>), HandlerError> {
         self.access.allow(Right::Write, path)?;
         let store = self.versions.store();
-        let before = store.object(path).map_err(missing)?.meta().clone();
-        if version.is_some_and(|version| version != before.etag) {
-            return Err(HandlerError::Changed);
-        }
-        if let Some(executable) = executable {
-            store.set_executable(path, executable).map_err(missing)?;
-        }
-        if let Some(modified) = modified {
-            store.touch(path, modified).map_err(missing)?;
-        }
-        let meta = store.object(path).map_err(missing)?.meta().clone();
-        // Neither changes the content: what was known of it still holds, unless somebody else wrote in between.
-        let known = |kind| self.versions.digests().recall(&before.etag, kind).filter(|_| before.size == meta.size);
-        let known = known(HashKind::Sha256);
+        let before = match version {
+            Some(version) => version,
+            None => store.object(path).map_err(missing)?.meta().etag.clone(),
+        };
+        let meta = store.set_metadata(path, Some(&before), modified, executable).map_err(missing)?;
+        // Neither changes the content: what was known of it still holds.
+        let known = self.versions.digests().recall(&before, HashKind::Sha256);
         Ok((meta, known))
     }
 

@@ -30,7 +30,7 @@ use jiff::Timestamp;
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 
-use qfs_core::model::RemotePath;
+use qfs_core::model::{ETag, RemotePath};
 use qfs_core::store::{
     CommitSpec, Condition, LeaveOut, ListQuery, Object, ObjectMeta, Space, StageSpec, StagedObject, Store, StoreError,
     TargetMeta, Visit, WriteStore,
@@ -313,15 +313,34 @@ impl WriteStore for LocalStore {
     }
 
     fn set_executable(&self, path: &RemotePath, executable: bool) -> Result<(), StoreError> {
+        self.set_metadata(path, None, None, Some(executable)).map(drop)
+    }
+
+    fn set_metadata(
+        &self,
+        path: &RemotePath,
+        version: Option<&ETag>,
+        modified: Option<Timestamp>,
+        executable: Option<bool>,
+    ) -> Result<ObjectMeta, StoreError> {
         self.ensure_admitted(path)?;
         let directory = self.shared.directories.find(path.parent().unwrap_or(""))?.ok_or(StoreError::NotFound)?;
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let opened = retry_on_intr(|| rustix::fs::openat(directory.handle(), path.file_name(), flags, Mode::empty()));
         let file = opened.map_err(write_error)?;
         let stat = rustix::fs::fstat(&file).map_err(write_error)?;
-        Stamp::regular(&stat).ok_or(StoreError::NotRegular)?;
-        let mode = mode::with_execute(stat.st_mode, executable, mode::umask());
-        rustix::fs::fchmod(&file, Mode::from_raw_mode(mode)).map_err(write_error)
+        let stamp = Stamp::regular(&stat).ok_or(StoreError::NotRegular)?;
+        if version.is_some_and(|version| *version != stamp.etag()) {
+            return Err(StoreError::Conflict);
+        }
+        if let Some(executable) = executable {
+            let mode = mode::with_execute(stat.st_mode, executable, self.shared.umask);
+            rustix::fs::fchmod(&file, Mode::from_raw_mode(mode)).map_err(write_error)?;
+        }
+        if let Some(modified) = modified {
+            rustix::fs::futimens(&file, &stamp::times(modified)).map_err(write_error)?;
+        }
+        Stamp::of_handle(file).map(|stamp| stamp.meta())
     }
 
     fn space(&self) -> Result<Option<Space>, StoreError> {

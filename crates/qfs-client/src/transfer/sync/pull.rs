@@ -7,7 +7,7 @@ use std::sync::Arc;
 use qfs_core::body::{Stages, flush_bytes};
 use qfs_core::model::RemotePath;
 use qfs_core::observe::FileId;
-use qfs_core::store::{CommitSpec, Condition as Holds, Store as _, StoreError, WriteStore};
+use qfs_core::store::{CommitSpec, Condition as Holds, StoreError, WriteStore};
 use qfs_core::wire::{RemoteError, StatusCode};
 use qfs_store::blocking;
 use tokio::sync::mpsc;
@@ -181,15 +181,8 @@ fn perform(tree: &Tree, step: &Step, config: SyncConfig) -> Result<Performed, St
             store.make_link(path, text, durable)?;
         }
         Step::SetMetadata { path, seen, modified, executable } => {
-            if Some(&store.object(path)?.meta().etag) != seen.etag.as_ref() {
-                return Err(StoreError::Conflict);
-            }
-            if let Some(executable) = executable {
-                store.set_executable(path, *executable)?;
-            }
-            if let Some(modified) = modified {
-                store.touch(path, *modified)?;
-            }
+            let version = seen.etag.as_ref().ok_or(StoreError::Conflict)?;
+            store.set_metadata(path, Some(version), *modified, *executable)?;
         }
         Step::RemoveFile { path, seen } => {
             let etag = seen.etag.clone().ok_or(StoreError::Conflict)?;
