@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::BenchError;
 use crate::dataset::Shape;
+use crate::older::{Change, INSERTED_BYTES, PLACES};
 
 /// One kind of work.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,6 +36,8 @@ pub enum Task {
     Again,
     /// Fetches it where half of an earlier fetch was cut off.
     Resume,
+    /// Fetches it where an older version is.
+    Update(Change),
     /// Lists it.
     List,
 }
@@ -115,6 +118,18 @@ impl Scenario {
                 Task::Resume,
                 big,
             ),
+            plain(
+                "update",
+                format!("{big_text}, where a version is of which one percent in {PLACES} places is another."),
+                Task::Update(Change::Scattered),
+                big,
+            ),
+            plain(
+                "insert",
+                format!("{big_text}, where it is without its first {} MiB.", INSERTED_BYTES / MIB),
+                Task::Update(Change::Inserted),
+                big,
+            ),
             plain("list", format!("The listing of {many_text}."), Task::List, small),
             plain(
                 "latency",
@@ -163,7 +178,7 @@ impl Scenario {
     pub fn bytes(&self) -> u64 {
         match self.task {
             Task::Fetch if self.shape.bytes() >= MB => self.shape.bytes() * self.processes as u64,
-            Task::Fetch | Task::Again | Task::Resume | Task::List => 0,
+            Task::Fetch | Task::Again | Task::Resume | Task::Update(_) | Task::List => 0,
         }
     }
 }
@@ -189,10 +204,10 @@ mod tests {
 
     #[test]
     fn scenarios_are_chosen_by_name() {
-        assert_eq!(names(&[]), ["bulk", "small", "again", "swarm", "resume", "list", "latency"]);
+        assert_eq!(names(&[]), ["bulk", "small", "again", "swarm", "resume", "update", "insert", "list", "latency"]);
         assert_eq!(names(&["latency", "bulk"]), ["bulk", "latency"]);
         assert_eq!(names(&["wan"]), ["wan-clean", "wan-lossy", "wan-shallow", "wan-long"]);
-        assert_eq!(names(&["all"]).len(), 11);
+        assert_eq!(names(&["all"]).len(), 13);
         assert!(matches!(Scenario::select(&["bulky".into()], Scale::Quick), Err(BenchError::Unknown { .. })));
     }
 

@@ -55,6 +55,7 @@ impl Peer for Ours {
     fn command(&self, job: &Job<'_>) -> Invocation {
         let command = match (job.task, job.only_name()) {
             (Task::List, _) => self.client.list(),
+            (Task::Update(_), Some(name)) => self.client.get(job.dest, ["--overwrite", &name]),
             (_, Some(name)) => self.client.get(job.dest, [name]),
             (_, None) => self.client.get(job.dest, ["--all", "--parallel"]),
         };
