@@ -3,6 +3,7 @@
 #   scripts/performance.sh                    all of it at its full counts: some 20 minutes, on a machine that does nothing else
 #   scripts/performance.sh --quick            small data, one round: whether everything works
 #   scripts/performance.sh --runs 9 bulk wan  other counts; only these parts (see "parts" below)
+#   scripts/performance.sh --before DIR       another build of qfs in turns with this one: the directory of its programs
 #   scripts/performance.sh --out DIR          where the reports go (default: target/performance)
 #   scripts/performance.sh --docs             also renews the picture of the README: docs/performance.json and docs/performance.svg
 # Writes for each part NAME.md (the tables of the documentation), NAME.json and NAME.html, and over all of them goals.md and the
@@ -21,11 +22,13 @@ docs=0
 target=${CARGO_TARGET_DIR:-target}
 out=$target/performance
 wanted=()
+builds=()
 while (($#)); do
   case $1 in
     --runs) runs=${2:?}; shift ;;
     --out) out=${2:?}; shift ;;
     --quick) runs=1 scale=quick ;;
+    --before) builds=(--build "qfs-before=${2:?}"); shift ;;
     --no-build) build=0 ;;
     --docs) docs=1 ;;
     -h | --help) usage ;;
@@ -35,17 +38,17 @@ while (($#)); do
   shift
 done
 
-# part: scenarios, peers, where the data lies, more arguments with semicolons between them. Small files lie in memory: a disk's file system spends up to a
+# part: scenarios, peers, where the data lies, more arguments (one after each `;`). Small files lie in memory: a disk's file system spends up to a
 # millisecond on each file created soon after thousands were removed, which would measure that. On a link, TCP cubic takes minutes
 # under loss, which the tables of docs/PERFORMANCE.md have already.
 memory=/dev/shm
 [[ -d $memory && -w $memory ]] || memory=${TMPDIR:-/tmp}
 disk=${TMPDIR:-/tmp}
 parts=(
-  "bulk|bulk|auto|$disk|--variant=qfs-1452=--mtu 1452;--variant=qfs-blake3=-- --hash blake3"
+  "bulk|bulk|auto|$disk|--variant=qfs-1452=--mtu 1452;--variant=qfs-dense=client:--no-sparse;--variant=qfs-blake3=client:--hash=blake3"
   "small|small again|curl,rsync,rsync-ssh,rclone,cp|$memory|"
   "latency|latency|curl,rsync,scp,rclone|$memory|"
-  "swarm|swarm|curl,rsync|$memory|--variant=qfs-blake3=-- --hash blake3"
+  "swarm|swarm|curl,rsync|$memory|--variant=qfs-blake3=client:--hash=blake3"
   "wan|wan-clean wan-lossy|curl-bbr|$memory|"
   "wan-long|wan-long|none|$memory|"
 )
@@ -78,8 +81,9 @@ for part in "${parts[@]}"; do
   [[ $name != wan* ]] || before=("${realtime[@]}")
   arguments=(--peers "$peers" --runs "$runs" --scale "$scale" --commit "$commit" --json --work-dir "$place")
   arguments+=(--markdown "$out/$name.md" --goals "$out/$name.goals.md" --html "$out/$name.html")
-  IFS=';' read -ra more <<<"$more"
-  arguments+=("${more[@]}")
+  IFS=';' read -ra extra <<<"$more"
+  arguments+=("${extra[@]}")
+  arguments+=("${builds[@]}")
   echo "== $name ($((SECONDS - begun)) s since the start)" >&2
   # shellcheck disable=SC2086 # several scenarios are several words
   if ! timeout 900 "${before[@]}" "$bench" run $scenarios "${arguments[@]}" >"$out/$name.json"; then

@@ -11,7 +11,7 @@ use crate::stats::{median, paired_ratios};
 /// The variant of qfs whose packets are limited to Ethernet's size: `--variant 'qfs-1452=--mtu 1452'`.
 pub const SMALL_PACKETS: &str = "qfs-1452";
 
-/// The variant of qfs whose digests are BLAKE3: `--variant 'qfs-blake3=-- --hash blake3'`.
+/// The variant of qfs whose digests are BLAKE3: `--variant 'qfs-blake3=client:--hash=blake3'`.
 pub const BLAKE3: &str = "qfs-blake3";
 
 const MIB: f64 = 1_048_576.0;

@@ -267,6 +267,7 @@ fn only_data_is_read_and_sent() {
             assert_eq!(digest, Digest::of_kind(kind, &content), "{range:?}");
             assert!(store.count(Operation::Read) <= reads + 6, "zeros are hashed without being read");
         });
+        drop(share);
         assert_eq!(budget.free_bytes(), 8 << 20);
     }
     // Nobody asked: everything is sent.

@@ -71,7 +71,9 @@ Examples:
   qfs-bench run bulk small --peers curl,rsync    two scenarios, two peers
   qfs-bench run wan --runs 3                     emulated long links (needs root)
   qfs-bench run bulk --variant 'qfs-cubic=--congestion cubic' --peers none
-  qfs-bench run bulk --variant 'qfs-blake3=-- --hash blake3' --peers curl
+  qfs-bench run bulk --variant 'qfs-dense=client:--no-sparse' --peers none
+  qfs-bench run bulk --variant 'qfs-blake3=client:--hash=blake3' --peers curl
+  qfs-bench run bulk small --build before=../old/target/release --peers none
   qfs-bench run --html report.html --json > report.json
   qfs-bench run bulk --markdown bulk.md --goals goals.md --commit 1a2b3c4
 
@@ -101,9 +103,13 @@ pub(crate) struct RunArgs {
     #[arg(long, value_enum, default_value_t = ScaleArg::Full, env = "QFS_SCALE")]
     pub(crate) scale: ScaleArg,
 
-    /// One more kind of qfs: its name, and arguments for both its programs, behind `--` for the client alone (repeatable)
+    /// One more kind of qfs: its name, and arguments for both its programs, or with client: or server: in front for one (repeatable)
     #[arg(long, value_name = "NAME=ARGS", env = "QFS_VARIANT", value_parser = variant)]
     pub(crate) variant: Vec<(String, Vec<String>)>,
+
+    /// Another build of qfs in turns with this one: its name, and the directory of its programs (repeatable)
+    #[arg(long, value_name = "NAME=DIR", env = "QFS_BUILD", value_parser = build)]
+    pub(crate) build: Vec<(String, PathBuf)>,
 
     /// Write the report as one HTML file, too
     #[arg(long, value_name = "FILE", env = "QFS_HTML")]
@@ -143,14 +149,29 @@ pub(crate) enum ScaleArg {
     Full,
 }
 
-/// `NAME=ARG ARG …`; the name becomes part of a path.
+/// `NAME=ARG ARG …`, where `client:ARG` and `server:ARG` are for one of the programs.
 fn variant(text: &str) -> Result<(String, Vec<String>), String> {
     let (name, arguments) = text.split_once('=').ok_or("expected NAME=ARGS")?;
+    Ok((contender(name)?, arguments.split_whitespace().map(str::to_owned).collect()))
+}
+
+/// `NAME=DIR`. The directory has to contain both programs.
+fn build(text: &str) -> Result<(String, PathBuf), String> {
+    let (name, directory) = text.split_once('=').ok_or("expected NAME=DIR")?;
+    let directory = PathBuf::from(directory);
+    match ["qfs-client", "qfs-server"].iter().find(|program| !directory.join(program).is_file()) {
+        Some(program) => Err(format!("there is no {program} in {}", directory.display())),
+        None => Ok((contender(name)?, directory)),
+    }
+}
+
+/// The name of a kind of qfs; it becomes part of a path.
+fn contender(name: &str) -> Result<String, String> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_+.".contains(c);
     if name.is_empty() || name == "qfs" || name.starts_with('.') || !name.chars().all(plain) {
         return Err("the name has to be of letters, digits and -_+., and not qfs".to_owned());
     }
-    Ok((name.to_owned(), arguments.split_whitespace().map(str::to_owned).collect()))
+    Ok(name.to_owned())
 }
 
 /// The crowd: N clients, one file.
@@ -298,6 +319,18 @@ mod tests {
         for text in ["a", "=x", "qfs=x", "a/b=x", "..=x"] {
             assert!(variant(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_build_has_a_name_and_a_directory_with_both_programs() {
+        let directory = tempfile::tempdir().unwrap();
+        let text = format!("before={}", directory.path().display());
+        std::fs::write(directory.path().join("qfs-client"), "").unwrap();
+        assert!(build(&text).is_err_and(|error| error.contains("no qfs-server")));
+        std::fs::write(directory.path().join("qfs-server"), "").unwrap();
+        assert_eq!(build(&text), Ok(("before".to_owned(), directory.path().to_owned())));
+        assert!(build("before").is_err());
+        assert!(build(&text.replace("before", "a/b")).is_err());
     }
 
     #[test]

@@ -28,6 +28,7 @@ pub(crate) fn run(args: &RunArgs, common: &Common, supervisor: &Supervisor) -> R
         scenarios: Scenario::select(&args.scenario, scale)?,
         peers: peers::select(&args.peers)?,
         variants: args.variant.clone(),
+        builds: args.build.clone(),
         runs: args.runs,
         seed: common.seed.unwrap_or(1),
         scale,
@@ -103,6 +104,9 @@ fn own_command() -> String {
     while let Some(argument) = arguments.next() {
         if PLACES.contains(&argument.as_str()) {
             arguments.next();
+        } else if argument == "--build" {
+            let name = arguments.next().unwrap_or_default();
+            words.push(format!("--build {}=DIR", name.split('=').next().unwrap_or_default()));
         } else if !PLACES.iter().any(|place| argument.starts_with(&format!("{place}="))) && argument != "--json" {
             words.push(if argument.contains(' ') { format!("'{argument}'") } else { argument });
         }

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use super::{Job, Peer, PeerError, Place, Started};
+use super::{Job, OursSpec, Peer, PeerError, Place, Started};
 use crate::BenchError;
 use crate::process::{Daemon, Invocation, ProcessError};
 use crate::qfs::{Client, Server, ServerSpec};
@@ -17,25 +17,18 @@ pub struct Ours {
 }
 
 impl Ours {
-    /// Sets it up; `arguments` are for both programs, and behind a `--` for the client alone.
+    /// Sets it up with the programs of `ours`; `more` are arguments for both of them, or for the one that stands in front: `client:ARG`.
     ///
     /// # Errors
     /// When the server does not start.
-    pub fn start(place: &Place<'_>, arguments: &[&str]) -> Result<Self, PeerError> {
-        let ours = place.ours;
-        let (both, client_alone) = match arguments.iter().position(|argument| *argument == "--") {
-            Some(at) => (&arguments[..at], &arguments[at + 1..]),
-            None => (arguments, &[][..]),
-        };
-        let and = |args: &[OsString], more: &[&str]| -> Vec<OsString> {
-            args.iter().cloned().chain(both.iter().chain(more).map(OsString::from)).collect()
-        };
+    pub fn start(place: &Place<'_>, ours: &OursSpec, more: &[&str]) -> Result<Self, PeerError> {
+        let and_more = |args: &[OsString], end| args.iter().cloned().chain(arguments_of(end, more)).collect();
         let spec = ServerSpec {
             program: ours.server.clone(),
             ip: place.ends.server_ip.clone(),
             port: 0,
             root: place.data.root.clone(),
-            extra: and(&ours.server_args, &[]),
+            extra: and_more(&ours.server_args, "server"),
             without_env: ours.without_env.clone(),
             wrapper: place.ends.server_end.clone(),
         };
@@ -47,7 +40,7 @@ impl Ours {
         let client = Client {
             program: ours.client.clone(),
             address: server.address(),
-            extra: and(&ours.client_args, client_alone),
+            extra: and_more(&ours.client_args, "client"),
             without_env: ours.without_env.clone(),
         };
         Ok(Self { server, client, end: place.ends.client_end.clone() })
@@ -73,10 +66,31 @@ impl Peer for Ours {
     }
 }
 
+/// Those of `arguments` that one of the programs, `client` or `server`, is given.
+fn arguments_of(end: &str, arguments: &[&str]) -> Vec<OsString> {
+    let for_it = |argument: &&str| match argument.split_once(':') {
+        Some((only @ ("client" | "server"), argument)) => (only == end).then(|| argument.into()),
+        _ => Some(OsString::from(argument)),
+    };
+    arguments.iter().filter_map(for_it).collect()
+}
+
 pub(super) fn start_cubic(place: &Place<'_>) -> Started {
-    Ok(Box::new(Ours::start(place, &["--congestion", "cubic"])?))
+    Ok(Box::new(Ours::start(place, place.ours, &["--congestion", "cubic"])?))
 }
 
 pub(super) fn start_bbr(place: &Place<'_>) -> Started {
-    Ok(Box::new(Ours::start(place, &["--congestion", "bbr"])?))
+    Ok(Box::new(Ours::start(place, place.ours, &["--congestion", "bbr"])?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_are_for_both_programs_or_for_one() {
+        let arguments = ["--mtu", "1452", "client:--no-sparse", "server:--ip=::1"];
+        assert_eq!(arguments_of("client", &arguments), ["--mtu", "1452", "--no-sparse"]);
+        assert_eq!(arguments_of("server", &arguments), ["--mtu", "1452", "--ip=::1"]);
+    }
 }

@@ -64,6 +64,14 @@ pub struct OursSpec {
     pub without_env: Vec<OsString>,
 }
 
+impl OursSpec {
+    /// The same work done by the programs in `directory`, which are of another build.
+    #[must_use]
+    pub fn built_in(&self, directory: &Path) -> Self {
+        Self { client: directory.join("qfs-client"), server: directory.join("qfs-server"), ..self.clone() }
+    }
+}
+
 /// Everything that a peer needs to set itself up.
 #[derive(Debug)]
 pub struct Place<'a> {

@@ -32,6 +32,8 @@ pub struct Options {
     pub peers: Vec<Entry>,
     /// More kinds of qfs: a name, and arguments for both its programs.
     pub variants: Vec<(String, Vec<String>)>,
+    /// More builds of qfs: a name, and the directory of both programs.
+    pub builds: Vec<(String, PathBuf)>,
     /// Rounds that count.
     pub runs: u32,
     /// Seed of data sets and links.
@@ -143,14 +145,19 @@ impl Bench<'_> {
         home: &Path,
         absent: &mut Vec<Absent>,
     ) -> Result<Vec<Turn>, BenchError> {
-        let ours = |arguments: Vec<String>| -> Box<dyn Fn(&Place<'_>) -> Started> {
+        let ours = |spec: OursSpec, arguments: Vec<String>| -> Box<dyn Fn(&Place<'_>) -> Started> {
             Box::new(move |place| {
                 let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-                Ok(Box::new(Ours::start(place, &arguments)?))
+                Ok(Box::new(Ours::start(place, &spec, &arguments)?))
             })
         };
-        let mut list = vec![(BASELINE.to_owned(), ours(Vec::new()))];
-        list.extend(options.variants.iter().map(|(name, arguments)| (name.clone(), ours(arguments.clone()))));
+        let mut list = vec![(BASELINE.to_owned(), ours(self.ours.clone(), Vec::new()))];
+        for (name, directory) in &options.builds {
+            list.push((name.clone(), ours(self.ours.built_in(directory), Vec::new())));
+        }
+        for (name, arguments) in &options.variants {
+            list.push((name.clone(), ours(self.ours.clone(), arguments.clone())));
+        }
         for entry in options.peers.iter().filter(|entry| (entry.can)(scenario)) {
             list.push((entry.name.to_owned(), Box::new(entry.start)));
         }
@@ -276,7 +283,15 @@ mod tests {
     fn options(name: &str, peers: Vec<Entry>, runs: u32) -> Options {
         let shape = Shape { files: 1, file_bytes: 1000, directories: 0 };
         let scenario = Scenario { shape, ..Scenario::select(&[name.into()], Scale::Quick).unwrap().remove(0) };
-        Options { scenarios: vec![scenario], peers, variants: vec![], runs, seed: 1, scale: Scale::Quick }
+        Options {
+            scenarios: vec![scenario],
+            peers,
+            variants: vec![],
+            builds: vec![],
+            runs,
+            seed: 1,
+            scale: Scale::Quick,
+        }
     }
 
     fn one(ms: u64, exit: Exit) -> Batch {

@@ -16,7 +16,7 @@ mod stages;
 
 pub use answer::{Answer, BodyChunks, ReceiveError};
 pub use assembly::Assembly;
-pub use budget::{Budget, Reservation, Share};
+pub use budget::{Budget, Reservation, Share, Turn};
 pub use live::confirm;
 pub use receive::{FLUSH_BUDGET_BYTES, collect, collect_into, flush_bytes, pump, pump_into};
 pub use send::{Opened, SMALL_BODY_BYTES, SendError, open, open_as, send, send_around, send_within};

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::{Reservation, Share};
+use super::{Reservation, Share, Turn};
 use crate::model::{Digest, HashKind, Holes, RemotePath};
 use crate::offload::Offloaded;
 use crate::store::{BLOCK_BYTES, Store, StoreError, Version, Versions};
@@ -117,20 +117,24 @@ pub async fn send_around<K: ByteSink>(
     let mut pieces = holes.data(&range).into_iter().flat_map(in_blocks);
     let mut next = pieces.next();
     let mut ahead = match (first, &next) {
-        (Some(room), Some(piece)) => Some(read_ahead(version, piece.clone(), room)),
+        (Some(room), Some(piece)) => Some(read_ahead(version, piece.clone(), room, share.turn().await)),
         _ => None,
     };
     while let Some(piece) = next {
         let reading = match ahead.take() {
             Some(reading) => reading,
             // Waits for room only while it holds nothing itself.
-            None => read_ahead(version, piece, share.reserve(BLOCK_BYTES as usize).await),
+            None => {
+                let room = share.reserve(BLOCK_BYTES as usize).await;
+                read_ahead(version, piece, room, share.turn().await)
+            }
         };
         let part = reading.await?;
         next = pieces.next();
         if let Some(piece) = &next {
-            let room = share.try_reserve(BLOCK_BYTES as usize);
-            ahead = room.map(|room| read_ahead(version, piece.clone(), room));
+            let turn = share.quick_turn();
+            let room = turn.and_then(|turn| Some((share.try_reserve(BLOCK_BYTES as usize)?, turn)));
+            ahead = room.map(|(room, turn)| read_ahead(version, piece.clone(), room, turn));
         }
         sink.send(part).await?;
     }
@@ -156,12 +160,13 @@ fn in_blocks(data: Range<u64>) -> impl Iterator<Item = Piece> {
 /// A part up to this length leaves its block: sent as it is it would hold all of the block in memory.
 const COPIED_BYTES: usize = BLOCK_BYTES as usize / 4;
 
-fn read_ahead(version: &Arc<Version>, piece: Piece, mut room: Reservation) -> Offloaded<Bytes> {
+fn read_ahead(version: &Arc<Version>, piece: Piece, mut room: Reservation, turn: Turn) -> Offloaded<Bytes> {
     let threads = version.threads().clone();
     let version = Arc::clone(version);
     threads.run(move || {
         let (index, place) = piece;
         let block = version.block(index)?;
+        drop(turn);
         if place.len() == block.len() {
             return Ok(room.attach(block));
         }

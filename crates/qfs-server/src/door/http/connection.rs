@@ -22,11 +22,12 @@ use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
+use super::ask::RequestBody;
 use super::client::Client;
-use super::exchange::{self, RequestBody};
+use super::exchange;
 use super::flow::{Counted, Flow, Unblocked};
 use super::reply::{Gone, Outlet, Reply};
-use crate::door::tcp::Newcomer;
+use crate::door::newcomer::Newcomer;
 use crate::gate::audit::Refusal;
 use crate::gate::patience::Patience;
 use crate::service::Service;

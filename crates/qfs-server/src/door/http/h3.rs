@@ -17,9 +17,10 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tracing::{debug, error};
 
+use super::ask::RequestBody;
 use super::client::Client;
 use super::connection::MAX_HEADER_BYTES;
-use super::exchange::{self, RequestBody};
+use super::exchange;
 use super::reply::{Gone, Outlet, Reply};
 use crate::gate::audit::Refusal;
 use crate::gate::patience::Patience;

@@ -5,9 +5,10 @@ use http::{Method, StatusCode};
 use qfs_core::model::Digest;
 use qfs_core::store::WriteStore;
 
+use super::ask::{Ask, RequestBody, whole_body};
 use super::error::HttpError;
-use super::exchange::{Ask, RequestBody, whole_body};
 use super::reply::{self, Answer, HTML};
+use super::target::{FORGET, TOKEN};
 use super::{credential, page, target};
 use crate::error::HandlerError;
 
@@ -28,12 +29,6 @@ const ASSETS: [Asset; 5] = [
     Asset { name: "folder.svg", kind: "image/svg+xml", content: include_str!("page/folder.svg") },
     Asset { name: "icon.svg", kind: "image/svg+xml", content: include_str!("page/icon.svg") },
 ];
-
-/// Where the form for a token is sent to.
-pub(super) const TOKEN: &str = "token";
-
-/// Where a browser is told to forget its token.
-pub(super) const FORGET: &str = "forget";
 
 pub(super) async fn answer<S: WriteStore, R: Answer>(
     ask: &Ask<'_, S>,

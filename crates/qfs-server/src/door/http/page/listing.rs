@@ -4,9 +4,9 @@ use jiff::Timestamp;
 use maud::{Markup, PreEscaped, html};
 use qfs_core::model::{RemotePath, escape_untrusted};
 
-use super::{breadcrumbs, layout, markdown, size};
-use crate::door::http::directory::{Choice, Key, PAGE_ROWS, Row, Rows, title};
-use crate::door::http::{own, target};
+use super::{breadcrumbs, layout, markdown, minute, size};
+use crate::door::http::rows::{Choice, Key, PAGE_ROWS, Row, Rows, title};
+use crate::door::http::target;
 
 /// What a page of a directory shows.
 pub(in crate::door::http) struct Listing<'a> {
@@ -31,7 +31,7 @@ impl Listing<'_> {
                         (self.search())
                         a.button href="?tar" download { "Download all " span.hint { "(tar)" } }
                         @if self.has_token {
-                            form method="post" action={ "/.qfs/" (own::FORGET) } {
+                            form method="post" action={ "/.qfs/" (target::FORGET) } {
                                 button.button.quiet type="submit" { "Forget token" }
                             }
                         }
@@ -174,11 +174,6 @@ fn line(row: &Row) -> Markup {
             }
         }
     }
-}
-
-/// A time to the minute, in UTC; the script has it in the reader's own zone.
-pub(super) fn minute(time: Timestamp) -> String {
-    time.strftime("%Y-%m-%d %H:%M").to_string()
 }
 
 /// The beginning of a plain index.

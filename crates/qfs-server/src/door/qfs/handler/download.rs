@@ -41,7 +41,9 @@ pub(crate) async fn download<S: Store, K: ByteSink>(
     }
     // Opening reads a small file at once, and which is small shows only then.
     let mut room = share.reserve(BLOCK_BYTES as usize).await;
+    let turn = share.turn().await;
     let opened = view.open_as(path, request.hash).await?;
+    drop(turn);
     let meta = opened.version.meta();
     if request.if_match.is_some_and(|wanted| wanted != meta.etag) {
         return Err(HandlerError::Changed);
