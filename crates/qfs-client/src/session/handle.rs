@@ -160,6 +160,13 @@ impl Session {
         self.inner.config.hash
     }
 
+    /// What the server's digests are: what is asked for, until it has answered with others. What is hashed here to be compared with
+    /// them is hashed so.
+    #[must_use]
+    pub fn digest_kind(&self) -> HashKind {
+        if self.inner.other_hash.load(Ordering::Relaxed) { HashKind::default() } else { self.inner.config.hash }
+    }
+
     /// The server gives digests of `kind`: tells, once, when that is not what was asked for.
     pub(crate) fn note_hash(&self, kind: HashKind) {
         let asked = self.inner.config.hash;
