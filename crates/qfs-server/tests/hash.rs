@@ -174,6 +174,19 @@ async fn an_upload_is_verified_by_the_kind_that_was_agreed_on() {
 }
 
 #[tokio::test]
+async fn a_copy_is_described_by_the_kind_that_was_asked_for() {
+    let rig = writable();
+    rig.tree.write("a", &noise(700_000));
+    let client = rig.connect().await;
+    for (to, hash, kind) in [("b", "", HashKind::Sha256), ("c", r#","hash":"blake3""#, HashKind::Blake3)] {
+        let mut answer = client.ask(&format!(r#"{{"command":"copy","from":"a","filename":"{to}"{hash}}}"#)).await;
+        let written = written(&mut answer).await.unwrap();
+        assert_eq!(written.digest, Some(Digest::of_kind(kind, &noise(700_000))));
+        assert_eq!(client.download(&wanted(to, kind)).await.unwrap().digest, written.digest.unwrap());
+    }
+}
+
+#[tokio::test]
 async fn records_of_either_kind_are_verified() {
     let rig = writable();
     let client = rig.connect().await;

@@ -160,8 +160,10 @@ impl Session {
         self.inner.config.hash
     }
 
-    /// What digests the server gives, as far as it has shown that: what was asked for, or the default.
-    pub(crate) fn given_hash(&self) -> HashKind {
+    /// What the server's digests are: what is asked for, until it has answered with others. What is hashed here to be compared with
+    /// them is hashed so.
+    #[must_use]
+    pub fn digest_kind(&self) -> HashKind {
         if self.inner.other_hash.load(Ordering::Relaxed) { HashKind::default() } else { self.inner.config.hash }
     }
 

@@ -141,7 +141,7 @@ async fn compare(
         }
     };
     // While the server hashes, this side does too.
-    let kind = theirs.digest.map_or(session.hash(), |known| known.kind());
+    let kind = theirs.digest.map_or(session.digest_kind(), |known| known.kind());
     let (ours, theirs) = tokio::join!(hashing(kind), asking);
     let (mut ours, theirs) = (ours.map_err(|error| store_failure(&error))?, theirs?);
     if let Some(given) = theirs.map(|theirs| theirs.kind()).filter(|given| *given != kind) {

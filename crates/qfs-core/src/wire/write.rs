@@ -189,6 +189,9 @@ pub struct CopyRequest {
     /// What must be under its name.
     #[serde(flatten)]
     pub condition: Precondition,
+    /// The digest that is wanted in the answer. A server that does not know the field gives SHA-256.
+    #[serde(default, skip_serializing_if = "HashKind::is_default")]
+    pub hash: HashKind,
 }
 
 /// What a name is.
@@ -338,6 +341,15 @@ mod tests {
                 ..CopyRequest::default()
             }),
             r#"{"command":"copy","from":"a","from_etag":"0a1b","filename":"in/a b","overwrite":true}"#,
+        );
+        golden(
+            &Request::Copy(CopyRequest {
+                from: "a".into(),
+                filename: name(),
+                hash: HashKind::Blake3,
+                ..CopyRequest::default()
+            }),
+            r#"{"command":"copy","from":"a","filename":"in/a b","hash":"blake3"}"#,
         );
         golden(
             &Request::Remove(RemoveRequest { filename: name(), ..RemoveRequest::default() }),

@@ -27,6 +27,8 @@ pub(crate) struct CopySpec {
     pub(crate) executable: Option<bool>,
     /// What must be under the name of the copy.
     pub(crate) condition: Condition,
+    /// The digest that is made of it on the way.
+    pub(crate) hash: HashKind,
 }
 
 impl<S: WriteStore> View<S> {
@@ -136,7 +138,7 @@ impl<S: WriteStore> View<S> {
     ) -> Result<(ObjectMeta, Digest), HandlerError> {
         self.access.allow(Right::Read, &copy.from)?;
         self.ensure_writable(path, &copy.condition)?;
-        let original = self.versions.open(&copy.from)?;
+        let original = self.versions.open_as(&copy.from, copy.hash)?;
         let meta = original.meta().clone();
         if copy.from_version.is_some_and(|version| version != meta.etag) {
             return Err(HandlerError::Changed);
@@ -144,7 +146,7 @@ impl<S: WriteStore> View<S> {
         let _promise = promise(meta.size)?;
         let stage = self.stage(path, &StageSpec { size: None, etag: meta.etag.clone() })?;
         let copied = (|| {
-            let (mut position, mut hasher) = (0, Hasher::new());
+            let (mut position, mut hasher) = (0, Hasher::of_kind(copy.hash));
             while position < meta.size {
                 let block = original.block(position / BLOCK_BYTES)?;
                 hasher.update(&block);

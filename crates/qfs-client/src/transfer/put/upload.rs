@@ -162,7 +162,7 @@ impl Upload<'_> {
     async fn attempt(&mut self, lease: &Lease, condition: &Precondition) -> Result<Digest, AttemptError> {
         let source = self.source;
         let (tree, local) = (Arc::clone(&source.tree), source.local.clone());
-        let kind = self.session.hash();
+        let kind = self.session.digest_kind();
         let version = blocking(move || tree.open_as(&local, kind)).await?;
         let meta = version.meta();
         let request = UploadRequest {

@@ -89,7 +89,7 @@ pub async fn prepare(session: &Session, request: SyncRequest) -> Result<Prepared
         }
     };
     if let Some(tree) = &tree {
-        let filling = digests::fill_here(tree, session.given_hash(), &wanted.0, &mut at_home);
+        let filling = digests::fill_here(tree, session.digest_kind(), &wanted.0, &mut at_home);
         let asking = digests::fill_there(session, prefix.as_ref(), &wanted.1, &mut served);
         let ((), asked) = tokio::join!(filling, asking);
         asked?;

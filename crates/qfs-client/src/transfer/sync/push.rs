@@ -145,6 +145,7 @@ impl There {
             modified: Some(file.modified),
             executable: file.executable.filter(|_| self.config.perms),
             condition: Precondition::ABSENT,
+            hash: self.session().digest_kind(),
         };
         let copy: Written = self.ask(Request::Copy(request)).await?;
         if let (Some(made), Some(wanted)) = (copy.digest, file.sha256)

@@ -87,8 +87,8 @@ pub(crate) async fn copy<S: WriteStore, K: ByteSink>(
 ) -> Result<(), HandlerError> {
     let (from, to) = (path(&request.from)?, path(&request.filename)?);
     let condition = condition(&request.condition)?;
-    let CopyRequest { from_etag: from_version, modified, executable, .. } = request;
-    let spec = CopySpec { from, from_version, modified, executable, condition };
+    let CopyRequest { from_etag: from_version, modified, executable, hash, .. } = request;
+    let spec = CopySpec { from, from_version, modified, executable, condition, hash };
     // As long as a pass for a digest, and as many at once.
     let _turn = service.digest_passes.acquire().await.map_err(|_| HandlerError::ShuttingDown)?;
     let room = service.room.clone();
