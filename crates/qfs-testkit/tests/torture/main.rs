@@ -14,6 +14,7 @@ mod crowd;
 mod disk;
 mod drain;
 mod endpoints;
+mod http;
 mod kills;
 mod lab;
 mod lies;
