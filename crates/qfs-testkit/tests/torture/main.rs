@@ -15,6 +15,7 @@ mod crowd;
 mod disk;
 mod drain;
 mod endpoints;
+mod http;
 mod kills;
 mod lab;
 mod lies;
