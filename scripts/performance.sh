@@ -51,6 +51,7 @@ parts=(
   "swarm|swarm|curl,rsync|$memory|--variant=qfs-blake3=client:--hash=blake3"
   "wan|wan-clean wan-lossy|curl-bbr|$memory|"
   "wan-long|wan-long|none|$memory|"
+  "wan-again|wan-again wan-long-again|none|$memory|"
 )
 for name in "${wanted[@]}"; do
   printf '%s\n' "${parts[@]}" | grep -q "^$name|" || { echo "error: no part is called $name" >&2; usage 2 >&2; }

@@ -34,14 +34,14 @@ work=$(mktemp -d "${TMPDIR:-/dev/shm}/wan-fairness.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 trap 'exit 130' INT TERM
 mkdir "$work/root"
-# More than the link carries in the time, and nothing on the disk.
+# More than the link carries in the time, and nothing on the disk: one hole, which the client therefore has sent as zeros.
 truncate -s $((rate * (seconds + 40) * 125000)) "$work/root/file"
 
 # Reads a counter of /proc/net/snmp inside B: datagrams that arrived.
 datagrams() { ip netns exec "$WAN_B" awk '/^Udp: [0-9]/ { print $2 }' /proc/net/snmp; }
 
 ours() {
-  ip netns exec "$WAN_B" $first timeout $((seconds + 60)) "$bin/qfs-client" get --quiet --server "$(sed -n 's/^ticket //p' "$here/server")" \
+  ip netns exec "$WAN_B" $first timeout $((seconds + 60)) "$bin/qfs-client" get --quiet --no-sparse --server "$(sed -n 's/^ticket //p' "$here/server")" \
     --save-dir "$here/got" file >"$here/client" 2>&1 &
   client=$!
 }

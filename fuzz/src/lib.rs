@@ -13,12 +13,14 @@ use qfs_client::trust::known_servers::{Document, parse_address};
 use qfs_core::body::{Answer, collect};
 use qfs_core::chunks::{ChunkMap, Limits, Recipe, Seeds, Source, Step, assemble};
 use qfs_core::framing::read_frame;
-use qfs_core::model::{ETag, Fingerprint, Holes, Layout, RemotePath, Ticket, escape_untrusted};
+use qfs_core::model::{
+    ETag, Fingerprint, Holes, Layout, MAX_PATH_NOTE_CHARS, PathNote, RemotePath, Ticket, escape_untrusted,
+};
 use qfs_core::stream::{Chunk, ChunkSource, Order, StreamError};
 use qfs_core::wire::{
-    DownloadHead, FRAME_PREFIX_BYTES, FileAnswer, IdentityHead, ListHead, ListPage, MAX_FRAME_BYTES, MAX_MESSAGE_BYTES,
-    MAX_RECORD_BYTES, MAX_SMALL_FILE_BYTES, Request, StatusCode, Trailer, TreeEntry, UploadHead, Written, decode_error,
-    decode_response, decode_upload_record, encode, take_record,
+    ChunkMapHead, DownloadHead, FRAME_PREFIX_BYTES, FileAnswer, IdentityHead, ListHead, ListPage, MAX_FRAME_BYTES,
+    MAX_MESSAGE_BYTES, MAX_RECORD_BYTES, MAX_SMALL_FILE_BYTES, PathNoteHead, Request, StatusCode, Trailer, TreeEntry,
+    UploadHead, Written, decode_error, decode_response, decode_upload_record, encode, take_record,
 };
 
 /// Takes any bytes.
@@ -41,6 +43,14 @@ pub const TARGETS: [(&str, Target); 9] = [
 /// A request's payload, as the server reads it. What was read is written in one way, which reads back as the same.
 pub fn request(data: &[u8]) {
     let Ok(request) = Request::decode(data) else { return };
+    if let Request::DownloadRanges(request) = &request {
+        let (envelope, gaps) = (request.ranges.envelope(), request.ranges.gaps());
+        assert_eq!(
+            Layout::new(&envelope, &gaps).place(0, u64::MAX).collect::<Vec<_>>(),
+            request.ranges.iter().cloned().collect::<Vec<_>>()
+        );
+        holes(&gaps, &envelope);
+    }
     // Escapes can make a message longer than the one it was read from, so it may not fit.
     if let Ok(frame) = request.encode() {
         assert_eq!(Request::decode(&frame[FRAME_PREFIX_BYTES..]).ok(), Some(request));
@@ -68,6 +78,16 @@ pub fn response(data: &[u8]) {
             assert_ne!(next, Some(head.current));
         }
     }
+    if let Ok(Ok(head)) = decode_response::<PathNoteHead>(data) {
+        if let Some(note) = &head.note {
+            assert!(note.as_str().len() <= MAX_PATH_NOTE_CHARS);
+            if let Some(bytes) = note.to_bytes() {
+                assert_eq!(PathNote::from_bytes(&bytes).as_ref(), Some(note));
+            }
+        }
+        let frame = encode(&head).expect("a note has no long fields");
+        assert_eq!(decode_response(&frame[FRAME_PREFIX_BYTES..]).ok(), Some(Ok(head)));
+    }
     let _ = decode_response::<ListHead>(data);
     if let Ok(error) = decode_error(data) {
         assert!(error.message.len() <= MAX_MESSAGE_BYTES);
@@ -76,6 +96,10 @@ pub fn response(data: &[u8]) {
     if let Ok(Ok(written)) = decode_response::<Written>(data) {
         let frame = encode(&written).expect("what was written has no long fields");
         assert_eq!(decode_response(&frame[FRAME_PREFIX_BYTES..]).ok(), Some(Ok(written)));
+    }
+    if let Ok(Ok(head)) = decode_response::<ChunkMapHead>(data) {
+        let frame = encode(&head).expect("the head of a map has no long fields");
+        assert_eq!(decode_response(&frame[FRAME_PREFIX_BYTES..]).ok(), Some(Ok(head)));
     }
     if let Ok(record) = decode_upload_record(data) {
         assert!(record.size <= MAX_SMALL_FILE_BYTES);

@@ -60,6 +60,8 @@ fn of_scenario(scenario: &ScenarioResults) -> Vec<Goal> {
         "wan-clean" => vec![link_rate(scenario, 160.0)],
         "wan-lossy" => vec![link_rate(scenario, 150.0), little_dropped(scenario, 5.0)],
         "wan-long" => vec![link_rate(scenario, 0.85 * 500.0)],
+        "wan-again" => vec![link_rate(scenario, 170.0)],
+        "wan-long-again" => vec![link_rate(scenario, 0.8 * 500.0)],
         _ => Vec::new(),
     };
     if scenario.processes == 1 && scenario.name != "list" {

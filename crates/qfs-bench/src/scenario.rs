@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::BenchError;
 use crate::dataset::Shape;
+use crate::older::{Change, INSERTED_BYTES, PLACES};
 
 /// One kind of work.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,8 +34,12 @@ pub enum Task {
     Fetch,
     /// Fetches it again where it already is, with nothing changed.
     Again,
+    /// Fetches it into an empty directory from a server from which the same user has fetched before.
+    Known,
     /// Fetches it where half of an earlier fetch was cut off.
     Resume,
+    /// Fetches it where an older version is.
+    Update(Change),
     /// Lists it.
     List,
 }
@@ -70,6 +75,12 @@ const LINKS: [(&str, Link, u64); 4] = [
     ("wan-lossy", Link { rate: 200.0, delay: 50.0, loss: 1.0, queue: 2500.0 }, 100),
     ("wan-shallow", Link { rate: 200.0, delay: 50.0, loss: 1.0, queue: 250.0 }, 100),
     ("wan-long", Link { rate: 500.0, delay: 100.0, loss: 0.1, queue: 12500.0 }, 1000),
+];
+
+/// The same of a path that is known.
+const KNOWN_LINKS: [(&str, Link, u64); 2] = [
+    ("wan-again", Link { rate: 200.0, delay: 50.0, loss: 1.0, queue: 2500.0 }, 100),
+    ("wan-long-again", Link { rate: 500.0, delay: 100.0, loss: 0.1, queue: 12500.0 }, 100),
 ];
 
 impl Scenario {
@@ -115,6 +126,18 @@ impl Scenario {
                 Task::Resume,
                 big,
             ),
+            plain(
+                "update",
+                format!("{big_text}, where a version is of which one percent in {PLACES} places is another."),
+                Task::Update(Change::Scattered),
+                big,
+            ),
+            plain(
+                "insert",
+                format!("{big_text}, where it is without its first {} MiB.", INSERTED_BYTES / MIB),
+                Task::Update(Change::Inserted),
+                big,
+            ),
             plain("list", format!("The listing of {many_text}."), Task::List, small),
             plain(
                 "latency",
@@ -123,13 +146,15 @@ impl Scenario {
                 tiny,
             ),
         ];
-        all.extend(LINKS.map(|(name, link, megabytes)| Self {
+        let links =
+            LINKS.map(|link| (link, Task::Fetch)).into_iter().chain(KNOWN_LINKS.map(|link| (link, Task::Known)));
+        all.extend(links.map(|((name, link, megabytes), task)| Self {
             link: Some(link),
             limit: Duration::from_secs(if full { 240 } else { 60 }),
             ..plain(
                 name,
-                about_link(link, if full { megabytes } else { megabytes / 10 }),
-                Task::Fetch,
+                about_link(link, if full { megabytes } else { megabytes / 10 }, task),
+                task,
                 Shape { files: 1, file_bytes: if full { megabytes } else { megabytes / 10 } * MB, directories: 0 },
             )
         }));
@@ -162,15 +187,16 @@ impl Scenario {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         match self.task {
-            Task::Fetch if self.shape.bytes() >= MB => self.shape.bytes() * self.processes as u64,
-            Task::Fetch | Task::Again | Task::Resume | Task::List => 0,
+            Task::Fetch | Task::Known if self.shape.bytes() >= MB => self.shape.bytes() * self.processes as u64,
+            Task::Fetch | Task::Known | Task::Again | Task::Resume | Task::Update(_) | Task::List => 0,
         }
     }
 }
 
-fn about_link(link: Link, megabytes: u64) -> String {
+fn about_link(link: Link, megabytes: u64, task: Task) -> String {
+    let again = if task == Task::Known { ", from a server that was met before" } else { "" };
     format!(
-        "One file of {megabytes} MB over an emulated link: {} Mbit/s, {} ms round trip, {} % loss each way, a queue of {} KB.",
+        "One file of {megabytes} MB over an emulated link{again}: {} Mbit/s, {} ms round trip, {} % loss each way, a queue of {} KB.",
         link.rate,
         2.0 * link.delay,
         link.loss,
@@ -189,10 +215,11 @@ mod tests {
 
     #[test]
     fn scenarios_are_chosen_by_name() {
-        assert_eq!(names(&[]), ["bulk", "small", "again", "swarm", "resume", "list", "latency"]);
+        assert_eq!(names(&[]), ["bulk", "small", "again", "swarm", "resume", "update", "insert", "list", "latency"]);
         assert_eq!(names(&["latency", "bulk"]), ["bulk", "latency"]);
-        assert_eq!(names(&["wan"]), ["wan-clean", "wan-lossy", "wan-shallow", "wan-long"]);
-        assert_eq!(names(&["all"]).len(), 11);
+        let wan = ["wan-clean", "wan-lossy", "wan-shallow", "wan-long", "wan-again", "wan-long-again"];
+        assert_eq!(names(&["wan"]), wan);
+        assert_eq!(names(&["all"]).len(), 15);
         assert!(matches!(Scenario::select(&["bulky".into()], Scale::Quick), Err(BenchError::Unknown { .. })));
     }
 

@@ -69,6 +69,8 @@ pub struct ConnectConfig {
     pub without_udp: Option<PathBuf>,
     /// What digests are asked for. A server that does not know them gives SHA-256.
     pub hash: HashKind,
+    /// The file in which it is kept what servers have written down about the path; None: nothing is kept, and nothing shown.
+    pub path_notes: Option<PathBuf>,
     /// Transport numbers.
     pub tuning: ClientTuning,
     /// How long the first connection may take.
@@ -90,6 +92,7 @@ impl ConnectConfig {
             transport: Transport::default(),
             without_udp: None,
             hash: HashKind::default(),
+            path_notes: None,
             tuning: ClientTuning::default(),
             patience: DEFAULT_PATIENCE,
             retry_timeout: DEFAULT_RETRY_TIMEOUT,
@@ -140,6 +143,8 @@ pub struct FetchConfig {
     pub perms: bool,
     /// Whether files that are being appended to are fetched as long as they are when they are opened.
     pub live: bool,
+    /// Whether files are fetched whole, whatever of them is here already.
+    pub whole: bool,
     /// Whether it is measured what limits the run.
     pub measured: bool,
 }

@@ -17,8 +17,12 @@ use std::sync::Arc;
 use quinn_proto::congestion::{BbrConfig, ControllerFactory, CubicConfig};
 
 pub mod bbr;
+mod known_path;
+
+use known_path::Remembering;
 
 pub use bbr::{Bbr3, Bbr3Config, Phase, Snapshot};
+pub use known_path::{KnownPath, PathMemory};
 
 /// Which congestion controller a connection uses for what it sends.
 ///
@@ -55,6 +59,18 @@ impl Congestion {
             Self::Auto => Arc::new(Bbr3Config::default()),
             Self::Cubic => Arc::new(CubicConfig::default()),
             Self::Bbr => Arc::new(BbrConfig::default()),
+        }
+    }
+}
+
+impl Congestion {
+    /// As [`Self::factory`], for one connection whose controller is told of its path, and tells of it, by `memory`. Only
+    /// [`Self::Auto`] has an ear for it.
+    #[must_use]
+    pub fn remembering(self, memory: PathMemory) -> Arc<dyn ControllerFactory + Send + Sync + 'static> {
+        match self {
+            Self::Auto => Arc::new(Remembering::new(memory)),
+            Self::Cubic | Self::Bbr => self.factory(),
         }
     }
 }

@@ -7,9 +7,11 @@ use qfs_core::body::{self, Opened};
 use qfs_core::model::{Digest, HashKind, RemotePath};
 #[cfg(feature = "http")]
 use qfs_core::store::ObjectMeta;
-use qfs_core::store::{Entry, ListQuery, Live, Store, StoreError, Versions, Whole};
+use qfs_core::store::{Entry, ListQuery, Live, Omission, Store, StoreError, Versions, Whole};
 
 use crate::gate::access::Access;
+#[cfg(feature = "http")]
+use crate::gate::rights::Right;
 
 pub(crate) mod write;
 
@@ -86,11 +88,23 @@ impl<S: Store> View<S> {
         tree: bool,
         kind: HashKind,
         visit: &mut dyn FnMut(RemotePath, Entry, Option<Digest>) -> ControlFlow<()>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Completeness, StoreError> {
         let query = ListQuery { prefix, directories: tree, links: tree, ..ListQuery::default() };
-        self.versions.list(&query, kind, &mut |path, entry, digest| {
-            if self.access.covers(&path) { visit(path, entry, digest) } else { ControlFlow::Continue(()) }
-        })
+        let mut completeness = Completeness::Whole;
+        self.versions.list_telling(
+            &query,
+            kind,
+            &mut |path, entry, digest| {
+                if self.access.covers(&path) { visit(path, entry, digest) } else { ControlFlow::Continue(()) }
+            },
+            // What lies outside of the scope counts too: whether something in it is in there cannot be told.
+            &mut |_, why| {
+                if why == Omission::Unreadable {
+                    completeness = Completeness::Partial;
+                }
+            },
+        )?;
+        Ok(completeness)
     }
 
     /// As [`Self::list`], of what lies below `directory` only; its own name is left off. Blocks.
@@ -115,7 +129,7 @@ impl<S: Store> View<S> {
         if found { Ok(()) } else { Err(StoreError::NotFound) }
     }
 
-    /// What is directly in `directory`: files, and the names of directories that something of the scope is in. Blocks.
+    /// What is directly in `directory`: files, and the names of directories, with a scope of those that something of it is in. Blocks.
     ///
     /// # Errors
     /// As [`Self::list_below`].
@@ -125,6 +139,10 @@ impl<S: Store> View<S> {
         directory: Option<&RemotePath>,
         visit: &mut dyn FnMut(&str, Child) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
+        if self.access.reaches_all() {
+            return self.children_of_all(directory, visit);
+        }
+        // Whether something of the scope is in a directory shows only below it.
         let mut last = String::new();
         self.list_below(directory, &mut |name, meta, digest| match name.split_once('/') {
             None => visit(name, Child::File(meta, digest)),
@@ -135,6 +153,41 @@ impl<S: Store> View<S> {
             }
         })
     }
+}
+
+#[cfg(feature = "http")]
+impl<S: Store> View<S> {
+    /// As [`Self::children`], of a directory all of which is in the scope: nothing below it is looked at.
+    fn children_of_all(
+        &self,
+        directory: Option<&RemotePath>,
+        visit: &mut dyn FnMut(&str, Child) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
+        let prefix = directory.map_or(0, |directory| directory.as_str().len() + 1);
+        let query = ListQuery { prefix: directory.cloned(), directories: true, shallow: true, ..ListQuery::default() };
+        self.versions.list(&query, HashKind::default(), &mut |path, entry, digest| match (
+            entry,
+            path.as_str().get(prefix..),
+        ) {
+            (Entry::File(meta), Some(name)) => visit(name, Child::File(meta, digest)),
+            (Entry::Directory(_), Some(name)) => visit(name, Child::Directory),
+            _ => ControlFlow::Continue(()),
+        })
+    }
+
+    /// Whether the request may do `right` to `path`.
+    pub(crate) fn allows(&self, right: Right, path: &RemotePath) -> bool {
+        self.access.allow(right, path).is_ok()
+    }
+}
+
+/// Whether a listing has all that there is to be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Completeness {
+    /// It has.
+    Whole,
+    /// Something could not be read.
+    Partial,
 }
 
 /// Receives what lies below a directory: its name from there on, and its digest where that is known. Breaks to end the walk.

@@ -337,3 +337,23 @@ async fn many_small_files_come_on_one_stream() {
     let refused = client.refusal(qfs_core::wire::frame(br#"{"command":"download_many","files":[]}"#).unwrap()).await;
     assert_eq!(refused.code, StatusCode::BAD_REQUEST);
 }
+
+/// Fails when: a note that this server has not written does harm, more than one answer waits on a connection, a path that is not worth
+/// it has a note, or the end of the server is not answered.
+#[tokio::test]
+async fn a_note_about_a_short_path_is_not_given() {
+    let tree = Tree::new();
+    tree.write("x", &noise(3_000_000));
+    let mut rig = Rig::start(tree, |_| ());
+    let client = rig.connect().await;
+    let mut waiting = client.ask(r#"{"command":"path_note","note":"AAECAwQF"}"#).await;
+    client.get("x").await.unwrap();
+    let second = refusal(client.ask(r#"{"command":"path_note"}"#).await).await;
+    assert_eq!(second.code, StatusCode::BUSY);
+    assert_eq!(
+        refusal(client.ask(r#"{"command":"path_note","note":"a b"}"#).await).await.code,
+        StatusCode::BAD_REQUEST
+    );
+    rig.stop();
+    assert_eq!(&soon(waiting.next_frame()).await.unwrap()[..], br#"{"code":0}"#);
+}

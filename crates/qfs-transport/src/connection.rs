@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use qfs_core::model::Fingerprint;
+use qfs_core::model::{Fingerprint, PathNote};
 use qfs_core::stream::{ByteSink, Chunk, ChunkSource, Lost, Order, StreamError};
 use qfs_core::wire::{ALPN, StatusCode};
 use tokio::io::{AsyncRead, ReadBuf};
@@ -231,6 +231,24 @@ impl Connection {
     #[must_use]
     pub fn peer_fingerprint(&self) -> Option<Fingerprint> {
         either!(&self.0, it => it.peer_fingerprint())
+    }
+
+    /// Takes up what an earlier connection found out about the path, if this server has written the note for this very client, not
+    /// long ago; does nothing over TCP and on the client (PROTOCOL §4.9).
+    pub fn recall_path(&self, note: &PathNote) {
+        if let Over::Udp(quic) = &self.0 {
+            quic.recall_path(note);
+        }
+    }
+
+    /// A note about the path for the client to bring along, and the bytes that the path held; None where nothing is known yet or the
+    /// path is not worth it, over TCP, and on the client.
+    #[must_use]
+    pub fn path_note(&self) -> Option<(PathNote, u64)> {
+        match &self.0 {
+            Over::Udp(quic) => quic.path_note(),
+            Over::Tcp(_) => None,
+        }
     }
 
     /// What is known of the path.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use quinn::{IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
 
-use qfs_congestion::Congestion;
+use qfs_congestion::{Congestion, PathMemory};
 
 use crate::tcp::Grants;
 
@@ -94,10 +94,11 @@ pub(crate) const INITIAL_SEND_WINDOW: u64 = 2 << 20;
 pub(crate) const MAX_SEND_WINDOW: u64 = 64 << 20;
 
 impl ServerTuning {
-    pub(crate) fn transport(&self, path_mtu: Option<u32>) -> Arc<TransportConfig> {
+    /// `memory` is that of the one connection that this is for.
+    pub(crate) fn transport(&self, path_mtu: Option<u32>, memory: PathMemory) -> Arc<TransportConfig> {
         let mut config = common(path_mtu, self.max_payload);
         config
-            .congestion_controller_factory(self.congestion.factory())
+            .congestion_controller_factory(self.congestion.remembering(memory))
             .max_concurrent_bidi_streams(VarInt::from_u32(self.max_streams))
             .max_concurrent_uni_streams(VarInt::from_u32(self.other_protocol.map_or(0, |_| OTHER_UNI_STREAMS)))
             // One upload may use all that the connection may.

@@ -77,8 +77,9 @@ Examples:
   qfs-bench run --html report.html --json > report.json
   qfs-bench run bulk --markdown bulk.md --goals goals.md --commit 1a2b3c4
 
-Scenarios: bulk small again swarm resume list latency (these run when none is named),
-           wan-clean wan-lossy wan-shallow wan-long (together: wan); all
+Scenarios: bulk small again swarm resume update insert list latency (these run when none is named),
+           wan-clean wan-lossy wan-shallow wan-long wan-again
+           wan-long-again (together: wan); all
 Peers:     curl curl+sha256sum curl-bbr rsync rsync-ssh scp aria2c rclone cp qfs-cubic qfs-bbr
 
 Every scenario makes its own data. What is not installed is left out and said so. Figures are medians of rounds in

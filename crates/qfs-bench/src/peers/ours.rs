@@ -1,6 +1,7 @@
 //! qfs itself, set up like any other program.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 use super::{Job, OursSpec, Peer, PeerError, Place, Started};
 use crate::BenchError;
@@ -14,6 +15,8 @@ pub struct Ours {
     server: Server,
     client: Client,
     end: Vec<OsString>,
+    /// Where the client keeps what it knows of servers.
+    config: PathBuf,
 }
 
 impl Ours {
@@ -43,7 +46,7 @@ impl Ours {
             extra: and_more(&ours.client_args, "client"),
             without_env: ours.without_env.clone(),
         };
-        Ok(Self { server, client, end: place.ends.client_end.clone() })
+        Ok(Self { server, client, end: place.ends.client_end.clone(), config: place.home.join("config") })
     }
 }
 
@@ -55,8 +58,14 @@ impl Peer for Ours {
     fn command(&self, job: &Job<'_>) -> Invocation {
         let command = match (job.task, job.only_name()) {
             (Task::List, _) => self.client.list(),
+            (Task::Update(_), Some(name)) => self.client.get(job.dest, ["--overwrite", &name]),
             (_, Some(name)) => self.client.get(job.dest, [name]),
             (_, None) => self.client.get(job.dest, ["--all", "--parallel"]),
+        };
+        // Unless that is what is measured, no run profits from the one before.
+        let command = match job.task {
+            Task::Known => command.env("QFS_CONFIG_DIR", &self.config),
+            _ => command.env("QFS_NO_PATH_NOTES", "1"),
         };
         command.wrapped(&self.end)
     }

@@ -54,7 +54,7 @@ impl Peer for Rsync {
 /// The rest of rsync's command line, whatever carries it.
 pub(super) fn complete(client: &AtClient, job: &Job<'_>, source: &str) -> Invocation {
     let flags: &[&str] = match job.task {
-        Task::Fetch | Task::Again => &["-a"],
+        Task::Fetch | Task::Known | Task::Again | Task::Update(_) => &["-a"],
         // Only in-place writing makes a killed rsync leave something from which it can continue.
         Task::Resume => &["-a", "--inplace"],
         Task::List => &["-r", "--list-only"],

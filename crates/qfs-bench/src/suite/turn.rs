@@ -8,6 +8,7 @@ use super::watch::watch;
 use super::{Bench, Turn};
 use crate::BenchError;
 use crate::dataset::DataSet;
+use crate::older;
 use crate::peers::Job;
 use crate::process::{Daemon, Invocation};
 use crate::results::Sample;
@@ -34,6 +35,7 @@ impl Bench<'_> {
         // long that takes.
         let task = if scenario.task == Task::Again { Task::Fetch } else { scenario.task };
         let dests = make_dests(&turn.copies, scenario.processes)?;
+        plant(scenario, data, &dests)?;
         let batch = self.go(scenario, task, data, turn, &dests)?;
         turn.whole = batch.elapsed;
         turn.command = turn.peer.command(&Job { task: scenario.task, data, dest: Path::new("WORK") }).to_string();
@@ -59,6 +61,7 @@ impl Bench<'_> {
             Task::Again => vec![turn.copies.join("1")],
             _ => make_dests(&turn.copies, scenario.processes)?,
         };
+        plant(scenario, data, &dests)?;
         let kept_bytes = match scenario.task {
             Task::Resume => match self.cut_off(data, turn, &dests[0])? {
                 None => return Ok(Sample::failed("it was too fast to be cut off".to_owned())),
@@ -141,7 +144,8 @@ impl Bench<'_> {
             return Ok((!listed).then(|| format!("{last} is not listed")));
         }
         for dest in dests {
-            let wrong = if scenario.task == Task::Resume {
+            // What was there before has as many bytes.
+            let wrong = if matches!(scenario.task, Task::Resume | Task::Update(_)) {
                 self.difference(data, dest)?
             } else {
                 let expected = (u64::from(data.shape.files), data.shape.bytes());
@@ -166,6 +170,12 @@ fn make_dests(copies: &Path, processes: usize) -> Result<Vec<PathBuf>, BenchErro
         fs::create_dir_all(dest).map_err(BenchError::local("create", dest))?;
     }
     Ok(dests)
+}
+
+/// Puts an older version where there is to be one.
+fn plant(scenario: &Scenario, data: &DataSet, dests: &[PathBuf]) -> Result<(), BenchError> {
+    let Task::Update(change) = scenario.task else { return Ok(()) };
+    dests.iter().try_for_each(|dest| older::plant(data, change, dest).map_err(BenchError::local("write", dest)))
 }
 
 fn remove(copies: &Path) -> Result<(), BenchError> {

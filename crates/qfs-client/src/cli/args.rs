@@ -14,6 +14,7 @@ use qfs_client::trust::known_servers::parse_address;
 use qfs_core::model::{DEFAULT_PORT, Fingerprint, HashKind, Ticket};
 use qfs_transport::{Congestion, Way};
 
+use super::sync_args::{PULL_EXAMPLES, PUSH_EXAMPLES, PullArgs, PushArgs};
 use super::verbs::{CAT_EXAMPLES, CatArgs, PUT_EXAMPLES, PutArgs, RM_EXAMPLES, RmArgs, VERIFY_EXAMPLES, VerifyArgs};
 
 const EXAMPLES: &str = "\
@@ -32,6 +33,8 @@ Exit codes:
     5  the server refused: not found, denied
     6  integrity: digest mismatch, or the file changed while being read (one that only grows: get --live)
     7  local files: cannot write, disk full, exists
+    8  refused to remove that much (pull and push --delete)
+    9  a file vanished between listing and reading; all others are done
   130  interrupted
 
 Every flag has a variable: QFS_PORT for --port, QFS_SAVE_DIR for --save-dir; a flag beats it.
@@ -49,6 +52,8 @@ Examples:
   qfs-client get a.txt 'logs/**/*.gz'
   qfs-client get photos                   everything below photos
   qfs-client get --live server.log        as long as it is now, though it grows
+  qfs-client get --overwrite disk.img     what changed since the last time
+  qfs-client get v2.tar --seed v1.tar     what v1.tar does not have
   qfs-client get --all --parallel --save-dir mirror
   qfs-client get a b > sums && (cd client_env && sha256sum -c ../sums)";
 
@@ -153,6 +158,16 @@ pub(crate) struct Options {
         action = ArgAction::SetTrue)]
     pub(crate) overwrite: bool,
 
+    /// Copy what files have in common with this file, or with the files below this directory, instead of fetching it (repeatable)
+    #[arg(long = "seed", global = true, value_name = "PATH", env = "QFS_SEED", hide_env_values = true,
+        action = ArgAction::Append)]
+    pub(crate) seeds: Vec<PathBuf>,
+
+    /// Fetch files whole; without it, a file over 1 MiB of which another version is here is put together from that and what changed
+    #[arg(long, global = true, env = "QFS_WHOLE", hide_env_values = true, value_parser = FalseyValueParser::new(),
+        action = ArgAction::SetTrue, conflicts_with = "seeds")]
+    pub(crate) whole: bool,
+
     /// Compare existing files by digest even where size and modification time agree
     #[arg(long, global = true, env = "QFS_CHECKSUM", hide_env_values = true, value_parser = FalseyValueParser::new(),
         action = ArgAction::SetTrue)]
@@ -216,6 +231,11 @@ pub(crate) struct Options {
         default_value = "auto", value_parser = congestion_parser())]
     pub(crate) congestion: Congestion,
 
+    /// Neither keep nor show what servers know of the path, and start slowly each time
+    #[arg(long, global = true, env = "QFS_NO_PATH_NOTES", hide_env_values = true, value_parser = FalseyValueParser::new(),
+        action = ArgAction::SetTrue)]
+    pub(crate) no_path_notes: bool,
+
     /// Largest UDP payload in bytes, 1200 to 6500 [default: what the path carries]
     #[arg(long, global = true, value_name = "N", env = "QFS_MTU", hide_env_values = true,
         value_parser = clap::value_parser!(u16).range(1200..=6500))]
@@ -243,6 +263,12 @@ pub(crate) enum Command {
     /// Upload files and directories; prints a line for each as sha256sum does (or b3sum, see --hash)
     #[command(after_help = PUT_EXAMPLES)]
     Put(PutArgs),
+    /// Make a directory here like the server, or a directory of it
+    #[command(after_help = PULL_EXAMPLES)]
+    Pull(PullArgs),
+    /// Make the server, or a directory of it, like a directory here
+    #[command(after_help = PUSH_EXAMPLES)]
+    Push(PushArgs),
     /// Remove files on the server
     #[command(after_help = RM_EXAMPLES)]
     Rm(RmArgs),
@@ -458,7 +484,7 @@ mod tests {
     #[test]
     fn every_command_shows_an_example() {
         let mut command = Args::command();
-        for name in ["list", "get", "trust"] {
+        for name in ["list", "get", "pull", "push", "trust"] {
             let help = command.find_subcommand_mut(name).unwrap().render_long_help().to_string();
             assert!(help.contains(&format!("Examples:\n  qfs-client {name}")), "{help}");
         }

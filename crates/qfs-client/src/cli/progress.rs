@@ -267,6 +267,7 @@ mod tests {
             digest: None,
             status: Status::Unchanged,
             received: 0,
+            reused: 0,
             elapsed: Duration::ZERO,
         };
         progress.ended(&unchanged);

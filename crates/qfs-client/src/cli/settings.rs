@@ -9,7 +9,7 @@ use clap::builder::Resettable;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _};
 use qfs_client::config::{ConnectConfig, FetchConfig, ServerAddress, Vouching};
-use qfs_client::session::WAYS_FILE_NAME;
+use qfs_client::session::{PATHS_FILE_NAME, WAYS_FILE_NAME};
 use qfs_client::trust::known_servers::{KnownServers, store_path};
 use qfs_core::model::{Fingerprint, Ticket, Token};
 use qfs_transport::{ClientTuning, Identity};
@@ -25,6 +25,8 @@ pub(crate) struct Settings {
     pub(crate) connect: ConnectConfig,
     pub(crate) fetch: FetchConfig,
     pub(crate) save_dir: PathBuf,
+    /// Files and directories that what is fetched may have in common with.
+    pub(crate) seeds: Vec<PathBuf>,
     pub(crate) known_servers: KnownServers,
     pub(crate) accept_new: bool,
     pub(crate) json: bool,
@@ -87,6 +89,8 @@ fn settings(
             transport: options.transport,
             without_udp: known_servers.as_deref().map(|path| path.with_file_name(WAYS_FILE_NAME)),
             hash: options.hash,
+            path_notes: (known_servers.as_deref().filter(|_| !options.no_path_notes))
+                .map(|path| path.with_file_name(PATHS_FILE_NAME)),
             tuning,
             patience: options.connect_timeout,
             retry_timeout: options.retry_timeout,
@@ -100,9 +104,11 @@ fn settings(
             dense: options.no_sparse,
             perms: !options.no_perms,
             live: options.live,
+            whole: options.whole,
             measured: json || options.verbose > 0,
         },
         save_dir: options.save_dir,
+        seeds: options.seeds,
         known_servers: KnownServers::at(known_servers),
         accept_new: options.accept_new,
         json,

@@ -10,6 +10,7 @@ use qfs_transport::{ConnectError, Roots, RootsError, Trust};
 use super::dial::connect;
 use super::exchange;
 use super::handle::{Session, Whom};
+use super::path_note;
 use super::renewal::Renewal;
 use crate::config::{ConnectConfig, Vouching};
 use crate::error::SessionError;
@@ -21,10 +22,11 @@ impl Session {
     /// # Errors
     /// [`SessionError`].
     pub async fn connect(
-        config: ConnectConfig,
+        mut config: ConnectConfig,
         trust: Arc<dyn TrustStore>,
         observer: Arc<dyn Observer>,
     ) -> Result<Self, SessionError> {
+        let path = path_note::recall(&mut config).await;
         let (wanted, known) = wanted(&config, &*trust).await?;
         let is_open = matches!(wanted, Trust::AnyKey);
         let link = connect(&config, config.transport, &wanted, config.patience)
@@ -53,11 +55,15 @@ impl Session {
         // Who was approved may be on record by now.
         let known = if is_open { trust.lookup(&config.server).ok().flatten() } else { known };
         let Some(known) = known.filter(|known| [Some(known.key), known.next].contains(&Some(presented))) else {
-            return Ok(Self::over(link, config, observer, Whom::Told(again(wanted, presented)), Arc::default()));
+            let session =
+                Self::over(link, config.clone(), observer, Whom::Told(again(wanted, presented)), Arc::default());
+            path_note::bring(&session, &config, path).await;
+            return Ok(session);
         };
         let renewal = Renewal::new(trust, config.server.clone(), known);
         renewal.met(Some(presented), &*observer).await;
-        let session = Self::over(link, config, observer, Whom::Known(Arc::clone(&renewal)), Arc::default());
+        let session = Self::over(link, config.clone(), observer, Whom::Known(Arc::clone(&renewal)), Arc::default());
+        path_note::bring(&session, &config, path).await;
         // First of all: so its answer comes no later than that of the first command.
         let asking = session.clone();
         renewal.ask(async move { exchange::announced(&asking).await });

@@ -104,7 +104,7 @@ pub(crate) async fn announced(session: &Session) -> Result<Known, AttemptError> 
 }
 
 /// Largest file that a client believes in, in bytes: what a file offset can hold (PROTOCOL §2.6).
-const MAX_FILE_BYTES: u64 = i64::MAX as u64;
+pub(super) const MAX_FILE_BYTES: u64 = i64::MAX as u64;
 
 /// Lists the server's files: `on_page` is given the rows as they arrive, in ascending order, and breaks to end early. Returns
 /// how many rows there were.
@@ -118,11 +118,22 @@ pub async fn list(
     session: &Session,
     on_page: &mut dyn FnMut(Vec<(RemotePath, EntryMeta)>) -> ControlFlow<()>,
 ) -> Result<u64, Failure> {
-    Listing { request: ListRequest::default(), last: None, rows: 0, is_tree: false, on_page }.whole(session).await
+    Listing { request: ListRequest::default(), last: None, rows: 0, is_tree: false, is_whole: true, on_page }
+        .whole(session)
+        .await
 }
 
-/// Lists everything below `prefix` with directories, links and versions, as [`list`]. False with a server that does not know how:
-/// the rows are those of its files then, wherever they lie.
+/// What a listing of a tree turned out to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TreeListing {
+    /// Whether the server knows how. Otherwise the rows are those of its files, wherever they lie.
+    pub is_tree: bool,
+    /// Whether these rows are all there is: the server could read everything, and told of it in one go. A listing that was cut off and
+    /// continued may be of two states of the server, or of two servers, and a name that moved meanwhile is in neither part.
+    pub is_whole: bool,
+}
+
+/// Lists everything below `prefix` with directories, links and versions, as [`list`].
 ///
 /// # Errors
 /// [`Failure`]; `not_found` when there is no such directory.
@@ -130,12 +141,12 @@ pub async fn tree(
     session: &Session,
     prefix: Option<&RemotePath>,
     on_page: &mut dyn FnMut(Vec<(RemotePath, TreeEntry)>) -> ControlFlow<()>,
-) -> Result<bool, Failure> {
+) -> Result<TreeListing, Failure> {
     let prefix = prefix.map(|prefix| prefix.as_str().to_owned());
     let request = ListRequest { tree: true, prefix, ..ListRequest::default() };
-    let mut listing = Listing { request, last: None, rows: 0, is_tree: false, on_page };
+    let mut listing = Listing { request, last: None, rows: 0, is_tree: false, is_whole: true, on_page };
     listing.whole(session).await?;
-    Ok(listing.is_tree)
+    Ok(TreeListing { is_tree: listing.is_tree, is_whole: listing.is_whole })
 }
 
 struct Listing<'a, R> {
@@ -143,6 +154,7 @@ struct Listing<'a, R> {
     last: Option<RemotePath>,
     rows: u64,
     is_tree: bool,
+    is_whole: bool,
     on_page: &'a mut dyn FnMut(Vec<(RemotePath, R)>) -> ControlFlow<()>,
 }
 
@@ -163,6 +175,7 @@ impl<R: DeserializeOwned> Listing<'_, R> {
         let head: ListHead = decode_response(&answer.next_frame().await?)??;
         agreed(session, head.hash)?;
         self.is_tree = head.tree;
+        self.is_whole &= self.last.is_none();
         let mut previous = None;
         let mut served = 0;
         loop {
@@ -191,6 +204,7 @@ impl<R: DeserializeOwned> Listing<'_, R> {
                 return Ok(());
             }
             if let Some(end) = end {
+                self.is_whole &= !end.partial;
                 if end.count != served {
                     return Err(AttemptError::Protocol("the listing is not whole".to_owned()));
                 }

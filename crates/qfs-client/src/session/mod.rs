@@ -8,16 +8,22 @@
 //! | `schedule` | in which order those are tried |
 //! | `watch` | going over to the other way when a connection falls silent |
 //! | [`Ways`] | which servers are not reached over UDP, remembered for a day |
+//! | [`Paths`] | what servers have written down about the path, kept for a day |
+//! | `path_note` | showing them that, and what they write down now |
 //! | `renewal` | planned changes of a known server's key |
 //! | [`exchange`] | one stream: a request and its answer |
+//! | `delta` | exchanges for what changed alone |
 //! | `writing` | exchanges in which the client sends more than a request |
 //! | `tries` | whether and when an exchange is attempted again |
 //! | `patience` | how long an answer may be silent |
 
 mod connect;
+pub(crate) mod delta;
 mod dial;
 pub mod exchange;
 mod handle;
+mod path_note;
+mod paths;
 mod patience;
 mod renewal;
 mod schedule;
@@ -27,6 +33,7 @@ mod ways;
 pub(crate) mod writing;
 
 pub use handle::{Lease, Session};
+pub use paths::{FILE_NAME as PATHS_FILE_NAME, KnownPath, Paths};
 pub use ways::{FILE_NAME as WAYS_FILE_NAME, Ways};
 
 pub(crate) use patience::Patience;

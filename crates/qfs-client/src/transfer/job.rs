@@ -13,6 +13,7 @@ use crate::config::FetchConfig;
 use crate::error::Failure;
 use crate::plan::{RemoteMeta, Step, lacks_bit, next_step};
 use crate::session::Session;
+use crate::transfer::delta::Means;
 use crate::transfer::outcome::{FileOutcome, Status};
 
 /// A file to be had.
@@ -41,6 +42,8 @@ pub(crate) struct Context {
     pub(crate) flush: usize,
     /// Where the time of all of them is counted.
     pub(crate) stages: Arc<Stages>,
+    /// For fetching what changed alone.
+    pub(crate) delta: Arc<Means>,
     /// Whether the server has said that it does not know `download_many`: then every file is asked for by itself.
     pub(crate) singly: Arc<AtomicBool>,
 }
@@ -77,5 +80,6 @@ pub(crate) fn conclude(
         (_, Some(digest)) => observer.event(Event::Committed { file: job.id, digest }),
         _ => {}
     }
-    FileOutcome { name: job.path.as_str().to_owned(), size, digest, status, received, elapsed: begun.elapsed() }
+    let name = job.path.as_str().to_owned();
+    FileOutcome { name, size, digest, status, received, reused: 0, elapsed: begun.elapsed() }
 }

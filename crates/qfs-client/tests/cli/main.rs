@@ -5,6 +5,7 @@
 
 mod certificates;
 mod common;
+mod delta;
 mod emulator;
 mod exit_codes;
 mod fake;
@@ -14,6 +15,7 @@ mod limits;
 mod list;
 mod live;
 mod menu;
+mod path_notes;
 mod perms;
 mod pin_matrix;
 mod pty;
@@ -21,6 +23,7 @@ mod renewal;
 mod resume;
 mod sparse;
 mod support;
+mod syncing;
 mod terminal;
 mod tokens;
 mod transport;

@@ -16,6 +16,9 @@ const STARTUP_LOSS_THRESHOLD: f64 = 0.1;
 const CROWDED_LOSS_THRESHOLD: f64 = 0.05;
 /// Most that one round of congestion takes away (`BBR.Beta`).
 const BETA: f64 = 0.7;
+/// Share of what is being delivered that a failed probe leaves where a crowd does not respond to loss. More gives the crowd a
+/// fairer neighbour, and four flows of ours on a short queue one that drops more.
+const DEAF_BETA: f64 = 0.8;
 
 impl Bbr3 {
     /// Takes a loss (or, with no bytes lost, an explicit mark).
@@ -25,6 +28,7 @@ impl Bbr3 {
             // Nothing came through for several time-outs: start over from a few packets, while the
             // model keeps what it knows (§5.6.4.4, RFC 9002 §7.6.2).
             self.window = self.min_window();
+            self.take_retreat();
             return;
         }
         let sent_in = self.cycle.sent_in(sent, self.phase);
@@ -49,14 +53,22 @@ impl Bbr3 {
 
     /// Remembers the volume the path can hold, which is about what was not lost of a flight, and
     /// stops probing (`HandleInflightTooHigh`).
+    ///
+    /// Beside a flow that does not respond to loss the queue overflows with every probe, however small, and hits whoever sends
+    /// in larger bursts hardest: quinn sends ten packets at once, kernels two or three. A bound that followed the window would
+    /// then sink from probe to probe, towards nothing. It stops at a share of what is being delivered.
     fn probe_went_too_far(&mut self, now: Instant, held: u64) {
         let target = self.bdp().unwrap_or(self.window).min(self.window);
         self.loss.raise = FIRST_RAISE;
         if self.phase == Phase::Startup {
+            // What a jump put in flight was guessed, and what is left of it after the first losses says nothing of the path.
+            let held = if self.take_retreat() { 0 } else { held };
             self.loss.long_term_volume = Some(held.max(target));
             self.leave_startup(now);
         } else {
-            self.loss.long_term_volume = Some(held.max(scale(target, BETA)));
+            let deaf = self.is_crowded() && self.loss.is_deaf_crowd();
+            let floor = self.pipe().filter(|_| deaf).map_or(scale(target, BETA), |pipe| scale(pipe, DEAF_BETA));
+            self.loss.long_term_volume = Some(held.max(floor));
             if self.phase == Phase::ProbeUp {
                 self.enter_probe_down(now);
             }

@@ -13,6 +13,8 @@ const MAX_AMBIENT_LOSS: f64 = 0.08;
 const MAX_CROWD_LOSS: f64 = 0.2;
 /// Worst round of a crowd over its mean one: what never hears losses overflows the queue in one round of eight.
 const CROWD_PEAK: f64 = 4.0;
+/// Mean loss of a crowd above which somebody in it does not respond to loss: those who do keep it lower among themselves.
+const DEAF_LOSS: f64 = 0.02;
 /// Rounds over which ambient loss is averaged.
 const AMBIENT_ROUNDS: u32 = 16;
 /// Ambient loss below which a path counts as clean.
@@ -73,6 +75,11 @@ impl LossModel {
     /// Nothing points to loss of any kind.
     pub(super) fn is_quiet(&self) -> bool {
         self.ambient < QUIET_LOSS && self.round_lost == 0 && self.long_term_volume.is_none()
+    }
+
+    /// Loss of any kind, or a mark, was seen in this round, or has left a bound.
+    pub(super) fn has_lost(&self) -> bool {
+        self.round_lost > 0 || self.round_marked || self.ambient > 0.0 || self.long_term_volume.is_some()
     }
 
     pub(super) fn short_term_rate(&self) -> Option<Rate> {
@@ -137,6 +144,11 @@ impl LossModel {
     /// an ear for loss keeps the queue overflowing however far we give way, and would be left everything.
     pub(super) fn background(&self) -> f64 {
         self.ambient + (CROWD_PEAK * self.crowd).min(MAX_CROWD_LOSS)
+    }
+
+    /// Somebody in the crowd does not respond to loss.
+    pub(super) fn is_deaf_crowd(&self) -> bool {
+        self.crowd >= DEAF_LOSS
     }
 
     /// Takes the loss of a round at the estimate; `queued` if others kept a queue all through it.

@@ -29,6 +29,7 @@ mod full_pipe;
 mod loss;
 mod phase;
 mod probe;
+mod resume;
 mod startup;
 
 use std::any::Any;
@@ -44,6 +45,9 @@ use filters::{MaxBandwidth, MinRtt, Rate, scale};
 use full_pipe::{DelayRise, FullPipe};
 use loss::LossModel;
 pub use phase::{Phase, Snapshot};
+use resume::Resume;
+
+use crate::known_path::PathMemory;
 
 /// Packets in the initial window. RFC 9002 §7.2 recommends 10 for senders that may burst; quinn
 /// paces these over a round trip, and each doubling saved is a round trip of every transfer.
@@ -111,6 +115,8 @@ pub struct Bbr3 {
     full_pipe: FullPipe,
     delay_rise: DelayRise,
     cycle: Cycle,
+    resume: Resume,
+    memory: Option<PathMemory>,
 }
 
 /// Packet-timed round trips (§5.5.1).
@@ -147,6 +153,8 @@ impl Bbr3 {
             full_pipe: FullPipe::default(),
             delay_rise: DelayRise::default(),
             cycle: Cycle::new(now, config.seed),
+            resume: Resume::None,
+            memory: None,
         }
     }
 
@@ -164,10 +172,18 @@ impl Bbr3 {
         }
     }
 
+    fn packet_sent(&mut self, now: Instant, bytes: u64) {
+        self.sampler.on_sent(now, bytes, self.srtt);
+        self.check_memory(now);
+    }
+
     /// Notes one acknowledged packet. This runs for every packet, so it is kept to a few instructions.
     fn packet_acked(&mut self, sent: Instant, bytes: u64, srtt: Duration) {
         self.srtt = srtt;
         self.sampler.on_packet_acked(sent, bytes);
+        if self.resume != Resume::None {
+            self.note_validation(sent);
+        }
     }
 
     /// Updates the model, then the state machine, then the window (§5.2.3).
@@ -184,7 +200,11 @@ impl Bbr3 {
         if rtt_expired {
             self.enter_probe_rtt();
         }
+        self.check_memory(now);
         self.update_window(sample.acked);
+        if round_start {
+            self.tell_memory();
+        }
         #[cfg(feature = "trace")]
         if round_start {
             self.trace(sample.acked);
@@ -318,7 +338,7 @@ impl Bbr3 {
             return self.window;
         }
         let a_round = match self.phase {
-            Phase::Startup => scale(self.window, STARTUP_PACING_GAIN),
+            Phase::Startup => self.startup_round(),
             _ => self.bandwidth().over(self.srtt),
         };
         self.window.max(scale(a_round, 1.0 / QUINN_PACING_GAIN))
@@ -336,7 +356,7 @@ impl Bbr3 {
         let small = self.phase == Phase::Startup && self.window < SMALL_WINDOW;
         let grown = self.window.saturating_add(if small { 2 * acked } else { acked });
         let window = match self.phase {
-            Phase::Startup => grown.min((scale(bdp, STARTUP_GAIN) + budget).max(self.window)),
+            Phase::Startup => self.startup_window(grown, (scale(bdp, STARTUP_GAIN) + budget).max(self.window)),
             Phase::Drain => grown.min(bdp + budget),
             Phase::ProbeDown | Phase::ProbeCruise | Phase::ProbeRefill | Phase::ProbeUp => {
                 grown.min(scale(pipe, self.cycle.gain(self.phase)) + budget)
@@ -350,7 +370,7 @@ impl Bbr3 {
 
 impl Controller for Bbr3 {
     fn on_sent(&mut self, now: Instant, bytes: u64, _last_packet_number: u64) {
-        self.sampler.on_sent(now, bytes, self.srtt);
+        self.packet_sent(now, bytes);
     }
 
     fn on_ack(&mut self, _now: Instant, sent: Instant, bytes: u64, _app_limited: bool, rtt: &RttEstimator) {

@@ -4,6 +4,7 @@
 use std::time::Instant;
 
 use super::delivery::Sample;
+use super::resume::Resume;
 use super::{Bbr3, Phase};
 
 /// Rounds after which [`Phase::Drain`] ends in any case: another flow may keep the queue.
@@ -21,7 +22,9 @@ impl Bbr3 {
             .rtt
             .and_then(|rtt| self.delay_rise.insert(rtt))
             .is_some_and(|rtt| self.min_rtt.get().is_some_and(|base| Self::is_queueing(base, rtt)));
-        if self.full_pipe.reached || delayed {
+        // A jump that comes back to what the path held queues a little on purpose, for a round.
+        let delayed = delayed && !matches!(self.resume, Resume::Settling { .. });
+        if self.full_pipe.reached || delayed || self.resume == Resume::Settled {
             self.leave_startup(now);
         }
     }
@@ -29,6 +32,7 @@ impl Bbr3 {
     /// The pipe is full, by whatever sign.
     pub(super) fn leave_startup(&mut self, now: Instant) {
         self.full_pipe.reached = true;
+        self.take_retreat();
         self.cycle.end_probe(now);
         self.enter(Phase::Drain);
     }

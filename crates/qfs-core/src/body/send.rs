@@ -157,7 +157,7 @@ fn in_blocks(data: Range<u64>) -> impl Iterator<Item = Piece> {
     })
 }
 
-/// A part up to this length leaves its block: sent as it is it would hold all of the block in memory.
+/// A part up to this length has a buffer of its own: as a part of its block it would hold all of the block in memory.
 const COPIED_BYTES: usize = BLOCK_BYTES as usize / 4;
 
 fn read_ahead(version: &Arc<Version>, piece: Piece, mut room: Reservation, turn: Turn) -> Offloaded<Bytes> {
@@ -165,18 +165,15 @@ fn read_ahead(version: &Arc<Version>, piece: Piece, mut room: Reservation, turn:
     let version = Arc::clone(version);
     threads.run(move || {
         let (index, place) = piece;
-        let block = version.block(index)?;
-        drop(turn);
-        if place.len() == block.len() {
-            return Ok(room.attach(block));
-        }
-        // The version ended sooner than it said when it was opened.
-        let part = block.get(place).ok_or(StoreError::Changed)?;
-        if part.len() > COPIED_BYTES {
-            let part = block.slice_ref(part);
+        if place.len() <= COPIED_BYTES {
+            let part = version.part(index, place)?;
+            drop(turn);
+            room.shrink(part.len());
             return Ok(room.attach(part));
         }
-        room.shrink(part.len());
-        Ok(room.attach(Bytes::copy_from_slice(part)))
+        let block = version.block(index)?;
+        // The version ended sooner than it said when it was opened.
+        let part = block.get(place).ok_or(StoreError::Changed)?;
+        Ok(room.attach(block.slice_ref(part)))
     })
 }

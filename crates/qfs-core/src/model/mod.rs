@@ -8,7 +8,9 @@ mod holes;
 pub(crate) mod keyed;
 mod meta;
 mod path;
+mod path_note;
 mod range;
+mod ranges;
 mod ticket;
 mod token;
 
@@ -20,6 +22,8 @@ pub use holes::{Holes, HolesError, Layout};
 pub(crate) use meta::null_is_false;
 pub use meta::{ETag, EntryMeta, ParseETagError};
 pub use path::{MAX_COMPONENT_BYTES, MAX_PATH_BYTES, PathError, RemotePath};
+pub use path_note::{MAX_PATH_NOTE_CHARS, ParsePathNoteError, PathNote};
 pub use range::{ByteRange, RangeError};
+pub use ranges::{Ranges, RangesError};
 pub use ticket::{DEFAULT_PORT, ParseTicketError, Ticket};
 pub use token::{MAX_TOKEN_BYTES, ParseTokenError, Token};

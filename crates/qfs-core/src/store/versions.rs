@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, Weak};
 
 use bytes::Bytes;
 
-use super::{DigestCache, Entry, ListQuery, Object, ObjectMeta, Store, StoreError, Visit};
+use super::{DigestCache, Entry, LeaveOut, ListQuery, Object, ObjectMeta, Store, StoreError, Visit};
 use crate::model::{Digest, ETag, HashKind, Holes, RemotePath};
 use crate::offload::Threads;
 
@@ -119,6 +119,20 @@ impl<S: Store> Versions<S> {
         kind: HashKind,
         visit: &mut dyn FnMut(RemotePath, Entry, Option<Digest>) -> std::ops::ControlFlow<()>,
     ) -> Result<(), StoreError> {
+        self.list_telling(query, kind, visit, &mut |_, _| {})
+    }
+
+    /// As [`Self::list`], and tells what is left out, as [`Store::list_telling`]. Blocks.
+    ///
+    /// # Errors
+    /// As [`Store::list`].
+    pub fn list_telling(
+        &self,
+        query: &ListQuery,
+        kind: HashKind,
+        visit: &mut dyn FnMut(RemotePath, Entry, Option<Digest>) -> std::ops::ControlFlow<()>,
+        left_out: &mut LeaveOut<'_>,
+    ) -> Result<(), StoreError> {
         let visit: &mut Visit<'_> = &mut |path, entry| {
             let digest = match &entry {
                 Entry::File(meta) => self.digests.recall(&meta.etag, kind),
@@ -126,7 +140,7 @@ impl<S: Store> Versions<S> {
             };
             visit(path, entry, digest)
         };
-        self.store.list(query, visit)
+        self.store.list_telling(query, visit, left_out)
     }
 }
 
@@ -200,6 +214,15 @@ impl Version {
     /// As [`Object::read_at`].
     pub fn block(&self, index: u64) -> Result<Bytes, StoreError> {
         self.shared.block(index)
+    }
+
+    /// A short part of block number `index`, in a buffer of its own. The rest of the block is read only where it is needed to hash
+    /// it. Blocks.
+    ///
+    /// # Errors
+    /// As [`Object::read_at`]; [`StoreError::Changed`] when the block ends before the part does.
+    pub fn part(&self, index: u64, place: Range<usize>) -> Result<Bytes, StoreError> {
+        self.shared.part(index, place)
     }
 
     /// The digest of the whole, hashing what nobody has hashed yet. Blocks for as long as that takes.

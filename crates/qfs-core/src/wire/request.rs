@@ -7,12 +7,12 @@ use bytes::Bytes;
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::codec::{DecodeError, EncodeError, decode, encode};
+use super::codec::{DecodeError, EncodeError, decode, encode, is_zero, null_is_absent};
 use super::write::{
     CopyRequest, MakeDirectoryRequest, MakeLinkRequest, RemoveRequest, SetMetadataRequest, UploadManyRequest,
     UploadRequest,
 };
-use super::{IdentityRequest, MAX_MANY_FILES};
+use super::{ChunkMapRequest, DownloadRangesRequest, IdentityRequest, MAX_MANY_FILES, PathNoteRequest};
 use crate::model::{ByteRange, ETag, HashKind, Token, null_is_false};
 
 /// One command (PROTOCOL §4). A stream carries exactly one.
@@ -41,6 +41,12 @@ pub enum Request {
     MakeLink(MakeLinkRequest),
     /// `set_metadata` (PROTOCOL §4.7).
     SetMetadata(SetMetadataRequest),
+    /// `chunk_map` (PROTOCOL §4.8.1).
+    ChunkMap(ChunkMapRequest),
+    /// `download_ranges` (PROTOCOL §4.8.2).
+    DownloadRanges(DownloadRangesRequest),
+    /// `path_note` (PROTOCOL §4.9).
+    PathNote(PathNoteRequest),
 }
 
 /// Parameters of `get_files_list`. Servers that do not know them list every file.
@@ -126,14 +132,6 @@ fn bounded_names<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Strin
     deserializer.deserialize_seq(Names)
 }
 
-fn is_zero(n: &i32) -> bool {
-    *n == 0
-}
-
-fn null_is_absent<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(deserializer: D) -> Result<T, D::Error> {
-    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
-}
-
 /// Reads a range from an object only, because serde would also read `[0,1]`.
 fn range_object<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ByteRange>, D::Error> {
     match Option::<serde_json::Map<String, serde_json::Value>>::deserialize(deserializer)? {
@@ -153,6 +151,9 @@ const REMOVE: &str = "remove";
 const MAKE_DIRECTORY: &str = "make_directory";
 const MAKE_LINK: &str = "make_link";
 const SET_METADATA: &str = "set_metadata";
+const CHUNK_MAP: &str = "chunk_map";
+const DOWNLOAD_RANGES: &str = "download_ranges";
+const PATH_NOTE: &str = "path_note";
 
 #[derive(Deserialize)]
 struct Envelope<'a> {
@@ -202,6 +203,9 @@ impl Request {
             Self::MakeDirectory(_) => MAKE_DIRECTORY,
             Self::MakeLink(_) => MAKE_LINK,
             Self::SetMetadata(_) => SET_METADATA,
+            Self::ChunkMap(_) => CHUNK_MAP,
+            Self::DownloadRanges(_) => DOWNLOAD_RANGES,
+            Self::PathNote(_) => PATH_NOTE,
         }
     }
 
@@ -216,7 +220,13 @@ impl Request {
             Self::MakeDirectory(request) => Some(&request.filename),
             Self::MakeLink(request) => Some(&request.filename),
             Self::SetMetadata(request) => Some(&request.filename),
-            Self::GetFilesList(_) | Self::DownloadMany(_) | Self::GetIdentity(_) | Self::UploadMany(_) => None,
+            Self::ChunkMap(request) => Some(&request.filename),
+            Self::DownloadRanges(request) => Some(&request.filename),
+            Self::GetFilesList(_)
+            | Self::DownloadMany(_)
+            | Self::GetIdentity(_)
+            | Self::UploadMany(_)
+            | Self::PathNote(_) => None,
         }
     }
 
@@ -246,6 +256,9 @@ impl Request {
             Self::MakeDirectory(parameters) => encode(&Tagged { command, parameters, token }),
             Self::MakeLink(parameters) => encode(&Tagged { command, parameters, token }),
             Self::SetMetadata(parameters) => encode(&Tagged { command, parameters, token }),
+            Self::ChunkMap(parameters) => encode(&Tagged { command, parameters, token }),
+            Self::DownloadRanges(parameters) => encode(&Tagged { command, parameters, token }),
+            Self::PathNote(parameters) => encode(&Tagged { command, parameters, token }),
         }
     }
 
@@ -277,6 +290,9 @@ impl Request {
             MAKE_DIRECTORY => Ok(Self::MakeDirectory(decode(payload)?)),
             MAKE_LINK => Ok(Self::MakeLink(decode(payload)?)),
             SET_METADATA => Ok(Self::SetMetadata(decode(payload)?)),
+            CHUNK_MAP => Ok(Self::ChunkMap(decode(payload)?)),
+            DOWNLOAD_RANGES => Ok(Self::DownloadRanges(decode(payload)?)),
+            PATH_NOTE => Ok(Self::PathNote(decode(payload)?)),
             other => Err(DecodeError::UnknownCommand(other.chars().take(64).collect())),
         }
     }

@@ -51,6 +51,9 @@ pub struct ListPage<R = EntryMeta> {
 pub struct ListEnd {
     /// Rows on all pages.
     pub count: u64,
+    /// Whether something is there that could not be read, and so is no row (PROTOCOL §4.1.1).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub partial: bool,
 }
 
 #[derive(Deserialize)]
@@ -128,8 +131,8 @@ pub struct PageBuilder {
 }
 
 const PAGE_OPEN: &[u8] = b"{\"files\":{";
-/// Room for `},"end":{"count":18446744073709551615}}`.
-const PAGE_CLOSE_BYTES: usize = 48;
+/// Room for `},"end":{"count":18446744073709551615,"partial":true}}`.
+const PAGE_CLOSE_BYTES: usize = 64;
 
 impl Default for PageBuilder {
     fn default() -> Self {
@@ -182,11 +185,23 @@ impl PageBuilder {
     ///
     /// # Errors
     /// [`EncodeError`] cannot happen for pages built by [`Self::push`].
-    pub fn finish(mut self) -> Result<Bytes, EncodeError> {
+    pub fn finish(self) -> Result<Bytes, EncodeError> {
+        self.end("")
+    }
+
+    /// As [`Self::finish`], and says that something could not be read.
+    ///
+    /// # Errors
+    /// As [`Self::finish`].
+    pub fn finish_partial(self) -> Result<Bytes, EncodeError> {
+        self.end(",\"partial\":true")
+    }
+
+    fn end(mut self, more: &str) -> Result<Bytes, EncodeError> {
         if self.buffer.is_empty() {
             self.open();
         }
-        let tail = format!("}},\"end\":{{\"count\":{}}}}}", self.count);
+        let tail = format!("}},\"end\":{{\"count\":{}{more}}}}}", self.count);
         self.close(tail.as_bytes())
     }
 
@@ -230,8 +245,10 @@ mod tests {
             r#""sub/b":{"size":2,"modified":"2026-11-23T08:00:00Z","sha256":null}},"end":{"count":2}}"#
         );
         assert_eq!(&frame[4..], json.as_bytes());
-        let page =
-            ListPage { files: vec![(path("a"), meta(1)), (path("sub/b"), meta(2))], end: Some(ListEnd { count: 2 }) };
+        let page = ListPage {
+            files: vec![(path("a"), meta(1)), (path("sub/b"), meta(2))],
+            end: Some(ListEnd { count: 2, partial: false }),
+        };
         assert_eq!(ListPage::<EntryMeta>::decode(json.as_bytes(), None).unwrap(), page);
         assert_eq!(encode(&page).unwrap(), frame, "the builder writes what serde would");
     }
@@ -283,7 +300,7 @@ mod tests {
         let first = ListPage::<EntryMeta>::decode(&early[4..], None).unwrap();
         assert_eq!((first.files.len(), first.end), (1, None));
         let last = ListPage::<EntryMeta>::decode(&last[4..], Some(&path("a"))).unwrap();
-        assert_eq!((last.files.len(), last.end), (1, Some(ListEnd { count: 2 })));
+        assert_eq!((last.files.len(), last.end), (1, Some(ListEnd { count: 2, partial: false })));
     }
 
     #[test]

@@ -99,8 +99,18 @@ mod tests {
             r#""end":{"count":3}}"#
         );
         assert_eq!(std::str::from_utf8(&frame[4..]).unwrap(), json);
-        let page = ListPage { files: rows, end: Some(ListEnd { count: 3 }) };
+        let page = ListPage { files: rows, end: Some(ListEnd { count: 3, partial: false }) };
         assert_eq!(ListPage::<TreeEntry>::decode(json.as_bytes(), None).unwrap(), page);
+    }
+
+    // The byte example of PROTOCOL §4.1.1, second.
+    #[test]
+    fn golden_end_of_what_could_not_be_read() {
+        let frame = PageBuilder::new().finish_partial().unwrap();
+        let json = r#"{"files":{},"end":{"count":0,"partial":true}}"#;
+        assert_eq!(std::str::from_utf8(&frame[4..]).unwrap(), json);
+        let page = ListPage::<TreeEntry>::decode(json.as_bytes(), None).unwrap();
+        assert_eq!(page.end, Some(ListEnd { count: 0, partial: true }));
     }
 
     #[test]

@@ -59,6 +59,20 @@ impl<S: WriteStore> View<S> {
         }
     }
 
+    /// What is under `path` now, for a request that may do `right` there; None where there is no file.
+    ///
+    /// # Errors
+    /// [`HandlerError::Forbidden`]; what looking failed with.
+    #[cfg(feature = "http")]
+    pub(crate) fn current(&self, right: Right, path: &RemotePath) -> Result<Option<ObjectMeta>, HandlerError> {
+        self.access.allow(right, path)?;
+        match self.versions.store().object(path) {
+            Ok(object) => Ok(Some(object.meta().clone())),
+            Err(StoreError::NotFound | StoreError::NotRegular) => Ok(None),
+            Err(error) => Err(refused(error)),
+        }
+    }
+
     /// Opens the stage of `path`, as [`WriteStore::stage`].
     ///
     /// # Errors
@@ -162,6 +176,15 @@ impl<S: WriteStore> View<S> {
         self.versions.store().remove(path, condition, false).map_err(missing)
     }
 
+    /// Removes a symbolic link, wherever it leads.
+    ///
+    /// # Errors
+    /// [`HandlerError::Forbidden`]; as [`WriteStore::remove_link`].
+    pub(crate) fn remove_link(&self, path: &RemotePath) -> Result<(), HandlerError> {
+        self.access.allow(Right::Delete, path)?;
+        self.versions.store().remove_link(path, None, false).map_err(missing)
+    }
+
     /// Removes an empty directory.
     ///
     /// # Errors
@@ -202,20 +225,13 @@ impl<S: WriteStore> View<S> {
     ) -> Result<(ObjectMeta, Option<Digest>), HandlerError> {
         self.access.allow(Right::Write, path)?;
         let store = self.versions.store();
-        let before = store.object(path).map_err(missing)?.meta().clone();
-        if version.is_some_and(|version| version != before.etag) {
-            return Err(HandlerError::Changed);
-        }
-        if let Some(executable) = executable {
-            store.set_executable(path, executable).map_err(missing)?;
-        }
-        if let Some(modified) = modified {
-            store.touch(path, modified).map_err(missing)?;
-        }
-        let meta = store.object(path).map_err(missing)?.meta().clone();
-        // Neither changes the content: what was known of it still holds, unless somebody else wrote in between.
-        let known = |kind| self.versions.digests().recall(&before.etag, kind).filter(|_| before.size == meta.size);
-        let known = known(HashKind::Sha256);
+        let before = match version {
+            Some(version) => version,
+            None => store.object(path).map_err(missing)?.meta().etag.clone(),
+        };
+        let meta = store.set_metadata(path, Some(&before), modified, executable).map_err(missing)?;
+        // Neither changes the content: what was known of it still holds.
+        let known = self.versions.digests().recall(&before, HashKind::Sha256);
         Ok((meta, known))
     }
 

@@ -1,17 +1,19 @@
 //! One connection.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use quinn::VarInt;
 use quinn::crypto::rustls::HandshakeData;
 use rustls::pki_types::CertificateDer;
 
 use super::lost::lost;
+use super::notes::PathNotes;
 use super::streams::{QuicRequestReader, QuicSink, QuicSource};
 use super::windows::Windows;
 use crate::path_report::PathReport;
 use crate::tls::{PeerCertificate, fingerprint_of};
-use qfs_core::model::Fingerprint;
+use qfs_core::model::{Fingerprint, PathNote};
 use qfs_core::stream::Lost;
 use qfs_core::wire::StatusCode;
 
@@ -20,13 +22,34 @@ use qfs_core::wire::StatusCode;
 pub struct Connection {
     inner: quinn::Connection,
     windows: Windows,
+    /// On the server.
+    notes: Option<Arc<PathNotes>>,
 }
 
 impl Connection {
     /// `receive_window` is what the transport configuration granted the peer, in bytes.
     pub(super) fn new(inner: quinn::Connection, receive_window: u64) -> Self {
         let windows = Windows::new(inner.clone(), receive_window);
-        Self { inner, windows }
+        Self { inner, windows, notes: None }
+    }
+
+    /// The same connection, which takes up and writes notes about its path.
+    pub(super) fn with_notes(self, notes: PathNotes) -> Self {
+        Self { notes: Some(Arc::new(notes)), ..self }
+    }
+
+    /// See [`crate::Connection::recall_path`].
+    pub fn recall_path(&self, note: &PathNote) {
+        let client = self.remote_address().ip();
+        if let Some(bytes) = self.notes.as_ref().and_then(|notes| notes.recall(note, client, self.id() as u64)) {
+            self.windows.expect(bytes);
+        }
+    }
+
+    /// See [`crate::Connection::path_note`].
+    #[must_use]
+    pub fn path_note(&self) -> Option<(PathNote, u64)> {
+        self.notes.as_ref()?.write(self.remote_address().ip())
     }
 
     /// Opens a stream for one command, waiting while the peer's limit is reached.

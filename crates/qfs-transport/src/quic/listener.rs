@@ -12,12 +12,14 @@ use super::bundling::BundlingSocket;
 use super::connection::Connection;
 use super::endpoint::{SocketBuffers, accept_large_payloads, bind_shared};
 use super::lost::lost;
+use super::notes::{Notes, PathNotes};
 use super::steering::{self, CidKey, Cids, Hatch, MAX_ENDPOINTS, SteeredSocket};
 use crate::error::TransportError;
 use crate::tls;
 use crate::tls::Identity;
 use crate::tls::Roots;
 use crate::tuning::{REQUEST_WINDOW, ServerTuning, path_mtu};
+use qfs_congestion::PathMemory;
 use qfs_core::stream::Lost;
 use qfs_core::wire::{ALPN, StatusCode};
 
@@ -28,6 +30,7 @@ pub struct Listener {
     template: quinn::ServerConfig,
     tuning: ServerTuning,
     buffers: SocketBuffers,
+    notes: Arc<Notes>,
 }
 
 /// The socket of an end point that nobody drives yet.
@@ -40,6 +43,8 @@ pub struct BoundEndpoint {
     config: EndpointConfig,
     tuning: ServerTuning,
     steering: Option<(Arc<CidKey>, Hatch)>,
+    /// The same for all end points on a port: a client may meet another one of them the next time.
+    notes: Arc<Notes>,
 }
 
 impl BoundEndpoint {
@@ -64,7 +69,7 @@ impl BoundEndpoint {
         };
         let template = self.template;
         let endpoint = Endpoint::new_with_abstract_socket(self.config, Some(template.clone()), socket, runtime)?;
-        Ok(Listener { endpoint, template, tuning: self.tuning, buffers: self.buffers })
+        Ok(Listener { endpoint, template, tuning: self.tuning, buffers: self.buffers, notes: self.notes })
     }
 }
 
@@ -93,6 +98,7 @@ impl Listener {
     ) -> Result<(BoundEndpoint, Vec<BoundEndpoint>), TransportError> {
         let count = count.clamp(1, MAX_ENDPOINTS);
         let key = CidKey::new(&cid_secret(identity))?;
+        let notes = notes(identity)?;
         let template = template(identity, clients, tuning)?;
         let sockets = bind_sockets(address, count).map_err(|source| TransportError::Bind { address, source })?;
         let numbered = (0..=u8::MAX).zip(sockets).zip(steering::hatches(count));
@@ -103,6 +109,7 @@ impl Listener {
             config: endpoint_config(identity, &key, number),
             tuning: tuning.clone(),
             steering: (count > 1).then(|| (Arc::clone(&key), hatch)),
+            notes: Arc::clone(&notes),
         });
         let first = bound.next().ok_or_else(|| TransportError::Io(io::ErrorKind::InvalidInput.into()))?;
         Ok((first, bound.collect()))
@@ -133,9 +140,11 @@ impl Listener {
     /// [`Lost`] when the client gave up or broke the protocol.
     pub async fn handshake(&self, incoming: Incoming) -> Result<crate::Connection, Lost> {
         let mut config = self.template.clone();
-        config.transport_config(self.tuning.transport(path_mtu(incoming.remote_address().ip())));
+        let memory = PathMemory::default();
+        config.transport_config(self.tuning.transport(path_mtu(incoming.remote_address().ip()), memory.clone()));
         let connecting = incoming.accept_with(Arc::new(config)).map_err(|e| lost(&e))?;
-        Ok(Connection::new(connecting.await.map_err(|e| lost(&e))?, REQUEST_WINDOW.into()).into())
+        let connection = Connection::new(connecting.await.map_err(|e| lost(&e))?, REQUEST_WINDOW.into());
+        Ok(connection.with_notes(PathNotes::new(Arc::clone(&self.notes), memory)).into())
     }
 
     /// Closes every connection with `code` and waits until the peers have been told.
@@ -163,7 +172,7 @@ fn template(
         .map_err(|e| rustls::Error::General(e.to_string()))?;
     let mut template = quinn::ServerConfig::with_crypto(Arc::new(crypto));
     template
-        .transport_config(tuning.transport(None))
+        .transport_config(tuning.transport(None, PathMemory::default()))
         // Half-open handshakes held before admission decides; each buffers at most a few packets.
         .max_incoming(MAX_INCOMING)
         .incoming_buffer_size(INCOMING_BUFFER_BYTES)
@@ -208,6 +217,13 @@ fn cid_secret(identity: &Identity) -> [u8; 16] {
     let derived = derived(identity, b"qfs connection ids v2");
     secret.iter_mut().zip(derived.as_ref()).for_each(|(to, from)| *to = *from);
     secret
+}
+
+/// The keeper of the notes about paths, whose key is derived in the same way: notes survive a restart.
+fn notes(identity: &Identity) -> Result<Arc<Notes>, TransportError> {
+    let mut secret = [0; 32];
+    secret.iter_mut().zip(derived(identity, b"qfs path notes v1").as_ref()).for_each(|(to, from)| *to = *from);
+    Notes::new(&secret).map_err(|_| rustls::Error::General("no key for notes about paths".to_owned()).into())
 }
 
 fn derived(identity: &Identity, label: &[u8]) -> ring::hmac::Tag {

@@ -5,6 +5,7 @@ mod connection;
 mod endpoint;
 mod listener;
 mod lost;
+mod notes;
 mod steering;
 mod streams;
 mod windows;

@@ -57,6 +57,16 @@ impl Windows {
         }
     }
 
+    /// Lets the send window hold what a path of `bytes` takes, before anything of it was sent: the congestion window is about to jump,
+    /// and a sender that waits for room is not asked again before the next acknowledgement.
+    pub(super) fn expect(&self, bytes: u64) {
+        let wanted = bytes.saturating_mul(2).clamp(INITIAL_SEND_WINDOW, MAX_SEND_WINDOW);
+        let wanted = wanted.min(self.send.most.load(Ordering::Relaxed));
+        if self.send.bytes.fetch_max(wanted, Ordering::Relaxed) < wanted {
+            self.connection.set_send_window(wanted);
+        }
+    }
+
     /// Lets the send window be at most `bytes`, for a sender whose data no budget counts.
     pub(super) fn bound_send_window(&self, bytes: u64) {
         self.send.most.store(bytes, Ordering::Relaxed);

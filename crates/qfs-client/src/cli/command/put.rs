@@ -202,6 +202,7 @@ async fn from_stdin(context: &Context, args: &PutArgs, config: PutConfig) -> Res
         digest: None,
         status: qfs_client::transfer::outcome::Status::Failed(failure),
         received: 0,
+        reused: 0,
         elapsed: begun.elapsed(),
     });
     let mut report = Report { context, lines: FileLines::default() };

@@ -109,6 +109,7 @@ fn ended(name: &str, removed: Result<(), Failure>) -> FileOutcome {
         digest: None,
         status: removed.map_or_else(Status::Failed, |()| Status::Removed),
         received: 0,
+        reused: 0,
         elapsed: std::time::Duration::ZERO,
     }
 }

@@ -92,7 +92,11 @@ fn total_of(what: &str, outcome: &RunOutcome) -> String {
     if live > 0 {
         let _ = write!(text, ", {live} live");
     }
-    let _ = write!(text, ", {}, {})", bytes_text(bytes), rate(bytes, outcome.elapsed));
+    let _ = write!(text, ", {}", bytes_text(bytes));
+    if outcome.reused() > 0 {
+        let _ = write!(text, ", {} reused", bytes_text(outcome.reused()));
+    }
+    let _ = write!(text, ", {})", rate(bytes, outcome.elapsed));
     text
 }
 
@@ -105,6 +109,15 @@ pub(crate) fn live(outcome: &FileOutcome) -> Option<String> {
             "live: {} has grown meanwhile; here is what it was when it was opened, {size}",
             escape_untrusted(&outcome.name)
         )
+    })
+}
+
+/// What is said of a file of which a part was here already.
+pub(crate) fn reused(outcome: &FileOutcome) -> Option<String> {
+    let was_put_together = outcome.reused > 0 && !matches!(outcome.status, Status::Failed(_));
+    was_put_together.then(|| {
+        let (reused, received) = (bytes_text(outcome.reused), bytes_text(outcome.received));
+        format!("reused: {reused} of {} were here, {received} were received", escape_untrusted(&outcome.name))
     })
 }
 
@@ -132,12 +145,12 @@ pub(crate) fn failures(outcome: &RunOutcome) -> Option<Problem> {
     Some(Problem::new(Exit::of_run(outcome), what))
 }
 
-fn count(n: u64, noun: &str) -> String {
+pub(crate) fn count(n: u64, noun: &str) -> String {
     format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
 }
 
 /// `1234567 bytes (1.2 MiB)`.
-fn bytes_text(bytes: u64) -> String {
+pub(crate) fn bytes_text(bytes: u64) -> String {
     let exact = count(bytes, "byte");
     if bytes < 1024 { exact } else { format!("{exact} = {}", binary(bytes)) }
 }
@@ -158,7 +171,7 @@ pub(crate) fn binary(bytes: u64) -> String {
 }
 
 /// Bytes a second.
-fn rate(bytes: u64, elapsed: Duration) -> String {
+pub(crate) fn rate(bytes: u64, elapsed: Duration) -> String {
     format!("{}/s", binary(per_second(bytes, elapsed) as u64))
 }
 
@@ -179,7 +192,15 @@ mod tests {
 
     fn outcome(name: &str, status: Status) -> FileOutcome {
         let digest = (!matches!(status, Status::Failed(_))).then(|| Digest::of(b""));
-        FileOutcome { name: name.to_owned(), size: Some(1), digest, status, received: 1 << 20, elapsed: Duration::ZERO }
+        FileOutcome {
+            name: name.to_owned(),
+            size: Some(1),
+            digest,
+            status,
+            received: 1 << 20,
+            reused: 0,
+            elapsed: Duration::ZERO,
+        }
     }
 
     #[test]
@@ -225,6 +246,17 @@ mod tests {
             total(&run),
             "total download time: 1.500 s (2 files, 1 unchanged, 3145728 bytes = 3.00 MiB, 2.00 MiB/s)"
         );
+        let reused = FileOutcome { reused: 5 << 20, ..outcome("a", Status::Downloaded) };
+        assert_eq!(
+            super::reused(&reused).unwrap(),
+            "reused: 5242880 bytes = 5.00 MiB of a were here, 1048576 bytes = 1.00 MiB were received"
+        );
+        let run = RunOutcome { files: vec![reused], elapsed: Duration::from_secs(1), measured: None };
+        assert_eq!(
+            total(&run),
+            "total download time: 1.000 s (1 file, 1048576 bytes = 1.00 MiB, 5242880 bytes = 5.00 MiB reused, 1.00 MiB/s)"
+        );
+        assert_eq!(super::reused(&outcome("a", Status::Downloaded)), None);
         assert!(total(&RunOutcome::default()).starts_with("total download time: 0.000 s (0 files, 0 bytes, 0 B/s)"));
     }
 

@@ -20,6 +20,9 @@ use crate::cli::sanitize::is_dangerous;
 pub(crate) struct Run<'a> {
     files: Vec<File<'a>>,
     bytes: u64,
+    /// Bytes that were here already and did not have to be received; only where there are any.
+    #[serde(skip_serializing_if = "is_zero")]
+    reused: u64,
     seconds: f64,
     bytes_per_second: f64,
     /// What limited the run; null when nothing was measured.
@@ -44,6 +47,9 @@ struct File<'a> {
     #[serde(flatten)]
     digest: Keyed,
     status: &'static str,
+    /// Bytes of it that were here already; only where there are any.
+    #[serde(skip_serializing_if = "is_zero")]
+    reused: u64,
     seconds: f64,
     error: Option<Error>,
 }
@@ -87,6 +93,7 @@ impl<'a> Run<'a> {
         Self {
             files: outcome.files.iter().map(|file| File::new(file, hash, path(&file.name))).collect(),
             bytes,
+            reused: outcome.reused(),
             seconds: rounded(outcome.elapsed.as_secs_f64()),
             bytes_per_second: per_second(bytes, outcome.elapsed).round(),
             limited_by: outcome.measured.as_ref().map(|measured| {
@@ -104,10 +111,11 @@ impl<'a> Run<'a> {
             size: None,
             digest: Keyed { asked: hash, digest: None },
             status: "failed",
+            reused: 0,
             seconds: 0.0,
             error: Some(Error { code: problem.code, message: problem.what.clone() }),
         });
-        Self { files: files.collect(), bytes: 0, seconds: 0.0, bytes_per_second: 0.0, limited_by: None }
+        Self { files: files.collect(), bytes: 0, reused: 0, seconds: 0.0, bytes_per_second: 0.0, limited_by: None }
     }
 }
 
@@ -123,10 +131,16 @@ impl<'a> File<'a> {
             size: outcome.size,
             digest: Keyed { asked, digest: outcome.digest },
             status: outcome.status.name(),
+            reused: outcome.reused,
             seconds: rounded(outcome.elapsed.as_secs_f64()),
             error,
         }
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "what serde asks for")]
+fn is_zero(bytes: &u64) -> bool {
+    *bytes == 0
 }
 
 fn local_path(save_dir: &Path, name: &str) -> String {
@@ -227,6 +241,7 @@ mod tests {
             digest: None,
             status,
             received: 3,
+            reused: 0,
             elapsed: Duration::from_millis(500),
         };
         let files = vec![file("s/a", Status::Downloaded), file("b", Status::Failed(Failure::NoMatch))];

@@ -108,6 +108,7 @@ impl Put {
             digest,
             status,
             received: sent,
+            reused: 0,
             elapsed: begun.elapsed(),
         }
     }

@@ -266,7 +266,15 @@ pub async fn put_stream(
     observer.event(digest.map_or(Event::Unchanged { file }, |digest| Event::Committed { file, digest }));
     let name = remote.as_str().to_owned();
     let status = Status::Uploaded;
-    Ok(FileOutcome { name, size: Some(written.size), digest, status, received: sent, elapsed: begun.elapsed() })
+    Ok(FileOutcome {
+        name,
+        size: Some(written.size),
+        digest,
+        status,
+        received: sent,
+        reused: 0,
+        elapsed: begun.elapsed(),
+    })
 }
 
 /// `block` as the blocks of a body of unknown length (PROTOCOL §4.5.3), each its length and its bytes.

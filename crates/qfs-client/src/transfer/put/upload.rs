@@ -32,6 +32,19 @@ pub(super) async fn upload(put: Put, source: Source, present: Option<Present>) -
     put.conclude(&source, status, digest, sent.into_inner(), begun)
 }
 
+/// Uploads `source` under this condition and no other: what is there was looked at before.
+pub(super) async fn upload_planned(put: Put, source: Source, condition: Precondition) -> FileOutcome {
+    let begun = Instant::now();
+    let sent = AtomicU64::new(0);
+    let session = put.session(source.id);
+    let mut upload = Upload { put: &put, session, source: &source, sent: &sent, resumed: false };
+    let (status, digest) = match upload.run_planned(condition).await {
+        Ok(ended) => ended,
+        Err(failure) => (Status::Failed(failure), None),
+    };
+    put.conclude(&source, status, digest, sent.into_inner(), begun)
+}
+
 struct Upload<'a> {
     put: &'a Put,
     session: &'a Session,
@@ -64,11 +77,8 @@ impl Upload<'_> {
                 // Somebody was quicker, perhaps with this very file: an earlier attempt whose answer was lost, above all.
                 Err(Failure::Refused(RemoteError { code: StatusCode::EXISTS, .. }) | Failure::Changed) => {
                     let now = self.look().await?;
-                    let same = now.as_ref().is_some_and(|now| Some(now.size) == self.size());
-                    if same && self.is_here(now.as_ref().and_then(|now| now.digest)).await? {
-                        let status =
-                            if self.sent.load(Ordering::Relaxed) > 0 { Status::Uploaded } else { Status::Unchanged };
-                        return Ok((status, now.and_then(|now| now.digest)));
+                    if let Some(ended) = self.is_this(now.as_ref()).await? {
+                        return Ok(ended);
                     }
                     match self.put.config.replace {
                         Replace::Never => return Err(Failure::Exists),
@@ -83,8 +93,26 @@ impl Upload<'_> {
         Err(Failure::InTheWay)
     }
 
-    fn size(&self) -> Option<u64> {
-        Some(self.source.meta.size)
+    async fn run_planned(&mut self, condition: Precondition) -> Result<Ending, Failure> {
+        match self.send_whole(condition).await {
+            Ok(digest) => Ok((if self.resumed { Status::Resumed } else { Status::Uploaded }, Some(digest))),
+            // The answer to an earlier attempt may have been lost.
+            Err(Failure::Refused(RemoteError { code: StatusCode::EXISTS, .. }) | Failure::Changed) => {
+                let now = self.look().await?;
+                self.is_this(now.as_ref()).await?.ok_or(Failure::TargetChanged)
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// How it ends when what is on the server `now` is this very file.
+    async fn is_this(&self, now: Option<&Present>) -> Result<Option<Ending>, Failure> {
+        let Some(now) = now.filter(|now| now.size == self.source.meta.size) else { return Ok(None) };
+        if !self.is_here(now.digest).await? {
+            return Ok(None);
+        }
+        let status = if self.sent.load(Ordering::Relaxed) > 0 { Status::Uploaded } else { Status::Unchanged };
+        Ok(Some((status, now.digest)))
     }
 
     /// How it ends without anything being sent: what is there is the same.

@@ -6,6 +6,9 @@ use std::time::{Duration, Instant};
 use super::rivals::{Bbr1, Cubic};
 use super::{ACK_DELAY, Bbr3, PACKET};
 
+/// Packets that a kernel sends at once at tens of megabits per second: TCP's segments for a millisecond, at least two.
+const KERNEL_BURST: f64 = 3.0;
+
 /// What quinn's pacer sends at once, as time at the paced rate.
 const BURST: Duration = Duration::from_millis(2);
 
@@ -75,7 +78,7 @@ impl Flow {
         self.outstanding.insert(number, (now, size));
         let srtt = self.smoothed();
         match &mut self.control {
-            Control::Model(model) => model.sampler.on_sent(now, size, srtt),
+            Control::Model(model) => model.packet_sent(now, size),
             Control::Cubic(_) => {}
             Control::Bbr1(bbr) => bbr.sampler.on_sent(now, size, srtt),
         }
@@ -119,7 +122,10 @@ impl Flow {
             // The window for which the lines below give the rate at which this flow paces itself.
             window = bbr.pacing_rate().map_or(window, |rate| rate * rtt / 1.25);
         }
-        let capacity = (window * BURST.as_secs_f64() / rtt).clamp(10.0 * PACKET as f64, 256.0 * PACKET as f64);
+        let mut capacity = (window * BURST.as_secs_f64() / rtt).clamp(10.0 * PACKET as f64, 256.0 * PACKET as f64);
+        if let Control::Bbr1(_) = &self.control {
+            capacity = KERNEL_BURST * PACKET as f64;
+        }
         let elapsed = now.saturating_duration_since(self.refilled).as_secs_f64();
         self.tokens = (self.tokens + window * 1.25 * elapsed / rtt).min(capacity);
         self.refilled = now;

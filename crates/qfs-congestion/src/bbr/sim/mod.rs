@@ -13,6 +13,7 @@ mod flow;
 mod rivals;
 
 use super::{Bbr3, Bbr3Config};
+use crate::known_path::PathMemory;
 use flow::{Control, Flow};
 use rivals::{Bbr1, Cubic};
 
@@ -99,6 +100,18 @@ impl Sim {
         let config = Bbr3Config::seeded(self.rng ^ self.flows.len() as u64);
         let now = self.base + self.now;
         self.add(Control::Model(Box::new(Bbr3::new(config, now, PACKET as u16))), bytes);
+    }
+
+    /// As [`Self::add_model`], for a sender that is told of its path and tells of it by `memory`, right behind its handshake.
+    pub(super) fn add_remembering(&mut self, bytes: u64, memory: PathMemory) {
+        let config = Bbr3Config::seeded(self.rng ^ self.flows.len() as u64);
+        let (now, rtt) = (self.base + self.now, 2 * self.link.delay);
+        let begun = now - rtt;
+        let mut model = Bbr3::new(config, begun, PACKET as u16).with_memory(memory);
+        model.packet_sent(begun, PACKET);
+        model.packet_acked(begun, PACKET, rtt);
+        model.ack_ended(now, 0, true);
+        self.add(Control::Model(Box::new(model)), bytes);
     }
 
     pub(super) fn add_cubic(&mut self, bytes: u64) {

@@ -96,7 +96,8 @@ impl Budget {
     pub fn patience(&self, usual: Duration) -> Duration {
         let Level { free, contents, .. } = self.room.level();
         match free as f64 / contents as f64 {
-            ..=0.25 => usual.min(LEAST_PATIENCE),
+            // A quarter is what one kind leaves to the other, whole blocks or not.
+            ..0.3 => usual.min(LEAST_PATIENCE),
             ..0.5 => usual.min(SHORT_PATIENCE),
             _ => usual,
         }

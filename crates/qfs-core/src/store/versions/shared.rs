@@ -207,6 +207,21 @@ impl Shared {
         Ok(bytes)
     }
 
+    pub(super) fn part(&self, index: u64, place: Range<usize>) -> Result<Bytes, StoreError> {
+        let is_at_hand = lock(&self.blocks).recent.iter().any(|(i, _)| *i == index);
+        let span = self.span(index);
+        let start = span.start.saturating_add(place.start as u64);
+        // What is being hashed needs whole blocks; a hole has no bytes to read.
+        if is_at_hand || self.digest.get().is_none() || self.is_hole(index) {
+            let block = self.block(index)?;
+            return block.get(place).map(Bytes::copy_from_slice).ok_or(StoreError::Changed);
+        }
+        if place.is_empty() {
+            return Ok(Bytes::new());
+        }
+        self.object.read_at(start, place.len())
+    }
+
     fn read(&self, index: u64) -> Result<Bytes, StoreError> {
         if index == 0
             && let Some(first) = lock(&self.first).take()

@@ -80,6 +80,27 @@ fn readers_side_by_side_share_one_read_and_one_hash() {
     assert_eq!(readers[9].known_digest(), Some(Digest::of(&object.content)));
 }
 
+// Fails when a part of a hashed version costs more than itself, or one of a version that is not hashed yet keeps it from being hashed.
+#[test]
+fn a_part_is_read_alone_once_the_whole_is_hashed() {
+    let (versions, object, path) = versions(3);
+    let reader = versions.open(&path).unwrap();
+    let block = BLOCK_BYTES as usize;
+    let part = |index: u64, place: Range<usize>| {
+        let start = usize::try_from(index).unwrap() * block;
+        let read = reader.part(index, place.clone()).unwrap();
+        assert_eq!(read, object.content[start + place.start..start + place.end]);
+    };
+    part(0, 7..1000);
+    part(1, 0..block);
+    part(2, block - 15..block - 5);
+    assert_eq!(reader.known_digest(), Some(Digest::of(&object.content)));
+    let before = object.reads.load(Ordering::Relaxed);
+    part(1, 100..130);
+    part(0, 5..5);
+    assert_eq!(object.reads.load(Ordering::Relaxed), before + 1);
+}
+
 // Fails when readers that drift apart read again, when more is kept than is allowed, or what is forgotten stays counted.
 #[test]
 fn readers_that_drift_apart_share_reads_within_what_is_kept() {

@@ -14,7 +14,7 @@ use crate::error::HandlerError;
 use crate::service::Service;
 
 /// What a client sends behind the head of its request.
-pub(super) trait RequestBody: Send {
+pub(super) trait RequestBody: Send + 'static {
     /// The next part; None at the end, an error when it broke off.
     fn chunk(&mut self) -> impl Future<Output = Option<Result<Bytes, ()>>> + Send;
 }
@@ -51,4 +51,6 @@ pub(super) struct Ask<'a, S> {
     pub(super) authority: Option<&'a str>,
     pub(super) target: Target,
     pub(super) form: Form,
+    /// The id of the token that let it in.
+    pub(super) token: Option<String>,
 }

@@ -15,6 +15,7 @@ use super::page::{self, listing};
 use super::reply::{self, Answer, Form, HTML};
 use super::rows::{Choice, PAGE_ROWS, Row, Rows};
 use super::walk;
+use crate::gate::rights::Right;
 use crate::view::{Child, View};
 
 /// Whether something that can be seen is in `path`.
@@ -141,11 +142,19 @@ async fn people<S: WriteStore, R: Answer>(
         rows: &rows,
         readme: readme.as_deref(),
         has_token: ask.service.gate.token_count().is_some(),
+        may: may(view, directory),
     };
     let text = Bytes::from(page.render());
     drop(rows);
     reply.begin(page::guarded(head.header(CONTENT_TYPE, HTML).header(CONTENT_LENGTH, text.len()))).await?;
     Ok(reply.send(room.attach(text)).await?)
+}
+
+/// What the request may do in `directory`: to a file of any name, as far as that can be said beforehand.
+fn may<S: WriteStore>(view: &View<S>, directory: Option<&RemotePath>) -> listing::May {
+    let any = directory.map_or_else(|| "any".to_owned(), |directory| format!("{}/any", directory.as_str()));
+    let Ok(any) = RemotePath::parse(&any) else { return listing::May::default() };
+    listing::May { write: view.allows(Right::Write, &any), delete: view.allows(Right::Delete, &any) }
 }
 
 /// The rows of the page that is wanted. Memory is that of twice the rows up to its end. Blocks.

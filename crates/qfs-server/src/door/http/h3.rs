@@ -193,6 +193,11 @@ impl Outlet for H3Outlet {
         self.sending.send_response(head).await.map_err(|error| lost(&error))
     }
 
+    async fn interim(&mut self, head: Response<()>) -> Result<bool, StreamError> {
+        self.sending.send_response(head).await.map_err(|error| lost(&error))?;
+        Ok(true)
+    }
+
     async fn data(&mut self, mut bytes: Bytes) -> Result<(), StreamError> {
         while bytes.has_remaining() {
             let piece = bytes.split_to(bytes.len().min(PIECE_BYTES));

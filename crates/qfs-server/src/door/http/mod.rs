@@ -13,6 +13,10 @@
 //! | `credential` | tokens, the cookie, and requests that another site made a browser send; pure |
 //! | `kind` | what a file is by its name; pure |
 //! | `file` | `GET` of a file |
+//! | `change` | `PUT`, `DELETE` and their like |
+//! | `upload` | takes a file in |
+//! | `resumable` | uploads in several requests, after the IETF draft |
+//! | `fields` | header fields of digests and uploads; pure |
 //! | `directory` | `GET` of a directory: JSON, page |
 //! | `rows` | the rows of a directory's page and their order; pure |
 //! | `archive` | `?tar` |
@@ -23,6 +27,7 @@
 
 mod archive;
 mod ask;
+mod change;
 mod client;
 mod condition;
 mod connection;
@@ -30,6 +35,7 @@ mod credential;
 mod directory;
 mod error;
 mod exchange;
+mod fields;
 mod file;
 mod flow;
 mod h3;
@@ -38,8 +44,10 @@ mod own;
 mod page;
 mod range;
 mod reply;
+mod resumable;
 mod rows;
 mod target;
+mod upload;
 mod walk;
 
 pub(crate) use connection::{refuse_plain, serve_h1, serve_h2};

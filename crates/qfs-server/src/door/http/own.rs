@@ -22,9 +22,10 @@ struct Asset {
     content: &'static str,
 }
 
-const ASSETS: [Asset; 5] = [
+const ASSETS: [Asset; 6] = [
     Asset { name: "page.css", kind: "text/css; charset=utf-8", content: include_str!("page/page.css") },
     Asset { name: "page.js", kind: "text/javascript; charset=utf-8", content: include_str!("page/page.js") },
+    Asset { name: "upload.js", kind: "text/javascript; charset=utf-8", content: include_str!("page/upload.js") },
     Asset { name: "file.svg", kind: "image/svg+xml", content: include_str!("page/file.svg") },
     Asset { name: "folder.svg", kind: "image/svg+xml", content: include_str!("page/folder.svg") },
     Asset { name: "icon.svg", kind: "image/svg+xml", content: include_str!("page/icon.svg") },
@@ -48,7 +49,7 @@ pub(super) async fn answer<S: WriteStore, R: Answer>(
             Some(asset) => send(ask, asset, reply).await,
             None => Err(HandlerError::NotFound.into()),
         },
-        _ => Err(HttpError::Method),
+        _ => Err(HttpError::Method { allow: "GET, HEAD" }),
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use qfs_core::model::escape_untrusted;
+use qfs_core::model::{PathNote, escape_untrusted};
 use qfs_core::store::WriteStore;
 use qfs_core::wire::StatusCode;
 use qfs_transport::{Connection, Incoming, Listener, RequestReader, Sink};
@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tracing::{debug, error};
 
 use super::dispatch::{self, Quota};
-use super::handler::Reply;
+use super::handler::{Path, Reply};
 #[cfg(feature = "http")]
 use crate::door::http;
 use crate::error::HandlerError;
@@ -179,6 +179,16 @@ impl Progress for Connection {
     fn taken(&self) -> Taken {
         let path = self.path_report();
         Taken { pieces: path.pieces, bytes: path.sent }
+    }
+}
+
+impl Path for Connection {
+    fn recall(&self, note: &PathNote) {
+        self.recall_path(note);
+    }
+
+    fn note(&self) -> Option<(PathNote, u64)> {
+        self.path_note()
     }
 }
 

@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::handler::{self, Ledger, Origin, Reply};
+use super::handler::{self, Ledger, Origin, Path, Reply};
 use crate::config::Limits;
 use crate::error::HandlerError;
 use crate::gate::access::Access;
@@ -51,8 +51,13 @@ impl RequestSource for RequestReader {
 pub(crate) struct Quota {
     reading: Semaphore,
     commands: Semaphore,
+    /// For answers that wait until something is known of the path.
+    notes: Semaphore,
     share: Share,
 }
+
+/// Requests for a note about the path that may wait on one connection.
+const NOTES_PER_CONNECTION: usize = 1;
 
 impl Quota {
     /// What `limits` give a connection, with `share` for what is read.
@@ -60,6 +65,7 @@ impl Quota {
         Self {
             reading: Semaphore::new(limits.requests_per_connection),
             commands: Semaphore::new(limits.commands_per_connection),
+            notes: Semaphore::new(NOTES_PER_CONNECTION),
             share,
         }
     }
@@ -101,7 +107,7 @@ impl Outcome {
 }
 
 /// Serves one stream to its end. `heard` is called when a request came in time, a bad one included.
-pub(crate) async fn serve<S: WriteStore, K: ByteSink, P: Progress, R: RequestSource>(
+pub(crate) async fn serve<S: WriteStore, K: ByteSink, P: Progress + Path, R: RequestSource>(
     service: &Service<S>,
     quota: &Quota,
     reply: &mut Reply<K, P>,
@@ -195,7 +201,7 @@ async fn read_begun(
 }
 
 /// Waits for a turn and runs the handler.
-async fn answer<S: WriteStore, K: ByteSink, P: Progress, R: RequestSource>(
+async fn answer<S: WriteStore, K: ByteSink, P: Progress + Path, R: RequestSource>(
     service: &Service<S>,
     quota: &Quota,
     reply: &mut Reply<K, P>,
@@ -206,9 +212,13 @@ async fn answer<S: WriteStore, K: ByteSink, P: Progress, R: RequestSource>(
     if service.is_draining() {
         return Err(HandlerError::ShuttingDown);
     }
+    let Asked { access, request, length } = asked;
+    if let Request::PathNote(note) = request {
+        let _waiting = quota.notes.try_acquire().map_err(|_| HandlerError::Busy)?;
+        return handler::path_note(reply, note, service.drain.subscribe()).await;
+    }
     let _turn = wait_for(&quota.commands, reply, None).await?;
     let _command = wait_for(&service.commands, reply, Some(service.deadlines.queue)).await?;
-    let Asked { access, request, length } = asked;
     if reads(&request) && !access.reads() {
         return Err(HandlerError::Forbidden(Right::Read));
     }
@@ -235,13 +245,22 @@ async fn answer<S: WriteStore, K: ByteSink, P: Progress, R: RequestSource>(
         Request::MakeDirectory(make) => handler::make_directory(&view, reply, make).await,
         Request::MakeLink(make) => handler::make_link(&view, reply, make).await,
         Request::SetMetadata(set) => handler::set_metadata(&view, reply, set).await,
+        Request::ChunkMap(map) => handler::chunk_map(service, &view, share, reply, map).await,
+        Request::DownloadRanges(ranges) => handler::download_ranges(service, &view, share, reply, ranges).await,
         other => Err(DecodeError::UnknownCommand(other.command().to_owned()).into()),
     }
 }
 
 /// Whether it is read that is asked for.
 fn reads(request: &Request) -> bool {
-    matches!(request, Request::GetFilesList(_) | Request::Download(_) | Request::DownloadMany(_))
+    matches!(
+        request,
+        Request::GetFilesList(_)
+            | Request::Download(_)
+            | Request::DownloadMany(_)
+            | Request::ChunkMap(_)
+            | Request::DownloadRanges(_)
+    )
 }
 
 /// One of `permits`, unless the client gives up or `patience` ends first.

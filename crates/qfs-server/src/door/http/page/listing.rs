@@ -16,6 +16,15 @@ pub(in crate::door::http) struct Listing<'a> {
     pub(in crate::door::http) readme: Option<&'a str>,
     /// Whether the browser was asked for a token, which it can be told to forget.
     pub(in crate::door::http) has_token: bool,
+    /// Whether files may be put here, and removed. Both need a script.
+    pub(in crate::door::http) may: May,
+}
+
+/// What whoever looks at a directory may do there.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(in crate::door::http) struct May {
+    pub(in crate::door::http) write: bool,
+    pub(in crate::door::http) delete: bool,
 }
 
 impl Listing<'_> {
@@ -29,6 +38,10 @@ impl Listing<'_> {
                     (breadcrumbs(self.directory, None))
                     div.tools {
                         (self.search())
+                        @if self.may.write {
+                            button #choose.button type="button" hidden { "Upload" }
+                            input #pick type="file" multiple hidden aria-label="Files to upload";
+                        }
                         a.button href="?tar" download { "Download all " span.hint { "(tar)" } }
                         @if self.has_token {
                             form method="post" action={ "/.qfs/" (target::FORGET) } {
@@ -39,6 +52,11 @@ impl Listing<'_> {
                 }
                 main {
                     h1.unseen { (title) }
+                    @if self.may.write || self.may.delete {
+                        ul #uploads.uploads aria-label="Uploads" hidden {}
+                        p #told.wrong role="alert" hidden {}
+                        script src="/.qfs/upload.js" defer {}
+                    }
                     (self.table())
                     p #none .none hidden[!self.rows.rows.is_empty()] {
                         @if self.choice.search.is_empty() { "Nothing is here." } @else { "No file has this in its name." }
@@ -69,7 +87,7 @@ impl Listing<'_> {
 
     fn table(&self) -> Markup {
         html! {
-            table #files tabindex="-1" data-whole[self.rows.count <= PAGE_ROWS && self.choice.search.is_empty()] {
+            table #files tabindex="-1" data-removable[self.may.delete] data-whole[self.rows.count <= PAGE_ROWS && self.choice.search.is_empty()] {
                 caption.unseen { "Files, " (word(self.choice.key)) @if self.choice.descending { " descending" } }
                 thead {
                     tr {

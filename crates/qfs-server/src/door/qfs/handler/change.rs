@@ -9,9 +9,9 @@ use qfs_core::wire::{
     encode,
 };
 
-use super::step::step;
 use super::upload::{condition, written};
 use crate::error::HandlerError;
+use crate::intake::step;
 use crate::service::Service;
 use crate::view::View;
 use crate::view::write::CopySpec;
@@ -35,7 +35,8 @@ pub(crate) async fn remove<S: WriteStore, K: ByteSink>(
     let path = path(&request.filename)?;
     step(view, move |view| match request.kind {
         Kind::Directory => view.remove_directory(&path),
-        Kind::File | Kind::Link => view.remove(&path, &request.if_match.map_or(Condition::Any, Condition::Matches)),
+        Kind::Link => view.remove_link(&path),
+        Kind::File => view.remove(&path, &request.if_match.map_or(Condition::Any, Condition::Matches)),
     })
     .await?;
     done(sink).await

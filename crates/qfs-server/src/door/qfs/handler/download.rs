@@ -107,7 +107,7 @@ async fn holes(version: &Arc<Version>, range: Range<u64>) -> Result<Holes, Handl
     Ok(qfs_store::blocking(move || version.holes(&range, MIN_HOLE_BYTES, MAX_HOLES)).await?)
 }
 
-fn head(
+pub(super) fn head(
     meta: &ObjectMeta,
     range: &Range<u64>,
     (digest, hash): (Option<Digest>, HashKind),
@@ -127,7 +127,7 @@ fn head(
     }
 }
 
-fn trailer(digest: Digest) -> Result<Bytes, HandlerError> {
+pub(super) fn trailer(digest: Digest) -> Result<Bytes, HandlerError> {
     Ok(encode(&Trailer::new(digest))?)
 }
 
@@ -155,7 +155,7 @@ async fn send_small<K: ByteSink>(
 
 /// The digest of the whole file: at once when it is known, otherwise from a pass over what nobody has hashed yet, for as long as
 /// the client waits for it.
-async fn digest<S: Store, K: ByteSink>(
+pub(super) async fn digest<S: Store, K: ByteSink>(
     service: &Service<S>,
     sink: &mut K,
     version: &Arc<Version>,
@@ -175,7 +175,7 @@ async fn digest<S: Store, K: ByteSink>(
 }
 
 /// The outcome of `work`, given up when the client wants no answer any more.
-async fn while_wanted<T, K: ByteSink>(
+pub(super) async fn while_wanted<T, K: ByteSink>(
     sink: &mut K,
     work: impl Future<Output = Result<T, HandlerError>>,
 ) -> Result<T, HandlerError> {

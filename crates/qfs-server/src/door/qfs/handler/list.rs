@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 
 use crate::error::HandlerError;
 use crate::service::Service;
-use crate::view::View;
+use crate::view::{Completeness, View};
 
 /// Pages of at most 64 KiB that wait for the client, for each listing: 1 MiB.
 const PAGES_AHEAD: usize = 16;
@@ -102,7 +102,9 @@ fn walk<S: Store>(view: &View<S>, prefix: Option<RemotePath>, tree: bool, hash: 
         (Some(Stopped::Gone), _) => return,
         (Some(Stopped::Encode(error)), _) => Err(error.into()),
         (None, Err(error)) => Err(HandlerError::from(error)),
-        (None, Ok(())) => paging.builder.finish().map_err(HandlerError::from),
+        // A plain listing has never said it, and its readers do not ask.
+        (None, Ok(Completeness::Partial)) if tree => paging.builder.finish_partial().map_err(HandlerError::from),
+        (None, Ok(_)) => paging.builder.finish().map_err(HandlerError::from),
     };
     // Fails when the client is gone, which is nobody's loss.
     let _ = outlet.pages.blocking_send(last.map_or_else(Page::Failed, Page::Last));

@@ -30,6 +30,11 @@ impl<K: ByteSink, P: Progress> Reply<K, P> {
         self.messages = true;
     }
 
+    /// The connection that it travels on, as far as it shows here.
+    pub(crate) fn path(&self) -> &P {
+        &self.progress
+    }
+
     /// Bytes handed to the connection so far, messages included.
     pub(crate) fn sent(&self) -> u64 {
         self.sent

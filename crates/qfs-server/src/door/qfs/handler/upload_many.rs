@@ -16,10 +16,10 @@ use qfs_core::wire::{
 };
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::step::step;
 use super::upload::{condition, written};
 use crate::error::HandlerError;
 use crate::gate::audit::Answered;
+use crate::intake::step;
 use crate::service::Service;
 use crate::view::View;
 
