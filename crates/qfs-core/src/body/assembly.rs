@@ -1,6 +1,7 @@
 //! A file being put together from pieces that arrive in any order, and from holes.
 
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -25,6 +26,8 @@ pub struct Assembly {
     stage: Arc<dyn StagedObject>,
     size: u64,
     progress: Mutex<Progress>,
+    /// Whether parts are hashed apart: told without waiting for a SHA-256, which is made under the lock.
+    is_tree: AtomicBool,
     /// As many as there are threads that hash at once.
     scratches: Mutex<Vec<Scratch>>,
     stages: Arc<Stages>,
@@ -61,7 +64,8 @@ impl Assembly {
             Err(error) => return Err(error),
         }
         let (progress, scratches) = (Mutex::new(progress), Mutex::default());
-        Ok(Self { stage, size, progress, scratches, stages: Arc::default(), threads })
+        let is_tree = AtomicBool::new(kind == HashKind::Blake3);
+        Ok(Self { stage, size, progress, is_tree, scratches, stages: Arc::default(), threads })
     }
 
     /// What its digest is made with.
@@ -80,6 +84,7 @@ impl Assembly {
             return Ok(());
         }
         progress.start_over(kind, self.size);
+        self.is_tree.store(kind == HashKind::Blake3, Ordering::Relaxed);
         self.advance(&mut progress, HOLE_STEP_BYTES)
     }
 
@@ -173,7 +178,7 @@ impl Assembly {
 
     /// Hashes what belongs at `start`, where its digest can be made of parts in any order.
     fn hash_apart(&self, start: u64, bytes: &[Bytes]) -> Option<Part> {
-        if !self.lock().takes_parts() {
+        if !self.is_tree.load(Ordering::Relaxed) || !self.lock().takes_parts() {
             return None;
         }
         let scratches = || self.scratches.lock().unwrap_or_else(PoisonError::into_inner);
