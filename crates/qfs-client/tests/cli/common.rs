@@ -69,6 +69,7 @@ fn every_option_is_accepted() {
         "--checksum",
         "--fsync=full",
         "--no-sparse",
+        "--no-path-notes",
         "--retry-timeout",
         "1m",
         "--connect-timeout",
