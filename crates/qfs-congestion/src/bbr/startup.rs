@@ -32,7 +32,7 @@ impl Bbr3 {
     /// The pipe is full, by whatever sign.
     pub(super) fn leave_startup(&mut self, now: Instant) {
         self.full_pipe.reached = true;
-        self.take_retreat();
+        self.resume = Resume::None;
         self.cycle.end_probe(now);
         self.enter(Phase::Drain);
     }
