@@ -473,6 +473,6 @@ impl Download<'_> {
         let content = collect_into(&mut body, &layout, &head.holes, |bytes| self.count(bytes)).await?;
         let expected = self.read_end(body)?;
         let commit = self.context.config.commit_spec(head.modified, head.executable);
-        Small { content, expected, commit }.store(self.context, self.job).await
+        Small { content, kind: head.hash, expected, commit }.store(self.context, self.job).await
     }
 }

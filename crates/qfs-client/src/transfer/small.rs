@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use qfs_core::body::Stage;
-use qfs_core::model::{Digest, Hasher};
+use qfs_core::model::{Digest, HashKind, Hasher};
 use qfs_core::store::CommitSpec;
 use qfs_store::blocking;
 
@@ -15,6 +15,8 @@ use crate::transfer::job::{Context, Job};
 pub(super) struct Small {
     /// Its bytes, one piece behind the other.
     pub(super) content: Vec<Bytes>,
+    /// The kind of digest that was agreed on, whatever the server then sent.
+    pub(super) kind: HashKind,
     /// What their digest is to be.
     pub(super) expected: Digest,
     pub(super) commit: CommitSpec,
@@ -23,10 +25,10 @@ pub(super) struct Small {
 impl Small {
     /// Verifies it and makes it the target of `job`.
     pub(super) async fn store(self, context: &Context, job: &Job) -> Result<Digest, AttemptError> {
-        let Self { content, expected, commit } = self;
+        let Self { content, kind, expected, commit } = self;
         let (store, path, stages) = (Arc::clone(&context.store), job.path.clone(), Arc::clone(&context.stages));
         let store_small = move || {
-            let mut hasher = Hasher::of_kind(expected.kind());
+            let mut hasher = Hasher::of_kind(kind);
             content.iter().for_each(|piece| hasher.update(piece));
             let got = hasher.finish();
             if got != expected {
