@@ -15,9 +15,9 @@ use crate::transfer::job::{Context, Job};
 pub(super) struct Small {
     /// Its bytes, one piece behind the other.
     pub(super) content: Vec<Bytes>,
-    /// What kind of digest the server said it gives.
+    /// The kind of digest that was agreed on, whatever the server then sent.
     pub(super) kind: HashKind,
-    /// What their digest is to be. One of another kind fits nothing.
+    /// What their digest is to be.
     pub(super) expected: Digest,
     pub(super) commit: CommitSpec,
 }
