@@ -1,6 +1,7 @@
 //! qfs itself, set up like any other program.
 
 use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 
 use super::{Job, Peer, PeerError, Place, Started};
 use crate::BenchError;
@@ -14,6 +15,8 @@ pub struct Ours {
     server: Server,
     client: Client,
     end: Vec<OsString>,
+    /// What the server publishes.
+    root: PathBuf,
 }
 
 impl Ours {
@@ -24,12 +27,16 @@ impl Ours {
     pub fn start(place: &Place<'_>, both: &[&str]) -> Result<Self, PeerError> {
         let ours = place.ours;
         let and_both = |args: &[OsString]| args.iter().cloned().chain(both.iter().map(OsString::from)).collect();
+        let (root, rights): (_, &[OsString]) = match place.task.is_upload() {
+            true => (&place.home, &["--allow".into(), "read,write".into()]),
+            false => (&place.data.root, &[]),
+        };
         let spec = ServerSpec {
             program: ours.server.clone(),
             ip: place.ends.server_ip.clone(),
             port: 0,
-            root: place.data.root.clone(),
-            extra: and_both(&ours.server_args),
+            root: root.clone(),
+            extra: and_both(&[&ours.server_args[..], rights].concat()),
             without_env: ours.without_env.clone(),
             wrapper: place.ends.server_end.clone(),
         };
@@ -44,7 +51,14 @@ impl Ours {
             extra: and_both(&ours.client_args),
             without_env: ours.without_env.clone(),
         };
-        Ok(Self { server, client, end: place.ends.client_end.clone() })
+        Ok(Self { server, client, end: place.ends.client_end.clone(), root: root.clone() })
+    }
+}
+
+impl Ours {
+    /// The name of the destination at the server.
+    fn at_server<'a>(&self, job: &Job<'a>) -> &'a Path {
+        job.dest.strip_prefix(&self.root).unwrap_or(job.dest)
     }
 }
 
@@ -56,6 +70,12 @@ impl Peer for Ours {
     fn command(&self, job: &Job<'_>) -> Invocation {
         let command = match (job.task, job.only_name()) {
             (Task::List, _) => self.client.list(),
+            (Task::Pull(_), _) => self.client.sync("pull", [job.dest]),
+            (Task::Push(_), _) => self.client.sync("push", [&job.data.root, self.at_server(job)]),
+            (Task::Put, name) => {
+                let file = job.data.root.join(name.unwrap_or_default());
+                self.client.put(&file, self.at_server(job))
+            }
             (_, Some(name)) => self.client.get(job.dest, [name]),
             (_, None) => self.client.get(job.dest, ["--all", "--parallel"]),
         };

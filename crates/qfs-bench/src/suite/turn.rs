@@ -30,9 +30,9 @@ impl Bench<'_> {
         data: &DataSet,
         turn: &mut Turn,
     ) -> Result<Option<String>, BenchError> {
-        // `again` needs something that is there already. Into an empty place, `resume` is a whole fetch and shows how
-        // long that takes.
-        let task = if scenario.task == Task::Again { Task::Fetch } else { scenario.task };
+        // Some tasks need something that is there already. Into an empty place, `resume` is a whole fetch and shows how long that
+        // takes.
+        let task = scenario.task.first();
         let dests = make_dests(&turn.copies, scenario.processes)?;
         let batch = self.go(scenario, task, data, turn, &dests)?;
         turn.whole = batch.elapsed;
@@ -47,7 +47,7 @@ impl Bench<'_> {
                 wrong = self.difference(data, dest)?;
             }
         }
-        if scenario.task != Task::Again {
+        if !scenario.task.needs_copy() {
             remove(&turn.copies)?;
         }
         Ok(wrong)
@@ -56,7 +56,7 @@ impl Bench<'_> {
     /// One run that counts.
     pub(super) fn sample(&self, scenario: &Scenario, data: &DataSet, turn: &Turn) -> Result<Sample, BenchError> {
         let dests = match scenario.task {
-            Task::Again => vec![turn.copies.join("1")],
+            task if task.needs_copy() => vec![turn.copies.join("1")],
             _ => make_dests(&turn.copies, scenario.processes)?,
         };
         let kept_bytes = match scenario.task {
@@ -66,6 +66,9 @@ impl Bench<'_> {
             },
             _ => None,
         };
+        if scenario.task.begins_with_changes() {
+            data.change(&dests[0]).map_err(BenchError::local("change", &dests[0]))?;
+        }
         let before = turn.peer.daemon().map(settled_cpu);
         if let Some(daemon) = turn.peer.daemon() {
             daemon.forget_peaks();
@@ -87,7 +90,7 @@ impl Bench<'_> {
             progress: seen.progress,
             error: if cut_off { None } else { self.wrong(scenario, data, &batch, &dests)? },
         };
-        if scenario.task != Task::Again {
+        if !scenario.task.needs_copy() {
             remove(&turn.copies)?;
         }
         Ok(sample)
@@ -141,7 +144,7 @@ impl Bench<'_> {
             return Ok((!listed).then(|| format!("{last} is not listed")));
         }
         for dest in dests {
-            let wrong = if scenario.task == Task::Resume {
+            let wrong = if scenario.task == Task::Resume || scenario.task.begins_with_changes() {
                 self.difference(data, dest)?
             } else {
                 let expected = (u64::from(data.shape.files), data.shape.bytes());
