@@ -7,6 +7,7 @@
 //! [`StatusCode`].
 
 mod codec;
+mod copies;
 mod delta;
 mod identity;
 mod limits;
@@ -18,6 +19,7 @@ mod tree;
 mod write;
 
 pub use codec::{DecodeError, EncodeError, decode_error, encode, frame};
+pub use copies::{CopiedPart, Copies, MAX_COPIES, MAX_COPIES_BYTES};
 pub use delta::{ChunkMapHead, ChunkMapRequest, DownloadRangesRequest};
 pub use identity::{IdentityHead, IdentityRequest};
 pub use limits::{

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::StatusCode;
 use super::codec::DecodeError;
-use crate::model::{Digest, ETag};
+use crate::model::{Digest, ETag, null_is_false};
 
 /// What must be under a name for a command to replace or remove it (PROTOCOL §4.5.1). Flattened into requests and records.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,6 +56,9 @@ pub struct UploadRequest {
     /// Whether the answer waits until the file is on stable storage.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub durable: bool,
+    /// The version under the name that parts are to be copied from (PROTOCOL §4.5.4).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<ETag>,
 }
 
 /// The server's agreement to an upload: the body may come.
@@ -66,6 +69,9 @@ pub struct UploadHead {
     /// Bytes from the start that the server holds of this upload; the body begins behind them.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub offset: u64,
+    /// Whether the server has the version that parts are to be copied from: they come before the body.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not", deserialize_with = "null_is_false")]
+    pub base: bool,
 }
 
 /// What stands in front of each file in the client's half of an `upload_many`; its bytes follow.
@@ -255,11 +261,22 @@ mod tests {
                 condition: Precondition::matches("0a1b".parse().unwrap()),
                 upload: Some("u1".parse().unwrap()),
                 durable: true,
+                base: None,
             }),
             concat!(
                 r#"{"command":"upload","filename":"in/a b","size":3,"modified":"2026-11-23T08:00:00.5Z","#,
                 r#""executable":true,"if_match":"0a1b","upload":"u1","durable":true}"#
             ),
+        );
+        golden(
+            &Request::Upload(UploadRequest {
+                filename: "x".into(),
+                size: Some(9000),
+                condition: Precondition::ANY,
+                base: Some("0a1b".parse().unwrap()),
+                ..UploadRequest::default()
+            }),
+            r#"{"command":"upload","filename":"x","size":9000,"overwrite":true,"base":"0a1b"}"#,
         );
         golden(&Request::UploadMany(UploadManyRequest::default()), r#"{"command":"upload_many"}"#);
         golden(
@@ -301,10 +318,12 @@ mod tests {
     #[test]
     fn golden_answers_and_records() {
         let json = |message: &dyn Fn() -> bytes::Bytes| String::from_utf8(message()[4..].to_vec()).unwrap();
-        let head = UploadHead { code: StatusCode::OK, offset: 0 };
+        let head = UploadHead { code: StatusCode::OK, offset: 0, base: false };
         assert_eq!(json(&|| encode(&head).unwrap()), r#"{"code":0}"#);
-        let head = UploadHead { code: StatusCode::OK, offset: 2 };
+        let head = UploadHead { code: StatusCode::OK, offset: 2, base: false };
         assert_eq!(json(&|| encode(&head).unwrap()), r#"{"code":0,"offset":2}"#);
+        let head = UploadHead { code: StatusCode::OK, offset: 0, base: true };
+        assert_eq!(json(&|| encode(&head).unwrap()), r#"{"code":0,"base":true}"#);
         let sha256 = Digest::of(b"abc");
         let etag: ETag = "0a1b".parse().unwrap();
         let written = Written { code: StatusCode::OK, size: 3, modified: time(), etag, sha256: Some(sha256) };

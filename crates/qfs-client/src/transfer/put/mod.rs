@@ -4,11 +4,13 @@
 //! |---|---|
 //! | `source` | what is uploaded: files below a directory of this machine, and their names on the server |
 //! | `context` | what all uploads of a run share |
+//! | `changed` | what the server can copy from the version that it has |
 //! | `upload` | one file: announce, send, and again what is missing |
 //! | `batch` | many small files on one stream |
 //! | `run` | all of them: what is there already, in which order |
 
 mod batch;
+mod changed;
 mod context;
 mod run;
 mod source;

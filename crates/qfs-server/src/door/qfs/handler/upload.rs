@@ -5,14 +5,17 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use qfs_core::body::{Answer, Assembly, ReceiveError, Share, pump};
-use qfs_core::model::{Digest, ETag, Hasher, RemotePath};
-use qfs_core::store::{CommitSpec, Condition, ObjectMeta, StageSpec, StagedObject, WriteStore};
+use qfs_core::body::{Answer, Assembly, ReceiveError, Share, pump_into};
+use qfs_core::model::{Digest, ETag, Hasher, Holes, Layout, RemotePath};
+use qfs_core::store::{CommitSpec, Condition, ObjectMeta, StageSpec, StagedObject, Version, WriteStore};
 use qfs_core::stream::{ByteSink, ChunkSource};
-use qfs_core::wire::{Precondition, StatusCode, Trailer, UploadHead, UploadRequest, Written, decode_response, encode};
+use qfs_core::wire::{
+    Copies, Precondition, StatusCode, Trailer, UploadHead, UploadRequest, Written, decode_response, encode,
+};
 use qfs_store::{blocking, blocking_threads};
 use ring::rand::{SecureRandom, SystemRandom};
 
+use super::base;
 use super::stall::{Arrivals, watched};
 use super::step::step;
 use crate::error::HandlerError;
@@ -33,6 +36,8 @@ const ROOM_STEP: u64 = 64 << 20;
 pub(crate) struct Origin<'a> {
     /// The id of the token that let it in: what one holder began nobody else continues.
     pub(crate) token: Option<&'a str>,
+    /// Whether it may read too, and so may copy from what is there.
+    pub(crate) reads: bool,
     /// How long the client may send nothing.
     pub(crate) stall: Duration,
 }
@@ -89,8 +94,12 @@ async fn take<S: WriteStore, K: ByteSink, C: ChunkSource>(
         Err(error) => return Err(give_up(stage, request.upload.is_some(), error).await),
     };
     let stall = origin.stall;
+    let base = match &request.base {
+        Some(wanted) if origin.reads && request.size.is_some() => base::open(view, path.clone(), wanted).await,
+        _ => None,
+    };
     let taken = match request.size {
-        Some(size) => sized(sink, rest, &stage, size, stall, &mut promise).await,
+        Some(size) => sized(sink, rest, &stage, (size, base), stall, &mut promise).await,
         None => unsized_body(service, view, sink, rest, &stage, stall, &mut promise).await,
     };
     let sha256 = match taken {
@@ -144,9 +153,9 @@ async fn give_up(stage: Arc<dyn StagedObject>, keep: bool, error: HandlerError) 
 /// A body whose length is known, in any order, behind what a former attempt brought.
 async fn sized<K: ByteSink, C: ChunkSource>(
     sink: &mut K,
-    rest: Answer<C>,
+    mut rest: Answer<C>,
     stage: &Arc<dyn StagedObject>,
-    size: u64,
+    (size, base): (u64, Option<Arc<Version>>),
     stall: Duration,
     promise: &mut Promise,
 ) -> Result<Digest, HandlerError> {
@@ -155,23 +164,32 @@ async fn sized<K: ByteSink, C: ChunkSource>(
     let assembly = blocking(move || Assembly::new(opened, size, blocking_threads())).await?;
     let assembly = Arc::new(assembly);
     let offset = assembly.frontier();
-    sink.send(encode(&UploadHead { code: StatusCode::OK, offset })?).await?;
+    sink.send(encode(&UploadHead { code: StatusCode::OK, offset, base: base.is_some() })?).await?;
+    let copies = match &base {
+        Some(base) => Some(base::read_copies(&mut rest, size, base.meta().size, stall).await?),
+        None => None,
+    };
+    let copied = copies.as_ref().map_or_else(Holes::default, Copies::targets);
+    let layout = Layout::new(&(offset..size), &copied);
     let arrivals = Arrivals::default();
-    let mut body = rest.into_body(size - offset);
-    let pumped = watched(
-        pump(&mut body, &assembly, offset, FLUSH_BYTES, |bytes| {
+    let mut body = rest.into_body(layout.length());
+    let receiving = async {
+        let pumped = pump_into(&mut body, &assembly, &layout, FLUSH_BYTES, |bytes| {
             arrivals.note();
             promise.arrived(bytes);
-        }),
-        &arrivals,
-        stall,
-    )
-    .await;
-    let trailer = match pumped {
-        Some(Ok(())) => body.into_trailer().map_err(HandlerError::from),
-        Some(Err(error)) => Err(error.into()),
-        None => Err(HandlerError::RequestTimeout),
+        });
+        let pumped = watched(pumped, &arrivals, stall).await;
+        pumped.ok_or(HandlerError::RequestTimeout)?.map_err(HandlerError::from)
     };
+    let copying = async {
+        match (&base, &copies) {
+            (Some(base), Some(copies)) => base::copy(base, copies, &assembly).await.map_err(HandlerError::from),
+            _ => Ok(()),
+        }
+    };
+    // Whichever fails ends the other: what it is still writing is nothing that anybody goes by.
+    let pumped = tokio::try_join!(receiving, copying);
+    let trailer = pumped.and_then(|_| body.into_trailer().map_err(HandlerError::from));
     let trailer = match trailer {
         Ok(trailer) => trailer,
         Err(error) => {
@@ -199,7 +217,7 @@ async fn unsized_body<S: WriteStore, K: ByteSink, C: ChunkSource>(
     stall: Duration,
     promise: &mut Promise,
 ) -> Result<Digest, HandlerError> {
-    sink.send(encode(&UploadHead { code: StatusCode::OK, offset: 0 })?).await?;
+    sink.send(encode(&UploadHead { code: StatusCode::OK, offset: 0, base: false })?).await?;
     let (mut hasher, mut position, mut asked) = (Hasher::new(), 0u64, ROOM_STEP);
     loop {
         let (blocks, ended) =
