@@ -18,9 +18,10 @@ use qfs_core::model::{
 };
 use qfs_core::stream::{Chunk, ChunkSource, Order, StreamError};
 use qfs_core::wire::{
-    ChunkMapHead, DownloadHead, FRAME_PREFIX_BYTES, FileAnswer, IdentityHead, ListHead, ListPage, MAX_FRAME_BYTES,
-    MAX_MESSAGE_BYTES, MAX_RECORD_BYTES, MAX_SMALL_FILE_BYTES, PathNoteHead, Request, StatusCode, Trailer, TreeEntry,
-    UploadHead, Written, decode_error, decode_response, decode_upload_record, encode, take_record,
+    ChunkMapHead, Copies, DownloadHead, FRAME_PREFIX_BYTES, FileAnswer, IdentityHead, ListHead, ListPage, MAX_COPIES,
+    MAX_COPIES_BYTES, MAX_FRAME_BYTES, MAX_MESSAGE_BYTES, MAX_RECORD_BYTES, MAX_SMALL_FILE_BYTES, PathNoteHead,
+    Request, StatusCode, Trailer, TreeEntry, UploadHead, Written, decode_error, decode_response, decode_upload_record,
+    encode, take_record,
 };
 
 /// Takes any bytes.
@@ -28,12 +29,13 @@ pub type Target = fn(&[u8]);
 
 /// The targets by name, which is also that of their corpus.
 #[allow(dead_code, reason = "the targets of libFuzzer name their functions")]
-pub const TARGETS: [(&str, Target); 9] = [
+pub const TARGETS: [(&str, Target); 10] = [
     ("request", request),
     ("response", response),
     ("answer", answer),
     ("many", many),
     ("chunk_map", chunk_map),
+    ("copies", copies),
     ("path", path),
     ("known_servers", known_servers),
     ("ticket", ticket),
@@ -210,6 +212,20 @@ pub fn chunk_map(data: &[u8]) {
         assert!(recipe.ranges() <= limits.max_ranges);
         covers(&recipe, &new, old.as_ref().map_or(0, ChunkMap::size));
     }
+}
+
+/// The parts of an upload that are copied. What was read is written in one way, and what lies outside of the parts is the rest.
+pub fn copies(data: &[u8]) {
+    let Ok(copies) = Copies::decode(data) else { return };
+    assert_eq!(copies.encode(), data);
+    assert!(copies.parts().len() <= MAX_COPIES && data.len() <= MAX_COPIES_BYTES);
+    let parts = copies.parts();
+    assert!(parts.iter().all(|part| part.length > 0) && parts.is_sorted_by(|a, b| a.at + a.length <= b.at));
+    let end = parts.last().map_or(0, |part| part.at + part.length);
+    let copied: u64 = parts.iter().map(|part| part.length).sum();
+    assert_eq!(copies.targets().bytes(), copied);
+    assert_eq!(Layout::new(&(0..end), &copies.targets()).length(), end - copied);
+    assert!(copies.fit(end, u64::MAX) && (end == 0 || !copies.fit(end - 1, u64::MAX)));
 }
 
 fn read_map(bytes: &[u8]) -> Option<ChunkMap> {

@@ -43,4 +43,5 @@ pub mod observe;
 pub mod offload;
 pub mod store;
 pub mod stream;
+mod varint;
 pub mod wire;

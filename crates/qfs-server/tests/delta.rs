@@ -125,3 +125,98 @@ async fn both_need_the_right_to_read() {
     let refused = ranges(&client, "x", &"v".parse().unwrap(), &[0..1]).await.unwrap_err();
     assert_eq!(refused.code(), Some(StatusCode::DENIED));
 }
+
+/// Uploads `body` with these parts of the version named, and the digest of `whole`; returns whether the server took the parts, and its
+/// last word.
+async fn upload(client: &Client, base: &ETag, parts: &[u8], body: &[u8], whole: &[u8]) -> (bool, StatusCode) {
+    use qfs_core::stream::ByteSink as _;
+    use qfs_core::wire::{Precondition, UploadHead, UploadRequest, Written, encode};
+    let request = UploadRequest {
+        filename: "x".into(),
+        size: Some(whole.len() as u64),
+        condition: Precondition::ANY,
+        base: Some(base.clone()),
+        ..UploadRequest::default()
+    };
+    let (mut sink, mut answer) = client.begin(Request::Upload(request).encode().unwrap()).await;
+    let frame = soon(answer.next_frame()).await.unwrap();
+    let head = match decode_response::<UploadHead>(&frame).unwrap() {
+        Ok(head) => head,
+        Err(error) => return (false, error.code),
+    };
+    let mut sent = Vec::new();
+    if head.base {
+        for block in parts.chunks(3) {
+            sent.extend(u32::try_from(block.len()).unwrap().to_be_bytes());
+            sent.extend(block);
+        }
+        sent.extend([0; 4]);
+        sent.extend(body);
+    } else {
+        sent.extend(whole);
+    }
+    sent.extend(encode(&Trailer::new(Digest::of(whole))).unwrap());
+    // It may have answered already.
+    let _ = sink.send(sent.into()).await;
+    sink.finish();
+    let frame = soon(answer.next_frame()).await.unwrap();
+    let code = decode_response::<Written>(&frame).unwrap().map_or_else(|error| error.code, |written| written.code);
+    (head.base, code)
+}
+
+/// Fails when: a part is copied from or to the wrong place, or beyond either file; a version that is not there is copied from; what was
+/// put together is not compared with the digest of the whole.
+#[tokio::test]
+async fn parts_of_an_upload_are_copied_from_what_is_there() {
+    use qfs_core::wire::{CopiedPart, Copies};
+    use qfs_server::gate::rights::Rights;
+    let tree = Tree::new();
+    let old = noise(1_000_000);
+    tree.write("x", &old);
+    let rig = Rig::start(tree, |config| config.gate = qfs_server::Gate::open("read,write".parse::<Rights>().unwrap()));
+    let client = rig.connect().await;
+    let there = || std::fs::read(rig.tree.path().join("x")).unwrap();
+    let part = |at, length, from| CopiedPart { at, length, from };
+    let encoded = |parts: &[CopiedPart]| Copies::new(parts.to_vec()).unwrap().encode();
+    let parts = encoded(&[part(3, 300_000, 500_001), part(300_003, 7, 0), part(300_020, 262_144, 262_144)]);
+    let new = [b"abc", &old[500_001..800_001], &old[..7], b"0123456789", &old[262_144..524_288], b"tail"].concat();
+    let body = b"abc0123456789tail";
+    let etag = client.get("x").await.unwrap().head.etag;
+    for (what, parts, body, code) in [
+        ("another body", parts.clone(), &b"xbc0123456789tail"[..], StatusCode::DIGEST_MISMATCH),
+        ("another part", encoded(&[part(3, 562_161, 100)]), b"abctail", StatusCode::DIGEST_MISMATCH),
+        ("beyond the new", encoded(&[part(562_160, 9, 0)]), b"", StatusCode::BAD_REQUEST),
+        ("beyond the old", encoded(&[part(0, 9, 999_992)]), b"", StatusCode::BAD_REQUEST),
+        ("no part", vec![0, 0, 0], b"", StatusCode::BAD_REQUEST),
+        ("no number", vec![0x80; 3], b"", StatusCode::BAD_REQUEST),
+        ("too many", [1, 1, 1].repeat(8193), b"", StatusCode::BAD_REQUEST),
+        ("far too many", [1, 1, 1].repeat(90_000), b"", StatusCode::BAD_REQUEST),
+    ] {
+        assert_eq!(upload(&client, &etag, &parts, body, &new).await, (true, code), "{what}");
+        assert!(there() == old, "{what}");
+    }
+    assert_eq!(upload(&client, &"another".parse().unwrap(), &parts, body, &new).await, (false, StatusCode::OK));
+    assert!(there() == new);
+    rig.tree.write("x", &old);
+    let etag = client.get("x").await.unwrap().head.etag;
+    assert_eq!(upload(&client, &etag, &parts, body, &new).await, (true, StatusCode::OK));
+    assert!(there() == new);
+    // Nothing to copy, and nothing to send.
+    let etag = client.get("x").await.unwrap().head.etag;
+    assert_eq!(upload(&client, &etag, b"", &old, &old).await, (true, StatusCode::OK));
+    let etag = client.get("x").await.unwrap().head.etag;
+    assert_eq!(upload(&client, &etag, &encoded(&[part(0, 1_000_000, 0)]), b"", &old).await, (true, StatusCode::OK));
+    assert!(there() == old);
+}
+
+/// Fails when: who may only write learns what is there.
+#[tokio::test]
+async fn who_may_not_read_copies_nothing() {
+    use qfs_server::gate::rights::Rights;
+    let tree = Tree::new();
+    tree.write("x", &noise(1000));
+    let rig = Rig::start(tree, |config| config.gate = qfs_server::Gate::open("write".parse::<Rights>().unwrap()));
+    let client = rig.connect().await;
+    let answer = upload(&client, &"v".parse().unwrap(), &[0, 5, 0], b"", b"abcde").await;
+    assert_eq!(answer, (false, StatusCode::OK));
+}

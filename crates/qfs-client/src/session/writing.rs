@@ -1,10 +1,12 @@
 //! Exchanges that write: what the client sends besides the request, and what the server says of it.
 
-use bytes::Bytes;
+use bytes::{BufMut as _, Bytes, BytesMut};
 use qfs_core::body::Answer;
 use qfs_core::model::Digest;
 use qfs_core::stream::{ByteSink, StreamError};
-use qfs_core::wire::{Request, StatusCode, Trailer, UploadHead, UploadRequest, Written, decode_response, encode};
+use qfs_core::wire::{
+    MAX_FRAME_BYTES, Request, StatusCode, Trailer, UploadHead, UploadRequest, Written, decode_response, encode,
+};
 use qfs_transport::Sink;
 use serde::de::DeserializeOwned;
 
@@ -38,7 +40,7 @@ pub(crate) async fn upload(
     lease: &Lease,
     request: UploadRequest,
 ) -> Result<(Conversation, UploadHead), AttemptError> {
-    let size = request.size.unwrap_or(0);
+    let (size, asked_for_base) = (request.size.unwrap_or(0), request.base.is_some());
     let request = UploadRequest { hash: session.hash(), ..request };
     let mut conversation = converse(session, lease, &Request::Upload(request)).await?;
     // Before it agrees the server reads back what it holds, which may take a while.
@@ -48,6 +50,9 @@ pub(crate) async fn upload(
         return Err(AttemptError::Protocol("it holds more of the file than there is".to_owned()));
     }
     agreed(session, head.hash)?;
+    if head.base && !asked_for_base {
+        return Err(AttemptError::Protocol("it wants parts that were not offered".to_owned()));
+    }
     Ok((conversation, head))
 }
 
@@ -100,6 +105,18 @@ pub(crate) async fn request<T: DeserializeOwned>(session: &Session, request: &Re
             Err(error) => tries.after(error).await?,
         }
     }
+}
+
+/// Sends bytes of which the other side does not know how many there are, in blocks (PROTOCOL §4.5.3).
+pub(crate) async fn send_blocks<K: ByteSink>(sink: &mut K, bytes: &[u8]) -> Result<(), StreamError> {
+    let mut blocks = BytesMut::with_capacity(bytes.len() + bytes.len() / MAX_FRAME_BYTES * 4 + 8);
+    for block in bytes.chunks(MAX_FRAME_BYTES) {
+        // No longer than a frame, so that it fits.
+        blocks.put_u32(block.len() as u32);
+        blocks.put_slice(block);
+    }
+    blocks.put_u32(0);
+    sink.send(blocks.freeze()).await
 }
 
 /// A sink that tells how much was handed over.

@@ -6,6 +6,7 @@
 mod certificates;
 mod common;
 mod delta;
+mod delta_put;
 mod emulator;
 mod exit_codes;
 mod fake;

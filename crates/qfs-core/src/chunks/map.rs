@@ -14,6 +14,7 @@
 use super::chunk::{Chunk, ChunkHash};
 use super::grain::{Grain, MAX_CHUNKS};
 use crate::model::Digest;
+use crate::varint::{self, VarintError};
 
 /// Longest encoded map, in bytes.
 pub const MAX_MAP_BYTES: usize = HEAD_BYTES + 10 + MAX_CHUNKS * (5 + ChunkHash::BYTES);
@@ -113,10 +114,10 @@ impl ChunkMap {
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(HEAD_BYTES + 10 + self.chunks.len() * (3 + ChunkHash::BYTES));
         out.extend([VERSION, self.grain.exponent()]);
-        put_varint(&mut out, self.size);
+        varint::put(&mut out, self.size);
         out.extend(self.whole.as_bytes());
         for chunk in &self.chunks {
-            put_varint(&mut out, chunk.length.into());
+            varint::put(&mut out, chunk.length.into());
             out.extend(chunk.hash.as_bytes());
         }
         out
@@ -158,30 +159,11 @@ fn take<const N: usize>(rest: &mut &[u8]) -> Result<[u8; N], MapError> {
     Ok(*first)
 }
 
-fn put_varint(out: &mut Vec<u8>, mut number: u64) {
-    while number >= 0x80 {
-        out.push(number.to_le_bytes()[0] | 0x80);
-        number >>= 7;
-    }
-    out.push(number.to_le_bytes()[0]);
-}
-
 fn take_varint(rest: &mut &[u8]) -> Result<u64, MapError> {
-    let mut number = 0;
-    for shift in (0..u64::BITS).step_by(7) {
-        let [byte] = take(rest)?;
-        let digits = u64::from(byte & 0x7f);
-        // The tenth byte has room for one bit.
-        if digits << shift >> shift != digits {
-            return Err(MapError::Number);
-        }
-        number |= digits << shift;
-        if byte & 0x80 == 0 {
-            // A last byte of zero says nothing, unless the number is zero.
-            return if byte == 0 && shift > 0 { Err(MapError::Number) } else { Ok(number) };
-        }
-    }
-    Err(MapError::Number)
+    varint::take(rest).map_err(|error| match error {
+        VarintError::CutShort => MapError::CutShort,
+        VarintError::Malformed => MapError::Number,
+    })
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 //! [`StatusCode`].
 
 mod codec;
+mod copies;
 mod delta;
 mod download;
 mod identity;
@@ -20,6 +21,7 @@ mod tree;
 mod write;
 
 pub use codec::{DecodeError, EncodeError, decode_error, encode, frame};
+pub use copies::{CopiedPart, Copies, MAX_COPIES, MAX_COPIES_BYTES};
 pub use delta::{ChunkMapHead, ChunkMapRequest, DownloadRangesRequest};
 pub use download::{DownloadHead, Trailer};
 pub use identity::{IdentityHead, IdentityRequest};

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::StatusCode;
 use super::codec::DecodeError;
-use crate::model::{Digest, ETag, HashKind, keyed};
+use crate::model::{Digest, ETag, HashKind, keyed, null_is_false};
 
 /// What must be under a name for a command to replace or remove it (PROTOCOL §4.5.1). Flattened into requests and records.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,6 +59,9 @@ pub struct UploadRequest {
     /// What the client would make the digest in its trailer with. Only where the head says the same, it does.
     #[serde(default, skip_serializing_if = "HashKind::is_default")]
     pub hash: HashKind,
+    /// The version under the name that parts are to be copied from (PROTOCOL §4.5.4).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<ETag>,
 }
 
 /// The server's agreement to an upload: the body may come.
@@ -72,6 +75,9 @@ pub struct UploadHead {
     /// What digests of this exchange are made with, as was asked.
     #[serde(default, skip_serializing_if = "HashKind::is_default")]
     pub hash: HashKind,
+    /// Whether the server has the version that parts are to be copied from: they come before the body.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not", deserialize_with = "null_is_false")]
+    pub base: bool,
 }
 
 /// What stands in front of each file in the client's half of an `upload_many`; its bytes follow.
@@ -317,11 +323,22 @@ mod tests {
                 upload: Some("u1".parse().unwrap()),
                 durable: true,
                 hash: HashKind::Sha256,
+                base: None,
             }),
             concat!(
                 r#"{"command":"upload","filename":"in/a b","size":3,"modified":"2026-11-23T08:00:00.5Z","#,
                 r#""executable":true,"if_match":"0a1b","upload":"u1","durable":true}"#
             ),
+        );
+        golden(
+            &Request::Upload(UploadRequest {
+                filename: "x".into(),
+                size: Some(9000),
+                condition: Precondition::ANY,
+                base: Some("0a1b".parse().unwrap()),
+                ..UploadRequest::default()
+            }),
+            r#"{"command":"upload","filename":"x","size":9000,"overwrite":true,"base":"0a1b"}"#,
         );
         golden(&Request::UploadMany(UploadManyRequest::default()), r#"{"command":"upload_many"}"#);
         golden(
@@ -380,10 +397,12 @@ mod tests {
     #[test]
     fn golden_answers_and_records() {
         let json = |message: &dyn Fn() -> bytes::Bytes| String::from_utf8(message()[4..].to_vec()).unwrap();
-        let head = UploadHead { code: StatusCode::OK, offset: 0, hash: HashKind::Sha256 };
+        let head = UploadHead { code: StatusCode::OK, offset: 0, hash: HashKind::Sha256, base: false };
         assert_eq!(json(&|| encode(&head).unwrap()), r#"{"code":0}"#);
-        let head = UploadHead { code: StatusCode::OK, offset: 2, hash: HashKind::Sha256 };
+        let head = UploadHead { code: StatusCode::OK, offset: 2, hash: HashKind::Sha256, base: false };
         assert_eq!(json(&|| encode(&head).unwrap()), r#"{"code":0,"offset":2}"#);
+        let head = UploadHead { code: StatusCode::OK, offset: 0, hash: HashKind::Sha256, base: true };
+        assert_eq!(json(&|| encode(&head).unwrap()), r#"{"code":0,"base":true}"#);
         let digest = Digest::of(b"abc");
         let etag: ETag = "0a1b".parse().unwrap();
         let written = Written { code: StatusCode::OK, size: 3, modified: time(), etag, digest: Some(digest) };
@@ -409,7 +428,7 @@ mod tests {
         assert_eq!(decode_upload_record(other_text.as_bytes()).unwrap(), other);
         let neither = text.replace("sha256", "md5");
         assert!(decode_upload_record(neither.as_bytes()).is_err());
-        let head = UploadHead { code: StatusCode::OK, offset: 0, hash: HashKind::Blake3 };
+        let head = UploadHead { code: StatusCode::OK, offset: 0, hash: HashKind::Blake3, base: false };
         assert_eq!(json(&|| encode(&head).unwrap()), r#"{"code":0,"hash":"blake3"}"#);
         let large = text.replace(r#""size":3"#, r#""size":262145"#);
         assert!(decode_upload_record(large.as_bytes()).is_err());

@@ -38,6 +38,7 @@ pub(crate) async fn run(context: &Context, args: &PutArgs) -> Result<Exit, Probl
         checksum: settings.fetch.checksum,
         durable: settings.fetch.durable,
         perms: settings.fetch.perms,
+        whole: settings.fetch.whole,
         measured: settings.fetch.measured,
     };
     if args.paths.iter().any(|path| path == Path::new("-")) {
@@ -87,6 +88,9 @@ impl Report<'_> {
         let mut checksums = String::new();
         for outcome in ended {
             self.context.progress.ended(outcome);
+            if let Some(notice) = human::reused_there(outcome) {
+                screen.notice(&notice);
+            }
             match self.lines.line(outcome, screen.out_is_terminal()) {
                 FileLine::Problem(problem) => screen.problem(&problem),
                 FileLine::Checksum(line) if !self.context.settings.json => checksums.push_str(&line),

@@ -121,6 +121,7 @@ async fn carry_out(
         connections: fetch.connections,
         durable: fetch.durable,
         dense: fetch.dense,
+        whole: fetch.whole,
         perms: fetch.perms,
     };
     let mut lines = StepLines::default();

@@ -114,10 +114,19 @@ pub(crate) fn live(outcome: &FileOutcome) -> Option<String> {
 
 /// What is said of a file of which a part was here already.
 pub(crate) fn reused(outcome: &FileOutcome) -> Option<String> {
+    reused_where(outcome, "here", "received")
+}
+
+/// What is said of an upload of which the server had a part already.
+pub(crate) fn reused_there(outcome: &FileOutcome) -> Option<String> {
+    reused_where(outcome, "there", "sent")
+}
+
+fn reused_where(outcome: &FileOutcome, place: &str, moved: &str) -> Option<String> {
     let was_put_together = outcome.reused > 0 && !matches!(outcome.status, Status::Failed(_));
     was_put_together.then(|| {
         let (reused, received) = (bytes_text(outcome.reused), bytes_text(outcome.received));
-        format!("reused: {reused} of {} were here, {received} were received", escape_untrusted(&outcome.name))
+        format!("reused: {reused} of {} were {place}, {received} were {moved}", escape_untrusted(&outcome.name))
     })
 }
 

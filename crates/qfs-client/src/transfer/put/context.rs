@@ -9,6 +9,7 @@ use qfs_core::model::{Digest, ETag};
 use qfs_core::observe::{Event, FileId, Observer};
 use qfs_core::wire::Precondition;
 
+use super::changed::Means;
 use super::source::Source;
 use crate::error::Failure;
 use crate::session::Session;
@@ -41,18 +42,20 @@ pub struct PutConfig {
     pub durable: bool,
     /// Whether it is carried over that a file may be executed.
     pub perms: bool,
+    /// Whether files are sent whole, whatever the server has of them.
+    pub whole: bool,
     /// Whether it is measured what limits the run.
     pub measured: bool,
 }
 
 /// What the server has under a name.
 #[derive(Debug, Clone)]
-pub(super) struct Present {
-    pub(super) size: u64,
-    pub(super) modified: Timestamp,
+pub(crate) struct Present {
+    pub(crate) size: u64,
+    pub(crate) modified: Timestamp,
     /// None with a server that does not say.
-    pub(super) etag: Option<ETag>,
-    pub(super) digest: Option<Digest>,
+    pub(crate) etag: Option<ETag>,
+    pub(crate) digest: Option<Digest>,
 }
 
 /// What all uploads of a run share.
@@ -61,12 +64,14 @@ pub(super) struct Put {
     sessions: Arc<[Session]>,
     pub(super) config: PutConfig,
     pub(super) observer: Arc<dyn Observer>,
+    /// For sending what changed alone.
+    pub(super) means: Arc<Means>,
 }
 
 impl Put {
     /// The uploads of one run take turns over `sessions`, of which there is at least one.
     pub(super) fn new(sessions: Arc<[Session]>, config: PutConfig, observer: Arc<dyn Observer>) -> Self {
-        Self { sessions, config, observer }
+        Self { sessions, config, observer, means: Arc::default() }
     }
 
     /// The connection whose turn it is.

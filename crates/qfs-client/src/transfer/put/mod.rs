@@ -4,12 +4,14 @@
 //! |---|---|
 //! | `source` | what is uploaded: files below a directory of this machine, and their names on the server |
 //! | `context` | what all uploads of a run share |
+//! | `changed` | what the server can copy from the version that it has |
 //! | `upload` | one file: announce, send, and again what is missing |
 //! | `batch` | many small files on one stream |
 //! | `planned` | files of which a plan says what they replace |
 //! | `run` | all of them: what is there already, in which order |
 
 mod batch;
+mod changed;
 mod context;
 mod planned;
 mod run;
@@ -20,5 +22,6 @@ pub use context::{PutConfig, Replace};
 pub use run::{put, put_stream};
 pub use source::{Source, SourceError, Tree, open_tree, sources};
 
+pub(crate) use context::Present;
 pub(crate) use planned::{Planned, upload_all};
 pub(crate) use upload::digest_on_server;

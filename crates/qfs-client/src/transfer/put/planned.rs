@@ -8,7 +8,7 @@ use qfs_core::observe::Observer;
 use qfs_core::wire::Precondition;
 
 use super::batch::{self, BATCH_FILES, BATCHED_BYTES, Ended, Item};
-use super::context::{Put, PutConfig};
+use super::context::{Present, Put, PutConfig};
 use super::source::Source;
 use super::upload::upload_planned;
 use crate::session::Session;
@@ -18,6 +18,8 @@ use crate::transfer::outcome::FileOutcome;
 pub(crate) struct Planned {
     pub(crate) source: Source,
     pub(crate) condition: Precondition,
+    /// What was listed there, if anything.
+    pub(crate) present: Option<Present>,
 }
 
 /// Uploads `files` over `sessions`, of which there is at least one, and tells `done` of each as it ends, in no order.
@@ -47,7 +49,7 @@ async fn perform(put: Put, unit: Vec<Planned>) -> Vec<FileOutcome> {
     if unit.len() == 1 {
         let mut ended = Vec::new();
         for file in unit {
-            ended.push(upload_planned(put.clone(), file.source, file.condition).await);
+            ended.push(upload_planned(put.clone(), file.source, file.condition, file.present).await);
         }
         return ended;
     }
@@ -57,7 +59,7 @@ async fn perform(put: Put, unit: Vec<Planned>) -> Vec<FileOutcome> {
     for (ended, condition) in batch::upload(put.clone(), items).await.into_iter().zip(conditions) {
         outcomes.push(match ended {
             Ended::Done(outcome) => outcome,
-            Ended::Alone(source) => upload_planned(put.clone(), source, condition).await,
+            Ended::Alone(source) => upload_planned(put.clone(), source, condition, None).await,
         });
     }
     outcomes

@@ -4,14 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use qfs_core::body::{self, SendError};
-use qfs_core::model::{ByteRange, Digest, ETag, RemotePath};
+use qfs_core::body::{self, SendError, Share};
+use qfs_core::model::{ByteRange, Digest, ETag, Holes, RemotePath};
 use qfs_core::observe::Event;
 use qfs_core::store::{StoreError, Version};
 use qfs_core::stream::ByteSink;
 use qfs_core::wire::{DownloadHead, DownloadRequest, Precondition, RemoteError, StatusCode, UploadRequest};
 use qfs_store::blocking;
 
+use super::changed::{self, Base};
 use super::context::{Present, Put, Replace};
 use super::source::Source;
 use crate::error::{AttemptError, Failure, store_failure};
@@ -24,25 +25,32 @@ pub(super) async fn upload(put: Put, source: Source, present: Option<Present>) -
     let begun = Instant::now();
     let sent = AtomicU64::new(0);
     let session = put.session(source.id);
-    let mut upload = Upload { put: &put, session, source: &source, sent: &sent, resumed: false };
+    let mut upload = Upload::new(&put, session, &source, &sent);
     let (status, digest) = match upload.run(present).await {
         Ok(ended) => ended,
         Err(failure) => (Status::Failed(failure), None),
     };
-    put.conclude(&source, status, digest, sent.into_inner(), begun)
+    let reused = upload.reused;
+    FileOutcome { reused, ..put.conclude(&source, status, digest, sent.into_inner(), begun) }
 }
 
-/// Uploads `source` under this condition and no other: what is there was looked at before.
-pub(super) async fn upload_planned(put: Put, source: Source, condition: Precondition) -> FileOutcome {
+/// Uploads `source` under this condition and no other: what is there, `present`, was looked at before.
+pub(super) async fn upload_planned(
+    put: Put,
+    source: Source,
+    condition: Precondition,
+    present: Option<Present>,
+) -> FileOutcome {
     let begun = Instant::now();
     let sent = AtomicU64::new(0);
     let session = put.session(source.id);
-    let mut upload = Upload { put: &put, session, source: &source, sent: &sent, resumed: false };
-    let (status, digest) = match upload.run_planned(condition).await {
+    let mut upload = Upload::new(&put, session, &source, &sent);
+    let (status, digest) = match upload.run_planned(condition, present).await {
         Ok(ended) => ended,
         Err(failure) => (Status::Failed(failure), None),
     };
-    put.conclude(&source, status, digest, sent.into_inner(), begun)
+    let reused = upload.reused;
+    FileOutcome { reused, ..put.conclude(&source, status, digest, sent.into_inner(), begun) }
 }
 
 struct Upload<'a> {
@@ -51,6 +59,10 @@ struct Upload<'a> {
     source: &'a Source,
     sent: &'a AtomicU64,
     resumed: bool,
+    /// Bytes that the server has copied from what it had.
+    reused: u64,
+    /// Whether all of it is sent.
+    is_whole: bool,
 }
 
 /// Looks at what is there, and attempts that follow from it, before somebody else is let win.
@@ -58,7 +70,11 @@ const MAX_ROUNDS: usize = 4;
 
 type Ending = (Status, Option<Digest>);
 
-impl Upload<'_> {
+impl<'a> Upload<'a> {
+    fn new(put: &'a Put, session: &'a Session, source: &'a Source, sent: &'a AtomicU64) -> Self {
+        Self { put, session, source, sent, resumed: false, reused: 0, is_whole: put.config.whole }
+    }
+
     async fn run(&mut self, present: Option<Present>) -> Result<Ending, Failure> {
         let mut present = present;
         let mut unseen = false;
@@ -69,7 +85,12 @@ impl Upload<'_> {
                 return Ok(ended);
             }
             let condition = if unseen { Precondition::ANY } else { self.put.condition(present.as_ref())? };
-            match self.send_whole(condition).await {
+            let base = self.compare(present.as_ref()).await?;
+            let sent = self.send(condition, base.as_ref()).await;
+            if base.is_some() && self.is_base_wrong(&sent) {
+                continue;
+            }
+            match sent {
                 Ok(digest) => {
                     let status = if self.resumed { Status::Resumed } else { Status::Uploaded };
                     return Ok((status, Some(digest)));
@@ -93,8 +114,13 @@ impl Upload<'_> {
         Err(Failure::InTheWay)
     }
 
-    async fn run_planned(&mut self, condition: Precondition) -> Result<Ending, Failure> {
-        match self.send_whole(condition).await {
+    async fn run_planned(&mut self, condition: Precondition, present: Option<Present>) -> Result<Ending, Failure> {
+        let base = self.compare(present.as_ref()).await?;
+        let mut sent = self.send(condition.clone(), base.as_ref()).await;
+        if base.is_some() && self.is_base_wrong(&sent) {
+            sent = self.send(condition, None).await;
+        }
+        match sent {
             Ok(digest) => Ok((if self.resumed { Status::Resumed } else { Status::Uploaded }, Some(digest))),
             // The answer to an earlier attempt may have been lost.
             Err(Failure::Refused(RemoteError { code: StatusCode::EXISTS, .. }) | Failure::Changed) => {
@@ -103,6 +129,16 @@ impl Upload<'_> {
             }
             Err(failure) => Err(failure),
         }
+    }
+
+    /// Whether what was put together there is something else: what it had, or said to have, was not that. Then all of it is sent, once.
+    fn is_base_wrong<T>(&mut self, sent: &Result<T, Failure>) -> bool {
+        let is_wrong = !self.is_whole
+            && matches!(sent, Err(Failure::Refused(RemoteError { code: StatusCode::DIGEST_MISMATCH, .. })));
+        if is_wrong {
+            (self.is_whole, self.reused, self.resumed) = (true, 0, false);
+        }
+        is_wrong
     }
 
     /// How it ends when what is on the server `now` is this very file.
@@ -149,22 +185,42 @@ impl Upload<'_> {
         Ok(digest.map_err(|error| store_failure(&error))? == theirs)
     }
 
-    async fn send_whole(&mut self, condition: Precondition) -> Result<Digest, Failure> {
+    /// What the server can copy from the version that it has, where that is another one.
+    async fn compare(&self, present: Option<&Present>) -> Result<Option<Base>, Failure> {
+        let Some(Present { size, etag: Some(etag), .. }) = present.filter(|_| !self.is_whole) else { return Ok(None) };
+        let version = Arc::new(self.open().await.map_err(|error| store_failure(&error))?);
+        let name = self.source.remote.as_str();
+        let base = changed::compare(&self.put.means, self.session, name, &version, etag, *size).await?;
+        self.sent.fetch_add(base.as_ref().map_or(0, |base| base.received), Ordering::Relaxed);
+        Ok(base)
+    }
+
+    async fn open(&self) -> Result<Version, StoreError> {
+        let (tree, local) = (Arc::clone(&self.source.tree), self.source.local.clone());
+        let kind = self.session.digest_kind();
+        blocking(move || tree.open_as(&local, kind)).await
+    }
+
+    async fn send(&mut self, condition: Precondition, base: Option<&Base>) -> Result<Digest, Failure> {
         let mut tries = Tries::new(self.session);
         loop {
-            match self.attempt(&tries.lease, &condition).await {
+            match self.attempt(&tries.lease, &condition, base).await {
                 Ok(digest) => return Ok(digest),
                 Err(error) => tries.after(error).await?,
             }
         }
     }
 
-    async fn attempt(&mut self, lease: &Lease, condition: &Precondition) -> Result<Digest, AttemptError> {
+    async fn attempt(
+        &mut self,
+        lease: &Lease,
+        condition: &Precondition,
+        base: Option<&Base>,
+    ) -> Result<Digest, AttemptError> {
         let source = self.source;
-        let (tree, local) = (Arc::clone(&source.tree), source.local.clone());
-        let kind = self.session.digest_kind();
-        let version = blocking(move || tree.open_as(&local, kind)).await?;
+        let version = self.open().await?;
         let meta = version.meta();
+        let base = base.filter(|base| base.local == meta.etag);
         let request = UploadRequest {
             filename: source.remote.as_str().to_owned(),
             size: Some(meta.size),
@@ -173,6 +229,7 @@ impl Upload<'_> {
             condition: condition.clone(),
             upload: Some(upload_name(&version)),
             durable: self.put.config.durable,
+            base: base.map(|base| base.etag.clone()),
             ..UploadRequest::default()
         };
         let size = meta.size;
@@ -187,8 +244,18 @@ impl Upload<'_> {
             session.note_progress();
             observer.event(Event::Received { file: source.id, bytes });
         };
+        let base = base.filter(|_| head.base);
         let mut sink = Counted { sink: &mut conversation.sink, sent: counted };
-        match body::send(&mut sink, &version, head.offset..size).await {
+        let mut copied = Holes::default();
+        if let Some(base) = base {
+            if let Err(error) = writing::send_blocks(&mut sink, &base.copies.encode()).await {
+                return Err(conversation.reason(error).await);
+            }
+            copied = base.copies.targets();
+            self.reused = base.reused(head.offset);
+            observer.event(Event::Spared { file: source.id, bytes: self.reused });
+        }
+        match body::send_around(&mut sink, &version, head.offset..size, &copied, &Share::unlimited(), None).await {
             Ok(()) => {}
             Err(SendError::Stream(error)) => return Err(conversation.reason(error).await),
             Err(SendError::Store(StoreError::Changed)) => {

@@ -121,6 +121,7 @@ impl Here {
             overwrite: true,
             durable: self.config.durable,
             dense: self.config.dense,
+            whole: self.config.whole,
             perms: self.config.perms,
             ..FetchConfig::default()
         };

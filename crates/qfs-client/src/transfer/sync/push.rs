@@ -20,7 +20,7 @@ use crate::plan::sync::{Condition, File, Seen, Step};
 use crate::session::{Session, writing};
 use crate::transfer::change;
 use crate::transfer::outcome::Status;
-use crate::transfer::put::{Planned, PutConfig, Replace, Source, Tree, upload_all};
+use crate::transfer::put::{Planned, Present, PutConfig, Replace, Source, Tree, upload_all};
 
 /// Files, or streams of small files, at once where nothing else is asked for. Each holds up to 2 MiB of small files.
 const UPLOADS_AT_ONCE: NonZeroUsize = NonZeroUsize::new(16).expect("16 is not zero");
@@ -90,6 +90,7 @@ impl Target for There {
             replace: Replace::Seen,
             durable: self.config.durable,
             perms: self.config.perms,
+            whole: self.config.whole,
             ..PutConfig::default()
         };
         let (sessions, observer) = (Arc::clone(&self.sessions), Arc::clone(&self.observer));
@@ -170,15 +171,18 @@ impl There {
 
     fn planned(&self, id: FileId, local: RemotePath, file: File, onto: &Condition) -> Result<Planned, Failure> {
         let remote = self.whole(&local)?;
-        let condition = match onto {
-            Condition::File(seen) => Precondition::matches(version(seen)?),
-            Condition::Absent | Condition::Link(_) => Precondition::ABSENT,
+        let (condition, present) = match onto {
+            Condition::File(seen) => {
+                let Seen { size, modified, etag } = seen.clone();
+                (Precondition::matches(version(seen)?), Some(Present { size, modified, etag, digest: None }))
+            }
+            Condition::Absent | Condition::Link(_) => (Precondition::ABSENT, None),
         };
         let etag = file.etag.ok_or_else(|| Failure::Local("a file without a version".to_owned()))?;
         let executable = file.executable.unwrap_or_default();
         // Whoever sends it opens it anew, and sends what it is then.
         let meta = ObjectMeta { size: file.size, modified: file.modified, etag, unsettled: true, executable };
-        Ok(Planned { source: Source { id, tree: Arc::clone(&self.tree), local, remote, meta }, condition })
+        Ok(Planned { source: Source { id, tree: Arc::clone(&self.tree), local, remote, meta }, condition, present })
     }
 }
 

@@ -40,6 +40,8 @@ pub struct SyncConfig {
     pub durable: bool,
     /// Whether holes are fetched and stored as the zeros that they read as.
     pub dense: bool,
+    /// Whether files are transferred whole where another version of them is on the target.
+    pub whole: bool,
     /// Whether it is carried that a file may be executed.
     pub perms: bool,
 }

@@ -222,6 +222,7 @@ async fn answer<S: WriteStore, K: ByteSink, P: Progress + Path, R: RequestSource
     if reads(&request) && !access.reads() {
         return Err(HandlerError::Forbidden(Right::Read));
     }
+    let reads_too = access.reads();
     let (view, share) = (service.view(access), &quota.share);
     let rest = || Answer::continued(source.into_rest(), length);
     match request {
@@ -233,7 +234,7 @@ async fn answer<S: WriteStore, K: ByteSink, P: Progress + Path, R: RequestSource
         Request::GetIdentity(_) => handler::identity(&service.announcer, reply).await,
         Request::Upload(upload) => {
             reply.fail_by_message();
-            let origin = Origin { token: outcome.token.as_deref(), stall: service.deadlines.stall };
+            let origin = Origin { token: outcome.token.as_deref(), reads: reads_too, stall: service.deadlines.stall };
             handler::upload(service, &view, share, reply, upload, origin, rest()).await
         }
         Request::UploadMany(many) => {

@@ -1,5 +1,6 @@
 //! The commands, a file each. They work on the small traits of `qfs_core::stream` and never see QUIC.
 
+mod base;
 mod change;
 mod delta;
 mod download;

@@ -5,13 +5,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use qfs_core::body::{Answer, Assembly, ReceiveError, Share, pump};
-use qfs_core::model::{Digest, ETag, HashKind, RemotePath};
-use qfs_core::store::{CommitSpec, Condition, ObjectMeta, StageSpec, WriteStore};
+use qfs_core::body::{Answer, Assembly, ReceiveError, Share, pump_into};
+use qfs_core::model::{Digest, ETag, HashKind, Holes, Layout, RemotePath};
+use qfs_core::store::{CommitSpec, Condition, ObjectMeta, StageSpec, Version, WriteStore};
 use qfs_core::stream::{ByteSink, ChunkSource};
-use qfs_core::wire::{Precondition, StatusCode, Trailer, UploadHead, UploadRequest, Written, decode_response, encode};
+use qfs_core::wire::{
+    Copies, Precondition, StatusCode, Trailer, UploadHead, UploadRequest, Written, decode_response, encode,
+};
 use qfs_store::{blocking, blocking_threads};
 
+use super::base;
 use super::stall::{Arrivals, watched};
 use crate::error::HandlerError;
 use crate::intake::{FLUSH_BYTES, Growing, HELD_BYTES, Intake, private_key};
@@ -22,6 +25,8 @@ use crate::view::View;
 pub(crate) struct Origin<'a> {
     /// The id of the token that let it in: what one holder began nobody else continues.
     pub(crate) token: Option<&'a str>,
+    /// Whether it may read too, and so may copy from what is there.
+    pub(crate) reads: bool,
     /// How long the client may send nothing.
     pub(crate) stall: Duration,
 }
@@ -61,8 +66,12 @@ async fn take<S: WriteStore, K: ByteSink, C: ChunkSource>(
     };
     let spec = StageSpec { size: request.size, etag };
     let mut intake = Intake::begin(service, view, &path, &condition, spec, request.upload.is_some()).await?;
+    let base = match &request.base {
+        Some(wanted) if origin.reads && request.size.is_some() => base::open(view, path.clone(), wanted).await,
+        _ => None,
+    };
     let taken = match request.size {
-        Some(size) => sized(sink, rest, &mut intake, (size, request.hash), origin.stall).await,
+        Some(size) => sized(sink, rest, &mut intake, (size, request.hash), base, origin.stall).await,
         None => unsized_body(service, view, sink, rest, (&mut intake, request.hash), origin.stall).await,
     };
     let digest = match taken {
@@ -96,9 +105,10 @@ pub(super) fn condition(wanted: &Precondition) -> Result<Condition, HandlerError
 /// A body whose length is known, in any order, behind what a former attempt brought.
 async fn sized<K: ByteSink, C: ChunkSource>(
     sink: &mut K,
-    rest: Answer<C>,
+    mut rest: Answer<C>,
     intake: &mut Intake,
     (size, hash): (u64, HashKind),
+    base: Option<Arc<Version>>,
     stall: Duration,
 ) -> Result<Digest, HandlerError> {
     let (opened, promise) = (Arc::clone(&intake.stage), &mut intake.promise);
@@ -106,23 +116,32 @@ async fn sized<K: ByteSink, C: ChunkSource>(
     let assembly = blocking(move || Assembly::of_kind(hash, opened, size, blocking_threads())).await?;
     let assembly = Arc::new(assembly);
     let offset = assembly.frontier();
-    sink.send(encode(&UploadHead { code: StatusCode::OK, offset, hash })?).await?;
+    sink.send(encode(&UploadHead { code: StatusCode::OK, offset, hash, base: base.is_some() })?).await?;
+    let copies = match &base {
+        Some(base) => Some(base::read_copies(&mut rest, size, base.meta().size, stall).await?),
+        None => None,
+    };
+    let copied = copies.as_ref().map_or_else(Holes::default, Copies::targets);
+    let layout = Layout::new(&(offset..size), &copied);
     let arrivals = Arrivals::default();
-    let mut body = rest.into_body(size - offset);
-    let pumped = watched(
-        pump(&mut body, &assembly, offset, FLUSH_BYTES, |bytes| {
+    let mut body = rest.into_body(layout.length());
+    let receiving = async {
+        let pumped = pump_into(&mut body, &assembly, &layout, FLUSH_BYTES, |bytes| {
             arrivals.note();
             promise.arrived(bytes);
-        }),
-        &arrivals,
-        stall,
-    )
-    .await;
-    let trailer = match pumped {
-        Some(Ok(())) => body.into_trailer().map_err(HandlerError::from),
-        Some(Err(error)) => Err(error.into()),
-        None => Err(HandlerError::RequestTimeout),
+        });
+        let pumped = watched(pumped, &arrivals, stall).await;
+        pumped.ok_or(HandlerError::RequestTimeout)?.map_err(HandlerError::from)
     };
+    let copying = async {
+        match (&base, &copies) {
+            (Some(base), Some(copies)) => base::copy(base, copies, &assembly).await.map_err(HandlerError::from),
+            _ => Ok(()),
+        }
+    };
+    // Whichever fails ends the other: what it is still writing is nothing that anybody goes by.
+    let pumped = tokio::try_join!(receiving, copying);
+    let trailer = pumped.and_then(|_| body.into_trailer().map_err(HandlerError::from));
     let trailer = match trailer {
         Ok(trailer) => trailer,
         Err(error) => {
@@ -149,7 +168,7 @@ async fn unsized_body<S: WriteStore, K: ByteSink, C: ChunkSource>(
     (intake, hash): (&mut Intake, HashKind),
     stall: Duration,
 ) -> Result<Digest, HandlerError> {
-    sink.send(encode(&UploadHead { code: StatusCode::OK, offset: 0, hash })?).await?;
+    sink.send(encode(&UploadHead { code: StatusCode::OK, offset: 0, hash, base: false })?).await?;
     let mut growing = Growing::new(intake, hash);
     loop {
         let (blocks, ended) =
