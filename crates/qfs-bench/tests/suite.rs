@@ -84,6 +84,26 @@ fn older_versions_are_replaced() {
     assert_eq!((world.left_behind(), world.alive()), (0, 0));
 }
 
+/// Fails when: a copy is looked for where the server does not put it, or is not there for a run that needs it.
+#[test]
+fn both_directions_are_measured_from_every_state() {
+    let world = World::new(&[]);
+    let mut bench = world.bench();
+    let output =
+        bench.args(["run", "sync", "--peers", "none", "--runs", "2", "--scale", "quick", "--json"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let report = json(&output);
+    let scenarios = report["scenarios"].as_array().unwrap();
+    assert_eq!(scenarios.len(), 7);
+    for scenario in scenarios {
+        let ours = &scenario["contenders"][0];
+        assert_eq!((&ours["name"], ours["samples"].as_array().unwrap().len()), (&"qfs".into(), 2), "{scenario}");
+    }
+    let command = scenarios[1]["contenders"][0]["command"].as_str().unwrap();
+    assert!(command.contains(" push WORK/data-1000x4096 ") && command.ends_with("WORK"), "{command}");
+    assert_eq!((world.left_behind(), world.alive()), (0, 0));
+}
+
 #[test]
 fn the_table_is_for_people_and_what_is_missing_is_said() {
     let world = World::new(&[]);

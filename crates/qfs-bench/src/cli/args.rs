@@ -78,6 +78,7 @@ Examples:
   qfs-bench run bulk --markdown bulk.md --goals goals.md --commit 1a2b3c4
 
 Scenarios: bulk small again swarm resume update insert list latency (these run when none is named),
+           pull push pull-again push-again pull-changed push-changed put (together: sync);
            wan-clean wan-lossy wan-shallow wan-long wan-again
            wan-long-again (together: wan); all
 Peers:     curl curl+sha256sum curl-bbr rsync rsync-ssh scp aria2c rclone cp qfs-cubic qfs-bbr

@@ -31,9 +31,9 @@ impl Bench<'_> {
         data: &DataSet,
         turn: &mut Turn,
     ) -> Result<Option<String>, BenchError> {
-        // `again` needs something that is there already. Into an empty place, `resume` is a whole fetch and shows how
-        // long that takes.
-        let task = if scenario.task == Task::Again { Task::Fetch } else { scenario.task };
+        // Some tasks need something that is there already. Into an empty place, `resume` is a whole fetch and shows how long that
+        // takes.
+        let task = scenario.task.first();
         let dests = make_dests(&turn.copies, scenario.processes)?;
         plant(scenario, data, &dests)?;
         let batch = self.go(scenario, task, data, turn, &dests)?;
@@ -49,7 +49,7 @@ impl Bench<'_> {
                 wrong = self.difference(data, dest)?;
             }
         }
-        if scenario.task != Task::Again {
+        if !scenario.task.needs_copy() {
             remove(&turn.copies)?;
         }
         Ok(wrong)
@@ -58,7 +58,7 @@ impl Bench<'_> {
     /// One run that counts.
     pub(super) fn sample(&self, scenario: &Scenario, data: &DataSet, turn: &Turn) -> Result<Sample, BenchError> {
         let dests = match scenario.task {
-            Task::Again => vec![turn.copies.join("1")],
+            task if task.needs_copy() => vec![turn.copies.join("1")],
             _ => make_dests(&turn.copies, scenario.processes)?,
         };
         plant(scenario, data, &dests)?;
@@ -69,6 +69,9 @@ impl Bench<'_> {
             },
             _ => None,
         };
+        if scenario.task.begins_with_changes() {
+            data.change(&dests[0]).map_err(BenchError::local("change", &dests[0]))?;
+        }
         let before = turn.peer.daemon().map(settled_cpu);
         if let Some(daemon) = turn.peer.daemon() {
             daemon.forget_peaks();
@@ -90,7 +93,7 @@ impl Bench<'_> {
             progress: seen.progress,
             error: if cut_off { None } else { self.wrong(scenario, data, &batch, &dests)? },
         };
-        if scenario.task != Task::Again {
+        if !scenario.task.needs_copy() {
             remove(&turn.copies)?;
         }
         Ok(sample)
@@ -145,7 +148,8 @@ impl Bench<'_> {
         }
         for dest in dests {
             // What was there before has as many bytes.
-            let wrong = if matches!(scenario.task, Task::Resume | Task::Update(_)) {
+            let differs = matches!(scenario.task, Task::Resume | Task::Update(_));
+            let wrong = if differs || scenario.task.begins_with_changes() {
                 self.difference(data, dest)?
             } else {
                 let expected = (u64::from(data.shape.files), data.shape.bytes());

@@ -71,6 +71,7 @@ fn every_option_is_accepted() {
         "--no-sparse",
         "--hash",
         "blake3",
+        "--no-path-notes",
         "--retry-timeout",
         "1m",
         "--connect-timeout",

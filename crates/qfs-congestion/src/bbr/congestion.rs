@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::cycle::SentIn;
 use super::filters::scale;
+use super::jump::Resume;
 use super::loss::{FIRST_RAISE, LossModel};
 use super::{Bbr3, Phase};
 
@@ -28,7 +29,7 @@ impl Bbr3 {
             // Nothing came through for several time-outs: start over from a few packets, while the
             // model keeps what it knows (§5.6.4.4, RFC 9002 §7.6.2).
             self.window = self.min_window();
-            self.take_retreat();
+            self.resume = Resume::None;
             return;
         }
         let sent_in = self.cycle.sent_in(sent, self.phase);
@@ -61,8 +62,6 @@ impl Bbr3 {
         let target = self.bdp().unwrap_or(self.window).min(self.window);
         self.loss.raise = FIRST_RAISE;
         if self.phase == Phase::Startup {
-            // What a jump put in flight was guessed, and what is left of it after the first losses says nothing of the path.
-            let held = if self.take_retreat() { 0 } else { held };
             self.loss.long_term_volume = Some(held.max(target));
             self.leave_startup(now);
         } else {

@@ -9,12 +9,13 @@
 //! * **Validating** (§4.4) is [`Phase::Startup`]: the acknowledgements of what was sent in the jump grow the window as they would
 //!   any other, and the signs that end start-up (loss above the threshold, a rising round trip) end it.
 //!   A round later the rate is measured at what the path held before, and start-up ends: looking for more is a bandwidth probe's work.
-//! * **Safe retreat** (§4.5): such a sign that comes from packets of the jump. The window falls at once to what was measured since,
-//!   and nothing is kept of the volume in which the jump was lost: unlike start-up's, it is no measure of the path.
+//! * **Safe retreat** (§4.5): such a sign that comes from packets of the jump. The window falls at once to what was measured since
+//!   ([`Phase::Drain`]).
 
 use std::time::{Duration, Instant};
 
 use super::filters::scale;
+use super::jump::Resume;
 use super::{Bbr3, Phase, STARTUP_PACING_GAIN};
 use crate::known_path::{KnownPath, PathMemory};
 
@@ -25,25 +26,8 @@ const RTT_RATIO: u32 = 2;
 /// Paths with a shorter round trip are not remembered: start-up fills them in the time of a few packets.
 const WORTHWHILE_RTT: Duration = Duration::from_millis(5);
 
-/// Gain of the window, over what the path held before, in [`Resume::Settling`], and the growth of the rate that shows that it carries more.
+/// Gain of the window in [`Resume::Settling`], over what the path held before: what is measured there is not to be bounded by it.
 const SETTLING_GAIN: f64 = 1.25;
-const SETTLING_GROWTH: f64 = 1.1;
-
-/// Where a resumption stands.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Resume {
-    /// There was none, or it has ended.
-    #[default]
-    None,
-    /// The window has jumped at `since`, and nothing sent from then on was acknowledged. The path held `pipe` bytes before.
-    Unvalidated { since: Instant, pipe: u64 },
-    /// What was sent in the jump is being acknowledged, until `end` bytes were delivered in all.
-    Validating { end: u64, pipe: u64 },
-    /// What was sent behind it is, in the same way, a little above `pipe`: it shows whether the path carries more by now.
-    Settling { end: u64, pipe: u64 },
-    /// It does not, and its rate was measured: start-up has nothing left to find.
-    Settled,
-}
 
 impl Bbr3 {
     /// Has this controller told of its path, and tell what it finds out, by `memory`.
@@ -87,10 +71,7 @@ impl Bbr3 {
             Resume::Validating { end, pipe } if delivered >= end => {
                 self.resume = Resume::Settling { end: delivered + self.sampler.in_flight(), pipe };
             }
-            Resume::Settling { end, pipe } if delivered >= end => {
-                let carries_more = self.bdp().is_some_and(|bdp| bdp > scale(pipe, SETTLING_GROWTH));
-                self.resume = if carries_more { Resume::None } else { Resume::Settled };
-            }
+            Resume::Settling { end, .. } if delivered >= end => self.resume = Resume::Settled,
             _ => {}
         }
     }
@@ -116,11 +97,6 @@ impl Bbr3 {
             Resume::Validating { pipe, .. } => pipe,
             Resume::Settling { pipe, .. } => scale(pipe, SETTLING_GAIN),
         }
-    }
-
-    /// Whether start-up ends because of packets of the jump.
-    pub(super) fn take_retreat(&mut self) -> bool {
-        matches!(std::mem::take(&mut self.resume), Resume::Unvalidated { .. } | Resume::Validating { .. })
     }
 
     /// Tells what is known of the path by now.
@@ -177,7 +153,7 @@ mod tests {
 
     #[test]
     fn a_path_ten_times_slower_costs_no_more_than_one_window() {
-        // Fails if the window grows before anything of the jump is acknowledged, or if a retreat keeps what was guessed.
+        // Fails if a rising round trip or loss does not end the jump.
         let known = KnownPath { rate: 25_000_000, rtt: 100 * MS };
         let jump = known.jump_bytes(known.rtt);
         for queue in [0.2, 1.0, 4.0, 10.0] {
@@ -234,7 +210,7 @@ mod tests {
 
     #[test]
     fn a_path_that_has_become_faster_is_found_to_be() {
-        // Fails without the growth that shows it: the probes of the steady state take many rounds more.
+        // Fails if nothing looks for more at once: the next probe would wait for two seconds.
         for (factor, rounds) in [(1.2, 1.0), (2.0, 1.0), (10.0, 4.0)] {
             let known = KnownPath { rate: 2_500_000, rtt: 100 * MS };
             let link = Link::new(20.0 * factor, 100, 1.0, 0.0);

@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use super::delivery::Sample;
-use super::resume::Resume;
+use super::jump::Resume;
 use super::{Bbr3, Phase};
 
 /// Rounds after which [`Phase::Drain`] ends in any case: another flow may keep the queue.
@@ -32,7 +32,7 @@ impl Bbr3 {
     /// The pipe is full, by whatever sign.
     pub(super) fn leave_startup(&mut self, now: Instant) {
         self.full_pipe.reached = true;
-        self.take_retreat();
+        self.resume = Resume::None;
         self.cycle.end_probe(now);
         self.enter(Phase::Drain);
     }

@@ -64,14 +64,15 @@ impl Victim {
     }
 }
 
-async fn open(server: SocketAddr, protocol: &[u8]) -> TlsStream<TcpStream> {
+/// A connection over TLS that offers `protocol`.
+pub(crate) async fn open(server: SocketAddr, protocol: &[u8]) -> TlsStream<TcpStream> {
     let connector = TlsConnector::from(Arc::new(gullible::tls_config(&[protocol]).unwrap()));
     let stream = soon(TcpStream::connect(server)).await.unwrap();
     soon(connector.connect("localhost".try_into().unwrap(), stream)).await.unwrap()
 }
 
 /// All that is answered to `bytes` over HTTP/1.1.
-async fn whole(server: SocketAddr, bytes: &[u8]) -> Vec<u8> {
+pub(crate) async fn whole(server: SocketAddr, bytes: &[u8]) -> Vec<u8> {
     let mut stream = open(server, b"http/1.1").await;
     // A server may end the connection before it has read everything.
     let _ = soon(stream.write_all(bytes)).await;

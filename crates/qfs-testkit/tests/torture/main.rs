@@ -16,6 +16,7 @@ mod disk;
 mod drain;
 mod endpoints;
 mod http;
+mod http_uploads;
 mod kills;
 mod lab;
 mod lies;

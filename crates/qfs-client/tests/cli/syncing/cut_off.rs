@@ -58,6 +58,23 @@ fn a_run_that_was_killed_is_finished_by_the_same_command() {
     }
 }
 
+/// Fails when: a file that went between the listing and its turn is an error of another kind, or something is removed all the same.
+#[test]
+fn a_file_that_vanishes_on_the_server_is_told_by_a_code_of_its_own() {
+    let lab = writable(&[("a-first", &noise(6 << 20)), ("b-gone", &noise(200_000)), ("c-last", b"c")]);
+    write(lab.here("d/extra"), b"x");
+    let link = slow_link(lab.server().address());
+    let args = &["pull", "d", "--parallel=1", "--delete", "--max-delete=100%"];
+    let child = through(&lab, &link, args).spawn().unwrap();
+    wait_until("the first is under way", || census(&lab.here("d")).keys().any(|name| name.ends_with(".qfs-part")));
+    std::fs::remove_file(lab.root().join("b-gone")).unwrap();
+    let done = finish(child).ends_with(9);
+    assert!(done.err.contains("b-gone: the file vanished") && !done.out.contains("remove"), "{done:?}");
+    assert_eq!(census(&lab.here("d")).keys().collect::<Vec<_>>(), ["a-first", "c-last", "extra"]);
+    lab.run(["pull", "d", "--delete", "--max-delete=100%"]).ends_with(0);
+    assert_eq!(census(&lab.here("d")), census(&lab.root()));
+}
+
 /// Fails when: what somebody else put there meanwhile is replaced.
 #[test]
 fn what_changes_on_the_target_meanwhile_stays() {

@@ -161,4 +161,18 @@ mod tests {
         twice.append(UPLOAD_OFFSET, HeaderValue::from_static("2"));
         assert_eq!(integer(&twice, &UPLOAD_OFFSET), None);
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_value_panics(value in "[\\x20-\\x7e]{0,60}", text in "[A-Za-z0-9+/=]{0,50}") {
+            for value in [value, format!("sha-256=:{text}:")] {
+                let headers = HeaderMap::from_iter([(REPR_DIGEST, HeaderValue::from_str(&value).unwrap())]);
+                let _ = (boolean(&headers, &REPR_DIGEST), integer(&headers, &REPR_DIGEST));
+                if let Ok(Some(known)) = sha256(&headers, &REPR_DIGEST) {
+                    // There is one way to write it.
+                    proptest::prop_assert!(value.contains(&digest(&known)), "{}", value);
+                }
+            }
+        }
+    }
 }

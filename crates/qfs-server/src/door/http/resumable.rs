@@ -358,3 +358,41 @@ async fn state<S: WriteStore, R: Answer>(
         .header(UPLOAD_LIMIT, upload::limit(ask));
     Ok(reply.begin(head).await?)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn wanted(condition: Condition) -> Wanted {
+        let path = RemotePath::parse("d/a b?&=%.bin").unwrap();
+        let modified = Some("2026-11-23T08:09:24Z".parse().unwrap());
+        Wanted { path, condition, sha256: Some(Digest::of(b"x")), modified }
+    }
+
+    /// Fails when something of an upload is lost between its beginning and its end.
+    #[test]
+    fn an_address_has_all_that_has_to_be_known() {
+        for condition in [Condition::Any, Condition::Absent, Condition::Matches("v1".parse().unwrap())] {
+            let begun = Resource::new(7, wanted(condition)).unwrap();
+            let address = begun.address();
+            let (path, query) = address.split_once('?').unwrap();
+            let target = Target::parse(path, Some(query)).unwrap();
+            assert_eq!(target.place, target::Place::File(begun.wanted.path.clone()));
+            assert_eq!(Resource::of(&begun.wanted.path, &target), Some(begun.clone()));
+            let key = begun.key(Some("t1"));
+            assert!(key != begun.key(Some("t2")) && key != begun.key(None));
+            assert_ne!(begun.name, Resource::new(7, begun.wanted.clone()).unwrap().name);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_address_panics(query in "(upload=[0-9a-f]{30,34}|length=[0-9]{0,21}|match=.{0,5}|new|sha256=.{0,5}|modified=-?[0-9]{0,20}|&|\\PC{0,5}){0,8}") {
+            let path = RemotePath::parse("x").unwrap();
+            let resource = Target::parse("/x", Some(&query)).and_then(|target| Resource::of(&path, &target));
+            prop_assert!(resource.is_none_or(|resource| resource.name.len() == NAME_DIGITS));
+        }
+    }
+}

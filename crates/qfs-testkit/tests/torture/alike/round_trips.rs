@@ -35,7 +35,7 @@ fn there_and_back_changes_nothing() {
             }
             if census(source).values().all(|what| what.starts_with("directory")) {
                 // An empty source is refused, and that is tested elsewhere.
-                std::fs::write(source.join("something"), "something").unwrap();
+                std::fs::write(source.join(format!("always {round}")), "something").unwrap();
             }
             run(&lab, verb);
             assert_eq!(census(&here), census(&there), "{verb}");
