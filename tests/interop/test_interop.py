@@ -203,7 +203,10 @@ class Page(unittest.TestCase):
                 payload, data = data[4 : 4 + length], data[4 + length :]
                 self.assertEqual(len(payload), length)
                 message = qfs.decode(payload)
-                if "etag" in message and data:
+                if "length" in message:  # the head of a chunk map (§4.8.1)
+                    self.assertGreaterEqual(len(data), message["length"])
+                    data = data[message["length"] :]
+                elif "etag" in message and data:
                     span = message["range"]
                     body, data = data[: span["end"] - span["start"]], data[span["end"] - span["start"] :]
                     self.assertEqual(body, b"abc"[span["start"] : span["end"]])
