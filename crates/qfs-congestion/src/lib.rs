@@ -18,8 +18,9 @@ use quinn_proto::congestion::{BbrConfig, ControllerFactory, CubicConfig};
 
 pub mod bbr;
 mod known_path;
+mod remembering;
 
-use known_path::Remembering;
+use remembering::Remembering;
 
 pub use bbr::{Bbr3, Bbr3Config, Phase, Snapshot};
 pub use known_path::{KnownPath, PathMemory};

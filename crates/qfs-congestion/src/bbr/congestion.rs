@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use super::cycle::SentIn;
 use super::filters::scale;
+use super::jump::Resume;
 use super::loss::{FIRST_RAISE, LossModel};
-use super::resume::Resume;
 use super::{Bbr3, Phase};
 
 /// Loss within a round on top of the ambient that is still no sign of congestion

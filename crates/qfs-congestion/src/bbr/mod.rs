@@ -26,6 +26,7 @@ mod cycle;
 mod delivery;
 mod filters;
 mod full_pipe;
+mod jump;
 mod loss;
 mod phase;
 mod probe;
@@ -43,9 +44,9 @@ use cycle::Cycle;
 use delivery::{Flight, Sample, Sampler};
 use filters::{MaxBandwidth, MinRtt, Rate, scale};
 use full_pipe::{DelayRise, FullPipe};
+use jump::Resume;
 use loss::LossModel;
 pub use phase::{Phase, Snapshot};
-use resume::Resume;
 
 use crate::known_path::PathMemory;
 

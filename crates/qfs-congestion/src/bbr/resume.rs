@@ -15,6 +15,7 @@
 use std::time::{Duration, Instant};
 
 use super::filters::scale;
+use super::jump::Resume;
 use super::{Bbr3, Phase, STARTUP_PACING_GAIN};
 use crate::known_path::{KnownPath, PathMemory};
 
@@ -27,22 +28,6 @@ const WORTHWHILE_RTT: Duration = Duration::from_millis(5);
 
 /// Gain of the window in [`Resume::Settling`], over what the path held before: what is measured there is not to be bounded by it.
 const SETTLING_GAIN: f64 = 1.25;
-
-/// Where a resumption stands.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Resume {
-    /// There was none, or it has ended.
-    #[default]
-    None,
-    /// The window has jumped at `since`, and nothing sent from then on was acknowledged. The path held `pipe` bytes before.
-    Unvalidated { since: Instant, pipe: u64 },
-    /// What was sent in the jump is being acknowledged, until `end` bytes were delivered in all.
-    Validating { end: u64, pipe: u64 },
-    /// What was sent behind it is, in the same way, a little above `pipe`.
-    Settling { end: u64, pipe: u64 },
-    /// The rate was measured there: start-up has nothing left to find, and a probe looks for more.
-    Settled,
-}
 
 impl Bbr3 {
     /// Has this controller told of its path, and tell what it finds out, by `memory`.

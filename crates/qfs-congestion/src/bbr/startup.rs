@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use super::delivery::Sample;
-use super::resume::Resume;
+use super::jump::Resume;
 use super::{Bbr3, Phase};
 
 /// Rounds after which [`Phase::Drain`] ends in any case: another flow may keep the queue.
