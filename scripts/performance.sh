@@ -45,10 +45,10 @@ memory=/dev/shm
 [[ -d $memory && -w $memory ]] || memory=${TMPDIR:-/tmp}
 disk=${TMPDIR:-/tmp}
 parts=(
-  "bulk|bulk|auto|$disk|--variant=qfs-1452=--mtu 1452;--variant=qfs-dense=client:--no-sparse"
+  "bulk|bulk|auto|$disk|--variant=qfs-1452=--mtu 1452;--variant=qfs-dense=client:--no-sparse;--variant=qfs-blake3=client:--hash=blake3"
   "small|small again|curl,rsync,rsync-ssh,rclone,cp|$memory|"
   "latency|latency|curl,rsync,scp,rclone|$memory|"
-  "swarm|swarm|curl,rsync|$memory|"
+  "swarm|swarm|curl,rsync|$memory|--variant=qfs-blake3=client:--hash=blake3"
   "wan|wan-clean wan-lossy|curl-bbr|$memory|"
   "wan-long|wan-long|none|$memory|"
   "wan-again|wan-again wan-long-again|none|$memory|"

@@ -34,7 +34,10 @@ parts=(
   "networks:networks::: NET_BURST_LOSS=20 NET_MESS=20 NET_CORRUPTION=20 NET_BLACKHOLE=20 NET_FAR=20 NET_REBINDING=20"
   "malice:malicious_server::: "
   "batches:malicious_batches::: "
+  "maps:malicious_maps::: MAP_LIES=1000 SEED_LIES=1000"
   "malice-clients:malicious_client::: "
+  "http:http::: HTTP_FLOOD=200000 HTTP_SLOW=300 HTTP_SHAPES=20"
+  "http-uploads:http_uploads::: HTTP_UPLOADS=200"
   "paths:paths::: PATH_CASES=1000000 RACE_SECONDS=60"
   "spoofed:spoofed::: SPOOF_PAIRS=7 SPOOF_MIB=512"
   "ways:ways::: UDP_CUT=20 UDP_CUT_TO_CLIENT=20 UDP_CUT_TO_SERVER=20 TCP_CUT=20 UDP_BLOCKED=20 TCP_DRAINS=20"
@@ -47,6 +50,7 @@ parts=(
   "endpoints:endpoints::: ENDPOINT_CLIENTS=50"
   "resume:resume::: RESUMES=500"
   "power:power::: "
+  "alike:alike::: ROUND_TRIPS=500 ALIKE_PEERS=200 DOUBTS=200"
 )
 
 echo "torture: seed $seed"

@@ -18,9 +18,9 @@ use qfs_core::model::{
 };
 use qfs_core::stream::{Chunk, ChunkSource, Order, StreamError};
 use qfs_core::wire::{
-    DownloadHead, FRAME_PREFIX_BYTES, FileAnswer, IdentityHead, ListHead, ListPage, MAX_FRAME_BYTES, MAX_MESSAGE_BYTES,
-    MAX_RECORD_BYTES, MAX_SMALL_FILE_BYTES, PathNoteHead, Request, StatusCode, Trailer, TreeEntry, UploadHead, Written,
-    decode_error, decode_response, decode_upload_record, encode, take_record,
+    ChunkMapHead, DownloadHead, FRAME_PREFIX_BYTES, FileAnswer, IdentityHead, ListHead, ListPage, MAX_FRAME_BYTES,
+    MAX_MESSAGE_BYTES, MAX_RECORD_BYTES, MAX_SMALL_FILE_BYTES, PathNoteHead, Request, StatusCode, Trailer, TreeEntry,
+    UploadHead, Written, decode_error, decode_response, decode_upload_record, encode, take_record,
 };
 
 /// Takes any bytes.
@@ -43,6 +43,14 @@ pub const TARGETS: [(&str, Target); 9] = [
 /// A request's payload, as the server reads it. What was read is written in one way, which reads back as the same.
 pub fn request(data: &[u8]) {
     let Ok(request) = Request::decode(data) else { return };
+    if let Request::DownloadRanges(request) = &request {
+        let (envelope, gaps) = (request.ranges.envelope(), request.ranges.gaps());
+        assert_eq!(
+            Layout::new(&envelope, &gaps).place(0, u64::MAX).collect::<Vec<_>>(),
+            request.ranges.iter().cloned().collect::<Vec<_>>()
+        );
+        holes(&gaps, &envelope);
+    }
     // Escapes can make a message longer than the one it was read from, so it may not fit.
     if let Ok(frame) = request.encode() {
         assert_eq!(Request::decode(&frame[FRAME_PREFIX_BYTES..]).ok(), Some(request));
@@ -88,6 +96,10 @@ pub fn response(data: &[u8]) {
     if let Ok(Ok(written)) = decode_response::<Written>(data) {
         let frame = encode(&written).expect("what was written has no long fields");
         assert_eq!(decode_response(&frame[FRAME_PREFIX_BYTES..]).ok(), Some(Ok(written)));
+    }
+    if let Ok(Ok(head)) = decode_response::<ChunkMapHead>(data) {
+        let frame = encode(&head).expect("the head of a map has no long fields");
+        assert_eq!(decode_response(&frame[FRAME_PREFIX_BYTES..]).ok(), Some(Ok(head)));
     }
     if let Ok(record) = decode_upload_record(data) {
         assert!(record.size <= MAX_SMALL_FILE_BYTES);

@@ -28,6 +28,7 @@ from aioquic.quic import events
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.connection import QuicConnection
 from aioquic.quic.packet import QuicProtocolVersion
+from blake3 import blake3
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 ALPN = "qfs/1"  # §1.2
@@ -41,6 +42,7 @@ MAX_NAME_BYTES, MAX_COMPONENT_BYTES = 4096, 255  # §2.2
 MAX_OFFSET = 2**63 - 1  # §2.6
 MAX_SMALL_FILE_BYTES = 262144  # §4.3
 READ_BYTES = 1 << 18
+KINDS: dict[str, Any] = {"sha256": hashlib.sha256, "blake3": blake3}  # §2.3.1
 RECEIVE_BUFFER_BYTES = 4 << 20  # what arrives while Python is slow; the kernel may grant less
 
 OK, BAD_REQUEST, UNKNOWN_COMMAND, NOT_FOUND, BUSY, CHANGED, INTERNAL, BAD_RANGE = range(8)  # §3.1
@@ -136,6 +138,14 @@ def matching(value: Any, pattern: str, what: str) -> str:
 
 def digest(value: Any) -> str:
     return matching(value, r"[0-9A-Fa-f]{64}", "a digest").lower()  # §2.3
+
+
+def agreed(head: dict[str, Any], asked: str | None) -> str:
+    """The kind of the digests in an answer with this head (§2.3.1): the one asked for, or SHA-256."""
+    kind = head.get("hash") or "sha256"
+    if kind not in ("sha256", asked or "sha256"):
+        raise ProtocolError("digests that nobody asked for")
+    return str(kind)
 
 
 def etag(value: Any) -> str:
@@ -333,15 +343,16 @@ class Head:
     etag: str
     start: int
     end: int
-    sha256: str | None
+    digest: str | None
 
 
 @dataclass
 class Download:
-    """A finished download: its head, and the whole file's digest from the trailer."""
+    """A finished download: its head, the whole file's digest from the trailer, and of which kind both digests are."""
 
     head: Head
-    sha256: str
+    digest: str
+    kind: str
 
 
 class Client:
@@ -408,40 +419,44 @@ class Client:
         end: int | None = None,
         if_match: str | None = None,
         priority: int | None = None,
+        kind: str | None = None,
         on_head: Callable[[Head], Any] = lambda head: None,
     ) -> Download:
-        """Hands the bytes of a file, or of a part of it, to `sink` (§4.2). The digest of a whole file is checked."""
+        """Hands the bytes of a file, or of a part of it, to `sink` (§4.2). The digest of a whole file is checked, by `kind` if
+        the server knows it (§2.3.1)."""
         wanted = None
         if start is not None or end is not None:
             wanted = {"start": start or 0} if end is None else {"start": start or 0, "end": end}
-        ask = request("download", filename=name, range=wanted, if_match=if_match, priority=priority)
+        ask = request("download", filename=name, range=wanted, if_match=if_match, priority=priority, hash=kind)
         async with self.exchange(ask) as stream:
-            head = self._head(await stream.read_coded())
+            message = await stream.read_coded()
+            kind = agreed(message, kind)
+            head = self._head(message, kind)
             if (head.start, head.end) != (start or 0, head.size if end is None else end):
                 raise ProtocolError(f"the range {head.start}:{head.end} was not asked for")
             if if_match is not None and head.etag != if_match:
                 raise ProtocolError("another version than if_match was sent")
             on_head(head)
-            hasher = hashlib.sha256()
+            hasher = KINDS[kind]()
             left = head.end - head.start
             while left:
                 data = await stream.read_some(min(left, READ_BYTES))
                 left -= len(data)
                 hasher.update(data)
                 sink(data)
-            sha256 = digest((await stream.read_coded()).get("sha256"))
+            whole = digest((await stream.read_coded()).get(kind))
             await stream.read_end()
-        if head.sha256 not in (None, sha256):
+        if head.digest not in (None, whole):
             raise ProtocolError("head and trailer disagree about the digest")
-        if head.end - head.start == head.size and hasher.hexdigest() != sha256:
+        if head.end - head.start == head.size and hasher.hexdigest() != whole:
             raise IntegrityError(f"{escape(name)}: what arrived has another digest than the trailer says")
-        return Download(head, sha256)
+        return Download(head, whole, kind)
 
-    async def download_many(self, names: list[str]) -> list[bytes | StatusError]:
+    async def download_many(self, names: list[str], kind: str | None = None) -> list[bytes | StatusError]:
         """Many small files on one stream (§4.3): for each name its content, verified, or why there is none."""
         answers: list[bytes | StatusError] = []
-        async with self.exchange(request("download_many", files=names)) as stream:
-            await stream.read_coded()
+        async with self.exchange(request("download_many", files=names, hash=kind)) as stream:
+            kind = agreed(await stream.read_coded(), kind)
             for name in names:
                 record = await stream.read_message()
                 code = integer(record.get("code"), 2**32 - 1)
@@ -450,16 +465,16 @@ class Client:
                     continue
                 time(record.get("modified"))
                 body = await stream.read_exactly(integer(record.get("size"), MAX_SMALL_FILE_BYTES))
-                if hashlib.sha256(body).hexdigest() != digest(record.get("sha256")):
+                if KINDS[kind](body).hexdigest() != digest(record.get(kind)):
                     raise IntegrityError(f"{escape(name)}: what arrived has another digest than its record says")
                 answers.append(body)
             await stream.read_end()
         return answers
 
     @staticmethod
-    def _head(message: dict[str, Any]) -> Head:
+    def _head(message: dict[str, Any], kind: str) -> Head:
         span = mapping(message.get("range"))
-        known = message.get("sha256")
+        known = message.get(kind)
         head = Head(
             integer(message.get("size")),
             time(message.get("modified")),
@@ -544,7 +559,7 @@ async def get_part(client: Client, name: str, out: str, start: int, end: int | N
     with open(partial, "wb") as file:
         done = await client.download(name, file.write, start, end)
     os.replace(partial, out)
-    return done.sha256
+    return done.digest
 
 
 async def get_file(client: Client, name: str, out: str) -> str:
@@ -594,12 +609,12 @@ async def attempt(client: Client, name: str, out: str, version: str | None) -> s
 
         done = await client.download(name, sink, start, None, version, on_head=on_head)
     partial = f"{out}.{done.head.etag}.part"
-    if os.path.getsize(partial) != done.head.size or hasher.hexdigest() != done.sha256:
+    if os.path.getsize(partial) != done.head.size or hasher.hexdigest() != done.digest:
         if version is None:
             os.unlink(partial)
         raise IntegrityError(f"{escape(name)}: the file has another digest than the trailer says")
     os.replace(partial, out)
-    return done.sha256
+    return done.digest
 
 
 # --- the command line ----------------------------------------------------------------------------------------------

@@ -354,7 +354,7 @@ class Listing(Case):
         async with self.connect() as client:
             _, done = await self.fetch(client, "a.txt")
             row = (await client.list())["a.txt"]
-        self.assertIn(row.sha256, (None, done.sha256))
+        self.assertIn(row.sha256, (None, done.digest))
 
 
 def nanoseconds(time_text: str) -> int:
@@ -373,8 +373,28 @@ class Downloads(Case):
                 with self.subTest(name=name):
                     data, done = await self.fetch(client, name)
                     self.assertEqual(sha256(data), sha256(FILES[name]))
-                    self.assertEqual(done.sha256, sha256(FILES[name]))
+                    self.assertEqual(done.digest, sha256(FILES[name]))
                     self.assertEqual((done.head.size, done.head.modified), (rows[name].size, rows[name].modified))
+
+    async def test_digests_are_of_the_kind_that_was_asked_for(self) -> None:
+        """§2.3.1"""
+        size = len(LARGE)
+        async with self.connect() as client:
+            for kind in ("blake3", None, "sha256", "blake3"):
+                known = kind or "sha256"
+                for name in ("empty", "small.txt", "a/b", "large.bin"):
+                    with self.subTest(name=name, kind=kind):
+                        data, done = await self.fetch(client, name, kind=kind)
+                        whole = qfs.KINDS[known](FILES[name]).hexdigest()
+                        self.assertEqual((bytes(data), done.kind, done.digest), (FILES[name], known, whole))
+                data, done = await self.fetch(client, "large.bin", size // 3, size // 2, kind=kind)
+                self.assertEqual(done.digest, qfs.KINDS[known](LARGE).hexdigest())
+                names = ["small.txt", "empty", "a/b"]
+                self.assertEqual(await client.download_many(names, kind), [FILES[name] for name in names])
+            # A kind of the future is no kind.
+            data, done = await self.fetch(client, "small.txt", kind="blake9")
+            self.assertEqual((done.kind, done.digest), ("sha256", sha256(b"abc")))
+            await self.refused(qfs.BAD_REQUEST, self.answer(client, request("download", filename="empty", hash=3)))
 
     async def test_ranges_are_exact_and_the_digest_is_of_the_whole(self) -> None:
         size = len(LARGE)
@@ -383,7 +403,7 @@ class Downloads(Case):
                 with self.subTest(start=start, end=end):
                     data, done = await self.fetch(client, "large.bin", start, end)
                     self.assertTrue(data == LARGE[start:end])
-                    self.assertEqual((done.head.size, done.sha256), (size, sha256(LARGE)))
+                    self.assertEqual((done.head.size, done.digest), (size, sha256(LARGE)))
 
     async def test_an_empty_range_probes(self) -> None:
         size = len(LARGE)
@@ -392,7 +412,7 @@ class Downloads(Case):
             for name, start, end in (*large, ("empty", 0, 0), ("empty", 0, None)):
                 with self.subTest(name=name, start=start):
                     data, done = await self.fetch(client, name, start, end)
-                    self.assertEqual((data, done.sha256), (b"", sha256(FILES[name])))
+                    self.assertEqual((data, done.digest), (b"", sha256(FILES[name])))
 
     async def test_a_range_beyond_the_file_is_refused_not_clipped(self) -> None:
         size = len(LARGE)
@@ -411,7 +431,7 @@ class Downloads(Case):
                 *(self.fetch(client, "large.bin", a, b, if_match=version) for a, b in zip(cuts, cuts[1:]))
             )
         self.assertEqual(sha256(b"".join(data for data, _ in parts)), sha256(LARGE))
-        self.assertEqual({done.sha256 for _, done in parts}, {sha256(LARGE)})
+        self.assertEqual({done.digest for _, done in parts}, {sha256(LARGE)})
 
     async def test_another_version_is_refused_before_its_range_is_looked_at(self) -> None:
         path = self.server.write("versions", b"first")
@@ -484,7 +504,7 @@ class Downloads(Case):
         names = list(FILES)[:300]
         async with self.connect() as client:
             for name, (data, done) in zip(names, await asyncio.gather(*(self.fetch(client, n) for n in names))):
-                self.assertEqual((sha256(data), done.sha256), (sha256(FILES[name]),) * 2, name)
+                self.assertEqual((sha256(data), done.digest), (sha256(FILES[name]),) * 2, name)
 
     async def test_many_connections_at_once(self) -> None:
         async def one() -> str:
@@ -664,7 +684,7 @@ class Shutdown(Case):
             if not running.done():
                 await self.refused(qfs.SHUTTING_DOWN, self.fetch(client, "small.txt"))
             done = await asyncio.wait_for(running, 60)
-            self.assertEqual(done.sha256, sha256(bytes(BIG_BYTES)))
+            self.assertEqual(done.digest, sha256(bytes(BIG_BYTES)))
             for _ in range(100):
                 if client.protocol.lost:
                     break

@@ -83,6 +83,18 @@ impl DataSet {
         self.shape.names()
     }
 
+    /// Gives one file in a hundred of the copy in `dir` another content of the same size.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn change(&self, dir: &Path) -> io::Result<()> {
+        let size = usize::try_from(self.shape.file_bytes).map_err(io::Error::other)?;
+        for index in (0..self.shape.files).step_by(100) {
+            fs::write(dir.join(self.shape.name(index)), vec![0; size])?;
+        }
+        Ok(())
+    }
+
     /// What is wrong with the copy in `dir`, read back whole; `None` when it is right.
     ///
     /// # Errors
@@ -126,6 +138,8 @@ mod tests {
         assert!(one.contents.iter().all(|(_, copy)| copy.size == 300_000));
         assert_eq!(one.difference(&two.root, &|| false).unwrap(), None);
         assert!(one.difference(&other.root, &|| false).unwrap().is_some());
+        two.change(&two.root).unwrap();
+        assert!(one.difference(&two.root, &|| false).unwrap().is_some_and(|wrong| wrong.ends_with("differs")));
         fs::remove_file(two.root.join(shape.name(0))).unwrap();
         assert_eq!(one.difference(&two.root, &|| false).unwrap().as_deref(), Some("4 files instead of 5"));
     }

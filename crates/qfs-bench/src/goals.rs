@@ -11,6 +11,9 @@ use crate::stats::{median, paired_ratios};
 /// The variant of qfs whose packets are limited to Ethernet's size: `--variant 'qfs-1452=--mtu 1452'`.
 pub const SMALL_PACKETS: &str = "qfs-1452";
 
+/// The variant of qfs whose digests are BLAKE3: `--variant 'qfs-blake3=client:--hash=blake3'`.
+pub const BLAKE3: &str = "qfs-blake3";
+
 const MIB: f64 = 1_048_576.0;
 
 /// One goal and what was reached of it.
@@ -46,11 +49,14 @@ fn of_scenario(scenario: &ScenarioResults) -> Vec<Goal> {
             cheaper(scenario, "curl"),
             faster(SMALL_PACKETS, "curl", 0.9),
             faster(SMALL_PACKETS, "scp", 1.3),
+            faster(BLAKE3, "curl", 1.15),
+            faster(BLAKE3, "rsync", 0.75),
+            client_cpu(scenario, BLAKE3, 1.35),
         ],
         "small" => vec![faster(BASELINE, "rsync", 2.5), faster(BASELINE, "cp", 0.75)],
         "again" => vec![faster(BASELINE, "rsync", 1.0)],
         "latency" => vec![faster(BASELINE, "curl", 1.0)],
-        "swarm" => vec![frugal_server(scenario)],
+        "swarm" => vec![frugal_server(scenario), faster(BLAKE3, "curl", 1.05)],
         "wan-clean" => vec![link_rate(scenario, 160.0)],
         "wan-lossy" => vec![link_rate(scenario, 150.0), little_dropped(scenario, 5.0)],
         "wan-long" => vec![link_rate(scenario, 0.85 * 500.0)],
@@ -104,6 +110,19 @@ fn cheaper(scenario: &ScenarioResults, peer: &str) -> Option<Goal> {
         found: format!("{ours:.2}"),
         reached: ours < theirs,
         margin: ratio(theirs, ours),
+    })
+}
+
+/// CPU seconds of the client for each GiB.
+fn client_cpu(scenario: &ScenarioResults, ours: &str, goal: f64) -> Option<Goal> {
+    let found = contender(scenario, ours)?.summary.client_cpu_per_gib?;
+    Some(Goal {
+        scenario: scenario.name,
+        what: format!("CPU seconds a GiB, client of {ours}"),
+        wanted: format!("at most {goal}"),
+        found: format!("{found:.2}"),
+        reached: found <= goal,
+        margin: ratio(goal, found),
     })
 }
 
@@ -193,6 +212,21 @@ mod tests {
         assert!(!goals.iter().any(|goal| goal.what.contains("scp") || goal.what.contains(SMALL_PACKETS)));
         assert!(!goals.iter().any(|goal| goal.what.contains("server") || goal.what.contains("CPU")));
         assert!(goals.iter().all(|goal| goal.scenario == "bulk"));
+    }
+
+    /// Fails when the goals of BLAKE3 are held against the other kind of qfs, or CPU time is taken for speed.
+    #[test]
+    fn a_variant_has_goals_of_its_own() {
+        let mut results = known();
+        let bulk = &mut results.scenarios[0];
+        bulk.contenders[2].name = BLAKE3.into();
+        bulk.summarise();
+        let summary = &mut bulk.contenders[2].summary;
+        summary.client_cpu_per_gib = Some(2.7);
+        let goals = goals(&results);
+        assert!(goals.iter().any(|goal| goal.what == "qfs-blake3 beside curl"), "{goals:?}");
+        let cpu = found(&goals, "client of qfs-blake3");
+        assert!(!cpu.reached && (cpu.margin - 0.5).abs() < 1e-9, "{cpu:?}");
     }
 
     #[test]

@@ -13,7 +13,7 @@
 //! | [`verify`] | reading copies back |
 //! | [`qfs`] | the command-line contract of `qfs-client` and `qfs-server` |
 //! | [`crowd`] | N clients, one file |
-//! | [`scenario`], [`dataset`] | kinds of work, and the data for them |
+//! | [`scenario`], [`dataset`], [`older`] | kinds of work, the data for them, and older versions of it |
 //! | [`peers`], [`wan`] | the programs compared, and the emulated link between their ends |
 //! | [`suite`], [`results`] | runs in turns, and what came of them |
 //! | [`goals`] | what was to be reached, and whether it was |
@@ -34,6 +34,7 @@ mod error;
 pub mod figures;
 pub mod goals;
 pub mod host;
+pub mod older;
 pub mod peers;
 pub mod process;
 pub mod qfs;

@@ -58,6 +58,18 @@ impl Client {
         self.base().arg("--save-dir").arg(save_dir).args(["--json", "get"]).args(what)
     }
 
+    /// `pull` or `push`, with a JSON report.
+    #[must_use]
+    pub fn sync<'a>(&self, verb: &str, places: impl IntoIterator<Item = &'a Path>) -> Invocation {
+        places.into_iter().fold(self.base().args(["--json", verb]), |command, place| command.arg(place))
+    }
+
+    /// `put` of one file into a directory, with a JSON report.
+    #[must_use]
+    pub fn put(&self, file: &Path, to: &Path) -> Invocation {
+        self.base().args(["--json", "put"]).arg(file).arg("--to").arg(to)
+    }
+
     fn base(&self) -> Invocation {
         let invocation = Invocation::new(&self.program).without_env(&self.without_env);
         let invocation = match &self.address {

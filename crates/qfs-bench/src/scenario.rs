@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::BenchError;
 use crate::dataset::Shape;
+use crate::older::{Change, INSERTED_BYTES, PLACES};
 
 /// One kind of work.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,8 +38,61 @@ pub enum Task {
     Known,
     /// Fetches it where half of an earlier fetch was cut off.
     Resume,
+    /// Fetches it where an older version is.
+    Update(Change),
     /// Lists it.
     List,
+    /// Makes a directory here like it (`pull`), which is in this state before.
+    Pull(Before),
+    /// Makes a directory at the server like it (`push`), which is in this state before.
+    Push(Before),
+    /// Uploads it into an empty directory.
+    Put,
+}
+
+/// The state of a copy before a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Before {
+    /// There is none.
+    Nothing,
+    /// It is whole.
+    Same,
+    /// One file in a hundred is another.
+    Changed,
+}
+
+impl Task {
+    /// Whether the server is written to.
+    #[must_use]
+    pub fn is_upload(self) -> bool {
+        matches!(self, Self::Push(_) | Self::Put)
+    }
+
+    /// Whether a run needs the copy of an earlier one.
+    #[must_use]
+    pub fn needs_copy(self) -> bool {
+        matches!(
+            self,
+            Self::Again | Self::Pull(Before::Same | Before::Changed) | Self::Push(Before::Same | Before::Changed)
+        )
+    }
+
+    /// What makes the copy that it needs, or into an empty place it itself.
+    #[must_use]
+    pub fn first(self) -> Self {
+        match self {
+            Self::Again => Self::Fetch,
+            Self::Pull(_) => Self::Pull(Before::Nothing),
+            Self::Push(_) => Self::Push(Before::Nothing),
+            task => task,
+        }
+    }
+
+    /// Whether files are changed before each run.
+    #[must_use]
+    pub fn begins_with_changes(self) -> bool {
+        matches!(self, Self::Pull(Before::Changed) | Self::Push(Before::Changed))
+    }
 }
 
 /// An emulated long-distance link, the same in both directions.
@@ -123,6 +177,18 @@ impl Scenario {
                 Task::Resume,
                 big,
             ),
+            plain(
+                "update",
+                format!("{big_text}, where a version is of which one percent in {PLACES} places is another."),
+                Task::Update(Change::Scattered),
+                big,
+            ),
+            plain(
+                "insert",
+                format!("{big_text}, where it is without its first {} MiB.", INSERTED_BYTES / MIB),
+                Task::Update(Change::Inserted),
+                big,
+            ),
             plain("list", format!("The listing of {many_text}."), Task::List, small),
             plain(
                 "latency",
@@ -131,6 +197,26 @@ impl Scenario {
                 tiny,
             ),
         ];
+        let states = [(Before::Nothing, ""), (Before::Same, "-again"), (Before::Changed, "-changed")];
+        for (before, ending) in states {
+            let how = match before {
+                Before::Nothing => "into an empty directory",
+                Before::Same => "where nothing changed",
+                Before::Changed => "where one in a hundred changed",
+            };
+            for (verb, task) in [("pull", Task::Pull(before)), ("push", Task::Push(before))] {
+                let name = match (verb, ending) {
+                    ("pull", "") => "pull",
+                    ("pull", "-again") => "pull-again",
+                    ("pull", _) => "pull-changed",
+                    (_, "") => "push",
+                    (_, "-again") => "push-again",
+                    _ => "push-changed",
+                };
+                all.push(plain(name, format!("{many_text}, `{verb}` {how}."), task, small));
+            }
+        }
+        all.push(plain("put", format!("{big_text}, uploaded."), Task::Put, big));
         let links =
             LINKS.map(|link| (link, Task::Fetch)).into_iter().chain(KNOWN_LINKS.map(|link| (link, Task::Known)));
         all.extend(links.map(|((name, link, megabytes), task)| Self {
@@ -146,34 +232,43 @@ impl Scenario {
         all
     }
 
-    /// The scenarios called `names`; without names, all on loopback. `wan` means all with a link, and `all` means every
-    /// scenario.
+    /// The scenarios called `names`; without names, all on loopback in which files are fetched or listed. `sync` means those with
+    /// `pull`, `push` and `put`, `wan` all with a link, and `all` every scenario.
     ///
     /// # Errors
     /// [`BenchError::Unknown`] for a name that none has.
     pub fn select(names: &[String], scale: Scale) -> Result<Vec<Self>, BenchError> {
         let all = Self::all(scale);
         if let Some(unknown) = names.iter().find(|name| !all.iter().any(|scenario| scenario.is_called(name))) {
-            let known: Vec<&str> = all.iter().map(|s| s.name).chain(["wan", "all"]).collect();
+            let known: Vec<&str> = all.iter().map(|s| s.name).chain(["sync", "wan", "all"]).collect();
             return Err(BenchError::Unknown { kind: "scenario", name: unknown.clone(), known: known.join(", ") });
         }
         let wanted = |scenario: &Self| match names {
-            [] => scenario.link.is_none(),
+            [] => scenario.link.is_none() && !scenario.is_sync(),
             names => names.iter().any(|name| scenario.is_called(name)),
         };
         Ok(all.into_iter().filter(wanted).collect())
     }
 
     fn is_called(&self, name: &str) -> bool {
-        name == self.name || name == "all" || (name == "wan" && self.link.is_some())
+        name == self.name
+            || name == "all"
+            || (name == "wan" && self.link.is_some())
+            || (name == "sync" && self.is_sync())
+    }
+
+    fn is_sync(&self) -> bool {
+        matches!(self.task, Task::Pull(_) | Task::Push(_) | Task::Put)
     }
 
     /// Bytes a run moves; 0 where time, not rate, is the figure.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         match self.task {
-            Task::Fetch | Task::Known if self.shape.bytes() >= MB => self.shape.bytes() * self.processes as u64,
-            Task::Fetch | Task::Known | Task::Again | Task::Resume | Task::List => 0,
+            Task::Fetch | Task::Known | Task::Put if self.shape.bytes() >= MB => {
+                self.shape.bytes() * self.processes as u64
+            }
+            _ => 0,
         }
     }
 }
@@ -200,11 +295,13 @@ mod tests {
 
     #[test]
     fn scenarios_are_chosen_by_name() {
-        assert_eq!(names(&[]), ["bulk", "small", "again", "swarm", "resume", "list", "latency"]);
+        assert_eq!(names(&[]), ["bulk", "small", "again", "swarm", "resume", "update", "insert", "list", "latency"]);
         assert_eq!(names(&["latency", "bulk"]), ["bulk", "latency"]);
         let wan = ["wan-clean", "wan-lossy", "wan-shallow", "wan-long", "wan-again", "wan-long-again"];
         assert_eq!(names(&["wan"]), wan);
-        assert_eq!(names(&["all"]).len(), 13);
+        let sync = ["pull", "push", "pull-again", "push-again", "pull-changed", "push-changed", "put"];
+        assert_eq!(names(&["sync"]), sync);
+        assert_eq!(names(&["all"]).len(), 22);
         assert!(matches!(Scenario::select(&["bulky".into()], Scale::Quick), Err(BenchError::Unknown { .. })));
     }
 

@@ -60,6 +60,50 @@ fn every_scenario_is_measured_beside_a_peer() {
     assert_eq!((world.left_behind(), world.alive()), (0, 0));
 }
 
+/// Fails when: an older version is not put there before each run, or one that is left as it was passes for the new one.
+#[test]
+fn older_versions_are_replaced() {
+    let world = World::new(&[]);
+    let mut bench = world.bench();
+    bench.args(["run", "update", "insert", "--peers", "cp", "--runs", "2", "--scale", "quick", "--json"]);
+    let output = bench.output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let report = json(&output);
+    for (at, name) in ["update", "insert"].into_iter().enumerate() {
+        let scenario = &report["scenarios"][at];
+        let contenders = scenario["contenders"].as_array().unwrap();
+        assert_eq!((&scenario["name"], contenders.len(), &contenders[0]["name"]), (&name.into(), 1, &"qfs".into()));
+        assert!(contenders[0]["command"].as_str().unwrap().contains("get --overwrite"), "{contenders:?}");
+        assert!(contenders[0]["samples"].as_array().unwrap().iter().all(|sample| sample["error"].is_null()));
+    }
+    // A client that leaves what is there.
+    let mut bench = world.bench();
+    bench.args(["run", "update", "--peers", "none", "--runs", "1", "--scale", "quick"]);
+    let output = bench.env("FAKE_KEEP", "1").output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    assert_eq!((world.left_behind(), world.alive()), (0, 0));
+}
+
+/// Fails when: a copy is looked for where the server does not put it, or is not there for a run that needs it.
+#[test]
+fn both_directions_are_measured_from_every_state() {
+    let world = World::new(&[]);
+    let mut bench = world.bench();
+    let output =
+        bench.args(["run", "sync", "--peers", "none", "--runs", "2", "--scale", "quick", "--json"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let report = json(&output);
+    let scenarios = report["scenarios"].as_array().unwrap();
+    assert_eq!(scenarios.len(), 7);
+    for scenario in scenarios {
+        let ours = &scenario["contenders"][0];
+        assert_eq!((&ours["name"], ours["samples"].as_array().unwrap().len()), (&"qfs".into(), 2), "{scenario}");
+    }
+    let command = scenarios[1]["contenders"][0]["command"].as_str().unwrap();
+    assert!(command.contains(" push WORK/data-1000x4096 ") && command.ends_with("WORK"), "{command}");
+    assert_eq!((world.left_behind(), world.alive()), (0, 0));
+}
+
 #[test]
 fn the_table_is_for_people_and_what_is_missing_is_said() {
     let world = World::new(&[]);

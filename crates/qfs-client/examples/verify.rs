@@ -43,7 +43,7 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
             Err(StoreError::NotFound) => complaints.push(("missing", name.clone())),
             Err(error) => return Err(error.into()),
             Ok((size, _)) if size != remote.size => complaints.push(("differs", name.clone())),
-            Ok((_, digest)) => match remote.sha256 {
+            Ok((_, digest)) => match remote.digest {
                 Some(expected) if expected != digest => complaints.push(("differs", name.clone())),
                 Some(_) => {}
                 None => unknown += 1,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use qfs_core::model::{Fingerprint, Ticket, Token};
+use qfs_core::model::{Fingerprint, HashKind, Ticket, Token};
 use qfs_core::store::{CommitSpec, Condition};
 use qfs_transport::{ClientTuning, Identity, Way};
 
@@ -67,6 +67,8 @@ pub struct ConnectConfig {
     pub transport: Transport,
     /// The file in which it is remembered which servers are not reached over UDP; None: that is found out each time.
     pub without_udp: Option<PathBuf>,
+    /// What digests are asked for. A server that does not know them gives SHA-256.
+    pub hash: HashKind,
     /// The file in which it is kept what servers have written down about the path; None: nothing is kept, and nothing shown.
     pub path_notes: Option<PathBuf>,
     /// Transport numbers.
@@ -89,6 +91,7 @@ impl ConnectConfig {
             identity: None,
             transport: Transport::default(),
             without_udp: None,
+            hash: HashKind::default(),
             path_notes: None,
             tuning: ClientTuning::default(),
             patience: DEFAULT_PATIENCE,
@@ -140,6 +143,8 @@ pub struct FetchConfig {
     pub perms: bool,
     /// Whether files that are being appended to are fetched as long as they are when they are opened.
     pub live: bool,
+    /// Whether files are fetched whole, whatever of them is here already.
+    pub whole: bool,
     /// Whether it is measured what limits the run.
     pub measured: bool,
 }

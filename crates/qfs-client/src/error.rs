@@ -53,6 +53,12 @@ pub enum Failure {
     /// A file of this machine changed while it was sent.
     #[error("the file changed while it was being sent")]
     SourceChanged,
+    /// What a step was to replace, or the place where it was to put something, is not as it was listed.
+    #[error("it is no longer what was listed on the side that is written to")]
+    TargetChanged,
+    /// A file that was listed, or named, is gone.
+    #[error("the file vanished before it was read")]
+    Vanished,
     /// The server breaks the protocol.
     #[error("the server's answer is not valid: {0}")]
     Protocol(String),
@@ -92,6 +98,8 @@ pub enum FailureClass {
     Integrity,
     /// Local files.
     Local,
+    /// A file vanished between listing and reading.
+    Vanished,
     /// Interrupted.
     Interrupted,
 }
@@ -114,7 +122,9 @@ impl Failure {
             | Self::LiveUnknown
             | Self::ChangedInside
             | Self::SourceChanged
+            | Self::TargetChanged
             | Self::Protocol(_) => FailureClass::Integrity,
+            Self::Vanished => FailureClass::Vanished,
             Self::Exists | Self::BelowFile(_) | Self::NotRegular | Self::NoSpace(_) | Self::Local(_) => {
                 FailureClass::Local
             }
@@ -132,7 +142,10 @@ impl Failure {
             Self::Refused(error) => error.code.name().unwrap_or("refused"),
             Self::InvalidName(_) | Self::NoMatch => "not_found",
             Self::DigestMismatch { .. } => "digest_mismatch",
-            Self::Changed | Self::LiveUnknown | Self::ChangedInside | Self::SourceChanged => "changed",
+            Self::Changed | Self::LiveUnknown | Self::ChangedInside | Self::SourceChanged | Self::TargetChanged => {
+                "changed"
+            }
+            Self::Vanished => "vanished",
             Self::Protocol(_) => "protocol",
             Self::Exists => "exists",
             Self::InTheWay => "in_the_way",
@@ -211,6 +224,8 @@ impl AttemptError {
 pub fn store_failure(error: &StoreError) -> Failure {
     match error {
         StoreError::Exists => Failure::Exists,
+        StoreError::NotFound => Failure::Vanished,
+        StoreError::Conflict => Failure::TargetChanged,
         StoreError::NotRegular => Failure::NotRegular,
         StoreError::NoSpace { .. } => Failure::NoSpace(error.to_string()),
         other => Failure::Local(other.to_string()),

@@ -1,4 +1,4 @@
-//! The client of qfs as a library: connects to a server, lists its files and fetches them, each checked by SHA-256 before it
+//! The client of qfs as a library: connects to a server, lists its files and fetches them, each checked by its digest before it
 //! appears under its name. The library prints nothing, parses no command line and never exits; the program `qfs-client` does
 //! that on top of it.
 //!

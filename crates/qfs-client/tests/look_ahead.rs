@@ -13,7 +13,7 @@ use qfs_client::session::Session;
 use qfs_client::transfer::outcome::Status;
 use qfs_client::transfer::run;
 use qfs_client::trust::NoRecords;
-use qfs_core::model::{Digest, EntryMeta, RemotePath};
+use qfs_core::model::{Digest, EntryMeta, HashKind, RemotePath};
 use qfs_core::observe::NoObserver;
 use qfs_core::wire::{FileRecord, ListHead, ManyHead, PageBuilder, Request, StatusCode, encode};
 use qfs_store::mem::MemStore;
@@ -33,12 +33,12 @@ fn names() -> impl Iterator<Item = RemotePath> {
 }
 
 fn meta() -> EntryMeta {
-    EntryMeta { size: CONTENT.len() as u64, modified: jiff::Timestamp::UNIX_EPOCH, sha256: None, executable: false }
+    EntryMeta { size: CONTENT.len() as u64, modified: jiff::Timestamp::UNIX_EPOCH, digest: None, executable: false }
 }
 
 fn listing() -> Vec<Step> {
     let mut pages = PageBuilder::new();
-    let head = encode(&ListHead { code: StatusCode::OK, tree: false }).unwrap();
+    let head = encode(&ListHead { code: StatusCode::OK, tree: false, hash: HashKind::Sha256 }).unwrap();
     let mut frames = vec![head];
     names().for_each(|name| frames.extend(pages.push(&name, &meta()).unwrap()));
     frames.push(pages.finish().unwrap());
@@ -50,12 +50,12 @@ fn many(files: &[String]) -> Vec<Step> {
         code: StatusCode::OK,
         size: CONTENT.len() as u64,
         modified: jiff::Timestamp::UNIX_EPOCH,
-        sha256: Digest::of(&CONTENT),
+        digest: Digest::of(&CONTENT),
         executable: false,
     };
     let record = [encode(&record).unwrap(), Bytes::from_static(&CONTENT)];
     let files = files.iter().flat_map(|_| record.clone());
-    let head = encode(&ManyHead { code: StatusCode::OK }).unwrap();
+    let head = encode(&ManyHead { code: StatusCode::OK, hash: HashKind::Sha256 }).unwrap();
     [head].into_iter().chain(files).map(Step::Send).chain([Step::Finish]).collect()
 }
 

@@ -73,8 +73,8 @@ impl PathMemory {
         self.paths().recalled.take()
     }
 
-    /// The path is another one now.
-    pub(crate) fn forget(&self) {
+    /// What was known and found out is of another path: forgets both.
+    pub(crate) fn clear(&self) {
         *self.paths() = Paths::default();
     }
 

@@ -1,4 +1,4 @@
-//! The factory for controllers with a memory.
+//! Controllers that remember a path: each connection's first one has its [`PathMemory`].
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -28,7 +28,7 @@ impl ControllerFactory for Remembering {
         let controller = Bbr3::new(Bbr3Config::default(), now, current_mtu);
         if self.is_used.swap(true, Ordering::Relaxed) {
             // The address has changed. What the first controller found out is history, too.
-            self.memory.forget();
+            self.memory.clear();
             return Box::new(controller);
         }
         Box::new(controller.with_memory(self.memory.clone()))

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::model::{Digest, Fingerprint, RemotePath};
+use crate::model::{Digest, Fingerprint, HashKind, RemotePath};
 
 /// Is told what happens, on the thread where it happens, and so must be quick.
 pub trait Observer: Send + Sync {
@@ -63,7 +63,7 @@ pub enum Event<'a> {
         /// Which file.
         file: FileId,
         /// Its digest.
-        sha256: Digest,
+        digest: Digest,
     },
     /// A file is already here and unchanged.
     Unchanged {
@@ -95,6 +95,13 @@ pub enum Event<'a> {
         from: &'a str,
         /// The one that works.
         to: &'a str,
+    },
+    /// The server does not know the digests that were asked for, and gives others.
+    OtherHash {
+        /// What was asked for.
+        asked: HashKind,
+        /// What there is.
+        given: HashKind,
     },
     /// The server has another key, as it had announced, and its record says so now.
     KeyRenewed {

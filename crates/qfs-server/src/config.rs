@@ -91,6 +91,10 @@ pub struct Limits {
     pub listings: usize,
     /// Passes over files at once that do nothing but compute a digest. Each occupies a blocking thread.
     pub digest_passes: usize,
+    /// Passes over files at once that make a chunk map. Each occupies two blocking threads and up to 46 MiB: worst case 92 MiB.
+    pub map_passes: usize,
+    /// Chunk maps in memory, in bytes: kept, and being sent. The longest has 21 MiB, that of a file of 1 GiB 1.2 MiB.
+    pub map_bytes: usize,
     /// Steps over small files at once, each of up to 256 files or 512 KiB. Each occupies a blocking thread; what it reads counts
     /// against `buffer_bytes`.
     pub batch_steps: usize,
@@ -116,6 +120,8 @@ impl Default for Limits {
             commands_per_connection: 256,
             listings: 64,
             digest_passes: 3,
+            map_passes: 2,
+            map_bytes: 64 << 20,
             batch_steps: 4,
             keep_free: None,
             max_upload: None,

@@ -27,6 +27,9 @@ pub(crate) enum HandlerError {
     /// The file is not, or no longer, the version asked for.
     #[error("the file changed")]
     Changed,
+    /// No chunk map can be of so large a file.
+    #[error("the file is too large for a chunk map")]
+    NoMap,
     /// The range lies outside the file.
     #[error("the range does not lie inside the file")]
     BadRange,
@@ -95,6 +98,7 @@ impl HandlerError {
             Self::DigestMismatch => StatusCode::DIGEST_MISMATCH,
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
             Self::BadRange => StatusCode::BAD_RANGE,
+            Self::NoMap => StatusCode::USE_DOWNLOAD,
             Self::Busy => StatusCode::BUSY,
             Self::ShuttingDown => StatusCode::SHUTTING_DOWN,
             Self::Store(_) | Self::Identity(_) | Self::Encode(_) => StatusCode::INTERNAL,

@@ -29,9 +29,12 @@
 //! | [`server`] | the server as a whole: binds the doors, runs them, drains them |
 //! | `door` | what speaks with clients: `qfs` over QUIC |
 //! | `service` | what every door shares: the files, the gate, budgets and limits |
+//! | `intake` | one file on its way in, whichever door it comes through |
+//! | `uploads` | uploads that are continued later (HTTP) |
 //! | `room` | how much may still be uploaded |
 //! | `view` | the published files as one request may see them |
 //! | [`gate`] | who is let in, and what is written down about it |
+//! | `maps` | chunk maps of published versions, made once and kept for a while |
 //! | `metrics` | the numbers of `--metrics` |
 //! | [`identity`] | the key and certificate on disk |
 //! | [`digest_file`] | digests remembered between runs |
@@ -44,10 +47,14 @@ mod door;
 mod error;
 pub mod gate;
 pub mod identity;
+mod intake;
+mod maps;
 mod metrics;
 mod room;
 pub mod server;
 mod service;
+#[cfg(feature = "http")]
+mod uploads;
 mod view;
 
 pub use config::{Deadlines, Limits, ServerConfig};

@@ -14,7 +14,8 @@ const USUALLY_FREE: u64 = 1 << 30;
 #[derive(Debug, Clone)]
 pub(crate) struct Room {
     keep_free: Option<u64>,
-    max_upload: Option<u64>,
+    /// Most bytes of one file.
+    pub(crate) max_upload: Option<u64>,
     /// Bytes that uploads under way may still write.
     promised: Arc<AtomicU64>,
 }
@@ -25,14 +26,23 @@ impl Room {
         Self { keep_free, max_upload, promised: Arc::default() }
     }
 
+    /// Whether a file of `size` bytes is taken at all.
+    ///
+    /// # Errors
+    /// [`HandlerError::NoSpace`] when it is larger than any may be.
+    pub(crate) fn ensure_taken(&self, size: u64) -> Result<(), HandlerError> {
+        if self.max_upload.is_some_and(|most| size > most) {
+            return Err(HandlerError::NoSpace("the file is larger than this server takes"));
+        }
+        Ok(())
+    }
+
     /// Promises room for `bytes` more of a file that will have `size` bytes in all, in a store with so much space.
     ///
     /// # Errors
     /// [`HandlerError::NoSpace`] when the file is larger than any may be, or the disk would become too full.
     pub(crate) fn promise(&self, bytes: u64, size: u64, space: Option<Space>) -> Result<Promise, HandlerError> {
-        if self.max_upload.is_some_and(|most| size > most) {
-            return Err(HandlerError::NoSpace("the file is larger than this server takes"));
-        }
+        self.ensure_taken(size)?;
         let promised = self.promised.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
         // Given back when dropped, also on the way out below.
         let promise = Promise { promised: Arc::clone(&self.promised), left: bytes };

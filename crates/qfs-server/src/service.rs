@@ -18,6 +18,7 @@ use crate::gate::access::{Access, Gate};
 use crate::gate::admission::Admission;
 use crate::gate::audit::{self, Refusals};
 use crate::identity::Announcer;
+use crate::maps::Maps;
 use crate::metrics::Metrics;
 use crate::room::Room;
 use crate::view::View;
@@ -37,6 +38,9 @@ pub(crate) struct Service<S> {
     pub(crate) budget: Arc<Budget>,
     /// For uploads.
     pub(crate) room: Room,
+    /// Those that come in several requests.
+    #[cfg(feature = "http")]
+    pub(crate) uploads: Arc<crate::uploads::Uploads>,
     pub(crate) commands: Semaphore,
     /// For requests longer than most while they arrive.
     pub(crate) long_requests: Semaphore,
@@ -45,6 +49,8 @@ pub(crate) struct Service<S> {
     pub(crate) digest_passes: Semaphore,
     /// For digests of files that were just streamed: little is missing of them.
     pub(crate) digest_tails: Semaphore,
+    /// What published files consist of.
+    pub(crate) maps: Maps,
     /// For steps over small files.
     pub(crate) batch_steps: Arc<Semaphore>,
     /// Connections that speak HTTP/3: what QUIC holds for them is outside the budget, and bounded by their number.
@@ -78,11 +84,14 @@ impl<S: Store> Service<S> {
             deadlines: config.deadlines,
             budget: Budget::new(limits.buffer_bytes),
             room: Room::new(limits.keep_free, limits.max_upload),
+            #[cfg(feature = "http")]
+            uploads: Arc::default(),
             commands: Semaphore::new(limits.commands),
             long_requests: Semaphore::new(limits.long_requests),
             listings: Arc::new(Semaphore::new(limits.listings)),
             digest_passes: Semaphore::new(limits.digest_passes),
             digest_tails: Semaphore::new(limits.digest_passes),
+            maps: Maps::new(limits.map_bytes, limits.map_passes, config.deadlines.queue),
             batch_steps: Arc::new(Semaphore::new(limits.batch_steps)),
             #[cfg(feature = "http")]
             h3_connections: std::sync::atomic::AtomicUsize::new(0),
@@ -109,9 +118,11 @@ impl<S> Service<S> {
     pub(crate) fn levels(&self) -> crate::metrics::Levels {
         let Limits { commands, listings, digest_passes, buffer_bytes, batch_steps, .. } = self.limits;
         let used = |most: usize, free: usize| most.saturating_sub(free);
+        let (map_bytes, most_map_bytes) = self.maps.level();
         let limits = vec![
             ("connections", self.admission.count(), self.limits.connections),
             ("buffer_bytes", used(buffer_bytes, self.budget.free_bytes()), buffer_bytes),
+            ("map_bytes", map_bytes, most_map_bytes),
             ("commands", used(commands, self.commands.available_permits()), commands),
             ("listings", used(listings, self.listings.available_permits()), listings),
             ("digest_passes", used(digest_passes, self.digest_passes.available_permits()), digest_passes),
@@ -128,7 +139,15 @@ impl<S: Store> Service<S> {
             never = self.save_digests_for_ever() => never,
             never = self.gate.follow() => never,
             never = self.tell_refusals_for_ever() => never,
+            never = self.sweep_uploads_for_ever() => never,
         }
+    }
+
+    async fn sweep_uploads_for_ever(&self) -> Infallible {
+        #[cfg(feature = "http")]
+        match self.uploads.sweep_for_ever().await {}
+        #[cfg(not(feature = "http"))]
+        std::future::pending().await
     }
 
     /// Reads the digests that an earlier run has written down.

@@ -4,12 +4,14 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use qfs_core::body::{self, Opened};
-use qfs_core::model::{Digest, RemotePath};
+use qfs_core::model::{Digest, HashKind, RemotePath};
 #[cfg(feature = "http")]
 use qfs_core::store::ObjectMeta;
-use qfs_core::store::{Entry, ListQuery, Live, Store, StoreError, Versions, Whole};
+use qfs_core::store::{Entry, ListQuery, Live, Omission, Store, StoreError, Versions, Whole};
 
 use crate::gate::access::Access;
+#[cfg(feature = "http")]
+use crate::gate::rights::Right;
 
 pub(crate) mod write;
 
@@ -30,38 +32,53 @@ impl<S: Store> View<S> {
         Self { versions: Arc::clone(versions), access }
     }
 
-    /// Opens `path`, as [`body::open`].
+    /// Opens `path` for its SHA-256, as [`body::open`].
     ///
     /// # Errors
-    /// [`StoreError::NotFound`] outside of the scope, whatever is there; as [`body::open`].
+    /// As [`Self::open_as`].
+    #[cfg(feature = "http")]
     pub(crate) async fn open(&self, path: RemotePath) -> Result<Opened, StoreError> {
+        self.open_as(path, HashKind::Sha256).await
+    }
+
+    /// Opens `path` for its digest of `kind`, as [`body::open_as`].
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] outside of the scope, whatever is there; as [`body::open_as`].
+    pub(crate) async fn open_as(&self, path: RemotePath, kind: HashKind) -> Result<Opened, StoreError> {
         if !self.access.covers(&path) {
             return Err(StoreError::NotFound);
         }
-        body::open(&self.versions, path).await
+        body::open_as(&self.versions, path, kind).await
     }
 
     /// Opens `path` as long as it is now, as [`Versions::open_live`].
     ///
     /// # Errors
     /// [`StoreError::NotFound`] outside of the scope, whatever is there; as [`Versions::open_live`].
-    pub(crate) async fn open_live(&self, path: RemotePath) -> Result<Live, StoreError> {
+    pub(crate) async fn open_live(&self, path: RemotePath, kind: HashKind) -> Result<Live, StoreError> {
         if !self.access.covers(&path) {
             return Err(StoreError::NotFound);
         }
         let versions = Arc::clone(&self.versions);
-        self.versions.threads().clone().run(move || versions.open_live(&path)).await
+        self.versions.threads().clone().run(move || versions.open_live(&path, kind)).await
     }
 
     /// The whole of `path` if it is small, as [`Versions::read_whole`]. Blocks.
     ///
     /// # Errors
     /// [`StoreError::NotFound`] outside of the scope, whatever is there; as [`Versions::read_whole`].
-    pub(crate) fn read_whole(&self, path: &RemotePath, limit: u64) -> Result<Option<Whole>, StoreError> {
-        if self.access.covers(path) { self.versions.read_whole(path, limit) } else { Err(StoreError::NotFound) }
+    pub(crate) fn read_whole(
+        &self,
+        path: &RemotePath,
+        limit: u64,
+        kind: HashKind,
+    ) -> Result<Option<Whole>, StoreError> {
+        if self.access.covers(path) { self.versions.read_whole(path, limit, kind) } else { Err(StoreError::NotFound) }
     }
 
-    /// Lists what lies in the scope, below `prefix` if there is one, with directories and links where a `tree` is wanted. Blocks.
+    /// Lists what lies in the scope, below `prefix` if there is one, with directories and links where a `tree` is wanted, and with
+    /// digests of `kind`. Blocks.
     ///
     /// # Errors
     /// As [`Versions::list`].
@@ -69,12 +86,25 @@ impl<S: Store> View<S> {
         &self,
         prefix: Option<RemotePath>,
         tree: bool,
+        kind: HashKind,
         visit: &mut dyn FnMut(RemotePath, Entry, Option<Digest>) -> ControlFlow<()>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Completeness, StoreError> {
         let query = ListQuery { prefix, directories: tree, links: tree, ..ListQuery::default() };
-        self.versions.list(&query, &mut |path, entry, digest| {
-            if self.access.covers(&path) { visit(path, entry, digest) } else { ControlFlow::Continue(()) }
-        })
+        let mut completeness = Completeness::Whole;
+        self.versions.list_telling(
+            &query,
+            kind,
+            &mut |path, entry, digest| {
+                if self.access.covers(&path) { visit(path, entry, digest) } else { ControlFlow::Continue(()) }
+            },
+            // What lies outside of the scope counts too: whether something in it is in there cannot be told.
+            &mut |_, why| {
+                if why == Omission::Unreadable {
+                    completeness = Completeness::Partial;
+                }
+            },
+        )?;
+        Ok(completeness)
     }
 
     /// As [`Self::list`], of what lies below `directory` only; its own name is left off. Blocks.
@@ -89,7 +119,7 @@ impl<S: Store> View<S> {
     ) -> Result<(), StoreError> {
         let prefix = directory.map_or(0, |directory| directory.as_str().len() + 1);
         let mut found = directory.is_none();
-        self.list(directory.cloned(), false, &mut |path, entry, digest| {
+        self.list(directory.cloned(), false, HashKind::Sha256, &mut |path, entry, digest| {
             found = true;
             match (entry, path.as_str().get(prefix..)) {
                 (Entry::File(meta), Some(name)) => visit(name, meta, digest),
@@ -99,7 +129,7 @@ impl<S: Store> View<S> {
         if found { Ok(()) } else { Err(StoreError::NotFound) }
     }
 
-    /// What is directly in `directory`: files, and the names of directories that something of the scope is in. Blocks.
+    /// What is directly in `directory`: files, and the names of directories, with a scope of those that something of it is in. Blocks.
     ///
     /// # Errors
     /// As [`Self::list_below`].
@@ -109,6 +139,10 @@ impl<S: Store> View<S> {
         directory: Option<&RemotePath>,
         visit: &mut dyn FnMut(&str, Child) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
+        if self.access.reaches_all() {
+            return self.children_of_all(directory, visit);
+        }
+        // Whether something of the scope is in a directory shows only below it.
         let mut last = String::new();
         self.list_below(directory, &mut |name, meta, digest| match name.split_once('/') {
             None => visit(name, Child::File(meta, digest)),
@@ -119,6 +153,41 @@ impl<S: Store> View<S> {
             }
         })
     }
+}
+
+#[cfg(feature = "http")]
+impl<S: Store> View<S> {
+    /// As [`Self::children`], of a directory all of which is in the scope: nothing below it is looked at.
+    fn children_of_all(
+        &self,
+        directory: Option<&RemotePath>,
+        visit: &mut dyn FnMut(&str, Child) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
+        let prefix = directory.map_or(0, |directory| directory.as_str().len() + 1);
+        let query = ListQuery { prefix: directory.cloned(), directories: true, shallow: true, ..ListQuery::default() };
+        self.versions.list(&query, HashKind::default(), &mut |path, entry, digest| match (
+            entry,
+            path.as_str().get(prefix..),
+        ) {
+            (Entry::File(meta), Some(name)) => visit(name, Child::File(meta, digest)),
+            (Entry::Directory(_), Some(name)) => visit(name, Child::Directory),
+            _ => ControlFlow::Continue(()),
+        })
+    }
+
+    /// Whether the request may do `right` to `path`.
+    pub(crate) fn allows(&self, right: Right, path: &RemotePath) -> bool {
+        self.access.allow(right, path).is_ok()
+    }
+}
+
+/// Whether a listing has all that there is to be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Completeness {
+    /// It has.
+    Whole,
+    /// Something could not be read.
+    Partial,
 }
 
 /// Receives what lies below a directory: its name from there on, and its digest where that is known. Breaks to end the walk.

@@ -121,7 +121,7 @@ async fn a_drain_lets_answers_finish_and_refuses_new_ones() {
     // The window is the connection's, so both are read at once.
     let (refused, finished) = tokio::join!(client.refusal(frame(LIST).unwrap()), finish(answer, head));
     assert_eq!(refused.code, StatusCode::SHUTTING_DOWN);
-    assert_eq!(finished.unwrap().sha256, Digest::of(&content));
+    assert_eq!(finished.unwrap().digest, Digest::of(&content));
     assert_eq!(soon(client.connection.closed()).await, Lost::Closed(StatusCode::SHUTTING_DOWN));
     assert_eq!(rig.ended().await.cut, 0);
 }

@@ -31,7 +31,7 @@ async fn files_of_all_sizes_arrive_whole() {
         let name = format!("sub dir/ü {size}");
         let got = client.get(&name).await.unwrap();
         assert_eq!((got.head.size, got.body == noise(size)), (size as u64, true), "{size}");
-        assert_eq!(got.sha256, Digest::of(&noise(size)));
+        assert_eq!(got.digest, Digest::of(&noise(size)));
         let again = client.get(&name).await.unwrap();
         assert_eq!(again.head.etag, got.head.etag);
     }
@@ -52,7 +52,7 @@ async fn parts_are_exact_and_the_digest_is_of_the_whole() {
             let range = start as usize..end.unwrap_or(size) as usize;
             assert_eq!(got.head.range, ByteRange { start, end: Some(range.end as u64) });
             assert!(got.body == content[range], "{name} {start} {end:?}");
-            assert_eq!(got.sha256, Digest::of(content));
+            assert_eq!(got.digest, Digest::of(content));
         }
         for (start, end) in [(size + 1, None), (0, Some(size + 1)), (9, Some(8)), (u64::MAX >> 1, None)] {
             let failed = client.download(&part(name, start, end)).await.unwrap_err();
@@ -68,9 +68,9 @@ async fn a_probe_transfers_nothing_and_the_head_learns_the_digest() {
     let rig = Rig::start(tree, |_| ());
     let client = rig.connect().await;
     let probe = client.download(&part("x", 0, Some(0))).await.unwrap();
-    assert_eq!((probe.head.sha256, probe.sha256), (None, Digest::of(&noise(2_000_000))));
+    assert_eq!((probe.head.digest, probe.digest), (None, Digest::of(&noise(2_000_000))));
     let again = client.download(&part("x", 0, Some(0))).await.unwrap();
-    assert_eq!(again.head.sha256, Some(probe.sha256));
+    assert_eq!(again.head.digest, Some(probe.digest));
 }
 
 #[tokio::test]
@@ -99,8 +99,8 @@ async fn a_live_file_is_served_whole_as_it_was_when_it_was_opened() {
     for (name, size) in [("small", 3), ("empty", 0), ("large", 2_000_000)] {
         let live = DownloadRequest { filename: name.into(), live: true, ..DownloadRequest::default() };
         let got = client.download(&live).await.unwrap();
-        assert!(got.head.live && got.head.sha256.is_none());
-        assert_eq!((got.body.len(), got.sha256), (size, Digest::of(&noise(size))), "{name}");
+        assert!(got.head.live && got.head.digest.is_none());
+        assert_eq!((got.body.len(), got.digest), (size, Digest::of(&noise(size))), "{name}");
         assert!(!client.get(name).await.unwrap().head.live);
         let range = DownloadRequest { range: part(name, 0, None).range, ..live.clone() };
         let version = DownloadRequest { if_match: Some(got.head.etag), ..live.clone() };
@@ -213,7 +213,7 @@ async fn a_file_that_changes_while_it_is_served_ends_in_changed() {
         let failed = finish(answer, head).await.unwrap_err();
         assert_eq!(failed, Failed::Reset(StatusCode::CHANGED));
     }
-    assert_eq!(client.get("x").await.unwrap().sha256, Digest::of(&std::fs::read(&path).unwrap()));
+    assert_eq!(client.get("x").await.unwrap().digest, Digest::of(&std::fs::read(&path).unwrap()));
 }
 
 fn truncate(path: &std::path::Path) {
@@ -324,7 +324,7 @@ async fn many_small_files_come_on_one_stream() {
     for (name, size) in wanted {
         match (take_record(&mut bytes).unwrap().unwrap(), size) {
             (Ok((record, body)), Some(size)) => {
-                assert!(body == noise(size) && record.sha256 == Digest::of(&body), "{name}");
+                assert!(body == noise(size) && record.digest == Digest::of(&body), "{name}");
             }
             (Err(error), None) if name == "d/4" => assert_eq!(error.code, StatusCode::USE_DOWNLOAD),
             (Err(error), None) => {

@@ -24,6 +24,7 @@ async fn rig() -> (Rig, Vec<u8>) {
     tree.write("empty", b"");
     tree.write("sub/a b.txt", b"a");
     tree.write("sub/deep/c.txt", b"c");
+    std::fs::create_dir(tree.path().join("sub/void")).unwrap();
     let rig = Rig::start(tree, |_| {});
     // Files are taken for settled when the clock has moved on from their times.
     while get(rig.address, "/empty", &[]).await.header("etag").starts_with('W') {
@@ -137,7 +138,14 @@ async fn a_directory_has_a_page_a_list_and_an_archive() {
     assert!(page.text().contains("href=\"./large.bin\"") && page.text().contains("href=\"./sub/\""));
     assert!(!page.text().contains("<style") && !page.text().contains(" style=") && !page.text().contains("onclick"));
     let index = get(rig.address, "/sub/", &[]).await.text();
-    assert!(index.contains("href=\"./a%20b.txt\"") && index.contains("href=\"./deep/\""), "{index}");
+    assert!(
+        index.contains("href=\"./a%20b.txt\"")
+            && index.contains("href=\"./deep/\"")
+            && index.contains("href=\"./void/\""),
+        "{index}"
+    );
+    // One in which nothing is, which shows that nothing below it is looked for.
+    assert_eq!(get(rig.address, "/sub/void/", &["Accept: application/json"]).await.text(), "[]\n");
     let archive = get(rig.address, "/?tar", &[]).await;
     let mut files = Vec::new();
     for entry in tar::Archive::new(&archive.body[..]).entries().unwrap() {

@@ -101,6 +101,74 @@ fn curl_fetches_and_continues() {
     assert_eq!(said.stdout, b"304");
 }
 
+/// The server with everything allowed, and the address of its root.
+fn writable() -> (Home, Running, String) {
+    let home = Home::new();
+    home.tree.write("out/.keep", b"");
+    let server = home.start(&["--allow", "read,write,delete"]);
+    let base = format!("https://{}", server.address());
+    (home, server, base)
+}
+
+#[test]
+fn curl_uploads_and_removes() {
+    let (home, _server, base) = writable();
+    let content = noise(5_000_003);
+    let at = |name: &str| home.path().join("root").join(name);
+    std::fs::write(home.path().join("out/x.bin"), &content).unwrap();
+    std::fs::write(home.path().join("out/y.bin"), b"other").unwrap();
+    for version in ["--http1.1", "--http2"] {
+        let put = |from: &str, more: &[&str]| {
+            let flags = ["-sSk", version, "-o", "said", "-w", "%{http_code}", "-T", from];
+            let said = run(&home, "curl", &[&flags[..], more, &[&format!("{base}/new/dir/x.bin")]].concat());
+            String::from_utf8(said.stdout).unwrap()
+        };
+        assert_eq!(put("x.bin", &[]), "201");
+        assert!(std::fs::read(at("new/dir/x.bin")).unwrap() == content);
+        // As with every server of WebDAV: what is there is replaced, unless that is forbidden.
+        assert_eq!(put("y.bin", &["-H", "If-None-Match: *"]), "412");
+        assert_eq!(put("y.bin", &[]), "204");
+        assert_eq!(std::fs::read(at("new/dir/x.bin")).unwrap(), b"other");
+        // curl has a way of its own to continue, which would leave a part in the place of the whole.
+        assert_eq!(put("x.bin", &["-C", "100"]), "400");
+        let said = run(
+            &home,
+            "curl",
+            &["-sSkf", version, "-X", "DELETE", "-w", "%{http_code}", &format!("{base}/new/dir/x.bin")],
+        );
+        assert_eq!((said.stdout, at("new/dir/x.bin").exists()), (b"204".to_vec(), false));
+    }
+    // From a pipe, of which nobody knows how long it is; and with a directory's name, as -T completes it.
+    let script = format!("cat x.bin | curl -sSkf -T - {base}/piped && curl -sSkf -T y.bin {base}/new/");
+    run(&home, "sh", &["-c", &script]);
+    assert!(std::fs::read(at("piped")).unwrap() == content && std::fs::read(at("new/y.bin")).unwrap() == b"other");
+}
+
+/// The requests of the draft by hand: a transfer that is killed in the middle goes on where it was.
+#[test]
+fn curl_continues_an_upload_that_was_killed() {
+    let (home, _server, base) = writable();
+    let content = noise(6_000_001);
+    std::fs::write(home.path().join("out/x.bin"), &content).unwrap();
+    let script = format!(
+        r#"set -e
+        up=$(curl -sSkf -D - -o /dev/null -X POST -H 'Upload-Complete: ?0' -H 'Upload-Length: 6000001' {base}/x.bin |
+          tr -d '\r' | sed -n 's/^location: //ip')
+        offset() {{ curl -sSkfI "{base}$up" | tr -d '\r' | sed -n 's/^upload-offset: //ip'; }}
+        curl -sSk -X PATCH -H 'Content-Type: application/partial-upload' -H 'Upload-Offset: 0' -H 'Upload-Complete: ?1' \
+          --limit-rate 2M --data-binary @x.bin "{base}$up" & first=$!
+        until [ "$(cat ../root/.x.bin.*.qfs-part 2>/dev/null | head -c 300000 | wc -c)" = 300000 ]; do sleep 0.05; done
+        kill -9 $first
+        at=$(offset)
+        [ "$at" -gt 0 ] && [ "$at" -lt 6000001 ]
+        tail -c +$((at + 1)) x.bin | curl -sSkf -X PATCH -H 'Content-Type: application/partial-upload' -H "Upload-Offset: $at" \
+          -H 'Upload-Complete: ?1' --data-binary @- "{base}$up"
+        curl -sSkfI "{base}$up" | grep -qi '^upload-complete: ?1'"#
+    );
+    run(&home, "bash", &["-c", &script]);
+    assert!(std::fs::read(home.path().join("root/x.bin")).unwrap() == content);
+}
+
 #[test]
 fn wget_continues_and_fetches_directories() {
     let (home, server, large) = place();

@@ -98,7 +98,7 @@ async fn readers_that_stand_still_stay_within_the_budget_and_do_not_stop_others(
     let endpoint = ClientEndpoint::bind(program.address.ip()).unwrap();
     let honest = Client { connection: program.connect(&endpoint).await, endpoint };
     let alone = Instant::now();
-    assert_eq!(honest.get("honest").await.unwrap().sha256, Digest::of(&content));
+    assert_eq!(honest.get("honest").await.unwrap().digest, Digest::of(&content));
     let (alone, before) = (alone.elapsed(), program.peak());
 
     let mut connections = Vec::new();
@@ -114,10 +114,10 @@ async fn readers_that_stand_still_stay_within_the_budget_and_do_not_stop_others(
         stalled.push(stall(connection, &n.to_string()).await);
     }
     let start = Instant::now();
-    assert_eq!(honest.get("honest").await.unwrap().sha256, Digest::of(&content));
+    assert_eq!(honest.get("honest").await.unwrap().digest, Digest::of(&content));
     let first = start.elapsed();
     let start = Instant::now();
-    assert_eq!(honest.get("honest").await.unwrap().sha256, Digest::of(&content));
+    assert_eq!(honest.get("honest").await.unwrap().digest, Digest::of(&content));
     let second = start.elapsed();
     let peak = program.peak();
     println!(

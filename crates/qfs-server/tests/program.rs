@@ -197,7 +197,7 @@ async fn a_signal_lets_a_running_transfer_finish() {
         let client = server.connect(&narrow()).await;
         let (head, answer) = unread_transfer(&client).await;
         signal_seen(&server, signal).await;
-        assert_eq!(finish(answer, head).await.unwrap().sha256, Digest::of(&content));
+        assert_eq!(finish(answer, head).await.unwrap().digest, Digest::of(&content));
         let (status, _, said) = server.ended().await;
         assert_eq!((status.code(), said.contains("cut off")), (Some(0), false), "{said}");
     }
@@ -242,7 +242,7 @@ async fn digests_are_remembered_between_runs() {
     let server = home.start(&[]);
     let client = server.connect(&ClientTuning::default()).await;
     let again = client.get("x").await.unwrap();
-    assert_eq!((again.head.sha256, again.head.etag), (Some(first.sha256), first.head.etag));
+    assert_eq!((again.head.digest, again.head.etag), (Some(first.digest), first.head.etag));
     let files = std::fs::read_dir(home.path().join("cache/qfs")).unwrap().count();
     assert_eq!(files, 1);
 }

@@ -51,13 +51,13 @@ async fn visit(home: &Home, flags: &[&str], meanwhile: impl FnOnce()) -> (bool, 
     let server = home.start(flags);
     let client = server.connect(&ClientTuning::default()).await;
     let got = client.get("x").await.unwrap();
-    assert_eq!(got.sha256, Digest::of(&got.body));
+    assert_eq!(got.digest, Digest::of(&got.body));
     assert!(client.list().await.0.iter().any(|(name, _)| name == "x"), "the thread that lists may read the root");
     drop(client);
     meanwhile();
     let (status, _, said) = server.stopped().await;
     assert_eq!(status.code(), Some(0), "{said}");
-    (got.head.sha256.is_some(), said)
+    (got.head.digest.is_some(), said)
 }
 
 /// Promise: under Landlock the server serves and remembers digests, and a path of its own that is turned outside meanwhile leads

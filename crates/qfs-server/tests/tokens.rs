@@ -127,7 +127,9 @@ async fn a_transfer_ends_when_its_token_is_revoked() {
 
 fn many(names: &[&str], token: &Token) -> bytes::Bytes {
     let files = names.iter().map(|name| (*name).to_owned()).collect();
-    Request::DownloadMany(DownloadManyRequest { files, priority: 0 }).encode_with(Some(token)).unwrap()
+    Request::DownloadMany(DownloadManyRequest { files, ..DownloadManyRequest::default() })
+        .encode_with(Some(token))
+        .unwrap()
 }
 
 // Fails when `download_many` reads past the scope (`View::read_whole`), or a name outside of it is told apart from none.

@@ -34,7 +34,7 @@ fn listing(c: &mut Criterion) {
     let meta = EntryMeta {
         size: 4096,
         modified: "2026-01-01T00:00:00Z".parse().unwrap(),
-        sha256: Some(Digest::of(b"")),
+        digest: Some(Digest::of(b"")),
         executable: false,
     };
     let names: Vec<_> =

@@ -1,4 +1,4 @@
-//! A QUIC client that believes every server, for tests in which it is the server that is looked at.
+//! A client of QUIC or TLS that believes every server, for tests in which it is the server that is looked at.
 
 use std::io;
 use std::sync::Arc;
@@ -15,6 +15,18 @@ use rustls::{DigitallySignedStruct, SignatureScheme};
 /// # Errors
 /// When the provider has no TLS 1.3.
 pub fn client_config(protocols: &[&[u8]], transport: TransportConfig) -> io::Result<ClientConfig> {
+    let mut tls = tls_config(protocols)?;
+    tls.enable_early_data = true;
+    let mut config = ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).map_err(io::Error::other)?));
+    config.transport_config(Arc::new(transport));
+    Ok(config)
+}
+
+/// The same for TLS over TCP.
+///
+/// # Errors
+/// When the provider has no TLS 1.3.
+pub fn tls_config(protocols: &[&[u8]]) -> io::Result<rustls::ClientConfig> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut tls = rustls::ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(&[&rustls::version::TLS13])
@@ -23,10 +35,7 @@ pub fn client_config(protocols: &[&[u8]], transport: TransportConfig) -> io::Res
         .with_custom_certificate_verifier(Arc::new(Gullible(provider)))
         .with_no_client_auth();
     tls.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
-    tls.enable_early_data = true;
-    let mut config = ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).map_err(io::Error::other)?));
-    config.transport_config(Arc::new(transport));
-    Ok(config)
+    Ok(tls)
 }
 
 /// Asks for no proof of anything.

@@ -12,8 +12,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use proptest::prelude::*;
-use qfs_core::body::{Assembly, Share, open, send_around};
-use qfs_core::model::{Digest, Holes, Layout, RemotePath};
+use qfs_core::body::{Assembly, Share, open_as, send_around};
+use qfs_core::model::{Digest, HashKind, Holes, Layout, RemotePath};
 use qfs_core::store::{BLOCK_BYTES, CommitSpec, Condition, StageSpec, StoreError, Versions, WriteStore};
 use qfs_core::stream::{ByteSink, Chunk, StreamError};
 use qfs_core::wire::{MAX_HOLES, MIN_HOLE_BYTES, StatusCode};
@@ -43,6 +43,8 @@ enum Act {
     Bytes { range: Range<usize>, byte: u8, piece: usize, is_reversed: bool },
     /// The client ends and comes back.
     Resume,
+    /// The server goes on with digests of the other kind.
+    Rehash,
 }
 
 const SIZE: usize = 400_000;
@@ -54,11 +56,17 @@ fn act() -> impl Strategy<Value = Act> {
         4 => (range(), 0..3u8, 1_000..80_000usize, any::<bool>())
             .prop_map(|(range, byte, piece, is_reversed)| Act::Bytes { range, byte, piece, is_reversed }),
         1 => Just(Act::Resume),
+        1 => Just(Act::Rehash),
     ]
 }
 
 fn assembly(store: &impl WriteStore) -> Assembly {
-    Assembly::new(store.stage(&path(), &spec(SIZE)).unwrap(), SIZE as u64, blocking_threads()).unwrap()
+    assembly_of(HashKind::Sha256, store)
+}
+
+fn assembly_of(kind: HashKind, store: &impl WriteStore) -> Assembly {
+    let staged = store.stage(&path(), &spec(SIZE)).unwrap();
+    Assembly::of_kind(kind, staged, SIZE as u64, blocking_threads()).unwrap()
 }
 
 fn pieces(range: Range<usize>, byte: u8, piece: usize, is_reversed: bool) -> Vec<Chunk> {
@@ -77,8 +85,9 @@ fn pieces(range: Range<usize>, byte: u8, piece: usize, is_reversed: bool) -> Vec
 }
 
 /// Does what `acts` say, then whatever is missing, and commits. Nothing may stand under the name but what the digest is of.
-fn is_what_was_hashed(store: &impl WriteStore, acts: &[Act]) -> Result<(), TestCaseError> {
-    let mut assembly = assembly(store);
+fn is_what_was_hashed(kind: HashKind, store: &impl WriteStore, acts: &[Act]) -> Result<(), TestCaseError> {
+    let mut kind = kind;
+    let mut assembly = assembly_of(kind, store);
     for act in acts {
         match act.clone() {
             Act::Hole(range) => {
@@ -95,7 +104,12 @@ fn is_what_was_hashed(store: &impl WriteStore, acts: &[Act]) -> Result<(), TestC
             Act::Resume => {
                 assembly.record().unwrap();
                 drop(assembly);
-                assembly = self::assembly(store);
+                assembly = assembly_of(kind, store);
+            }
+            Act::Rehash => {
+                kind = if kind == HashKind::Sha256 { HashKind::Blake3 } else { HashKind::Sha256 };
+                assembly.hash_as(kind).unwrap();
+                prop_assert_eq!(assembly.kind(), kind);
             }
         }
     }
@@ -117,7 +131,7 @@ fn is_what_was_hashed(store: &impl WriteStore, acts: &[Act]) -> Result<(), TestC
     drop(assembly);
     let (_, content) = store.open(&path(), SIZE).unwrap();
     prop_assert_eq!(content.len(), SIZE);
-    prop_assert_eq!(digest, Some(Digest::of(&content)), "another file than the one that was hashed");
+    prop_assert_eq!(digest, Some(Digest::of_kind(kind, &content)), "another file than the one that was hashed");
     Ok(())
 }
 
@@ -131,10 +145,12 @@ proptest! {
     /// through; what lies beyond the frontier is counted twice.
     #[test]
     fn what_is_committed_is_what_was_hashed(acts in prop::collection::vec(act(), 0..14)) {
-        is_what_was_hashed(&MemStore::new(), &acts)?;
-        let root = tempfile::tempdir().unwrap();
-        is_what_was_hashed(&LocalStore::open_root(root.path()).unwrap(), &acts)?;
-        is_what_was_hashed(&LocalStore::open_root(root.path()).unwrap().sparse(false), &acts)?;
+        for kind in HashKind::ALL {
+            is_what_was_hashed(kind, &MemStore::new(), &acts)?;
+            let root = tempfile::tempdir().unwrap();
+            is_what_was_hashed(kind, &LocalStore::open_root(root.path()).unwrap(), &acts)?;
+            is_what_was_hashed(kind, &LocalStore::open_root(root.path()).unwrap().sparse(false), &acts)?;
+        }
     }
 }
 
@@ -158,18 +174,22 @@ fn gaps_with_only_a_hole_between_them_are_one() {
 /// Fails when: `finish` is forgotten, or a write waits for all of a hole.
 #[test]
 fn long_holes_are_hashed_in_the_end() {
+    HashKind::ALL.into_iter().for_each(long_holes_as);
+}
+
+fn long_holes_as(kind: HashKind) {
     const MIB: u64 = 1 << 20;
     let root = tempfile::tempdir().unwrap();
     let store = LocalStore::open_root(root.path()).unwrap();
     let staged = store.stage_sparse(&path(), &spec(300 << 20), 299 << 20).unwrap();
-    let assembly = Assembly::new(staged, 300 * MIB, blocking_threads()).unwrap();
+    let assembly = Assembly::of_kind(kind, staged, 300 * MIB, blocking_threads()).unwrap();
     assembly.write_holes(&Holes::new(vec![0..299 * MIB]).unwrap()).unwrap();
     let (begun, missing) = (assembly.frontier(), assembly.missing());
     assert!(begun < 100 * MIB && missing == [299 * MIB..300 * MIB], "{begun}");
     assembly.write(vec![Chunk { offset: 299 * MIB, bytes: Bytes::from(vec![1; 1 << 20]) }]).unwrap();
     assert!(assembly.frontier() < 100 * MIB && assembly.digest().is_none() && assembly.missing().is_empty());
     assembly.finish().unwrap();
-    let mut hasher = qfs_core::model::Hasher::new();
+    let mut hasher = qfs_core::model::Hasher::of_kind(kind);
     hasher.update_zeros(299 * MIB);
     hasher.update(&vec![1; 1 << 20]);
     assert_eq!(assembly.digest(), Some(hasher.finish()));
@@ -221,15 +241,15 @@ fn only_data_is_read_and_sent() {
         return;
     }
     let size = content.len() as u64;
-    for range in
-        [0..size, 1..size, 100_000..size - 1, 6 * BLOCK_BYTES..20 * BLOCK_BYTES, BLOCK_BYTES + 1..31 * BLOCK_BYTES]
-    {
+    let ranges =
+        [0..size, 1..size, 100_000..size - 1, 6 * BLOCK_BYTES..20 * BLOCK_BYTES, BLOCK_BYTES + 1..31 * BLOCK_BYTES];
+    for (range, kind) in ranges.into_iter().flat_map(|range| HashKind::ALL.map(|kind| (range.clone(), kind))) {
         let store = FaultStore::new(LocalStore::open_root(root.path()).unwrap());
         let versions = Arc::new(Versions::new(store.clone(), Arc::default(), blocking_threads()));
         let budget = qfs_core::body::Budget::new(8 << 20);
         let (share, mut sink) = (budget.share(), Sent::default());
         block_on(async {
-            let opened = open(&versions, path()).await.unwrap();
+            let opened = open_as(&versions, path(), kind).await.unwrap();
             let holes = opened.version.holes(&range, MIN_HOLE_BYTES, MAX_HOLES).unwrap();
             assert!(holes.are_within(&range) && !holes.is_empty());
             send_around(&mut sink, &opened.version, range.clone(), &holes, &share, None).await.unwrap();
@@ -243,9 +263,11 @@ fn only_data_is_read_and_sent() {
             let reads = store.count(Operation::Read);
             assert!(reads <= 6, "{range:?}: {reads} reads");
             let version = Arc::clone(&opened.version);
-            assert_eq!(qfs_store::blocking(move || version.digest()).await.unwrap(), Digest::of(&content), "{range:?}");
+            let digest = qfs_store::blocking(move || version.digest()).await.unwrap();
+            assert_eq!(digest, Digest::of_kind(kind, &content), "{range:?}");
             assert!(store.count(Operation::Read) <= reads + 6, "zeros are hashed without being read");
         });
+        drop(share);
         assert_eq!(budget.free_bytes(), 8 << 20);
     }
     // Nobody asked: everything is sent.
@@ -253,7 +275,7 @@ fn only_data_is_read_and_sent() {
         Arc::new(Versions::new(LocalStore::open_root(root.path()).unwrap(), Arc::default(), blocking_threads()));
     let mut sink = Sent::default();
     block_on(async {
-        let opened = open(&versions, path()).await.unwrap();
+        let opened = open_as(&versions, path(), HashKind::Sha256).await.unwrap();
         send_around(&mut sink, &opened.version, 0..size, &Holes::default(), &Share::unlimited(), None).await.unwrap();
     });
     assert!(sink.0 == content);
@@ -267,7 +289,7 @@ fn a_hole_that_is_filled_meanwhile_is_a_change() {
     let versions =
         Arc::new(Versions::new(LocalStore::open_root(root.path()).unwrap(), Arc::default(), blocking_threads()));
     block_on(async {
-        let opened = open(&versions, path()).await.unwrap();
+        let opened = open_as(&versions, path(), HashKind::Sha256).await.unwrap();
         let range = 0..content.len() as u64;
         let holes = opened.version.holes(&range, MIN_HOLE_BYTES, MAX_HOLES).unwrap();
         let file = std::fs::File::options().write(true).open(root.path().join("file")).unwrap();
@@ -288,10 +310,11 @@ fn readers_with_and_without_holes_share_a_version() {
         let store = LocalStore::open_root(root.path()).unwrap();
         let versions = Versions::new(store, Arc::default(), blocking_threads());
         std::thread::scope(|scope| {
-            for reader in 0..6u64 {
+            for reader in 0..12u64 {
+                let kind = HashKind::ALL[(reader / 6) as usize];
                 let (versions, content) = (&versions, &content);
                 scope.spawn(move || {
-                    let version = versions.open(&path()).unwrap();
+                    let version = versions.open_as(&path(), kind).unwrap();
                     if reader % 2 == 0 {
                         version.holes(&(0..content.len() as u64), MIN_HOLE_BYTES, MAX_HOLES).unwrap();
                     }
@@ -300,7 +323,7 @@ fn readers_with_and_without_holes_share_a_version() {
                         let start = (index * BLOCK_BYTES) as usize;
                         assert!(block == content[start..start + block.len()]);
                     }
-                    assert_eq!(version.digest().unwrap(), Digest::of(content));
+                    assert_eq!(version.digest().unwrap(), Digest::of_kind(kind, content));
                 });
             }
         });

@@ -72,11 +72,13 @@ Examples:
   qfs-bench run wan --runs 3                     emulated long links (needs root)
   qfs-bench run bulk --variant 'qfs-cubic=--congestion cubic' --peers none
   qfs-bench run bulk --variant 'qfs-dense=client:--no-sparse' --peers none
+  qfs-bench run bulk --variant 'qfs-blake3=client:--hash=blake3' --peers curl
   qfs-bench run bulk small --build before=../old/target/release --peers none
   qfs-bench run --html report.html --json > report.json
   qfs-bench run bulk --markdown bulk.md --goals goals.md --commit 1a2b3c4
 
-Scenarios: bulk small again swarm resume list latency (these run when none is named),
+Scenarios: bulk small again swarm resume update insert list latency (these run when none is named),
+           pull push pull-again push-again pull-changed push-changed put (together: sync);
            wan-clean wan-lossy wan-shallow wan-long wan-again
            wan-long-again (together: wan); all
 Peers:     curl curl+sha256sum curl-bbr rsync rsync-ssh scp aria2c rclone cp qfs-cubic qfs-bbr

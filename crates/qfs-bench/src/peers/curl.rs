@@ -18,7 +18,7 @@ pub(super) fn can(scenario: &Scenario) -> bool {
     match scenario.task {
         Task::Fetch => true,
         Task::Resume => scenario.shape.files == 1,
-        Task::Again | Task::Known | Task::List => false,
+        Task::Again | Task::Update(_) | Task::Known | Task::List | Task::Pull(_) | Task::Push(_) | Task::Put => false,
     }
 }
 

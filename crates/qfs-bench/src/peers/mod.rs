@@ -38,7 +38,7 @@ pub const ALL: [Entry; 11] = [
     Entry { name: "curl+sha256sum", can: curl::can_check, start: curl::start_checked },
     Entry { name: "curl-bbr", can: over_a_link, start: curl::start_bbr },
     Entry { name: "rsync", can: rsync::can, start: rsync::start },
-    Entry { name: "rsync-ssh", can: rsync::can, start: ssh::start_rsync },
+    Entry { name: "rsync-ssh", can: rsync::can_fetch, start: ssh::start_rsync },
     Entry { name: "scp", can: ssh::can_scp, start: ssh::start_scp },
     Entry { name: "aria2c", can: aria2::can, start: aria2::start },
     Entry { name: "rclone", can: rclone::can, start: rclone::start },

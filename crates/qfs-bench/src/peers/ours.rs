@@ -1,7 +1,7 @@
 //! qfs itself, set up like any other program.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::{Job, OursSpec, Peer, PeerError, Place, Started};
 use crate::BenchError;
@@ -17,6 +17,8 @@ pub struct Ours {
     end: Vec<OsString>,
     /// Where the client keeps what it knows of servers.
     config: PathBuf,
+    /// What the server publishes.
+    root: PathBuf,
 }
 
 impl Ours {
@@ -25,13 +27,18 @@ impl Ours {
     /// # Errors
     /// When the server does not start.
     pub fn start(place: &Place<'_>, ours: &OursSpec, more: &[&str]) -> Result<Self, PeerError> {
-        let and_more = |args: &[OsString], end| args.iter().cloned().chain(arguments_of(end, more)).collect();
+        let and_more =
+            |args: &[OsString], end| -> Vec<OsString> { args.iter().cloned().chain(arguments_of(end, more)).collect() };
+        let (root, rights): (_, &[OsString]) = match place.task.is_upload() {
+            true => (&place.home, &["--allow".into(), "read,write".into()]),
+            false => (&place.data.root, &[]),
+        };
         let spec = ServerSpec {
             program: ours.server.clone(),
             ip: place.ends.server_ip.clone(),
             port: 0,
-            root: place.data.root.clone(),
-            extra: and_more(&ours.server_args, "server"),
+            root: root.clone(),
+            extra: and_more(&[&ours.server_args[..], rights].concat(), "server"),
             without_env: ours.without_env.clone(),
             wrapper: place.ends.server_end.clone(),
         };
@@ -46,18 +53,33 @@ impl Ours {
             extra: and_more(&ours.client_args, "client"),
             without_env: ours.without_env.clone(),
         };
-        Ok(Self { server, client, end: place.ends.client_end.clone(), config: place.home.join("config") })
+        let (end, config) = (place.ends.client_end.clone(), place.home.join("config"));
+        Ok(Self { server, client, end, config, root: root.clone() })
+    }
+}
+
+impl Ours {
+    /// The name of the destination at the server.
+    fn at_server<'a>(&self, job: &Job<'a>) -> &'a Path {
+        job.dest.strip_prefix(&self.root).unwrap_or(job.dest)
     }
 }
 
 impl Peer for Ours {
     fn about(&self) -> String {
-        "qfs: encrypted, SHA-256 of every file verified".to_owned()
+        "qfs: encrypted, the digest of every file verified".to_owned()
     }
 
     fn command(&self, job: &Job<'_>) -> Invocation {
         let command = match (job.task, job.only_name()) {
             (Task::List, _) => self.client.list(),
+            (Task::Update(_), Some(name)) => self.client.get(job.dest, ["--overwrite", &name]),
+            (Task::Pull(_), _) => self.client.sync("pull", [job.dest]),
+            (Task::Push(_), _) => self.client.sync("push", [&job.data.root, self.at_server(job)]),
+            (Task::Put, name) => {
+                let file = job.data.root.join(name.unwrap_or_default());
+                self.client.put(&file, self.at_server(job))
+            }
             (_, Some(name)) => self.client.get(job.dest, [name]),
             (_, None) => self.client.get(job.dest, ["--all", "--parallel"]),
         };

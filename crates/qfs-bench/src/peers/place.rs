@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::PeerError;
 use crate::dataset::DataSet;
 use crate::process::{Daemon, Invocation, Supervisor, find_program};
+use crate::scenario::Task;
 
 /// How long a server may take until it listens.
 const START_LIMIT: Duration = Duration::from_secs(15);
@@ -81,6 +82,8 @@ pub struct Place<'a> {
     pub data: &'a DataSet,
     /// An empty directory for its configuration.
     pub home: PathBuf,
+    /// What it is going to do. Where that is an upload, copies lie below `home`.
+    pub task: Task,
     /// Where it runs.
     pub ends: &'a Ends,
     /// The congestion control of a TCP server at the end of a link, never left to the machine's default.
@@ -212,8 +215,15 @@ mod tests {
             without_env: vec![],
         };
         let (supervisor, ends) = (Supervisor::default(), Ends::loopback());
-        let place =
-            Place { supervisor: &supervisor, data: &data, home: nowhere, ends: &ends, tcp: "cubic", ours: &ours };
+        let place = Place {
+            supervisor: &supervisor,
+            data: &data,
+            home: nowhere,
+            task: Task::Fetch,
+            ends: &ends,
+            tcp: "cubic",
+            ours: &ours,
+        };
         let shell = |script: &str| place.finish(Invocation::new("sh").args(["-c", script]));
         assert!(shell("exit 0").is_ok());
         assert!(shell("echo refused >&2; exit 1").is_err_and(|error| error.to_string().contains("refused")));

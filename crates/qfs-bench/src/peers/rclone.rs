@@ -17,7 +17,7 @@ pub(super) fn can(scenario: &Scenario) -> bool {
     match scenario.task {
         Task::Fetch => scenario.processes == 1,
         Task::Again | Task::List => true,
-        Task::Resume | Task::Known => false,
+        Task::Resume | Task::Update(_) | Task::Known | Task::Pull(_) | Task::Push(_) | Task::Put => false,
     }
 }
 

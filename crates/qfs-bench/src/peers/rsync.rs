@@ -1,6 +1,6 @@
 //! rsync from its own daemon, unencrypted; the flags shared with rsync over ssh.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::place::AtClient;
 use super::{Job, Peer, Place, Started};
@@ -11,7 +11,10 @@ use crate::scenario::{Scenario, Task};
 struct Rsync {
     daemon: Daemon,
     client: AtClient,
-    source: String,
+    /// What it publishes, or the directory into which files go.
+    remote: String,
+    /// Where that is.
+    root: PathBuf,
     tcp: String,
 }
 
@@ -19,13 +22,19 @@ pub(super) fn can(_: &Scenario) -> bool {
     true
 }
 
+/// What is carried by something else only fetches.
+pub(super) fn can_fetch(scenario: &Scenario) -> bool {
+    !scenario.task.is_upload()
+}
+
 pub(super) fn start(place: &Place<'_>) -> Started {
     let program = place.program("rsync")?;
     let port = place.port()?;
     let ids = if Place::is_root() { "uid = 0\ngid = 0\n" } else { "" };
+    let (root, read_only) = if place.task.is_upload() { (&place.home, "no") } else { (&place.data.root, "yes") };
     let conf = format!(
-        "use chroot = no\nreverse lookup = no\nmax connections = 0\n{ids}[data]\npath = {}\nread only = yes\n",
-        place.data.root.display()
+        "use chroot = no\nreverse lookup = no\nmax connections = 0\n{ids}[data]\npath = {}\nread only = {read_only}\n",
+        root.display()
     );
     let conf = place.write("rsyncd.conf", &conf)?;
     let server = Invocation::new(&program)
@@ -33,8 +42,9 @@ pub(super) fn start(place: &Place<'_>) -> Started {
         .arg(conf)
         .arg(format!("--log-file={}", place.home.join("log").display()));
     let daemon = place.serve(server, port)?;
-    let source = format!("rsync://{}:{port}/data/", place.ends.server_ip);
-    Ok(Box::new(Rsync { daemon, client: place.at_client(Invocation::new(program)), source, tcp: place.tcp_note() }))
+    let remote = format!("rsync://{}:{port}/data/", place.ends.server_ip);
+    let client = place.at_client(Invocation::new(program));
+    Ok(Box::new(Rsync { daemon, client, remote, root: root.clone(), tcp: place.tcp_note() }))
 }
 
 impl Peer for Rsync {
@@ -43,7 +53,13 @@ impl Peer for Rsync {
     }
 
     fn command(&self, job: &Job<'_>) -> Invocation {
-        complete(&self.client, job, &self.source)
+        if !job.task.is_upload() {
+            return complete(&self.client, job, &self.remote);
+        }
+        let dest = job.dest.strip_prefix(&self.root).unwrap_or(job.dest);
+        let from = format!("{}/", job.data.root.display());
+        let to = format!("{}{}/", self.remote, dest.display());
+        self.client.with(job.dest, ["-a", &from, &to])
     }
 
     fn daemon(&self) -> Option<&Daemon> {
@@ -54,7 +70,9 @@ impl Peer for Rsync {
 /// The rest of rsync's command line, whatever carries it.
 pub(super) fn complete(client: &AtClient, job: &Job<'_>, source: &str) -> Invocation {
     let flags: &[&str] = match job.task {
-        Task::Fetch | Task::Known | Task::Again => &["-a"],
+        Task::Fetch | Task::Known | Task::Again | Task::Update(_) | Task::Pull(_) | Task::Push(_) | Task::Put => {
+            &["-a"]
+        }
         // Only in-place writing makes a killed rsync leave something from which it can continue.
         Task::Resume => &["-a", "--inplace"],
         Task::List => &["-r", "--list-only"],

@@ -165,7 +165,8 @@ impl Bench<'_> {
         for (name, start) in list {
             match self.start(scenario, data, options.seed, home.join(&name), &start) {
                 Ok((peer, link)) => turns.push(Turn {
-                    copies: home.join(format!("{name}-copies")),
+                    // Where a server that is written to can reach it.
+                    copies: home.join(&name).join("copies"),
                     name,
                     peer,
                     link,
@@ -198,7 +199,15 @@ impl Bench<'_> {
         };
         let loopback = Ends::loopback();
         let ends = link.as_ref().map_or(&loopback, Wan::ends);
-        let peer = start(&Place { supervisor: self.supervisor, data, home, ends, tcp: "cubic", ours: self.ours })?;
+        let peer = start(&Place {
+            supervisor: self.supervisor,
+            data,
+            home,
+            task: scenario.task,
+            ends,
+            tcp: "cubic",
+            ours: self.ours,
+        })?;
         Ok((peer, link))
     }
 

@@ -8,6 +8,7 @@ use super::watch::watch;
 use super::{Bench, Turn};
 use crate::BenchError;
 use crate::dataset::DataSet;
+use crate::older;
 use crate::peers::Job;
 use crate::process::{Daemon, Invocation};
 use crate::results::Sample;
@@ -30,10 +31,11 @@ impl Bench<'_> {
         data: &DataSet,
         turn: &mut Turn,
     ) -> Result<Option<String>, BenchError> {
-        // `again` needs something that is there already. Into an empty place, `resume` is a whole fetch and shows how
-        // long that takes.
-        let task = if scenario.task == Task::Again { Task::Fetch } else { scenario.task };
+        // Some tasks need something that is there already. Into an empty place, `resume` is a whole fetch and shows how long that
+        // takes.
+        let task = scenario.task.first();
         let dests = make_dests(&turn.copies, scenario.processes)?;
+        plant(scenario, data, &dests)?;
         let batch = self.go(scenario, task, data, turn, &dests)?;
         turn.whole = batch.elapsed;
         turn.command = turn.peer.command(&Job { task: scenario.task, data, dest: Path::new("WORK") }).to_string();
@@ -47,7 +49,7 @@ impl Bench<'_> {
                 wrong = self.difference(data, dest)?;
             }
         }
-        if scenario.task != Task::Again {
+        if !scenario.task.needs_copy() {
             remove(&turn.copies)?;
         }
         Ok(wrong)
@@ -56,9 +58,10 @@ impl Bench<'_> {
     /// One run that counts.
     pub(super) fn sample(&self, scenario: &Scenario, data: &DataSet, turn: &Turn) -> Result<Sample, BenchError> {
         let dests = match scenario.task {
-            Task::Again => vec![turn.copies.join("1")],
+            task if task.needs_copy() => vec![turn.copies.join("1")],
             _ => make_dests(&turn.copies, scenario.processes)?,
         };
+        plant(scenario, data, &dests)?;
         let kept_bytes = match scenario.task {
             Task::Resume => match self.cut_off(data, turn, &dests[0])? {
                 None => return Ok(Sample::failed("it was too fast to be cut off".to_owned())),
@@ -66,6 +69,9 @@ impl Bench<'_> {
             },
             _ => None,
         };
+        if scenario.task.begins_with_changes() {
+            data.change(&dests[0]).map_err(BenchError::local("change", &dests[0]))?;
+        }
         let before = turn.peer.daemon().map(settled_cpu);
         if let Some(daemon) = turn.peer.daemon() {
             daemon.forget_peaks();
@@ -87,7 +93,7 @@ impl Bench<'_> {
             progress: seen.progress,
             error: if cut_off { None } else { self.wrong(scenario, data, &batch, &dests)? },
         };
-        if scenario.task != Task::Again {
+        if !scenario.task.needs_copy() {
             remove(&turn.copies)?;
         }
         Ok(sample)
@@ -141,7 +147,9 @@ impl Bench<'_> {
             return Ok((!listed).then(|| format!("{last} is not listed")));
         }
         for dest in dests {
-            let wrong = if scenario.task == Task::Resume {
+            // What was there before has as many bytes.
+            let differs = matches!(scenario.task, Task::Resume | Task::Update(_));
+            let wrong = if differs || scenario.task.begins_with_changes() {
                 self.difference(data, dest)?
             } else {
                 let expected = (u64::from(data.shape.files), data.shape.bytes());
@@ -166,6 +174,12 @@ fn make_dests(copies: &Path, processes: usize) -> Result<Vec<PathBuf>, BenchErro
         fs::create_dir_all(dest).map_err(BenchError::local("create", dest))?;
     }
     Ok(dests)
+}
+
+/// Puts an older version where there is to be one.
+fn plant(scenario: &Scenario, data: &DataSet, dests: &[PathBuf]) -> Result<(), BenchError> {
+    let Task::Update(change) = scenario.task else { return Ok(()) };
+    dests.iter().try_for_each(|dest| older::plant(data, change, dest).map_err(BenchError::local("write", dest)))
 }
 
 fn remove(copies: &Path) -> Result<(), BenchError> {

@@ -11,9 +11,10 @@ use clap::builder::{FalseyValueParser, PossibleValuesParser, TypedValueParser as
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 use qfs_client::config::{DEFAULT_PARALLEL, MAX_CONNECTIONS, MAX_PARALLEL, ServerAddress, Transport};
 use qfs_client::trust::known_servers::parse_address;
-use qfs_core::model::{DEFAULT_PORT, Fingerprint, Ticket};
+use qfs_core::model::{DEFAULT_PORT, Fingerprint, HashKind, Ticket};
 use qfs_transport::{Congestion, Way};
 
+use super::sync_args::{PULL_EXAMPLES, PUSH_EXAMPLES, PullArgs, PushArgs};
 use super::verbs::{CAT_EXAMPLES, CatArgs, PUT_EXAMPLES, PutArgs, RM_EXAMPLES, RmArgs, VERIFY_EXAMPLES, VerifyArgs};
 
 const EXAMPLES: &str = "\
@@ -32,6 +33,8 @@ Exit codes:
     5  the server refused: not found, denied
     6  integrity: digest mismatch, or the file changed while being read (one that only grows: get --live)
     7  local files: cannot write, disk full, exists
+    8  refused to remove that much (pull and push --delete)
+    9  a file vanished between listing and reading; all others are done
   130  interrupted
 
 Every flag has a variable: QFS_PORT for --port, QFS_SAVE_DIR for --save-dir; a flag beats it.
@@ -49,6 +52,8 @@ Examples:
   qfs-client get a.txt 'logs/**/*.gz'
   qfs-client get photos                   everything below photos
   qfs-client get --live server.log        as long as it is now, though it grows
+  qfs-client get --overwrite disk.img     what changed since the last time
+  qfs-client get v2.tar --seed v1.tar     what v1.tar does not have
   qfs-client get --all --parallel --save-dir mirror
   qfs-client get a b > sums && (cd client_env && sha256sum -c ../sums)";
 
@@ -60,7 +65,7 @@ Examples:
   qfs-client trust replace data.example.org:8000 sha256:HEX
   qfs-client trust remove data.example.org:8000";
 
-/// Fetches files from a qfs server, each of them verified by SHA-256.
+/// Fetches files from a qfs server, each of them verified by its digest.
 #[derive(Debug, Parser)]
 #[command(name = "qfs-client", version, after_help = EXAMPLES, max_term_width = 120)]
 pub(crate) struct Args {
@@ -153,10 +158,25 @@ pub(crate) struct Options {
         action = ArgAction::SetTrue)]
     pub(crate) overwrite: bool,
 
-    /// Compare existing files by SHA-256 even where size and modification time agree
+    /// Copy what files have in common with this file, or with the files below this directory, instead of fetching it (repeatable)
+    #[arg(long = "seed", global = true, value_name = "PATH", env = "QFS_SEED", hide_env_values = true,
+        action = ArgAction::Append)]
+    pub(crate) seeds: Vec<PathBuf>,
+
+    /// Fetch files whole; without it, a file over 1 MiB of which another version is here is put together from that and what changed
+    #[arg(long, global = true, env = "QFS_WHOLE", hide_env_values = true, value_parser = FalseyValueParser::new(),
+        action = ArgAction::SetTrue, conflicts_with = "seeds")]
+    pub(crate) whole: bool,
+
+    /// Compare existing files by digest even where size and modification time agree
     #[arg(long, global = true, env = "QFS_CHECKSUM", hide_env_values = true, value_parser = FalseyValueParser::new(),
         action = ArgAction::SetTrue)]
     pub(crate) checksum: bool,
+
+    /// What digests are made with: `sha256`, or `blake3`, which is several times as fast; lines are those of sha256sum or b3sum
+    #[arg(long, global = true, value_name = "KIND", env = "QFS_HASH", hide_env_values = true, default_value = "sha256",
+        value_parser = hash_parser())]
+    pub(crate) hash: HashKind,
 
     /// Do not carry over whether files may be executed
     #[arg(long, global = true, env = "QFS_NO_PERMS", hide_env_values = true, value_parser = FalseyValueParser::new(),
@@ -237,12 +257,18 @@ pub(crate) enum Command {
     /// List the server's files: size in bytes, modification time (UTC), name
     #[command(after_help = LIST_EXAMPLES)]
     List(ListArgs),
-    /// Fetch files; prints a line for each as sha256sum does
+    /// Fetch files; prints a line for each as sha256sum does (or b3sum, see --hash)
     #[command(after_help = GET_EXAMPLES)]
     Get(GetArgs),
-    /// Upload files and directories; prints a line for each as sha256sum does
+    /// Upload files and directories; prints a line for each as sha256sum does (or b3sum, see --hash)
     #[command(after_help = PUT_EXAMPLES)]
     Put(PutArgs),
+    /// Make a directory here like the server, or a directory of it
+    #[command(after_help = PULL_EXAMPLES)]
+    Pull(PullArgs),
+    /// Make the server, or a directory of it, like a directory here
+    #[command(after_help = PUSH_EXAMPLES)]
+    Push(PushArgs),
     /// Remove files on the server
     #[command(after_help = RM_EXAMPLES)]
     Rm(RmArgs),
@@ -419,6 +445,10 @@ fn transport_parser() -> impl clap::builder::TypedValueParser<Value = Transport>
         .map(move |name| ways.into_iter().find(|way| way.name() == name).map_or(Transport::Auto, Transport::Only))
 }
 
+fn hash_parser() -> impl clap::builder::TypedValueParser<Value = HashKind> {
+    PossibleValuesParser::new(HashKind::ALL.map(HashKind::name)).try_map(|name| name.parse::<HashKind>())
+}
+
 fn congestion_parser() -> impl clap::builder::TypedValueParser<Value = Congestion> {
     PossibleValuesParser::new(Congestion::ALL.map(Congestion::name)).try_map(|name| name.parse::<Congestion>())
 }
@@ -454,7 +484,7 @@ mod tests {
     #[test]
     fn every_command_shows_an_example() {
         let mut command = Args::command();
-        for name in ["list", "get", "trust"] {
+        for name in ["list", "get", "pull", "push", "trust"] {
             let help = command.find_subcommand_mut(name).unwrap().render_long_help().to_string();
             assert!(help.contains(&format!("Examples:\n  qfs-client {name}")), "{help}");
         }

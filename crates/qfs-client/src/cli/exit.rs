@@ -25,6 +25,10 @@ pub(crate) enum Exit {
     Integrity = 6,
     /// Local files.
     Local = 7,
+    /// More would have been removed than may be.
+    TooManyRemovals = 8,
+    /// A file vanished between listing and reading; all others are done.
+    Vanished = 9,
     /// SIGINT or SIGTERM: 128 + 2, as shells have it.
     Interrupted = 130,
 }
@@ -35,7 +39,7 @@ impl Exit {
         Self::of_classes(outcome.failures().map(|(_, failure)| failure.class()))
     }
 
-    fn of_classes(classes: impl Iterator<Item = FailureClass>) -> Self {
+    pub(crate) fn of_classes(classes: impl Iterator<Item = FailureClass>) -> Self {
         let mut exit = Self::Done;
         for class in classes.map(Self::from) {
             exit = match (exit, class) {
@@ -57,6 +61,7 @@ impl From<FailureClass> for Exit {
             FailureClass::Refused => Self::Refused,
             FailureClass::Integrity => Self::Integrity,
             FailureClass::Local => Self::Local,
+            FailureClass::Vanished => Self::Vanished,
             FailureClass::Interrupted => Self::Interrupted,
         }
     }
@@ -72,7 +77,8 @@ impl From<Exit> for ExitCode {
 mod tests {
     use super::*;
 
-    const ALL: [(FailureClass, u8); 6] = [
+    const ALL: [(FailureClass, u8); 7] = [
+        (FailureClass::Vanished, 9),
         (FailureClass::Connection, 3),
         (FailureClass::Trust, 4),
         (FailureClass::Refused, 5),

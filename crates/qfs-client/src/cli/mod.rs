@@ -16,6 +16,7 @@ mod sanitize;
 mod screen;
 mod secret;
 mod settings;
+mod sync_args;
 mod usage;
 mod verbs;
 
@@ -106,6 +107,8 @@ async fn dispatch(context: &mut Context, command: Option<Command>) -> Result<Exi
         Some(Command::Rm(args)) => command::rm::run(context, &args).await,
         Some(Command::Cat(args)) => command::cat::run(context, &args).await,
         Some(Command::Verify(args)) => command::verify::run(context, &args).await,
+        Some(Command::Pull(args)) => command::sync::pull(context, &args).await,
+        Some(Command::Push(args)) => command::sync::push(context, &args).await,
         Some(Command::Trust(verb)) => command::trust::run(context, &verb).await,
     }
 }

@@ -130,6 +130,9 @@ impl Observer for Progress {
             Event::WayChanged { from, to } => {
                 self.screen.notice(&format!("note: nothing comes over {from} any more; going on over {to}"));
             }
+            Event::OtherHash { asked, given } => {
+                self.screen.notice(&format!("note: the server does not know {asked}; going on with {given}"));
+            }
             Event::KeyRenewed { server, old, new } => {
                 let text = format!("note: the key of {server} is {new} now, as announced by the one it had, {old}");
                 self.screen.notice(&text);
@@ -257,13 +260,14 @@ mod tests {
         progress.event(Event::Started { file: FileId(0), name: &name, size: 100, resumed_from: 40 });
         progress.event(Event::Received { file: FileId(0), bytes: 60 });
         assert_eq!(progress.tally().running[&FileId(0)].received, 60);
-        progress.event(Event::Committed { file: FileId(0), sha256: Digest::of(b"") });
+        progress.event(Event::Committed { file: FileId(0), digest: Digest::of(b"") });
         let unchanged = FileOutcome {
             name: "b".to_owned(),
             size: Some(100),
-            sha256: None,
+            digest: None,
             status: Status::Unchanged,
             received: 0,
+            reused: 0,
             elapsed: Duration::ZERO,
         };
         progress.ended(&unchanged);

@@ -1,4 +1,4 @@
-//! Texts from elsewhere, made fit for a terminal, for `sha256sum -c` and for a line of their own.
+//! Texts from elsewhere, made fit for a terminal, for `sha256sum -c`, `b3sum -c` and for a line of their own.
 
 use std::borrow::Cow;
 
@@ -30,7 +30,7 @@ pub(crate) fn inert(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// The line that GNU sha256sum prints for a file, its end included: a name with a backslash, newline or carriage return has
+/// The line that GNU sha256sum or b3sum prints for a file, its end included: a name with a backslash, newline or carriage return has
 /// these escaped, and the line begins with a backslash. For a terminal the rest that could act on it is escaped too;
 /// elsewhere `sha256sum -c` must find the file by this name.
 pub(crate) fn checksum_line(digest: Digest, name: &str, for_terminal: bool) -> String {

@@ -25,6 +25,8 @@ pub(crate) struct Settings {
     pub(crate) connect: ConnectConfig,
     pub(crate) fetch: FetchConfig,
     pub(crate) save_dir: PathBuf,
+    /// Files and directories that what is fetched may have in common with.
+    pub(crate) seeds: Vec<PathBuf>,
     pub(crate) known_servers: KnownServers,
     pub(crate) accept_new: bool,
     pub(crate) json: bool,
@@ -86,6 +88,7 @@ fn settings(
             identity: None,
             transport: options.transport,
             without_udp: known_servers.as_deref().map(|path| path.with_file_name(WAYS_FILE_NAME)),
+            hash: options.hash,
             path_notes: (known_servers.as_deref().filter(|_| !options.no_path_notes))
                 .map(|path| path.with_file_name(PATHS_FILE_NAME)),
             tuning,
@@ -101,9 +104,11 @@ fn settings(
             dense: options.no_sparse,
             perms: !options.no_perms,
             live: options.live,
+            whole: options.whole,
             measured: json || options.verbose > 0,
         },
         save_dir: options.save_dir,
+        seeds: options.seeds,
         known_servers: KnownServers::at(known_servers),
         accept_new: options.accept_new,
         json,

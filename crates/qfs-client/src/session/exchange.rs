@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use qfs_core::body::{Answer, ReceiveError, collect};
 use qfs_core::framing::FrameError;
-use qfs_core::model::{EntryMeta, RemotePath};
+use qfs_core::model::{Digest, EntryMeta, HashKind, RemotePath};
 use qfs_core::wire::{
     DownloadHead, DownloadManyRequest, DownloadRequest, IdentityHead, IdentityRequest, ListHead, ListPage, ListRequest,
     MAX_LIST_ENTRIES, ManyHead, Request, Trailer, TreeEntry, decode_response,
@@ -33,6 +33,7 @@ pub(crate) async fn download(
     request: DownloadRequest,
 ) -> Result<(DownloadHead, Answer<Patience>), AttemptError> {
     let (wanted, asked_for_holes) = (request.range, request.holes);
+    let request = DownloadRequest { hash: session.hash(), ..request };
     let mut answer = ask(session, lease, &Request::Download(request)).await?;
     let head: DownloadHead = decode_response(&answer.next_frame().await?)??;
     // The server is a stranger: nothing below may rely on what it says before it was checked.
@@ -44,29 +45,47 @@ pub(crate) async fn download(
     let fits = served.is_some() && served == asked && head.size <= MAX_FILE_BYTES;
     let may_have_holes = asked_for_holes && !head.live;
     let holes_fit = head.holes.is_empty() || (may_have_holes && served.is_some_and(|s| head.holes.are_within(&s)));
-    if !fits || !holes_fit {
+    let digest_fits = head.digest.is_none_or(|digest| digest.kind() == head.hash);
+    if !fits || !holes_fit || !digest_fits {
         return Err(AttemptError::Protocol("the head does not fit the request".to_owned()));
     }
+    agreed(session, head.hash)?;
     answer.source_mut().allow_digest(head.size);
     Ok((head, answer))
 }
 
-/// Asks for many small files and reads the head of the answer; records and bodies follow.
+/// Takes what the head of an answer says of its digests: they are those that were asked for, or SHA-256 from a server that does not
+/// know them.
+pub(crate) fn agreed(session: &Session, kind: HashKind) -> Result<HashKind, AttemptError> {
+    if kind != session.hash() && !kind.is_default() {
+        return Err(AttemptError::Protocol("digests that nobody asked for".to_owned()));
+    }
+    session.note_hash(kind);
+    Ok(kind)
+}
+
+/// Asks for many small files and reads the head of the answer; records and bodies follow. Returns what the digests in them are.
 pub(crate) async fn download_many(
     session: &Session,
     lease: &Lease,
     request: DownloadManyRequest,
-) -> Result<Answer<Patience>, AttemptError> {
+) -> Result<(HashKind, Answer<Patience>), AttemptError> {
+    let request = DownloadManyRequest { hash: session.hash(), ..request };
     let mut answer = ask(session, lease, &Request::DownloadMany(request)).await?;
-    let _: ManyHead = decode_response(&answer.next_frame().await?)??;
-    Ok(answer)
+    let head: ManyHead = decode_response(&answer.next_frame().await?)??;
+    Ok((agreed(session, head.hash)?, answer))
 }
 
-/// The trailer of an answer without a body.
-pub(crate) async fn trailer(answer: Answer<Patience>) -> Result<Trailer, AttemptError> {
+/// The digest in the trailer of an answer without a body, whose head said that it is of `kind`.
+pub(crate) async fn trailing_digest(answer: Answer<Patience>, kind: HashKind) -> Result<Digest, AttemptError> {
     let mut body = answer.into_body(0);
     collect(&mut body, |_| {}).await?;
-    Ok(decode_response(&body.into_trailer()?)??)
+    let trailer: Trailer = decode_response(&body.into_trailer()?)??;
+    if trailer.digest.kind() == kind {
+        Ok(trailer.digest)
+    } else {
+        Err(AttemptError::Protocol("the trailer has another digest than the head says".to_owned()))
+    }
 }
 
 /// What the server announces on the connection in use (PROTOCOL §4.4).
@@ -85,7 +104,7 @@ pub(crate) async fn announced(session: &Session) -> Result<Known, AttemptError> 
 }
 
 /// Largest file that a client believes in, in bytes: what a file offset can hold (PROTOCOL §2.6).
-const MAX_FILE_BYTES: u64 = i64::MAX as u64;
+pub(super) const MAX_FILE_BYTES: u64 = i64::MAX as u64;
 
 /// Lists the server's files: `on_page` is given the rows as they arrive, in ascending order, and breaks to end early. Returns
 /// how many rows there were.
@@ -99,11 +118,22 @@ pub async fn list(
     session: &Session,
     on_page: &mut dyn FnMut(Vec<(RemotePath, EntryMeta)>) -> ControlFlow<()>,
 ) -> Result<u64, Failure> {
-    Listing { request: ListRequest::default(), last: None, rows: 0, is_tree: false, on_page }.whole(session).await
+    Listing { request: ListRequest::default(), last: None, rows: 0, is_tree: false, is_whole: true, on_page }
+        .whole(session)
+        .await
 }
 
-/// Lists everything below `prefix` with directories, links and versions, as [`list`]. False with a server that does not know how:
-/// the rows are those of its files then, wherever they lie.
+/// What a listing of a tree turned out to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TreeListing {
+    /// Whether the server knows how. Otherwise the rows are those of its files, wherever they lie.
+    pub is_tree: bool,
+    /// Whether these rows are all there is: the server could read everything, and told of it in one go. A listing that was cut off and
+    /// continued may be of two states of the server, or of two servers, and a name that moved meanwhile is in neither part.
+    pub is_whole: bool,
+}
+
+/// Lists everything below `prefix` with directories, links and versions, as [`list`].
 ///
 /// # Errors
 /// [`Failure`]; `not_found` when there is no such directory.
@@ -111,11 +141,12 @@ pub async fn tree(
     session: &Session,
     prefix: Option<&RemotePath>,
     on_page: &mut dyn FnMut(Vec<(RemotePath, TreeEntry)>) -> ControlFlow<()>,
-) -> Result<bool, Failure> {
-    let request = ListRequest { tree: true, prefix: prefix.map(|prefix| prefix.as_str().to_owned()) };
-    let mut listing = Listing { request, last: None, rows: 0, is_tree: false, on_page };
+) -> Result<TreeListing, Failure> {
+    let prefix = prefix.map(|prefix| prefix.as_str().to_owned());
+    let request = ListRequest { tree: true, prefix, ..ListRequest::default() };
+    let mut listing = Listing { request, last: None, rows: 0, is_tree: false, is_whole: true, on_page };
     listing.whole(session).await?;
-    Ok(listing.is_tree)
+    Ok(TreeListing { is_tree: listing.is_tree, is_whole: listing.is_whole })
 }
 
 struct Listing<'a, R> {
@@ -123,6 +154,7 @@ struct Listing<'a, R> {
     last: Option<RemotePath>,
     rows: u64,
     is_tree: bool,
+    is_whole: bool,
     on_page: &'a mut dyn FnMut(Vec<(RemotePath, R)>) -> ControlFlow<()>,
 }
 
@@ -138,9 +170,12 @@ impl<R: DeserializeOwned> Listing<'_, R> {
     }
 
     async fn attempt(&mut self, session: &Session, lease: &Lease) -> Result<(), AttemptError> {
-        let mut answer = ask(session, lease, &Request::GetFilesList(self.request.clone())).await?;
+        let request = ListRequest { hash: session.hash(), ..self.request.clone() };
+        let mut answer = ask(session, lease, &Request::GetFilesList(request)).await?;
         let head: ListHead = decode_response(&answer.next_frame().await?)??;
+        agreed(session, head.hash)?;
         self.is_tree = head.tree;
+        self.is_whole &= self.last.is_none();
         let mut previous = None;
         let mut served = 0;
         loop {
@@ -169,6 +204,7 @@ impl<R: DeserializeOwned> Listing<'_, R> {
                 return Ok(());
             }
             if let Some(end) = end {
+                self.is_whole &= !end.partial;
                 if end.count != served {
                     return Err(AttemptError::Protocol("the listing is not whole".to_owned()));
                 }

@@ -2,11 +2,11 @@
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use qfs_core::model::{Fingerprint, Token};
+use qfs_core::model::{Fingerprint, HashKind, Token};
 use qfs_core::observe::{Event, Observer};
 use qfs_core::stream::Lost;
 use qfs_core::wire::StatusCode;
@@ -46,6 +46,8 @@ struct Inner {
     progress: Mutex<Instant>,
     /// Answers that are waited for.
     waiting: AtomicUsize,
+    /// Whether it was told that the server gives other digests than were asked for; of all connections of a run.
+    other_hash: Arc<AtomicBool>,
     /// The progress behind which a reconnect was granted although the time was up; there is one for each.
     granted: Mutex<Option<Instant>>,
 }
@@ -86,7 +88,8 @@ impl Session {
             let link = self.another(config.patience).await;
             let link =
                 link.map_err(|error| final_failure(&error).unwrap_or(Failure::ConnectionLost(error.to_string())))?;
-            sessions.push(Self::over(link, config, Arc::clone(&self.inner.observer), self.inner.whom.clone()));
+            let (observer, told) = (Arc::clone(&self.inner.observer), Arc::clone(&self.inner.other_hash));
+            sessions.push(Self::over(link, config, observer, self.inner.whom.clone(), told));
         }
         Ok(sessions)
     }
@@ -115,7 +118,13 @@ impl Session {
         }
     }
 
-    pub(super) fn over(link: Link, config: ConnectConfig, observer: Arc<dyn Observer>, whom: Whom) -> Self {
+    pub(super) fn over(
+        link: Link,
+        config: ConnectConfig,
+        observer: Arc<dyn Observer>,
+        whom: Whom,
+        other_hash: Arc<AtomicBool>,
+    ) -> Self {
         let inner = Inner {
             config,
             observer,
@@ -124,6 +133,7 @@ impl Session {
             reconnecting: tokio::sync::Mutex::default(),
             progress: Mutex::new(Instant::now()),
             waiting: AtomicUsize::new(0),
+            other_hash,
             granted: Mutex::default(),
         };
         let session = Self { inner: Arc::new(inner) };
@@ -143,6 +153,26 @@ impl Session {
     /// What is shown with every request.
     pub(crate) fn token(&self) -> Option<&Token> {
         self.inner.config.token.as_ref()
+    }
+
+    /// What digests are asked for.
+    pub(crate) fn hash(&self) -> HashKind {
+        self.inner.config.hash
+    }
+
+    /// What the server's digests are: what is asked for, until it has answered with others. What is hashed here to be compared with
+    /// them is hashed so.
+    #[must_use]
+    pub fn digest_kind(&self) -> HashKind {
+        if self.inner.other_hash.load(Ordering::Relaxed) { HashKind::default() } else { self.inner.config.hash }
+    }
+
+    /// The server gives digests of `kind`: tells, once, when that is not what was asked for.
+    pub(crate) fn note_hash(&self, kind: HashKind) {
+        let asked = self.inner.config.hash;
+        if kind != asked && !self.inner.other_hash.swap(true, Ordering::Relaxed) {
+            self.inner.observer.event(Event::OtherHash { asked, given: kind });
+        }
     }
 
     /// Where the server is now.

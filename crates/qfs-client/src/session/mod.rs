@@ -12,11 +12,13 @@
 //! | `path_note` | showing them that, and what they write down now |
 //! | `renewal` | planned changes of a known server's key |
 //! | [`exchange`] | one stream: a request and its answer |
+//! | `delta` | exchanges for what changed alone |
 //! | `writing` | exchanges in which the client sends more than a request |
 //! | `tries` | whether and when an exchange is attempted again |
 //! | `patience` | how long an answer may be silent |
 
 mod connect;
+pub(crate) mod delta;
 mod dial;
 pub mod exchange;
 mod handle;

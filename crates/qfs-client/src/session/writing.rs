@@ -8,7 +8,7 @@ use qfs_core::wire::{Request, StatusCode, Trailer, UploadHead, UploadRequest, Wr
 use qfs_transport::Sink;
 use serde::de::DeserializeOwned;
 
-use super::exchange::ask;
+use super::exchange::{agreed, ask};
 use super::handle::{Lease, Session};
 use super::patience::Patience;
 use super::tries::Tries;
@@ -39,6 +39,7 @@ pub(crate) async fn upload(
     request: UploadRequest,
 ) -> Result<(Conversation, UploadHead), AttemptError> {
     let size = request.size.unwrap_or(0);
+    let request = UploadRequest { hash: session.hash(), ..request };
     let mut conversation = converse(session, lease, &Request::Upload(request)).await?;
     // Before it agrees the server reads back what it holds, which may take a while.
     conversation.answer.source_mut().allow_digest(size);
@@ -46,20 +47,21 @@ pub(crate) async fn upload(
     if head.offset > size {
         return Err(AttemptError::Protocol("it holds more of the file than there is".to_owned()));
     }
+    agreed(session, head.hash)?;
     Ok((conversation, head))
 }
 
 impl Conversation {
     /// Sends the trailer, ends this half, and waits for what the file has become.
-    pub(crate) async fn conclude(mut self, sha256: Digest) -> Result<Written, AttemptError> {
-        let trailer = encode(&Trailer::new(sha256));
+    pub(crate) async fn conclude(mut self, digest: Digest) -> Result<Written, AttemptError> {
+        let trailer = encode(&Trailer::new(digest));
         let trailer = trailer.map_err(|e| AttemptError::Protocol(e.to_string()))?;
         if let Err(error) = self.sink.send(trailer).await {
             return Err(self.reason(error).await);
         }
         self.sink.finish();
         let written: Written = decode_response(&self.answer.next_frame().await?)??;
-        if written.sha256.is_some_and(|theirs| theirs != sha256) {
+        if written.digest.is_some_and(|theirs| theirs != digest) {
             return Err(AttemptError::Protocol("it says that it holds other bytes than were sent".to_owned()));
         }
         Ok(written)

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use qfs_core::body::Stage;
-use qfs_core::model::{Digest, RemotePath};
+use qfs_core::model::{Digest, HashKind, RemotePath};
 use qfs_core::observe::{Event, FileId};
 use qfs_core::store::{StoreError, WriteStore};
 use qfs_core::wire::{DownloadManyRequest, FileAnswer, MAX_RECORD_BYTES, StatusCode, name_bytes, take_record};
@@ -128,8 +128,9 @@ impl Fetch {
     async fn attempt(&mut self, lease: &Lease) -> Result<(), AttemptError> {
         let asked = &self.jobs[self.next..];
         let files = asked.iter().map(|job| job.path.as_str().to_owned()).collect();
-        let request = DownloadManyRequest { files, priority: asked[0].priority };
-        let mut answer = match exchange::download_many(&self.session, lease, request).await {
+        let priority = asked[0].priority;
+        let request = DownloadManyRequest { files, priority, ..DownloadManyRequest::default() };
+        let (hash, mut answer) = match exchange::download_many(&self.session, lease, request).await {
             Err(AttemptError::Remote(error)) if error.code == StatusCode::UNKNOWN_COMMAND => {
                 self.context.singly.store(true, Ordering::Relaxed);
                 return Err(error.into());
@@ -148,7 +149,7 @@ impl Fetch {
             if pieces.is_empty() && !is_end {
                 continue;
             }
-            let step = self.step(std::mem::take(&mut rest), pieces, matches!(gathered, Ok(true)));
+            let step = self.step(std::mem::take(&mut rest), pieces, hash, matches!(gathered, Ok(true)));
             if !is_end {
                 running = Some(step);
                 continue;
@@ -164,12 +165,13 @@ impl Fetch {
     }
 
     /// Begins to verify and commit what is whole of `rest` and `pieces`.
-    fn step(&self, rest: Bytes, pieces: Vec<Bytes>, is_end: bool) -> JoinHandle<Done> {
+    fn step(&self, rest: Bytes, pieces: Vec<Bytes>, hash: HashKind, is_end: bool) -> JoinHandle<Done> {
         let mut buffer = BytesMut::with_capacity(rest.len() + pieces.iter().map(Bytes::len).sum::<usize>());
         let committer = Committer {
             store: Arc::clone(&self.context.store),
             config: self.context.config,
             jobs: Arc::clone(&self.jobs),
+            hash,
             is_end,
         };
         let (from, stages) = (self.next, Arc::clone(&self.context.stages));
@@ -201,11 +203,11 @@ impl Fetch {
         let observer = self.session.observer();
         observer.event(Event::Started { file: job.id, name: &job.path, size, resumed_from: 0 });
         observer.event(Event::Received { file: job.id, bytes: size });
-        let (status, sha256) = match end {
-            Ok(sha256) => (Status::Downloaded, Some(sha256)),
+        let (status, digest) = match end {
+            Ok(digest) => (Status::Downloaded, Some(digest)),
             Err(failure) => (Status::Failed(failure), None),
         };
-        conclude(&**observer, job, status, sha256, Some(size), size, self.begun)
+        conclude(&**observer, job, status, digest, Some(size), size, self.begun)
     }
 }
 
@@ -222,6 +224,8 @@ struct Committer {
     store: Arc<dyn WriteStore>,
     config: FetchConfig,
     jobs: Arc<[Job]>,
+    /// What the digests in the records are.
+    hash: HashKind,
     /// Whether the stream ended behind the bytes at hand.
     is_end: bool,
 }
@@ -252,9 +256,9 @@ impl Committer {
 
     fn commit(&self, path: &RemotePath, answer: FileAnswer) -> Option<(u64, Result<Digest, Failure>)> {
         let (record, body) = answer.ok()?;
-        let got = Digest::of(&body);
-        if got != record.sha256 {
-            return Some((record.size, Err(Failure::DigestMismatch { got, expected: record.sha256 })));
+        let got = Digest::of_kind(self.hash, &body);
+        if got != record.digest {
+            return Some((record.size, Err(Failure::DigestMismatch { got, expected: record.digest })));
         }
         match self.store.put(path, &[body], &self.config.commit_spec(record.modified, record.executable)) {
             Ok(()) => Some((record.size, Ok(got))),

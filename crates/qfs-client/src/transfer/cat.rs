@@ -29,8 +29,8 @@ pub enum Part {
 pub struct Poured {
     /// Bytes handed on.
     pub bytes: u64,
-    /// The file's digest; None when only a part was wanted, or nobody took the rest.
-    pub sha256: Option<Digest>,
+    /// The file's digest, of the kind that the session asks for where the server knows it; None when only a part was wanted, or nobody took the rest.
+    pub digest: Option<Digest>,
 }
 
 /// Sends the bytes of `name` to `out`, in order, and ends early when nobody takes them. A connection that is lost is made anew, and
@@ -53,7 +53,7 @@ pub async fn cat(session: &Session, name: &str, part: Part, out: &mpsc::Sender<B
     let mut tries = Tries::new(session);
     loop {
         match pouring.attempt(&tries.lease, out).await {
-            Ok(sha256) => return Ok(Poured { bytes: pouring.position - pouring.start, sha256 }),
+            Ok(digest) => return Ok(Poured { bytes: pouring.position - pouring.start, digest }),
             Err(AttemptError::DigestMismatch { got, expected }) => {
                 return Err(Failure::DigestMismatch { got, expected });
             }
@@ -114,6 +114,9 @@ impl Pouring<'_> {
             self.begin(head.etag.clone(), head.size, from..end);
         }
         self.is_live = head.live;
+        if self.position == self.start {
+            self.hasher = Hasher::of_kind(head.hash);
+        }
         let answered = head.range.end.unwrap_or(head.size);
         while self.position < self.end {
             let length = PIECE_BYTES.min(self.end - self.position);
@@ -158,7 +161,7 @@ impl Pouring<'_> {
 
     async fn compare(&self, mut answer: Answer<Patience>) -> Result<Digest, AttemptError> {
         let trailer: Trailer = decode_response(&answer.next_frame().await?)??;
-        let (got, expected) = (self.hasher.clone().finish(), trailer.sha256);
+        let (got, expected) = (self.hasher.clone().finish(), trailer.digest);
         if got == expected { Ok(got) } else { Err(AttemptError::DigestMismatch { got, expected }) }
     }
 }

@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use futures_util::future::join_all;
-use qfs_core::body::{Answer, Assembly, BodyChunks, Stage, collect_into, pump_into};
-use qfs_core::model::{ByteRange, Digest, Holes, Layout};
+use qfs_core::body::{Answer, Assembly, BodyChunks, collect_into, pump_into};
+use qfs_core::model::{ByteRange, Digest, ETag, HashKind, Holes, Layout};
 use qfs_core::observe::Event;
-use qfs_core::store::{StageSpec, StoreError, TargetMeta};
+use qfs_core::store::{StageSpec, StoreError};
 use qfs_core::stream::ChunkSource;
 use qfs_core::wire::{DownloadHead, DownloadRequest, Trailer, decode_response};
 use qfs_store::{blocking, blocking_threads};
@@ -21,12 +21,14 @@ use crate::session::Patience;
 use crate::session::Tries;
 use crate::session::exchange;
 use crate::session::{Lease, Session};
+use crate::transfer::delta::{self, PlannedSeeds, Tell};
 use crate::transfer::here::Here;
 use crate::transfer::job::{Context, Job, conclude};
 use crate::transfer::live::{self, MAX_LIVE_RESTARTS};
 use crate::transfer::outcome::{FileOutcome, Status};
 use crate::transfer::partial::{Partial, RecordOnDrop, keep};
 use crate::transfer::probe::probe;
+use crate::transfer::small::Small;
 
 /// Fetches one file, or finds that nothing needs to be done.
 pub(crate) async fn run(context: Context, job: Job) -> FileOutcome {
@@ -37,16 +39,19 @@ pub(crate) async fn run(context: Context, job: Job) -> FileOutcome {
         job: &job,
         size: job.remote.map(|r| r.size),
         received: AtomicU64::new(0),
+        reused: AtomicU64::new(0),
+        is_whole: false,
         resumed: false,
         is_live: false,
         has_grown: AtomicBool::new(false),
     };
-    let (status, sha256) = match download.run().await {
-        Ok((status, sha256)) => (status, sha256),
+    let (status, digest) = match download.run().await {
+        Ok((status, digest)) => (status, digest),
         Err(failure) => (Status::Failed(failure), None),
     };
-    let (size, received) = (download.size, download.received.into_inner());
-    conclude(&**download.session.observer(), &job, status, sha256, size, received, begun)
+    let (size, received, reused) = (download.size, download.received.into_inner(), download.reused.into_inner());
+    let outcome = conclude(&**download.session.observer(), &job, status, digest, size, received, begun);
+    FileOutcome { reused, ..outcome }
 }
 
 struct Download<'a> {
@@ -56,6 +61,10 @@ struct Download<'a> {
     job: &'a Job,
     size: Option<u64>,
     received: AtomicU64,
+    /// Bytes copied from what was here.
+    reused: AtomicU64,
+    /// Whether all of it is fetched: what was put together from what is here was wrong.
+    is_whole: bool,
     resumed: bool,
     /// Whether the server serves the file as long as it was when it was opened: then there is no version to go on with.
     is_live: bool,
@@ -73,7 +82,7 @@ impl Download<'_> {
         let mut digest = self.job.digest;
         if step == Step::Probe {
             let (head, _) = probe(self.session, &self.request(), false).await?;
-            digest = head.sha256;
+            digest = head.digest;
             self.size = Some(head.size);
             let found = RemoteMeta { size: head.size, modified: head.modified, executable: head.executable };
             step = next_step(Some(found), local, &self.context.config);
@@ -81,8 +90,8 @@ impl Download<'_> {
         }
         if step == Step::Compare {
             let (head, expected) = probe(self.session, &self.request(), true).await?;
-            if let Some(kept) = self.keep_if_matches(local, &head, expected).await? {
-                return Ok(kept);
+            if self.here().becomes(local, &head, expected, &self.context.config).await? {
+                return Ok((Status::Unchanged, expected));
             }
             step = on_difference(&self.context.config);
         }
@@ -104,28 +113,13 @@ impl Download<'_> {
     /// Keeps what somebody else put there meanwhile if it is the same, and removes what was fetched in vain.
     async fn yield_to_same(&mut self) -> Result<Option<Ending>, Failure> {
         let (head, expected) = probe(self.session, &self.request(), true).await?;
-        let kept = self.keep_if_matches(None, &head, expected).await?;
-        if kept.is_some() {
+        let is_same = self.here().becomes(None, &head, expected, &self.context.config).await?;
+        if is_same {
             let (store, path) = (Arc::clone(&self.context.store), self.job.path.clone());
             let spec = StageSpec { size: Some(head.size), etag: head.etag };
             blocking(move || store.stage(&path, &spec)?.discard()).await.map_err(|e| store_failure(&e))?;
         }
-        Ok(kept)
-    }
-
-    /// Keeps what is there if it has the content of the server's file, whose `head` and digest are these.
-    async fn keep_if_matches(
-        &self,
-        local: Option<TargetMeta>,
-        head: &DownloadHead,
-        expected: Option<Digest>,
-    ) -> Result<Option<Ending>, Failure> {
-        if self.here().digest(head.size).await? != expected {
-            return Ok(None);
-        }
-        self.here().restore_time(local, head.modified).await?;
-        self.here().restore_bit(local, head.executable, &self.context.config).await?;
-        Ok(Some((Status::Unchanged, expected)))
+        Ok(is_same.then_some((Status::Unchanged, expected)))
     }
 
     fn request(&self) -> DownloadRequest {
@@ -174,7 +168,11 @@ impl Download<'_> {
     async fn attempt(&mut self, lease: &Lease, partial: &mut Option<Partial>) -> Result<Digest, AttemptError> {
         let result = match partial.take() {
             Some(known) => self.complete(known, partial).await,
-            None => self.begin(lease, partial).await,
+            None => match self.begin_with_what_is_here(lease, partial).await {
+                Ok(None) => self.begin(lease, partial).await,
+                Ok(Some(digest)) => Ok(digest),
+                Err(error) => Err(error),
+            },
         };
         match result {
             // What there is belongs to a version that is gone: nothing of it may be kept.
@@ -195,16 +193,16 @@ impl Download<'_> {
         self.size = Some(head.size);
         self.is_live = head.live;
         if head.size <= self.context.flush as u64 {
-            self.announce(&head, 0);
+            self.announce(head.size, 0);
             return self.fetch_small(&head, answer).await;
         }
         if self.is_live {
             return self.receive_live(&head, answer).await;
         }
-        let assembly = self.stage(&head).await?;
+        let assembly = self.stage(head.size, &head.etag, head.hash, head.holes.bytes()).await?;
         let here = assembly.frontier();
-        self.announce(&head, here);
-        let known = Partial { etag: head.etag.clone(), assembly };
+        self.announce(head.size, here);
+        let known = Partial { etag: head.etag.clone(), assembly, rest: None };
         self.fill(&known, &head.holes).await?;
         self.resumed = here > 0;
         let striped = self.context.sessions.len() > 1 && head.size >= 2 * MIN_STRIPE_BYTES;
@@ -217,20 +215,89 @@ impl Download<'_> {
         self.settle(result, known, &head, partial).await
     }
 
+    /// The first request for a version of which something is here, in an older version or in seeds: copies that, and asks for the rest.
+    /// None where there is nothing of use.
+    async fn begin_with_what_is_here(
+        &mut self,
+        lease: &Lease,
+        partial: &mut Option<Partial>,
+    ) -> Result<Option<Digest>, AttemptError> {
+        let old = self.job.local.as_ref().ok().and_then(Option::as_ref).map_or(0, |local| local.size);
+        let means = &self.context.delta;
+        // A map has the SHA-256 of the whole, and no other digest.
+        let is_whole = self.is_whole || !self.session.hash().is_default();
+        if is_whole || !means.are_there(&self.context.config, old) {
+            return Ok(None);
+        }
+        let size = match self.size {
+            Some(size) => size,
+            None => probe(self.session, &self.request(), false).await.map_err(AttemptError::Final)?.0.size,
+        };
+        self.size = Some(size);
+        if !means.are_worth_it(size, old) {
+            return Ok(None);
+        }
+        let prepared = delta::prepare(self.context, self.session, lease, self.job, size).await?;
+        let Some(plan) = prepared else { return Ok(None) };
+        self.size = Some(plan.size);
+        self.is_live = false;
+        self.received.fetch_add(plan.received, Ordering::Relaxed);
+        let assembly = self.stage(plan.size, &plan.etag, HashKind::Sha256, 0).await?;
+        let here = assembly.frontier();
+        self.announce(plan.size, here);
+        self.resumed = here > 0;
+        let known = Partial { etag: plan.etag, assembly, rest: Some(Arc::new(plan.rest)) };
+        self.put_together(known, Some(plan.seeds), partial).await.map(Some)
+    }
+
+    /// Copies what is here out of `seeds`, asks for what is missing, and ends a file that is put together so.
+    async fn put_together(
+        &mut self,
+        known: Partial,
+        seeds: Option<PlannedSeeds>,
+        partial: &mut Option<Partial>,
+    ) -> Result<Digest, AttemptError> {
+        let this = &*self;
+        let put_together = async {
+            let tell = Tell { received: &|bytes| this.count(bytes), reused: &|bytes| this.reuse(bytes) };
+            match delta::put_together(this.context, this.job, &known, seeds, &tell).await? {
+                Some(end) => Ok(end),
+                // All of it was here. Its digest and its time are not.
+                None => {
+                    let size = this.size.unwrap_or_default();
+                    this.receive_stripe(this.session, &known, size..size).await
+                }
+            }
+        };
+        match put_together.await {
+            Ok((head, digest)) => self.settle(Ok(digest), known, &head, partial).await,
+            Err(error) => {
+                keep(known, partial).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Bytes were copied from what is here.
+    fn reuse(&self, bytes: u64) {
+        self.reused.fetch_add(bytes, Ordering::Relaxed);
+        self.session.observer().event(Event::Spared { file: self.job.id, bytes });
+    }
+
     /// All of a file that has no version to go on with, or nothing of it.
     async fn receive_live(&mut self, head: &DownloadHead, answer: Answer<Patience>) -> Result<Digest, AttemptError> {
-        let mut assembly = self.stage(head).await?;
+        let mut assembly = self.stage(head.size, &head.etag, head.hash, 0).await?;
         if assembly.frontier() > 0 {
             // What an attempt like this one left when it was killed.
             blocking(move || assembly.stage().discard()).await?;
-            assembly = self.stage(head).await?;
+            assembly = self.stage(head.size, &head.etag, head.hash, 0).await?;
         }
-        self.announce(head, 0);
+        self.announce(head.size, 0);
         // Without holes: where there is no version, nothing may be taken for granted.
         let layout = Layout::new(&(0..head.size), &Holes::default());
         match self.receive(self.session, answer, &assembly, &layout).await {
             Ok(digest) => {
-                let known = Partial { etag: head.etag.clone(), assembly };
+                let known = Partial { etag: head.etag.clone(), assembly, rest: None };
                 self.settle(Ok(digest), known, head, &mut None).await
             }
             Err(error) => {
@@ -240,24 +307,27 @@ impl Download<'_> {
         }
     }
 
-    fn announce(&self, head: &DownloadHead, resumed_from: u64) {
-        let (file, name, size) = (self.job.id, &self.job.path, head.size);
+    fn announce(&self, size: u64, resumed_from: u64) {
+        let (file, name) = (self.job.id, &self.job.path);
         self.session.observer().event(Event::Started { file, name, size, resumed_from });
     }
 
-    async fn stage(&self, head: &DownloadHead) -> Result<Arc<Assembly>, StoreError> {
+    async fn stage(&self, size: u64, etag: &ETag, kind: HashKind, holes: u64) -> Result<Arc<Assembly>, StoreError> {
         let (store, path) = (Arc::clone(&self.context.store), self.job.path.clone());
-        let spec = StageSpec { size: Some(head.size), etag: head.etag.clone() };
-        let (stages, size, holes) = (Arc::clone(&self.context.stages), head.size, head.holes.bytes());
+        let spec = StageSpec { size: Some(size), etag: etag.clone() };
+        let stages = Arc::clone(&self.context.stages);
         blocking(move || {
             let stage = store.stage_sparse(&path, &spec, holes)?;
-            Ok(Arc::new(Assembly::new(stage, size, blocking_threads())?.counted_in(stages)))
+            Ok(Arc::new(Assembly::of_kind(kind, stage, size, blocking_threads())?.counted_in(stages)))
         })
         .await
     }
 
     /// Asks for what is missing of a version of which a part is here, in stripes over all connections.
     async fn complete(&mut self, known: Partial, partial: &mut Option<Partial>) -> Result<Digest, AttemptError> {
+        if known.rest.is_some() {
+            return self.put_together(known, None, partial).await;
+        }
         let mut stripes = stripes(&known.assembly.missing(), self.context.sessions.len());
         if stripes.is_empty() {
             // Even when nothing is missing the digest is: ask for the empty rest.
@@ -320,6 +390,7 @@ impl Download<'_> {
         if head.etag != known.etag {
             return Err(AttemptError::Protocol("another version than the one asked for".to_owned()));
         }
+        known.hash_as(head.hash).await?;
         self.fill(known, &head.holes).await?;
         let layout = Layout::new(&range, &head.holes);
         let digest = self.receive(session, answer, &known.assembly, &layout).await?;
@@ -355,9 +426,9 @@ impl Download<'_> {
 
     /// The digest at the end of a body.
     fn read_end<C: ChunkSource>(&self, body: BodyChunks<C>) -> Result<Digest, AttemptError> {
-        let Trailer { sha256, grown, .. } = read_trailer(body)?;
+        let Trailer { digest, grown, .. } = decode_response(&body.into_trailer()?)??;
         self.has_grown.store(self.is_live && grown, Ordering::Relaxed);
-        Ok(sha256)
+        Ok(digest)
     }
 
     fn count(&self, bytes: u64) {
@@ -381,25 +452,14 @@ impl Download<'_> {
             }
         };
         let commit = self.context.config.commit_spec(head.modified, head.executable);
-        let was_resumed = self.resumed;
-        blocking(move || {
-            known.assembly.finish()?;
-            match known.assembly.digest() {
-                Some(got) if got == expected => {
-                    known.assembly.stage().commit(&commit)?;
-                    Ok(Ok(got))
-                }
-                Some(got) => {
-                    known.assembly.stage().discard()?;
-                    Ok(Err(AttemptError::DigestMismatch { got, expected }))
-                }
-                None => Ok(Err(AttemptError::Protocol("the body is not whole".to_owned()))),
-            }
-        })
-        .await?
-        .map_err(|error| match error {
+        // What was here is no proof: an older file may have changed, and a map may lie.
+        let was_here = known.rest.is_some();
+        let was_resumed = self.resumed || was_here;
+        known.commit(expected, commit).await.map_err(|error| match error {
             AttemptError::DigestMismatch { .. } if was_resumed => {
                 self.resumed = false;
+                self.is_whole |= was_here;
+                self.reused.store(0, Ordering::Relaxed);
                 AttemptError::Stale
             }
             error => error,
@@ -412,23 +472,7 @@ impl Download<'_> {
         let mut body = answer.into_body(layout.length());
         let content = collect_into(&mut body, &layout, &head.holes, |bytes| self.count(bytes)).await?;
         let expected = self.read_end(body)?;
-        let (store, path) = (Arc::clone(&self.context.store), self.job.path.clone());
         let commit = self.context.config.commit_spec(head.modified, head.executable);
-        let stages = Arc::clone(&self.context.stages);
-        let store_small = move || {
-            let mut hasher = qfs_core::model::Hasher::new();
-            content.iter().for_each(|piece| hasher.update(piece));
-            let got = hasher.finish();
-            if got != expected {
-                return Ok(Err(AttemptError::DigestMismatch { got, expected }));
-            }
-            store.put(&path, &content, &commit)?;
-            Ok(Ok(got))
-        };
-        blocking(move || stages.time(Stage::Committing, store_small)).await?
+        Small { content, kind: head.hash, expected, commit }.store(self.context, self.job).await
     }
-}
-
-fn read_trailer<C: ChunkSource>(body: BodyChunks<C>) -> Result<Trailer, AttemptError> {
-    Ok(decode_response::<Trailer>(&body.into_trailer()?)??)
 }

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use qfs_core::model::{Digest, Hasher, RemotePath};
+use qfs_core::model::{Digest, HashKind, Hasher, RemotePath};
 use qfs_core::store::{BLOCK_BYTES, TargetMeta, WriteStore};
+use qfs_core::wire::DownloadHead;
 use qfs_store::blocking;
 
 use crate::config::FetchConfig;
@@ -18,15 +19,15 @@ pub(crate) struct Here<'a> {
 }
 
 impl Here<'_> {
-    /// The digest of the content, or None when it is no longer `size` bytes long.
-    pub(crate) async fn digest(&self, size: u64) -> Result<Option<Digest>, Failure> {
+    /// The digest of `kind` of the content, or None when it is no longer `size` bytes long.
+    pub(crate) async fn digest(&self, size: u64, kind: HashKind) -> Result<Option<Digest>, Failure> {
         let (store, path) = (Arc::clone(self.store), self.path.clone());
         let digest = blocking(move || {
             let object = store.object(&path)?;
             if object.meta().size != size {
                 return Ok(None);
             }
-            let mut hasher = Hasher::new();
+            let mut hasher = Hasher::of_kind(kind);
             let mut position = 0;
             while position < size {
                 let length = BLOCK_BYTES.min(size - position);
@@ -38,6 +39,23 @@ impl Here<'_> {
         })
         .await;
         digest.map_err(|e| store_failure(&e))
+    }
+
+    /// Whether the file, of which `local` is known, has the content of the server's, whose `head` and digest are these. Then it is given
+    /// the server's time and bit.
+    pub(crate) async fn becomes(
+        &self,
+        local: Option<TargetMeta>,
+        head: &DownloadHead,
+        expected: Option<Digest>,
+        config: &FetchConfig,
+    ) -> Result<bool, Failure> {
+        if self.digest(head.size, head.hash).await? != expected {
+            return Ok(false);
+        }
+        self.restore_time(local, head.modified).await?;
+        self.restore_bit(local, head.executable, config).await?;
+        Ok(true)
     }
 
     /// Gives the file, of which `local` is known, the server's time, so that the next run need not hash it.

@@ -13,6 +13,7 @@ use crate::config::FetchConfig;
 use crate::error::Failure;
 use crate::plan::{RemoteMeta, Step, lacks_bit, next_step};
 use crate::session::Session;
+use crate::transfer::delta::Means;
 use crate::transfer::outcome::{FileOutcome, Status};
 
 /// A file to be had.
@@ -41,13 +42,15 @@ pub(crate) struct Context {
     pub(crate) flush: usize,
     /// Where the time of all of them is counted.
     pub(crate) stages: Arc<Stages>,
+    /// For fetching what changed alone.
+    pub(crate) delta: Arc<Means>,
     /// Whether the server has said that it does not know `download_many`: then every file is asked for by itself.
     pub(crate) singly: Arc<AtomicBool>,
 }
 
 /// How `job` ends without a request, if what is known of both sides settles it.
 pub(crate) fn settled(context: &Context, job: &Job) -> Option<FileOutcome> {
-    let (status, sha256) = match &job.local {
+    let (status, digest) = match &job.local {
         Err(failure) => (Status::Failed(failure.clone()), None),
         Ok(local) => match next_step(job.remote, *local, &context.config) {
             // Setting it is a step on the disk, though no request is needed.
@@ -58,7 +61,7 @@ pub(crate) fn settled(context: &Context, job: &Job) -> Option<FileOutcome> {
         },
     };
     let size = job.remote.map(|remote| remote.size);
-    Some(conclude(&**context.sessions[0].observer(), job, status, sha256, size, 0, Instant::now()))
+    Some(conclude(&**context.sessions[0].observer(), job, status, digest, size, 0, Instant::now()))
 }
 
 /// Tells the end of `job`, which began at `begun`.
@@ -66,16 +69,17 @@ pub(crate) fn conclude(
     observer: &dyn Observer,
     job: &Job,
     status: Status,
-    sha256: Option<Digest>,
+    digest: Option<Digest>,
     size: Option<u64>,
     received: u64,
     begun: Instant,
 ) -> FileOutcome {
-    match (&status, sha256) {
+    match (&status, digest) {
         (Status::Failed(_), _) => observer.event(Event::Failed { file: job.id }),
         (Status::Unchanged, _) => observer.event(Event::Unchanged { file: job.id }),
-        (_, Some(sha256)) => observer.event(Event::Committed { file: job.id, sha256 }),
+        (_, Some(digest)) => observer.event(Event::Committed { file: job.id, digest }),
         _ => {}
     }
-    FileOutcome { name: job.path.as_str().to_owned(), size, sha256, status, received, elapsed: begun.elapsed() }
+    let name = job.path.as_str().to_owned();
+    FileOutcome { name, size, digest, status, received, reused: 0, elapsed: begun.elapsed() }
 }

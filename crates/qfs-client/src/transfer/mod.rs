@@ -9,8 +9,11 @@
 //! | [`put`] | uploads |
 //! | [`cat`] | one file to wherever its bytes are wanted |
 //! | [`verify`] | two sides compared |
+//! | [`sync`] | two sides made alike |
 //! | [`change`] | small changes of what the server has |
+//! | [`delta`] | what is here already of an older version or in other files, and the rest of it |
 //! | `batch` | many small files on one stream |
+//! | `small` | a small file that is in memory: verified and committed in one step |
 //! | `partial` | what is here of a version that is being fetched |
 //! | `probe` | what the server has, without its content |
 //! | `here` | the file that is here already |
@@ -21,6 +24,7 @@
 pub(crate) mod batch;
 pub mod cat;
 pub mod change;
+pub mod delta;
 pub mod download;
 pub(crate) mod here;
 pub(crate) mod job;
@@ -32,4 +36,6 @@ pub(crate) mod probe;
 pub mod put;
 pub mod run;
 pub(crate) mod scheduler;
+mod small;
+pub mod sync;
 pub mod verify;

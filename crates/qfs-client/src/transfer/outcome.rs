@@ -14,12 +14,14 @@ pub struct FileOutcome {
     pub name: String,
     /// Size of the whole file in bytes, when known.
     pub size: Option<u64>,
-    /// SHA-256 of the file under its final name, when known.
-    pub sha256: Option<Digest>,
+    /// Digest of the file under its final name, when known.
+    pub digest: Option<Digest>,
     /// What became of it.
     pub status: Status,
     /// Bytes of body received for it, resent ones included.
     pub received: u64,
+    /// Bytes of it that were here already, in an older version or in other files, and did not have to be received.
+    pub reused: u64,
     /// From its request to its commit.
     pub elapsed: Duration,
 }
@@ -30,9 +32,10 @@ impl FileOutcome {
         Self {
             name: name.to_owned(),
             size: None,
-            sha256: None,
+            digest: None,
             status: Status::Failed(failure),
             received: 0,
+            reused: 0,
             elapsed: Duration::ZERO,
         }
     }
@@ -89,6 +92,12 @@ impl RunOutcome {
     #[must_use]
     pub fn received(&self) -> u64 {
         self.files.iter().map(|file| file.received).sum()
+    }
+
+    /// Bytes that were here already and did not have to be received.
+    #[must_use]
+    pub fn reused(&self) -> u64 {
+        self.files.iter().map(|file| file.reused).sum()
     }
 
     /// Whether nothing was fetched because the server has none of what was named.

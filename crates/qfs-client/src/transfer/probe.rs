@@ -1,8 +1,7 @@
 //! What the server has under a name, without its content (PROTOCOL §4.2, "Probing").
 
-use qfs_core::body::collect;
 use qfs_core::model::{ByteRange, Digest};
-use qfs_core::wire::{DownloadHead, DownloadRequest, Trailer, decode_response};
+use qfs_core::wire::{DownloadHead, DownloadRequest};
 
 use crate::error::{AttemptError, Failure};
 use crate::session::{Lease, Session, Tries, exchange};
@@ -30,13 +29,11 @@ async fn once(
 ) -> Result<(DownloadHead, Option<Digest>), AttemptError> {
     let request = DownloadRequest { range: Some(ByteRange { start: 0, end: Some(0) }), ..request.clone() };
     let (head, answer) = exchange::download(session, lease, request).await?;
-    let known = head.sha256;
+    let known = head.digest;
     if !digest || known.is_some() {
         answer.stop();
         return Ok((head, known));
     }
-    let mut body = answer.into_body(0);
-    collect(&mut body, |_| {}).await?;
-    let trailer = decode_response::<Trailer>(&body.into_trailer()?)??;
-    Ok((head, Some(trailer.sha256)))
+    let digest = exchange::trailing_digest(answer, head.hash).await?;
+    Ok((head, Some(digest)))
 }

@@ -18,6 +18,8 @@ use crate::insight::gauge::Gauge;
 use crate::plan::nesting::parents;
 use crate::plan::selection::Selection;
 use crate::session::Session;
+use crate::transfer::delta::Means;
+use crate::transfer::delta::library::Library;
 use crate::transfer::job::Context;
 use crate::transfer::outcome::{FileOutcome, RunOutcome, Status};
 use crate::transfer::planner::{PLANNED_PAGES, Planner};
@@ -36,6 +38,22 @@ pub async fn fetch(
     observer: Arc<dyn Observer>,
     done: &mut dyn FnMut(&[&FileOutcome]),
 ) -> Result<RunOutcome, Failure> {
+    fetch_with(session, store, Library::default(), selection, config, observer, done).await
+}
+
+/// As [`fetch`], where what is in the files of `library` need not be received.
+///
+/// # Errors
+/// As [`fetch`].
+pub async fn fetch_with(
+    session: &Session,
+    store: Arc<dyn WriteStore>,
+    library: Library,
+    selection: Selection,
+    config: FetchConfig,
+    observer: Arc<dyn Observer>,
+    done: &mut dyn FnMut(&[&FileOutcome]),
+) -> Result<RunOutcome, Failure> {
     let begun = Instant::now();
     let streams = config.parallel.map_or(2, std::num::NonZero::get);
     let sessions = session.widen(config.connections).await?;
@@ -47,6 +65,7 @@ pub async fn fetch(
         config,
         flush,
         stages: Arc::clone(&stages),
+        delta: Arc::new(Means::new(library)),
         singly: Arc::default(),
     };
     let work = Run { context, observer, done }.all(&selection);

@@ -41,7 +41,7 @@ impl Differences {
 /// What the server says of a file.
 struct Remote {
     size: u64,
-    sha256: Option<Digest>,
+    digest: Option<Digest>,
     etag: Option<ETag>,
 }
 
@@ -78,7 +78,7 @@ async fn listing(session: &Session, prefix: Option<&RemotePath>) -> Result<BTree
     let mut take = |rows: Vec<(RemotePath, qfs_core::wire::TreeEntry)>| {
         for (name, row) in rows.into_iter().filter(|(_, row)| row.kind == Kind::File) {
             if let Some(name) = below(prefix, &name) {
-                found.insert(name, Remote { size: row.size, sha256: row.sha256, etag: row.etag });
+                found.insert(name, Remote { size: row.size, digest: row.digest, etag: row.etag });
             }
         }
         ControlFlow::Continue(())
@@ -120,13 +120,14 @@ async fn compare(
     name: RemotePath,
     theirs: Remote,
 ) -> Result<(RemotePath, bool), Failure> {
-    let opened = Arc::clone(tree);
-    let local = name.clone();
-    let hashing = blocking(move || match opened.open(&local) {
-        Ok(version) => version.digest().map(Some),
-        Err(StoreError::NotFound) => Ok(None),
-        Err(error) => Err(error),
-    });
+    let hashing = |kind| {
+        let (opened, local) = (Arc::clone(tree), name.clone());
+        blocking(move || match opened.open_as(&local, kind) {
+            Ok(version) => version.digest().map(Some),
+            Err(StoreError::NotFound) => Ok(None),
+            Err(error) => Err(error),
+        })
+    };
     let whole = match prefix {
         Some(prefix) => {
             RemotePath::parse(&format!("{}/{}", prefix.as_str(), name.as_str())).map_err(Failure::InvalidName)?
@@ -134,12 +135,17 @@ async fn compare(
         None => name.clone(),
     };
     let asking = async {
-        match theirs.sha256 {
+        match theirs.digest {
             Some(known) => Ok(Some(known)),
             None => digest_on_server(session, &whole, theirs.etag).await,
         }
     };
-    let (ours, theirs) = tokio::join!(hashing, asking);
-    let (ours, theirs) = (ours.map_err(|error| store_failure(&error))?, theirs?);
+    // While the server hashes, this side does too.
+    let kind = theirs.digest.map_or(session.digest_kind(), |known| known.kind());
+    let (ours, theirs) = tokio::join!(hashing(kind), asking);
+    let (mut ours, theirs) = (ours.map_err(|error| store_failure(&error))?, theirs?);
+    if let Some(given) = theirs.map(|theirs| theirs.kind()).filter(|given| *given != kind) {
+        ours = hashing(given).await.map_err(|error| store_failure(&error))?;
+    }
     Ok((name, ours.is_some() && ours == theirs))
 }

@@ -69,6 +69,8 @@ fn every_option_is_accepted() {
         "--checksum",
         "--fsync=full",
         "--no-sparse",
+        "--hash",
+        "blake3",
         "--no-path-notes",
         "--retry-timeout",
         "1m",

@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use bytes::Bytes;
-use qfs_core::model::{ByteRange, Digest, Holes};
+use qfs_core::model::{ByteRange, Digest, HashKind, Holes};
 use qfs_core::stream::ByteSink as _;
 use qfs_core::wire::{DownloadHead, RemoteError, StatusCode, Trailer, encode};
 use qfs_transport::{Connection, Identity, IdentityPem, Listener, ServerTuning};
@@ -83,10 +83,11 @@ fn wrong_digest() -> Bytes {
         modified: "2026-11-23T08:09:24Z".parse().unwrap(),
         etag: "1".parse().unwrap(),
         range: ByteRange { start: 0, end: Some(size) },
-        sha256: None,
+        digest: None,
         holes: Holes::default(),
         executable: false,
         live: false,
+        hash: HashKind::Sha256,
     };
     let trailer = Trailer::new(Digest::of(b"something else"));
     let parts = [encode(&head).unwrap(), Bytes::from_static(body), encode(&trailer).unwrap()];

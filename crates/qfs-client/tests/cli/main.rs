@@ -5,10 +5,12 @@
 
 mod certificates;
 mod common;
+mod delta;
 mod emulator;
 mod exit_codes;
 mod fake;
 mod get;
+mod hash;
 mod limits;
 mod list;
 mod live;
@@ -21,6 +23,7 @@ mod renewal;
 mod resume;
 mod sparse;
 mod support;
+mod syncing;
 mod terminal;
 mod tokens;
 mod transport;

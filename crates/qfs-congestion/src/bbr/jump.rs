@@ -1,4 +1,4 @@
-//! Where the resumption of a path stands; what is done about it is `resume`'s.
+//! How far the start from a known path has come.
 
 use std::time::Instant;
 

@@ -1,11 +1,15 @@
 //! A file being put together from pieces that arrive in any order, and from holes.
 
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::coverage::{Coverage, Kind};
+use bytes::Bytes;
+
+use super::coverage::Kind;
+use super::progress::Progress;
 use super::{Stage, Stages};
-use crate::model::{Digest, Hasher, Holes};
+use crate::model::{Digest, HashKind, Holes, Part, Scratch};
 use crate::offload::Threads;
 use crate::store::{StagedObject, StoreError};
 use crate::stream::Chunk;
@@ -13,49 +17,75 @@ use crate::stream::Chunk;
 /// Bytes between two records of the frontier: what a killed client fetches again at most, for each file under way.
 const RECORD_BYTES: u64 = 8 << 20;
 
-/// Bytes read back at once: to hash what arrived early, and what a former run left.
-const READ_BACK_BYTES: u64 = 256 << 10;
-
 /// Bytes of a hole that a write hashes besides, some 10 ms: what arrives does not wait for more, and the rest is hashed later.
 const HOLE_STEP_BYTES: u64 = 16 << 20;
 
-/// Writes pieces at their offsets and hashes behind the contiguous frontier. Several streams may feed one assembly. All
-/// methods block.
+/// Writes pieces at their offsets and hashes them: a SHA-256 behind the contiguous frontier, a BLAKE3 as they come. Several
+/// streams may feed one assembly. All methods block.
 pub struct Assembly {
     stage: Arc<dyn StagedObject>,
     size: u64,
     progress: Mutex<Progress>,
+    /// Whether parts are hashed apart: told without waiting for a SHA-256, which is made under the lock.
+    is_tree: AtomicBool,
+    /// As many as there are threads that hash at once.
+    scratches: Mutex<Vec<Scratch>>,
     stages: Arc<Stages>,
     threads: Threads,
 }
 
-struct Progress {
-    hasher: Hasher,
-    /// All bytes before this are written and hashed.
-    frontier: u64,
-    /// What is there beyond the frontier.
-    beyond: Coverage,
-    /// The frontier last recorded on disk.
-    recorded: u64,
-}
-
 impl Assembly {
-    /// Starts, or goes on where a former run stopped: what it recorded is read back and hashed, never trusted.
+    /// Starts, or goes on where a former run stopped: what it recorded is read back and hashed, never trusted. For a SHA-256.
     ///
     /// # Errors
     /// What reading back failed with, unless the bytes are not there: then it starts anew.
     pub fn new(stage: Arc<dyn StagedObject>, size: u64, threads: Threads) -> Result<Self, StoreError> {
+        Self::of_kind(HashKind::Sha256, stage, size, threads)
+    }
+
+    /// As [`Self::new`], for a digest of `kind`.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn of_kind(
+        kind: HashKind,
+        stage: Arc<dyn StagedObject>,
+        size: u64,
+        threads: Threads,
+    ) -> Result<Self, StoreError> {
         let recorded = stage.recorded_frontier().min(size);
-        let mut progress = Progress::new(recorded);
+        let mut progress = Progress::new(kind, size, recorded);
         match progress.hash_stored(&*stage, recorded) {
             Ok(()) => {}
             Err(StoreError::Changed) => {
-                progress = Progress::new(0);
+                progress = Progress::new(kind, size, 0);
                 stage.record_frontier(0)?;
             }
             Err(error) => return Err(error),
         }
-        Ok(Self { stage, size, progress: Mutex::new(progress), stages: Arc::default(), threads })
+        let (progress, scratches) = (Mutex::new(progress), Mutex::default());
+        let is_tree = AtomicBool::new(kind == HashKind::Blake3);
+        Ok(Self { stage, size, progress, is_tree, scratches, stages: Arc::default(), threads })
+    }
+
+    /// What its digest is made with.
+    #[must_use]
+    pub fn kind(&self) -> HashKind {
+        self.lock().kind()
+    }
+
+    /// Goes on for a digest of `kind`. Where it was for another, what is there is read back and hashed anew.
+    ///
+    /// # Errors
+    /// What reading back failed with.
+    pub fn hash_as(&self, kind: HashKind) -> Result<(), StoreError> {
+        let mut progress = self.lock();
+        if progress.kind() == kind {
+            return Ok(());
+        }
+        progress.start_over(kind, self.size);
+        self.is_tree.store(kind == HashKind::Blake3, Ordering::Relaxed);
+        self.advance(&mut progress, HOLE_STEP_BYTES)
     }
 
     /// Counts in `stages` what its pumps wait for, and its writing and hashing.
@@ -129,21 +159,33 @@ impl Assembly {
         let start = first.offset;
         let bytes: Vec<_> = run.iter().map(|piece| piece.bytes.clone()).collect();
         let end = start + bytes.iter().map(|b| b.len() as u64).sum::<u64>();
+        // Beside what other threads write and hash, and while it is warm.
+        let part = self.hash_apart(start, &bytes);
         self.stages.time(Stage::Writing, || self.stage.write_at(start, &bytes))?;
 
         let mut progress = self.lock();
+        let is_hashed = part.is_some_and(|part| progress.add(part));
         if start != progress.frontier {
-            progress.beyond.add(start..end, Kind::Stored);
-            // Where a hole at the frontier is still being hashed.
-            return self.advance(&mut progress, HOLE_STEP_BYTES);
+            progress.beyond.add(start..end, if is_hashed { Kind::Hashed } else { Kind::Stored });
+        } else if is_hashed {
+            progress.frontier = end;
+        } else {
+            self.stages.time(Stage::Hashing, || progress.append(&bytes));
         }
-        self.stages.time(Stage::Hashing, || {
-            for piece in &bytes {
-                progress.hasher.update(piece);
-            }
-        });
-        progress.frontier = end;
+        // More than what was written where a hole at the frontier is still being hashed.
         self.advance(&mut progress, HOLE_STEP_BYTES)
+    }
+
+    /// Hashes what belongs at `start`, where its digest can be made of parts in any order.
+    fn hash_apart(&self, start: u64, bytes: &[Bytes]) -> Option<Part> {
+        if !self.is_tree.load(Ordering::Relaxed) || !self.lock().takes_parts() {
+            return None;
+        }
+        let scratches = || self.scratches.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut scratch = scratches().pop().unwrap_or_default();
+        let part = self.stages.time(Stage::Hashing, || Part::hash(self.size, start, bytes, &mut scratch));
+        scratches().push(scratch);
+        Some(part)
     }
 
     /// Moves the frontier over what adjoins it, but over `zeros` bytes of holes at most.
@@ -211,7 +253,7 @@ impl Assembly {
     #[must_use]
     pub fn digest(&self) -> Option<Digest> {
         let progress = self.lock();
-        (progress.frontier == self.size).then(|| progress.hasher.clone().finish())
+        if progress.frontier == self.size { progress.digest() } else { None }
     }
 
     /// The staged object.
@@ -222,49 +264,6 @@ impl Assembly {
 
     fn lock(&self) -> MutexGuard<'_, Progress> {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Progress {
-    fn new(recorded: u64) -> Self {
-        Self { hasher: Hasher::new(), frontier: 0, beyond: Coverage::default(), recorded }
-    }
-
-    /// What of `range` is neither behind the frontier nor there beyond it.
-    fn missing_in(&self, range: Range<u64>) -> Vec<Range<u64>> {
-        self.beyond.gaps(&(range.start.max(self.frontier)..range.end))
-    }
-
-    /// Hashes what adjoins the frontier and moves it: what arrived early from the file (the page cache is the buffer for it), and
-    /// up to `zeros` bytes of holes.
-    fn hash_adjoining(&mut self, stage: &dyn StagedObject, mut zeros: u64) -> Result<(), StoreError> {
-        while let Some((start, end, kind)) = self.beyond.first() {
-            if start != self.frontier || (kind == Kind::Zeros && zeros == 0) {
-                break;
-            }
-            match kind {
-                Kind::Stored => self.hash_stored(stage, end)?,
-                Kind::Zeros => {
-                    let step = zeros.min(end - start);
-                    self.hasher.update_zeros(step);
-                    self.frontier += step;
-                    zeros -= step;
-                }
-            }
-            self.beyond.forget_before(self.frontier);
-        }
-        Ok(())
-    }
-
-    /// Hashes what is stored from the frontier up to `end` and moves the frontier there.
-    fn hash_stored(&mut self, stage: &dyn StagedObject, end: u64) -> Result<(), StoreError> {
-        while self.frontier < end {
-            let length = READ_BACK_BYTES.min(end - self.frontier);
-            let bytes = stage.read_at(self.frontier, length as usize)?;
-            self.hasher.update(&bytes);
-            self.frontier += length;
-        }
-        Ok(())
     }
 }
 

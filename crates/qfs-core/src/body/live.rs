@@ -35,7 +35,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::model::RemotePath;
+    use crate::model::{HashKind, RemotePath};
     use crate::offload::{Offload, Threads};
     use crate::store::{BLOCK_BYTES, ListQuery, Object, ObjectMeta, Store, Versions, Visit};
 
@@ -117,17 +117,23 @@ mod tests {
     }
 
     /// What becomes of an object of `blocks` blocks that is changed so between the first and the second pass.
-    fn after(blocks: u64, change: impl FnOnce(&mut Vec<u8>)) -> Result<bool, StoreError> {
+    fn after(blocks: u64, change: impl Fn(&mut Vec<u8>)) -> Result<bool, StoreError> {
+        let [sha256, blake3] = HashKind::ALL.map(|kind| after_as(kind, blocks, &change));
+        assert_eq!(sha256.as_ref().ok(), blake3.as_ref().ok());
+        sha256
+    }
+
+    fn after_as(kind: HashKind, blocks: u64, change: impl FnOnce(&mut Vec<u8>)) -> Result<bool, StoreError> {
         let file = Arc::new(File::default());
         file.write(|content| content.resize((blocks * BLOCK_BYTES) as usize, 7));
         let versions = Versions::new(One(Arc::clone(&file)), Arc::default(), Threads::new(Here));
-        let live = Arc::new(versions.open_live(&RemotePath::parse("x").unwrap()).unwrap());
+        let live = Arc::new(versions.open_live(&RemotePath::parse("x").unwrap(), kind).unwrap());
         (0..blocks).for_each(|index| drop(live.version().block(index).unwrap()));
         let sent = live.version().digest().unwrap();
-        assert_eq!(sent, Digest::of(&file.content.lock().unwrap()));
+        assert_eq!(sent, Digest::of_kind(kind, &file.content.lock().unwrap()));
         file.write(change);
         let ended = ready(confirm(&live, sent));
-        assert!(versions.digests().recall(&"v".parse().unwrap()).is_none(), "remembered");
+        assert!(versions.digests().recall(&"v".parse().unwrap(), kind).is_none(), "remembered");
         ended
     }
 
@@ -157,7 +163,7 @@ mod tests {
         let file = Arc::new(File::default());
         file.write(|content| content.extend_from_slice(b"abc"));
         let versions = Versions::new(One(file), Arc::default(), Threads::new(Here));
-        let live = Arc::new(versions.open_live(&RemotePath::parse("x").unwrap()).unwrap());
+        let live = Arc::new(versions.open_live(&RemotePath::parse("x").unwrap(), HashKind::Sha256).unwrap());
         // Another digest would not be compared.
         assert!(matches!(ready(confirm(&live, Digest::of(b"other"))), Ok(false)));
     }

@@ -3,8 +3,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::{Reservation, Share};
-use crate::model::{Digest, Holes, RemotePath};
+use super::{Reservation, Share, Turn};
+use crate::model::{Digest, HashKind, Holes, RemotePath};
 use crate::offload::Offloaded;
 use crate::store::{BLOCK_BYTES, Store, StoreError, Version, Versions};
 use crate::stream::{ByteSink, StreamError};
@@ -41,16 +41,28 @@ impl Opened {
     }
 }
 
-/// Opens `path`, on a thread for blocking work.
+/// Opens `path` for its SHA-256, on a thread for blocking work.
 ///
 /// # Errors
 /// As [`Store::open`].
 pub async fn open<S: Store>(versions: &Arc<Versions<S>>, path: RemotePath) -> Result<Opened, StoreError> {
+    open_as(versions, path, HashKind::Sha256).await
+}
+
+/// Opens `path` for its digest of `kind`, on a thread for blocking work.
+///
+/// # Errors
+/// As [`Store::open`].
+pub async fn open_as<S: Store>(
+    versions: &Arc<Versions<S>>,
+    path: RemotePath,
+    kind: HashKind,
+) -> Result<Opened, StoreError> {
     let threads = versions.threads().clone();
     let versions = Arc::clone(versions);
     threads
         .run(move || {
-            let version = versions.open(&path)?;
+            let version = versions.open_as(&path, kind)?;
             let content = match version.meta().size {
                 size if size > SMALL_BODY_BYTES => None,
                 0 => Some(Bytes::new()),
@@ -105,20 +117,24 @@ pub async fn send_around<K: ByteSink>(
     let mut pieces = holes.data(&range).into_iter().flat_map(in_blocks);
     let mut next = pieces.next();
     let mut ahead = match (first, &next) {
-        (Some(room), Some(piece)) => Some(read_ahead(version, piece.clone(), room)),
+        (Some(room), Some(piece)) => Some(read_ahead(version, piece.clone(), room, share.turn().await)),
         _ => None,
     };
     while let Some(piece) = next {
         let reading = match ahead.take() {
             Some(reading) => reading,
             // Waits for room only while it holds nothing itself.
-            None => read_ahead(version, piece, share.reserve(BLOCK_BYTES as usize).await),
+            None => {
+                let room = share.reserve(BLOCK_BYTES as usize).await;
+                read_ahead(version, piece, room, share.turn().await)
+            }
         };
         let part = reading.await?;
         next = pieces.next();
         if let Some(piece) = &next {
-            let room = share.try_reserve(BLOCK_BYTES as usize);
-            ahead = room.map(|room| read_ahead(version, piece.clone(), room));
+            let turn = share.quick_turn();
+            let room = turn.and_then(|turn| Some((share.try_reserve(BLOCK_BYTES as usize)?, turn)));
+            ahead = room.map(|(room, turn)| read_ahead(version, piece.clone(), room, turn));
         }
         sink.send(part).await?;
     }
@@ -141,25 +157,23 @@ fn in_blocks(data: Range<u64>) -> impl Iterator<Item = Piece> {
     })
 }
 
-/// A part up to this length leaves its block: sent as it is it would hold all of the block in memory.
+/// A part up to this length has a buffer of its own: as a part of its block it would hold all of the block in memory.
 const COPIED_BYTES: usize = BLOCK_BYTES as usize / 4;
 
-fn read_ahead(version: &Arc<Version>, piece: Piece, mut room: Reservation) -> Offloaded<Bytes> {
+fn read_ahead(version: &Arc<Version>, piece: Piece, mut room: Reservation, turn: Turn) -> Offloaded<Bytes> {
     let threads = version.threads().clone();
     let version = Arc::clone(version);
     threads.run(move || {
         let (index, place) = piece;
-        let block = version.block(index)?;
-        if place.len() == block.len() {
-            return Ok(room.attach(block));
-        }
-        // The version ended sooner than it said when it was opened.
-        let part = block.get(place).ok_or(StoreError::Changed)?;
-        if part.len() > COPIED_BYTES {
-            let part = block.slice_ref(part);
+        if place.len() <= COPIED_BYTES {
+            let part = version.part(index, place)?;
+            drop(turn);
+            room.shrink(part.len());
             return Ok(room.attach(part));
         }
-        room.shrink(part.len());
-        Ok(room.attach(Bytes::copy_from_slice(part)))
+        let block = version.block(index)?;
+        // The version ended sooner than it said when it was opened.
+        let part = block.get(place).ok_or(StoreError::Changed)?;
+        Ok(room.attach(block.slice_ref(part)))
     })
 }

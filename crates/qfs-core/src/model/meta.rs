@@ -6,21 +6,42 @@ use std::str::FromStr;
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::Digest;
+use super::{Digest, keyed};
 
 /// One row of a listing (PROTOCOL §4.1).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "RawEntry")]
 pub struct EntryMeta {
     /// Size in bytes.
     pub size: u64,
     /// Modification time, to the nanosecond where the file system keeps it.
     pub modified: Timestamp,
-    /// SHA-256 of the content, when the server already knows it.
-    #[serde(default)]
-    pub sha256: Option<Digest>,
+    /// Digest of the content, when the server already knows it.
+    #[serde(flatten, serialize_with = "keyed::write_or_null")]
+    pub digest: Option<Digest>,
     /// Whether it may be executed; not said by servers of before this field.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not", deserialize_with = "null_is_false")]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub executable: bool,
+}
+
+/// [`EntryMeta`] as it is read.
+#[derive(Deserialize)]
+struct RawEntry {
+    size: u64,
+    modified: Timestamp,
+    #[serde(default)]
+    sha256: Option<Digest>,
+    #[serde(default, deserialize_with = "keyed::blake3")]
+    blake3: Option<Digest>,
+    #[serde(default, deserialize_with = "null_is_false")]
+    executable: bool,
+}
+
+impl From<RawEntry> for EntryMeta {
+    fn from(raw: RawEntry) -> Self {
+        let RawEntry { size, modified, sha256, blake3, executable } = raw;
+        Self { size, modified, digest: keyed::either(sha256, blake3), executable }
+    }
 }
 
 /// Reads a flag for which `null` means the same as its absence (PROTOCOL §2.1).

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{BLOCK_BYTES, Object, ObjectMeta, Store, StoreError, Version, Versions};
-use crate::model::{Digest, Hasher, RemotePath};
+use crate::model::{Digest, HashKind, Hasher, RemotePath};
 
 /// Bytes read in one step of the second pass: enough that a step costs little beside its reading, few enough that nobody waits long
 /// for it to end.
@@ -21,14 +21,14 @@ pub struct Live {
 }
 
 impl<S: Store> Versions<S> {
-    /// Opens `path` as long as it is now. It is shared with nobody, and its digest is not remembered. Blocks.
+    /// Opens `path` as long as it is now, for its digest of `kind`. It is shared with nobody, and its digest is not remembered. Blocks.
     ///
     /// # Errors
     /// As [`Store::open`].
-    pub fn open_live(&self, path: &RemotePath) -> Result<Live, StoreError> {
+    pub fn open_live(&self, path: &RemotePath, kind: HashKind) -> Result<Live, StoreError> {
         let object = self.store().object(path)?;
         let prefix = Arc::new(Prefix(Arc::clone(&object)));
-        Ok(Live { version: Arc::new(Version::alone(prefix, self.threads().clone())), object })
+        Ok(Live { version: Arc::new(Version::alone(prefix, self.threads().clone(), kind)), object })
     }
 }
 
@@ -54,7 +54,7 @@ impl Live {
     /// A second pass, to be taken when the first one is at its end.
     #[must_use]
     pub fn second_pass(self: &Arc<Self>) -> SecondPass {
-        SecondPass { live: Arc::clone(self), hasher: Hasher::new(), position: 0 }
+        SecondPass { live: Arc::clone(self), hasher: Hasher::of_kind(self.version.kind()), position: 0 }
     }
 }
 

@@ -99,10 +99,26 @@ pub struct ListQuery {
     pub directories: bool,
     /// Whether symbolic links that are not followed are rows too.
     pub links: bool,
+    /// Only what is directly in the directory that is listed. No other directory is entered.
+    pub shallow: bool,
 }
 
 /// Receives a listing row by row; breaks to end it early.
 pub type Visit<'a> = dyn FnMut(RemotePath, Entry) -> ControlFlow<()> + 'a;
+
+/// Why something is there and no row of a listing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Omission {
+    /// It cannot be read, or lies too deep. Where it is a directory, nobody knows what is in it.
+    Unreadable,
+    /// No [`RemotePath`] can be its name.
+    Unnameable,
+    /// It is neither file, directory nor link, or a link to what is no UTF-8.
+    Special,
+}
+
+/// Told what a listing leaves out, with names that are not safe to print: `/` between components, U+FFFD for what is no UTF-8.
+pub type LeaveOut<'a> = dyn FnMut(&str, Omission) + 'a;
 
 /// A source of objects.
 pub trait Store: Send + Sync + 'static {
@@ -131,6 +147,21 @@ pub trait Store: Send + Sync + 'static {
     /// [`StoreError::Busy`] when descriptors ran out on the way, because a listing that lacks files without a word is a wrong
     /// one. What else cannot be read below the root is left out.
     fn list(&self, query: &ListQuery, visit: &mut Visit<'_>) -> Result<(), StoreError>;
+
+    /// As [`Self::list`], and tells `left_out` what is there and no row, hidden names and the store's own aside. A store that can
+    /// read all it has leaves nothing out.
+    ///
+    /// # Errors
+    /// As [`Self::list`].
+    fn list_telling(
+        &self,
+        query: &ListQuery,
+        visit: &mut Visit<'_>,
+        left_out: &mut LeaveOut<'_>,
+    ) -> Result<(), StoreError> {
+        let _ = left_out;
+        self.list(query, visit)
+    }
 }
 
 impl<S: Store + ?Sized> Store for Arc<S> {
@@ -140,5 +171,14 @@ impl<S: Store + ?Sized> Store for Arc<S> {
 
     fn list(&self, query: &ListQuery, visit: &mut Visit<'_>) -> Result<(), StoreError> {
         (**self).list(query, visit)
+    }
+
+    fn list_telling(
+        &self,
+        query: &ListQuery,
+        visit: &mut Visit<'_>,
+        left_out: &mut LeaveOut<'_>,
+    ) -> Result<(), StoreError> {
+        (**self).list_telling(query, visit, left_out)
     }
 }

@@ -7,11 +7,12 @@ use std::sync::{Arc, Mutex, Weak};
 
 use bytes::Bytes;
 
-use super::{DigestCache, Entry, ListQuery, Object, ObjectMeta, Store, StoreError, Visit};
-use crate::model::{Digest, ETag, Holes, RemotePath};
+use super::{DigestCache, Entry, LeaveOut, ListQuery, Object, ObjectMeta, Store, StoreError, Visit};
+use crate::model::{Digest, ETag, HashKind, Holes, RemotePath};
 use crate::offload::Threads;
 
 mod shared;
+mod tree_pass;
 
 pub use shared::BLOCK_BYTES;
 use shared::{Shared, lock};
@@ -50,11 +51,24 @@ impl<S: Store> Versions<S> {
         &self.threads
     }
 
-    /// Opens `path`. Blocks.
+    /// Opens `path`, for its SHA-256. Blocks.
     ///
     /// # Errors
     /// As [`Store::open`].
     pub fn open(&self, path: &RemotePath) -> Result<Version, StoreError> {
+        self.open_as(path, HashKind::Sha256)
+    }
+
+    /// Opens `path`, for its digest of `kind`. Blocks.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn open_as(&self, path: &RemotePath, kind: HashKind) -> Result<Version, StoreError> {
+        Ok(self.open_bare(path)?.of_kind(kind))
+    }
+
+    /// Opens `path`, for no digest yet.
+    fn open_bare(&self, path: &RemotePath) -> Result<Version, StoreError> {
         let (object, first) = self.store.open(path, BLOCK_BYTES as usize)?;
         let meta = object.meta();
         // A file of one block is read in one go: there is nothing to share, and small files are many.
@@ -76,42 +90,57 @@ impl<S: Store> Versions<S> {
         Ok(Version::new(shared, self.threads.clone()))
     }
 
-    /// The whole of `path` with its digest, in one go, if it has no more than `limit` bytes; None when it has more. Blocks.
+    /// The whole of `path` with its digest of `kind`, in one go, if it has no more than `limit` bytes; None when it has more. Blocks.
     ///
     /// # Errors
     /// As [`Store::open`] and [`Object::ensure_unchanged`].
-    pub fn read_whole(&self, path: &RemotePath, limit: u64) -> Result<Option<Whole>, StoreError> {
+    pub fn read_whole(&self, path: &RemotePath, limit: u64, kind: HashKind) -> Result<Option<Whole>, StoreError> {
         let (object, content) = self.store.open(path, usize::try_from(limit).unwrap_or(usize::MAX))?;
         let ObjectMeta { size, modified, ref etag, unsettled, executable } = *object.meta();
         if size > limit {
             return Ok(None);
         }
         object.ensure_unchanged()?;
-        let known = self.digests.recall(etag);
-        let sha256 = known.unwrap_or_else(|| Digest::of(&content));
+        let known = self.digests.recall(etag, kind);
+        let digest = known.unwrap_or_else(|| Digest::of_kind(kind, &content));
         if known.is_none() && !unsettled {
-            self.digests.remember(etag, sha256);
+            self.digests.remember(etag, digest);
         }
-        Ok(Some(Whole { modified, executable, sha256, content }))
+        Ok(Some(Whole { modified, executable, digest, content }))
     }
 
-    /// Visits what `query` asks for, each file with its digest where that is known. Blocks.
+    /// Visits what `query` asks for, each file with its digest of `kind` where that is known. Blocks.
     ///
     /// # Errors
     /// As [`Store::list`].
     pub fn list(
         &self,
         query: &ListQuery,
+        kind: HashKind,
         visit: &mut dyn FnMut(RemotePath, Entry, Option<Digest>) -> std::ops::ControlFlow<()>,
+    ) -> Result<(), StoreError> {
+        self.list_telling(query, kind, visit, &mut |_, _| {})
+    }
+
+    /// As [`Self::list`], and tells what is left out, as [`Store::list_telling`]. Blocks.
+    ///
+    /// # Errors
+    /// As [`Store::list`].
+    pub fn list_telling(
+        &self,
+        query: &ListQuery,
+        kind: HashKind,
+        visit: &mut dyn FnMut(RemotePath, Entry, Option<Digest>) -> std::ops::ControlFlow<()>,
+        left_out: &mut LeaveOut<'_>,
     ) -> Result<(), StoreError> {
         let visit: &mut Visit<'_> = &mut |path, entry| {
             let digest = match &entry {
-                Entry::File(meta) => self.digests.recall(&meta.etag),
+                Entry::File(meta) => self.digests.recall(&meta.etag, kind),
                 Entry::Directory(_) | Entry::Link(_) => None,
             };
             visit(path, entry, digest)
         };
-        self.store.list(query, visit)
+        self.store.list_telling(query, visit, left_out)
     }
 }
 
@@ -123,7 +152,7 @@ pub struct Whole {
     /// Whether its owner may execute it.
     pub executable: bool,
     /// Digest of `content`.
-    pub sha256: Digest,
+    pub digest: Digest,
     /// Its bytes.
     pub content: Bytes,
 }
@@ -132,17 +161,33 @@ pub struct Whole {
 pub struct Version {
     shared: Arc<Shared>,
     threads: Threads,
+    kind: HashKind,
 }
 
 impl Version {
     fn new(shared: Arc<Shared>, threads: Threads) -> Self {
         shared.readers.fetch_add(1, Ordering::Relaxed);
-        Self { shared, threads }
+        Self { shared, threads, kind: HashKind::default() }
     }
 
     /// One of an object that nobody shares.
-    pub(super) fn alone(object: Arc<dyn Object>, threads: Threads) -> Self {
-        Self::new(Arc::new(Shared::new(object, Bytes::new(), &Arc::default(), &Arc::default())), threads)
+    pub(super) fn alone(object: Arc<dyn Object>, threads: Threads, kind: HashKind) -> Self {
+        let shared = Shared::new(object, Bytes::new(), &Arc::default(), &Arc::default());
+        Self::new(Arc::new(shared), threads).of_kind(kind)
+    }
+
+    /// The same, for its digest of `kind`: from now on, what is read of it is hashed for that.
+    #[must_use]
+    pub fn of_kind(mut self, kind: HashKind) -> Self {
+        self.kind = kind;
+        self.shared.want(kind);
+        self
+    }
+
+    /// What its digest is made with.
+    #[must_use]
+    pub fn kind(&self) -> HashKind {
+        self.kind
     }
 
     /// Where it is read and hashed.
@@ -160,7 +205,7 @@ impl Version {
     /// The digest of the whole, if somebody has hashed it already.
     #[must_use]
     pub fn known_digest(&self) -> Option<Digest> {
-        self.shared.digest.get().copied()
+        self.shared.known(self.kind)
     }
 
     /// Block number `index`, [`BLOCK_BYTES`] long or up to the end. Blocks.
@@ -171,12 +216,21 @@ impl Version {
         self.shared.block(index)
     }
 
+    /// A short part of block number `index`, in a buffer of its own. The rest of the block is read only where it is needed to hash
+    /// it. Blocks.
+    ///
+    /// # Errors
+    /// As [`Object::read_at`]; [`StoreError::Changed`] when the block ends before the part does.
+    pub fn part(&self, index: u64, place: Range<usize>) -> Result<Bytes, StoreError> {
+        self.shared.part(index, place)
+    }
+
     /// The digest of the whole, hashing what nobody has hashed yet. Blocks for as long as that takes.
     ///
     /// # Errors
     /// As [`Object::read_at`] and [`Object::ensure_unchanged`].
     pub fn digest(&self) -> Result<Digest, StoreError> {
-        self.shared.compute_digest()
+        self.shared.compute_digest(self.kind)
     }
 
     /// Parts of `range` of at least `least` bytes that are zeros and that nothing is stored for: the `count` largest. Blocks.
@@ -205,174 +259,4 @@ impl Drop for Version {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::shared::{KEPT_BLOCKS, RECENT_BLOCKS};
-    use super::*;
-    use std::sync::atomic::AtomicU64;
-
-    struct Counted {
-        content: Vec<u8>,
-        meta: ObjectMeta,
-        reads: AtomicU64,
-        changed: std::sync::atomic::AtomicBool,
-    }
-
-    impl Object for Counted {
-        fn meta(&self) -> &ObjectMeta {
-            &self.meta
-        }
-
-        fn read_at(&self, offset: u64, length: usize) -> Result<Bytes, StoreError> {
-            self.reads.fetch_add(1, Ordering::Relaxed);
-            let start = usize::try_from(offset).unwrap();
-            Ok(Bytes::copy_from_slice(&self.content[start..start + length]))
-        }
-
-        fn ensure_unchanged(&self) -> Result<(), StoreError> {
-            if self.changed.load(Ordering::Relaxed) { Err(StoreError::Changed) } else { Ok(()) }
-        }
-    }
-
-    /// Every call of these tests blocks.
-    struct Unused;
-
-    impl crate::offload::Offload for Unused {
-        fn run(&self, _: Box<dyn FnOnce() + Send>) {
-            unreachable!("nothing here is asynchronous")
-        }
-    }
-
-    /// Holds one object under every name.
-    struct One(Arc<Counted>);
-
-    impl Store for One {
-        fn open(&self, _: &RemotePath, first: usize) -> Result<(Arc<dyn Object>, Bytes), StoreError> {
-            let length = self.0.content.len();
-            let content = if length <= first { self.0.read_at(0, length)? } else { Bytes::new() };
-            Ok((self.0.clone(), content))
-        }
-
-        fn list(&self, _: &ListQuery, _: &mut Visit<'_>) -> Result<(), StoreError> {
-            Ok(())
-        }
-    }
-
-    fn versions(blocks: u64) -> (Versions<One>, Arc<Counted>, RemotePath) {
-        let content: Vec<u8> = (0..blocks * BLOCK_BYTES - 5).map(|i| (i % 251) as u8).collect();
-        let meta = ObjectMeta {
-            size: content.len() as u64,
-            modified: jiff::Timestamp::UNIX_EPOCH,
-            etag: "v1".parse().unwrap(),
-            unsettled: false,
-            executable: false,
-        };
-        let object = Arc::new(Counted { content, meta, reads: AtomicU64::new(0), changed: false.into() });
-        let versions = Versions::new(One(Arc::clone(&object)), Arc::default(), Threads::new(Unused));
-        (versions, object, RemotePath::parse("x").unwrap())
-    }
-
-    #[test]
-    fn readers_side_by_side_share_one_read_and_one_hash() {
-        let (versions, object, path) = versions(20);
-        let readers: Vec<_> = (0..10).map(|_| versions.open(&path).unwrap()).collect();
-        for index in 0..20 {
-            std::thread::scope(|scope| {
-                for reader in &readers {
-                    scope.spawn(move || reader.block(index).unwrap());
-                }
-            });
-        }
-        assert_eq!(object.reads.load(Ordering::Relaxed), 20);
-        assert_eq!(readers[9].known_digest(), Some(Digest::of(&object.content)));
-    }
-
-    // Fails when readers that drift apart read again, when more is kept than is allowed, or what is forgotten stays counted.
-    #[test]
-    fn readers_that_drift_apart_share_reads_within_what_is_kept() {
-        let (versions, object, path) = versions(KEPT_BLOCKS as u64 + 20);
-        let (first, second) = (versions.open(&path).unwrap(), versions.open(&path).unwrap());
-        (0..KEPT_BLOCKS as u64).for_each(|index| drop(first.block(index).unwrap()));
-        (0..KEPT_BLOCKS as u64).for_each(|index| drop(second.block(index).unwrap()));
-        assert_eq!(object.reads.load(Ordering::Relaxed), KEPT_BLOCKS as u64);
-        (KEPT_BLOCKS as u64..).take(20).for_each(|index| drop(first.block(index).unwrap()));
-        assert_eq!(
-            (versions.kept.load(Ordering::Relaxed), lock(&first.shared.blocks).recent.len()),
-            (KEPT_BLOCKS, KEPT_BLOCKS)
-        );
-        drop(second);
-        assert_eq!(versions.kept.load(Ordering::Relaxed), 0);
-        drop(first);
-        // When others keep all that may be kept, a version still has its few.
-        versions.kept.store(KEPT_BLOCKS, Ordering::Relaxed);
-        let (first, second) = (versions.open(&path).unwrap(), versions.open(&path).unwrap());
-        (0..20).for_each(|index| drop(first.block(index).unwrap()));
-        assert_eq!(lock(&first.shared.blocks).recent.len(), RECENT_BLOCKS);
-        drop((first, second));
-        assert_eq!(versions.kept.load(Ordering::Relaxed), KEPT_BLOCKS);
-    }
-
-    #[test]
-    fn a_digest_asked_for_early_is_finished_by_whoever_needs_it() {
-        let (versions, object, path) = versions(12);
-        let reader = versions.open(&path).unwrap();
-        reader.block(0).unwrap();
-        reader.block(5).unwrap();
-        reader.block(1).unwrap();
-        assert_eq!(reader.known_digest(), None);
-        std::thread::scope(|scope| {
-            for _ in 0..4 {
-                scope.spawn(|| assert_eq!(reader.digest().unwrap(), Digest::of(&object.content)));
-            }
-        });
-    }
-
-    #[test]
-    fn a_remembered_digest_needs_no_pass() {
-        let (versions, object, path) = versions(3);
-        let digest = versions.open(&path).unwrap().digest().unwrap();
-        let reads = object.reads.load(Ordering::Relaxed);
-        assert_eq!(versions.open(&path).unwrap().digest().unwrap(), digest);
-        assert_eq!(object.reads.load(Ordering::Relaxed), reads);
-    }
-
-    // Fails when a file above the limit is read, a digest is computed twice, or one of a changed file is kept.
-    #[test]
-    fn a_small_file_is_read_whole_and_hashed_once() {
-        let (versions, object, path) = versions(1);
-        let size = object.meta.size;
-        assert_eq!(versions.read_whole(&path, size - 1).unwrap(), None);
-        assert_eq!(object.reads.load(Ordering::Relaxed), 0);
-        let whole = versions.read_whole(&path, size).unwrap().unwrap();
-        assert_eq!((&whole.content[..], whole.sha256), (&object.content[..], Digest::of(&object.content)));
-        assert_eq!(versions.digests().recall(&object.meta.etag), Some(whole.sha256));
-        let other = Digest::of(b"remembered");
-        versions.digests().remember(&object.meta.etag, other);
-        assert_eq!(versions.read_whole(&path, size).unwrap().unwrap().sha256, other);
-        object.changed.store(true, Ordering::Relaxed);
-        assert!(matches!(versions.read_whole(&path, size), Err(StoreError::Changed)));
-    }
-
-    #[test]
-    fn a_change_leaves_no_digest() {
-        let (versions, object, path) = versions(3);
-        let reader = versions.open(&path).unwrap();
-        object.changed.store(true, Ordering::Relaxed);
-        assert!(matches!(reader.digest(), Err(StoreError::Changed)));
-        assert_eq!(reader.known_digest(), None);
-        assert_eq!(versions.digests().recall(&object.meta.etag), None);
-    }
-
-    #[test]
-    fn a_lone_reader_keeps_no_blocks() {
-        let (versions, object, path) = versions(4);
-        let reader = versions.open(&path).unwrap();
-        reader.block(3).unwrap();
-        assert!(lock(&reader.shared.blocks).recent.is_empty());
-        let second = versions.open(&path).unwrap();
-        reader.block(3).unwrap();
-        second.block(3).unwrap();
-        assert_eq!(object.reads.load(Ordering::Relaxed), 2);
-        drop(second);
-        assert!(lock(&reader.shared.blocks).recent.is_empty());
-    }
-}
+mod tests;

@@ -119,6 +119,32 @@ pub trait WriteStore: Store {
     /// As [`Self::touch`]; [`StoreError::Unsupported`].
     fn set_executable(&self, path: &RemotePath, executable: bool) -> Result<(), StoreError>;
 
+    /// Sets the modification time of an existing target and whether it may be executed, as far as either is given, if the target is
+    /// `version` where that is given; says what it has become. In one step, and without waiting for the clock to go on.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] when nothing is there; [`StoreError::NotRegular`] when it is no file; [`StoreError::Conflict`] when
+    /// it is another version; as [`Self::set_executable`].
+    fn set_metadata(
+        &self,
+        path: &RemotePath,
+        version: Option<&ETag>,
+        modified: Option<Timestamp>,
+        executable: Option<bool>,
+    ) -> Result<ObjectMeta, StoreError> {
+        let before = self.object(path)?;
+        if version.is_some_and(|version| *version != before.meta().etag) {
+            return Err(StoreError::Conflict);
+        }
+        if let Some(executable) = executable {
+            self.set_executable(path, executable)?;
+        }
+        if let Some(modified) = modified {
+            self.touch(path, modified)?;
+        }
+        Ok(self.object(path)?.meta().clone())
+    }
+
     /// Bytes that can still be written, and that the store can hold in all. None when there is no such bound, or nobody knows it.
     ///
     /// # Errors
@@ -155,6 +181,17 @@ pub trait WriteStore: Store {
     /// [`StoreError::Outside`] when `target` is not one that [`RemotePath::admits_link`] admits; [`StoreError::Exists`] or
     /// [`StoreError::NotRegular`] when something is there; [`StoreError::Unsupported`].
     fn make_link(&self, path: &RemotePath, target: &str, durable: bool) -> Result<(), StoreError>;
+
+    /// Removes the symbolic link `path`, if it leads to `text` where that is given. Never what it leads to, and nothing else that is
+    /// under the name.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] when nothing is there; [`StoreError::NotRegular`] when it is no link; [`StoreError::Conflict`] when
+    /// it leads elsewhere; [`StoreError::Unsupported`].
+    fn remove_link(&self, path: &RemotePath, text: Option<&str>, durable: bool) -> Result<(), StoreError> {
+        let _ = (path, text, durable);
+        Err(StoreError::Unsupported)
+    }
 
     /// Brings every directory that a durable call changed to stable storage, each once.
     ///

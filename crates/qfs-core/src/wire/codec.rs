@@ -2,7 +2,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{FRAME_PREFIX_BYTES, MAX_FRAME_BYTES};
 
@@ -79,6 +79,18 @@ pub(super) fn decode<'a, T: Deserialize<'a>>(payload: &'a [u8]) -> Result<T, Dec
         return Err(DecodeError::Malformed("expected an object".to_owned()));
     }
     serde_json::from_slice(payload).map_err(|e| DecodeError::Malformed(e.to_string()))
+}
+
+/// Whether a field is left out.
+pub(super) fn is_zero(n: &i32) -> bool {
+    *n == 0
+}
+
+/// Reads `null` as if the field were not there.
+pub(super) fn null_is_absent<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 /// Reads the error in an error head's payload.

@@ -26,3 +26,6 @@ pub const MAX_SMALL_FILE_BYTES: u64 = 256 << 10;
 
 /// The most names in one `download_many` (PROTOCOL §4.3).
 pub const MAX_MANY_FILES: usize = 1000;
+
+/// The most ranges in one `download_ranges` (PROTOCOL §4.8.2): a request fits its frame wherever they lie.
+pub const MAX_RANGES: usize = 1024;

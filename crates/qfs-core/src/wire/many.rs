@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use super::codec::{DecodeError, EncodeError, decode, decode_error, encode_onto};
 use super::{FRAME_PREFIX_BYTES, MAX_FRAME_BYTES, MAX_SMALL_FILE_BYTES, RemoteError, StatusCode};
-use crate::model::{Digest, null_is_false};
+use crate::model::{Digest, keyed, null_is_false};
 
 /// What a server says about one file, directly in front of its bytes. It has read and hashed the whole file by then.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct FileRecord {
     /// [`StatusCode::OK`].
     pub code: StatusCode,
@@ -17,10 +17,11 @@ pub struct FileRecord {
     pub size: u64,
     /// Modification time of the file.
     pub modified: Timestamp,
-    /// SHA-256 of the file.
-    pub sha256: Digest,
+    /// Digest of the file.
+    #[serde(flatten, serialize_with = "keyed::write")]
+    pub digest: Digest,
     /// Whether the file may be executed.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not", deserialize_with = "null_is_false")]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub executable: bool,
 }
 
@@ -62,8 +63,9 @@ pub fn take_record(buffer: &mut Bytes) -> Result<Option<FileAnswer>, DecodeError
         buffer.advance(head);
         return Ok(Some(Err(refusal)));
     }
-    let (Some(size), Some(modified), Some(sha256)) = (raw.size, raw.modified, raw.sha256) else {
-        return Err(DecodeError::Malformed("a record without size, modified or sha256".to_owned()));
+    let (Some(size), Some(modified), Some(digest)) = (raw.size, raw.modified, keyed::either(raw.sha256, raw.blake3))
+    else {
+        return Err(DecodeError::Malformed("a record without size, modified or digest".to_owned()));
     };
     // This is checked before anything waits for so many bytes or allocates memory for them.
     let body = usize::try_from(size).ok().filter(|_| size <= MAX_SMALL_FILE_BYTES);
@@ -72,7 +74,7 @@ pub fn take_record(buffer: &mut Bytes) -> Result<Option<FileAnswer>, DecodeError
         return Ok(None);
     }
     buffer.advance(head);
-    let record = FileRecord { code: raw.code, size, modified, sha256, executable: raw.executable };
+    let record = FileRecord { code: raw.code, size, modified, digest, executable: raw.executable };
     Ok(Some(Ok((record, buffer.split_to(body)))))
 }
 
@@ -86,6 +88,8 @@ struct RawRecord {
     modified: Option<Timestamp>,
     #[serde(default)]
     sha256: Option<Digest>,
+    #[serde(default, deserialize_with = "keyed::blake3")]
+    blake3: Option<Digest>,
     #[serde(default, deserialize_with = "null_is_false")]
     executable: bool,
 }
@@ -109,6 +113,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::model::HashKind;
     use crate::wire::{DownloadManyRequest, Request, frame};
 
     fn record(body: &[u8]) -> FileRecord {
@@ -116,7 +121,7 @@ mod tests {
             code: StatusCode::OK,
             size: body.len() as u64,
             modified: "2026-11-23T08:00:00.5Z".parse().unwrap(),
-            sha256: Digest::of(body),
+            digest: Digest::of(body),
             executable: false,
         }
     }
@@ -158,6 +163,18 @@ mod tests {
         assert_eq!(read, script);
     }
 
+    #[test]
+    fn golden_record_of_blake3() {
+        let digest = Digest::of_kind(HashKind::Blake3, b"abc");
+        let mut out = BytesMut::new();
+        put_record(&mut out, &FileRecord { digest, ..record(b"abc") }).unwrap();
+        let json = format!(r#"{{"code":0,"size":3,"modified":"2026-11-23T08:00:00.5Z","blake3":"{digest}"}}"#);
+        assert_eq!(&out[4..], json.as_bytes());
+        out.extend_from_slice(b"abc");
+        let (read, _) = take_record(&mut out.freeze()).unwrap().unwrap().unwrap();
+        assert_eq!(read.digest, digest);
+    }
+
     // Fails when the length of a record or the size of a body is believed before it was checked.
     #[test]
     fn what_no_record_starts_with_is_refused_at_once() {
@@ -185,7 +202,7 @@ mod tests {
         #[test]
         fn a_name_takes_no_more_than_is_counted(names in proptest::collection::vec(any::<String>(), 1..20)) {
             let counted: usize = names.iter().map(|name| name_bytes(name)).sum();
-            let request = Request::DownloadMany(DownloadManyRequest { files: names, priority: i32::MIN });
+            let request = Request::DownloadMany(DownloadManyRequest { files: names, priority: i32::MIN, hash: HashKind::Blake3 });
             prop_assert!(request.encode().unwrap().len() <= counted + DownloadManyRequest::FRAME_BYTES);
         }
 

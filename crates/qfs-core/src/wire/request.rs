@@ -7,13 +7,13 @@ use bytes::Bytes;
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::codec::{DecodeError, EncodeError, decode, encode};
+use super::codec::{DecodeError, EncodeError, decode, encode, is_zero, null_is_absent};
 use super::write::{
     CopyRequest, MakeDirectoryRequest, MakeLinkRequest, RemoveRequest, SetMetadataRequest, UploadManyRequest,
     UploadRequest,
 };
-use super::{IdentityRequest, MAX_MANY_FILES, PathNoteRequest};
-use crate::model::{ByteRange, ETag, Token, null_is_false};
+use super::{ChunkMapRequest, DownloadRangesRequest, IdentityRequest, MAX_MANY_FILES, PathNoteRequest};
+use crate::model::{ByteRange, ETag, HashKind, Token, null_is_false};
 
 /// One command (PROTOCOL §4). A stream carries exactly one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +41,10 @@ pub enum Request {
     MakeLink(MakeLinkRequest),
     /// `set_metadata` (PROTOCOL §4.7).
     SetMetadata(SetMetadataRequest),
+    /// `chunk_map` (PROTOCOL §4.8.1).
+    ChunkMap(ChunkMapRequest),
+    /// `download_ranges` (PROTOCOL §4.8.2).
+    DownloadRanges(DownloadRangesRequest),
     /// `path_note` (PROTOCOL §4.9).
     PathNote(PathNoteRequest),
 }
@@ -54,6 +58,9 @@ pub struct ListRequest {
     /// Only names below this directory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prefix: Option<String>,
+    /// The digests that are wanted. A server that does not know the field answers with SHA-256.
+    #[serde(default, skip_serializing_if = "HashKind::is_default")]
+    pub hash: HashKind,
 }
 
 /// Parameters of `download`.
@@ -77,6 +84,9 @@ pub struct DownloadRequest {
     /// Whether the client knows a body without its holes (PROTOCOL §4.2.1).
     #[serde(default, skip_serializing_if = "std::ops::Not::not", deserialize_with = "null_is_absent")]
     pub holes: bool,
+    /// The digests that are wanted. A server that does not know the field answers with SHA-256.
+    #[serde(default, skip_serializing_if = "HashKind::is_default")]
+    pub hash: HashKind,
 }
 
 /// Parameters of `download_many`.
@@ -88,11 +98,14 @@ pub struct DownloadManyRequest {
     /// As [`DownloadRequest::priority`].
     #[serde(default, skip_serializing_if = "is_zero", deserialize_with = "null_is_absent")]
     pub priority: i32,
+    /// The digests that are wanted. A server that does not know the field answers with SHA-256.
+    #[serde(default, skip_serializing_if = "HashKind::is_default")]
+    pub hash: HashKind,
 }
 
 impl DownloadManyRequest {
     /// The most bytes of a request's frame in addition to its names (see [`name_bytes`](super::name_bytes)).
-    pub const FRAME_BYTES: usize = 80;
+    pub const FRAME_BYTES: usize = 100;
 }
 
 /// Counts while reading, so that no more names are kept than a request may have.
@@ -119,14 +132,6 @@ fn bounded_names<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Strin
     deserializer.deserialize_seq(Names)
 }
 
-fn is_zero(n: &i32) -> bool {
-    *n == 0
-}
-
-fn null_is_absent<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(deserializer: D) -> Result<T, D::Error> {
-    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
-}
-
 /// Reads a range from an object only, because serde would also read `[0,1]`.
 fn range_object<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ByteRange>, D::Error> {
     match Option::<serde_json::Map<String, serde_json::Value>>::deserialize(deserializer)? {
@@ -146,6 +151,8 @@ const REMOVE: &str = "remove";
 const MAKE_DIRECTORY: &str = "make_directory";
 const MAKE_LINK: &str = "make_link";
 const SET_METADATA: &str = "set_metadata";
+const CHUNK_MAP: &str = "chunk_map";
+const DOWNLOAD_RANGES: &str = "download_ranges";
 const PATH_NOTE: &str = "path_note";
 
 #[derive(Deserialize)]
@@ -196,6 +203,8 @@ impl Request {
             Self::MakeDirectory(_) => MAKE_DIRECTORY,
             Self::MakeLink(_) => MAKE_LINK,
             Self::SetMetadata(_) => SET_METADATA,
+            Self::ChunkMap(_) => CHUNK_MAP,
+            Self::DownloadRanges(_) => DOWNLOAD_RANGES,
             Self::PathNote(_) => PATH_NOTE,
         }
     }
@@ -211,6 +220,8 @@ impl Request {
             Self::MakeDirectory(request) => Some(&request.filename),
             Self::MakeLink(request) => Some(&request.filename),
             Self::SetMetadata(request) => Some(&request.filename),
+            Self::ChunkMap(request) => Some(&request.filename),
+            Self::DownloadRanges(request) => Some(&request.filename),
             Self::GetFilesList(_)
             | Self::DownloadMany(_)
             | Self::GetIdentity(_)
@@ -245,6 +256,8 @@ impl Request {
             Self::MakeDirectory(parameters) => encode(&Tagged { command, parameters, token }),
             Self::MakeLink(parameters) => encode(&Tagged { command, parameters, token }),
             Self::SetMetadata(parameters) => encode(&Tagged { command, parameters, token }),
+            Self::ChunkMap(parameters) => encode(&Tagged { command, parameters, token }),
+            Self::DownloadRanges(parameters) => encode(&Tagged { command, parameters, token }),
             Self::PathNote(parameters) => encode(&Tagged { command, parameters, token }),
         }
     }
@@ -277,6 +290,8 @@ impl Request {
             MAKE_DIRECTORY => Ok(Self::MakeDirectory(decode(payload)?)),
             MAKE_LINK => Ok(Self::MakeLink(decode(payload)?)),
             SET_METADATA => Ok(Self::SetMetadata(decode(payload)?)),
+            CHUNK_MAP => Ok(Self::ChunkMap(decode(payload)?)),
+            DOWNLOAD_RANGES => Ok(Self::DownloadRanges(decode(payload)?)),
             PATH_NOTE => Ok(Self::PathNote(decode(payload)?)),
             other => Err(DecodeError::UnknownCommand(other.chars().take(64).collect())),
         }
@@ -299,7 +314,7 @@ mod tests {
     fn golden_requests() {
         golden(&Request::GetFilesList(ListRequest::default()), r#"{"command":"get_files_list"}"#);
         golden(
-            &Request::GetFilesList(ListRequest { tree: true, prefix: Some("sub".into()) }),
+            &Request::GetFilesList(ListRequest { tree: true, prefix: Some("sub".into()), hash: HashKind::Sha256 }),
             r#"{"command":"get_files_list","tree":true,"prefix":"sub"}"#,
         );
         golden(
@@ -314,6 +329,7 @@ mod tests {
                 live: false,
                 priority: -3,
                 holes: false,
+                hash: HashKind::Sha256,
             }),
             r#"{"command":"download","filename":"x","range":{"start":10,"end":20},"if_match":"v1","priority":-3}"#,
         );
@@ -326,7 +342,23 @@ mod tests {
             r#"{"command":"download","filename":"x","holes":true}"#,
         );
         golden(
-            &Request::DownloadMany(DownloadManyRequest { files: vec!["sub/a b".into(), "nope".into()], priority: -3 }),
+            &Request::Download(DownloadRequest {
+                filename: "x".into(),
+                hash: HashKind::Blake3,
+                ..DownloadRequest::default()
+            }),
+            r#"{"command":"download","filename":"x","hash":"blake3"}"#,
+        );
+        golden(
+            &Request::GetFilesList(ListRequest { hash: HashKind::Blake3, ..ListRequest::default() }),
+            r#"{"command":"get_files_list","hash":"blake3"}"#,
+        );
+        golden(
+            &Request::DownloadMany(DownloadManyRequest {
+                files: vec!["sub/a b".into(), "nope".into()],
+                priority: -3,
+                ..DownloadManyRequest::default()
+            }),
             r#"{"command":"download_many","files":["sub/a b","nope"],"priority":-3}"#,
         );
     }

@@ -4,13 +4,12 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use jiff::Timestamp;
 use serde::de::{DeserializeOwned, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::codec::{DecodeError, EncodeError, decode, decode_error};
 use super::{FRAME_PREFIX_BYTES, MAX_FRAME_BYTES, RemoteError, StatusCode};
-use crate::model::{ByteRange, Digest, ETag, EntryMeta, Holes, RemotePath, null_is_false};
+use crate::model::{EntryMeta, HashKind, RemotePath};
 
 /// Head of a listing (PROTOCOL §4.1).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,13 +19,19 @@ pub struct ListHead {
     /// Whether the rows are those of a tree (PROTOCOL §4.1.1): the server knows how, and was asked.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub tree: bool,
+    /// What digests of this answer are made with, as was asked.
+    #[serde(default, skip_serializing_if = "HashKind::is_default")]
+    pub hash: HashKind,
 }
 
-/// Head of an answer to `download_many` (PROTOCOL §4.3); a record and a body for each file follow.
+/// Head of an answer to `download_many` (PROTOCOL §4.3); a record and a body for each file follow. Also of one to `upload_many` (§4.6).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ManyHead {
     /// [`StatusCode::OK`].
     pub code: StatusCode,
+    /// What digests of this answer are made with, as was asked.
+    #[serde(default, skip_serializing_if = "HashKind::is_default")]
+    pub hash: HashKind,
 }
 
 /// A page of a listing: a dictionary from name to metadata, and on the last page the end (PROTOCOL §4.1).
@@ -46,53 +51,9 @@ pub struct ListPage<R = EntryMeta> {
 pub struct ListEnd {
     /// Rows on all pages.
     pub count: u64,
-}
-
-/// Head of a download (PROTOCOL §4.2); the body's bytes follow.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DownloadHead {
-    /// [`StatusCode::OK`].
-    pub code: StatusCode,
-    /// Size of the whole file in bytes.
-    pub size: u64,
-    /// Modification time of the file.
-    pub modified: Timestamp,
-    /// The version served.
-    pub etag: ETag,
-    /// The part that follows; `end` is always present.
-    pub range: ByteRange,
-    /// SHA-256 of the whole file, when already known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sha256: Option<Digest>,
-    /// Whether the file may be executed.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not", deserialize_with = "null_is_false")]
-    pub executable: bool,
-    /// Whether the file is served as long as it was when it was opened, as was asked.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not", deserialize_with = "null_is_false")]
-    pub live: bool,
-    /// Parts of the range that are zeros and not in the body (PROTOCOL §4.2.1); none unless they were asked for.
-    #[serde(default, skip_serializing_if = "Holes::is_empty")]
-    pub holes: Holes,
-}
-
-/// Ends a download. Without it the body is not valid (PROTOCOL §4.2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Trailer {
-    /// [`StatusCode::OK`].
-    pub code: StatusCode,
-    /// SHA-256 of the whole file in the version served, whatever range was asked.
-    pub sha256: Digest,
-    /// Whether a file that was asked for `live` is another one by now, as one that has grown is.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not", deserialize_with = "null_is_false")]
-    pub grown: bool,
-}
-
-impl Trailer {
-    /// The trailer of a body of one version.
-    #[must_use]
-    pub fn new(sha256: Digest) -> Self {
-        Self { code: StatusCode::OK, sha256, grown: false }
-    }
+    /// Whether something is there that could not be read, and so is no row (PROTOCOL §4.1.1).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub partial: bool,
 }
 
 #[derive(Deserialize)]
@@ -170,8 +131,8 @@ pub struct PageBuilder {
 }
 
 const PAGE_OPEN: &[u8] = b"{\"files\":{";
-/// Room for `},"end":{"count":18446744073709551615}}`.
-const PAGE_CLOSE_BYTES: usize = 48;
+/// Room for `},"end":{"count":18446744073709551615,"partial":true}}`.
+const PAGE_CLOSE_BYTES: usize = 64;
 
 impl Default for PageBuilder {
     fn default() -> Self {
@@ -224,11 +185,23 @@ impl PageBuilder {
     ///
     /// # Errors
     /// [`EncodeError`] cannot happen for pages built by [`Self::push`].
-    pub fn finish(mut self) -> Result<Bytes, EncodeError> {
+    pub fn finish(self) -> Result<Bytes, EncodeError> {
+        self.end("")
+    }
+
+    /// As [`Self::finish`], and says that something could not be read.
+    ///
+    /// # Errors
+    /// As [`Self::finish`].
+    pub fn finish_partial(self) -> Result<Bytes, EncodeError> {
+        self.end(",\"partial\":true")
+    }
+
+    fn end(mut self, more: &str) -> Result<Bytes, EncodeError> {
         if self.buffer.is_empty() {
             self.open();
         }
-        let tail = format!("}},\"end\":{{\"count\":{}}}}}", self.count);
+        let tail = format!("}},\"end\":{{\"count\":{}{more}}}}}", self.count);
         self.close(tail.as_bytes())
     }
 
@@ -249,102 +222,16 @@ impl PageBuilder {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{MAX_HOLES, encode};
+    use super::super::encode;
     use super::*;
+    use crate::model::Digest;
 
     fn meta(size: u64) -> EntryMeta {
-        EntryMeta { size, modified: "2026-11-23T08:00:00Z".parse().unwrap(), sha256: None, executable: false }
+        EntryMeta { size, modified: "2026-11-23T08:00:00Z".parse().unwrap(), digest: None, executable: false }
     }
 
     fn path(name: &str) -> RemotePath {
         RemotePath::parse(name).unwrap()
-    }
-
-    // The byte examples of PROTOCOL §4.
-    #[test]
-    fn golden_answers() {
-        let head = DownloadHead {
-            code: StatusCode::OK,
-            size: 3,
-            modified: "2026-11-23T08:00:00.5Z".parse().unwrap(),
-            etag: "0a1b".parse().unwrap(),
-            range: ByteRange { start: 0, end: Some(3) },
-            sha256: None,
-            executable: false,
-            live: false,
-            holes: Holes::default(),
-        };
-        let json =
-            r#"{"code":0,"size":3,"modified":"2026-11-23T08:00:00.5Z","etag":"0a1b","range":{"start":0,"end":3}}"#;
-        assert_eq!(&encode(&head).unwrap()[4..], json.as_bytes());
-        assert_eq!(decode_response::<DownloadHead>(json.as_bytes()).unwrap().unwrap(), head);
-
-        let sparse = DownloadHead {
-            size: 1_000_000,
-            range: ByteRange { start: 0, end: Some(1_000_000) },
-            holes: Holes::new(vec![4096..262_144, 300_000..1_000_000]).unwrap(),
-            ..head.clone()
-        };
-        let json = concat!(
-            r#"{"code":0,"size":1000000,"modified":"2026-11-23T08:00:00.5Z","etag":"0a1b","#,
-            r#""range":{"start":0,"end":1000000},"holes":[[4096,262144],[300000,1000000]]}"#
-        );
-        assert_eq!(&encode(&sparse).unwrap()[4..], json.as_bytes());
-        assert_eq!(decode_response::<DownloadHead>(json.as_bytes()).unwrap().unwrap(), sparse);
-
-        let trailer = Trailer::new(Digest::of(b"abc"));
-        let json = format!(r#"{{"code":0,"sha256":"{}"}}"#, Digest::of(b"abc"));
-        assert_eq!(&encode(&trailer).unwrap()[..], [&[0, 0, 0, 86][..], json.as_bytes()].concat());
-        assert_eq!(decode_response::<Trailer>(json.as_bytes()).unwrap().unwrap(), trailer);
-
-        let script = DownloadHead { executable: true, ..head.clone() };
-        let json = r#"{"code":0,"size":3,"modified":"2026-11-23T08:00:00.5Z","etag":"0a1b","range":{"start":0,"end":3},"executable":true}"#;
-        assert_eq!(std::str::from_utf8(&encode(&script).unwrap()[4..]).unwrap(), json);
-        assert_eq!(decode_response::<DownloadHead>(json.as_bytes()).unwrap().unwrap(), script);
-
-        let live = DownloadHead { live: true, ..head };
-        let json = r#"{"code":0,"size":3,"modified":"2026-11-23T08:00:00.5Z","etag":"0a1b","range":{"start":0,"end":3},"live":true}"#;
-        assert_eq!(std::str::from_utf8(&encode(&live).unwrap()[4..]).unwrap(), json);
-        assert_eq!(decode_response::<DownloadHead>(json.as_bytes()).unwrap().unwrap(), live);
-        let grown = Trailer { grown: true, ..trailer };
-        let json = format!(r#"{{"code":0,"sha256":"{}","grown":true}}"#, Digest::of(b"abc"));
-        assert_eq!(std::str::from_utf8(&encode(&grown).unwrap()[4..]).unwrap(), json);
-        assert_eq!(decode_response::<Trailer>(json.as_bytes()).unwrap().unwrap(), grown);
-
-        let error = RemoteError::new(StatusCode::NOT_FOUND, "no such file");
-        let json = r#"{"code":3,"message":"no such file"}"#;
-        assert_eq!(&encode(&error).unwrap()[4..], json.as_bytes());
-        assert_eq!(decode_response::<DownloadHead>(json.as_bytes()).unwrap(), Err(error));
-
-        assert_eq!(&encode(&ListHead { code: StatusCode::OK, tree: false }).unwrap()[..], b"\0\0\0\x0a{\"code\":0}");
-    }
-
-    // Fails when a head of as many holes as a server may tell of does not fit a frame, or disorder passes for holes.
-    #[test]
-    fn the_most_holes_fit_and_only_holes_are_read() {
-        let most = u64::MAX - 1;
-        let far = (0..MAX_HOLES as u64).rev().map(|n| most - 2 * n - 1..most - 2 * n).collect();
-        let head = DownloadHead {
-            code: StatusCode::OK,
-            size: u64::MAX,
-            modified: "2026-11-23T08:00:00.123456789Z".parse().unwrap(),
-            etag: "x".repeat(ETag::MAX_BYTES).parse().unwrap(),
-            range: ByteRange { start: 0, end: Some(u64::MAX) },
-            sha256: Some(Digest::of(b"")),
-            executable: true,
-            live: true,
-            holes: Holes::new(far).unwrap(),
-        };
-        let frame = encode(&head).unwrap();
-        assert_eq!(decode_response::<DownloadHead>(&frame[4..]).unwrap().unwrap(), head);
-        let json = r#"{"code":0,"size":9,"modified":"2026-11-23T08:00:00Z","etag":"v","range":{"start":0,"end":9},"holes":HOLES}"#;
-        let read = |holes: &str| decode_response::<DownloadHead>(json.replace("HOLES", holes).as_bytes());
-        assert!(read("[[1,2],[4,9]]").is_ok() && read("[]").is_ok());
-        for wrong in
-            ["[[4,9],[1,2]]", "[[1,3],[2,4]]", "[[1,2],[2,4]]", "[[3,3]]", "[[4,3]]", "[1,2]", "[[1,2,3]]", "7"]
-        {
-            assert!(matches!(read(wrong), Err(DecodeError::Malformed(_))), "{wrong}");
-        }
     }
 
     #[test]
@@ -358,8 +245,10 @@ mod tests {
             r#""sub/b":{"size":2,"modified":"2026-11-23T08:00:00Z","sha256":null}},"end":{"count":2}}"#
         );
         assert_eq!(&frame[4..], json.as_bytes());
-        let page =
-            ListPage { files: vec![(path("a"), meta(1)), (path("sub/b"), meta(2))], end: Some(ListEnd { count: 2 }) };
+        let page = ListPage {
+            files: vec![(path("a"), meta(1)), (path("sub/b"), meta(2))],
+            end: Some(ListEnd { count: 2, partial: false }),
+        };
         assert_eq!(ListPage::<EntryMeta>::decode(json.as_bytes(), None).unwrap(), page);
         assert_eq!(encode(&page).unwrap(), frame, "the builder writes what serde would");
     }
@@ -382,6 +271,24 @@ mod tests {
     }
 
     #[test]
+    fn golden_heads_and_rows_of_either_kind() {
+        let head = |hash| ListHead { code: StatusCode::OK, tree: false, hash };
+        assert_eq!(&encode(&head(HashKind::Sha256)).unwrap()[..], b"\0\0\0\x0a{\"code\":0}");
+        assert_eq!(&encode(&head(HashKind::Blake3)).unwrap()[4..], br#"{"code":0,"hash":"blake3"}"#);
+        let many = ManyHead { code: StatusCode::OK, hash: HashKind::Blake3 };
+        assert_eq!(&encode(&many).unwrap()[4..], br#"{"code":0,"hash":"blake3"}"#);
+        for (kind, key) in [(HashKind::Sha256, "sha256"), (HashKind::Blake3, "blake3")] {
+            let digest = Digest::of_kind(kind, b"abc");
+            let row = EntryMeta { digest: Some(digest), ..meta(3) };
+            let json = format!(r#"{{"size":3,"modified":"2026-11-23T08:00:00Z","{key}":"{digest}"}}"#);
+            assert_eq!(serde_json::to_string(&row).unwrap(), json);
+            assert_eq!(serde_json::from_str::<EntryMeta>(&json).unwrap(), row);
+        }
+        let null = r#"{"size":3,"modified":"2026-11-23T08:00:00Z","blake3":null}"#;
+        assert_eq!(serde_json::from_str::<EntryMeta>(null).unwrap(), meta(3));
+    }
+
+    #[test]
     fn a_page_may_leave_early() {
         let mut pages = PageBuilder::new();
         assert_eq!(pages.take_page().unwrap(), None);
@@ -393,7 +300,7 @@ mod tests {
         let first = ListPage::<EntryMeta>::decode(&early[4..], None).unwrap();
         assert_eq!((first.files.len(), first.end), (1, None));
         let last = ListPage::<EntryMeta>::decode(&last[4..], Some(&path("a"))).unwrap();
-        assert_eq!((last.files.len(), last.end), (1, Some(ListEnd { count: 2 })));
+        assert_eq!((last.files.len(), last.end), (1, Some(ListEnd { count: 2, partial: false })));
     }
 
     #[test]

@@ -4,31 +4,58 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::write::Kind;
-use crate::model::{Digest, ETag};
+use crate::model::{Digest, ETag, keyed};
 
 /// One row of a listing that was asked for as a tree. A row of a plain listing reads as one too.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "RawEntry")]
 pub struct TreeEntry {
     /// What it is.
-    #[serde(default, skip_serializing_if = "Kind::is_file")]
+    #[serde(skip_serializing_if = "Kind::is_file")]
     pub kind: Kind,
     /// Size of a file in bytes; 0 for everything else.
-    #[serde(default)]
     pub size: u64,
     /// Modification time; of a link its own.
     pub modified: Timestamp,
-    /// SHA-256 of a file, when the server already knows it.
-    #[serde(default)]
-    pub sha256: Option<Digest>,
+    /// Digest of a file, when the server already knows it.
+    #[serde(flatten, serialize_with = "keyed::write_or_null")]
+    pub digest: Option<Digest>,
     /// The version of a file; absent in a plain listing.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub etag: Option<ETag>,
     /// Whether a file may be executed.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub executable: bool,
     /// Where a link leads, as it stands in the link: a stranger's text.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
+}
+
+/// [`TreeEntry`] as it is read.
+#[derive(Deserialize)]
+struct RawEntry {
+    #[serde(default)]
+    kind: Kind,
+    #[serde(default)]
+    size: u64,
+    modified: Timestamp,
+    #[serde(default)]
+    sha256: Option<Digest>,
+    #[serde(default, deserialize_with = "keyed::blake3")]
+    blake3: Option<Digest>,
+    #[serde(default)]
+    etag: Option<ETag>,
+    #[serde(default)]
+    executable: bool,
+    #[serde(default)]
+    target: Option<String>,
+}
+
+impl From<RawEntry> for TreeEntry {
+    fn from(raw: RawEntry) -> Self {
+        let RawEntry { kind, size, modified, sha256, blake3, etag, executable, target } = raw;
+        Self { kind, size, modified, digest: keyed::either(sha256, blake3), etag, executable, target }
+    }
 }
 
 #[cfg(test)]
@@ -45,7 +72,7 @@ mod tests {
             kind: Kind::Directory,
             size: 0,
             modified,
-            sha256: None,
+            digest: None,
             etag: None,
             executable: false,
             target: None,
@@ -72,8 +99,18 @@ mod tests {
             r#""end":{"count":3}}"#
         );
         assert_eq!(std::str::from_utf8(&frame[4..]).unwrap(), json);
-        let page = ListPage { files: rows, end: Some(ListEnd { count: 3 }) };
+        let page = ListPage { files: rows, end: Some(ListEnd { count: 3, partial: false }) };
         assert_eq!(ListPage::<TreeEntry>::decode(json.as_bytes(), None).unwrap(), page);
+    }
+
+    // The byte example of PROTOCOL §4.1.1, second.
+    #[test]
+    fn golden_end_of_what_could_not_be_read() {
+        let frame = PageBuilder::new().finish_partial().unwrap();
+        let json = r#"{"files":{},"end":{"count":0,"partial":true}}"#;
+        assert_eq!(std::str::from_utf8(&frame[4..]).unwrap(), json);
+        let page = ListPage::<TreeEntry>::decode(json.as_bytes(), None).unwrap();
+        assert_eq!(page.end, Some(ListEnd { count: 0, partial: true }));
     }
 
     #[test]

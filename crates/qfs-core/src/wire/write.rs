@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::StatusCode;
 use super::codec::DecodeError;
-use crate::model::{Digest, ETag};
+use crate::model::{Digest, ETag, HashKind, keyed};
 
 /// What must be under a name for a command to replace or remove it (PROTOCOL §4.5.1). Flattened into requests and records.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,6 +56,9 @@ pub struct UploadRequest {
     /// Whether the answer waits until the file is on stable storage.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub durable: bool,
+    /// What the client would make the digest in its trailer with. Only where the head says the same, it does.
+    #[serde(default, skip_serializing_if = "HashKind::is_default")]
+    pub hash: HashKind,
 }
 
 /// The server's agreement to an upload: the body may come.
@@ -66,10 +69,14 @@ pub struct UploadHead {
     /// Bytes from the start that the server holds of this upload; the body begins behind them.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub offset: u64,
+    /// What digests of this exchange are made with, as was asked.
+    #[serde(default, skip_serializing_if = "HashKind::is_default")]
+    pub hash: HashKind,
 }
 
 /// What stands in front of each file in the client's half of an `upload_many`; its bytes follow.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "RawRecord")]
 pub struct UploadRecord {
     /// The name it gets.
     pub filename: String,
@@ -78,13 +85,40 @@ pub struct UploadRecord {
     /// The modification time it gets.
     pub modified: Timestamp,
     /// Whether it may be executed; absent, as new files are.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub executable: Option<bool>,
     /// What must be there.
     #[serde(flatten)]
     pub condition: Precondition,
-    /// SHA-256 of the bytes that follow.
-    pub sha256: Digest,
+    /// Digest of the bytes that follow.
+    #[serde(flatten, serialize_with = "keyed::write")]
+    pub digest: Digest,
+}
+
+/// [`UploadRecord`] as it is read.
+#[derive(Deserialize)]
+struct RawRecord {
+    filename: String,
+    size: u64,
+    modified: Timestamp,
+    #[serde(default)]
+    executable: Option<bool>,
+    #[serde(flatten)]
+    condition: Precondition,
+    #[serde(default)]
+    sha256: Option<Digest>,
+    #[serde(default, deserialize_with = "keyed::blake3")]
+    blake3: Option<Digest>,
+}
+
+impl TryFrom<RawRecord> for UploadRecord {
+    type Error = keyed::NoDigest;
+
+    fn try_from(raw: RawRecord) -> Result<Self, Self::Error> {
+        let RawRecord { filename, size, modified, executable, condition, sha256, blake3 } = raw;
+        let digest = keyed::one(sha256, blake3)?;
+        Ok(Self { filename, size, modified, executable, condition, digest })
+    }
 }
 
 /// Parameters of `upload_many`: the records follow the request at once.
@@ -93,11 +127,15 @@ pub struct UploadManyRequest {
     /// Whether the answers wait until the files are on stable storage.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub durable: bool,
+    /// What the client would make the digests in its records with. Only where the head says the same, it does.
+    #[serde(default, skip_serializing_if = "HashKind::is_default")]
+    pub hash: HashKind,
 }
 
 /// What a file has become that was written: the last message of `upload`, one for each file of `upload_many`, and the answer to
 /// `copy` and `set_metadata`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "RawWritten")]
 pub struct Written {
     /// [`StatusCode::OK`].
     pub code: StatusCode,
@@ -107,9 +145,29 @@ pub struct Written {
     pub modified: Timestamp,
     /// The version it is now.
     pub etag: ETag,
-    /// SHA-256 of all of it, where the server knows it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sha256: Option<Digest>,
+    /// Digest of all of it, where the server knows it.
+    #[serde(flatten, serialize_with = "keyed::write_known")]
+    pub digest: Option<Digest>,
+}
+
+/// [`Written`] as it is read.
+#[derive(Deserialize)]
+struct RawWritten {
+    code: StatusCode,
+    size: u64,
+    modified: Timestamp,
+    etag: ETag,
+    #[serde(default)]
+    sha256: Option<Digest>,
+    #[serde(default, deserialize_with = "keyed::blake3")]
+    blake3: Option<Digest>,
+}
+
+impl From<RawWritten> for Written {
+    fn from(raw: RawWritten) -> Self {
+        let RawWritten { code, size, modified, etag, sha256, blake3 } = raw;
+        Self { code, size, modified, etag, digest: keyed::either(sha256, blake3) }
+    }
 }
 
 /// Parameters of `copy`: the server makes one published file from another.
@@ -131,6 +189,9 @@ pub struct CopyRequest {
     /// What must be under its name.
     #[serde(flatten)]
     pub condition: Precondition,
+    /// The digest that is wanted in the answer. A server that does not know the field gives SHA-256.
+    #[serde(default, skip_serializing_if = "HashKind::is_default")]
+    pub hash: HashKind,
 }
 
 /// What a name is.
@@ -255,6 +316,7 @@ mod tests {
                 condition: Precondition::matches("0a1b".parse().unwrap()),
                 upload: Some("u1".parse().unwrap()),
                 durable: true,
+                hash: HashKind::Sha256,
             }),
             concat!(
                 r#"{"command":"upload","filename":"in/a b","size":3,"modified":"2026-11-23T08:00:00.5Z","#,
@@ -262,6 +324,14 @@ mod tests {
             ),
         );
         golden(&Request::UploadMany(UploadManyRequest::default()), r#"{"command":"upload_many"}"#);
+        golden(
+            &Request::UploadMany(UploadManyRequest { hash: HashKind::Blake3, ..UploadManyRequest::default() }),
+            r#"{"command":"upload_many","hash":"blake3"}"#,
+        );
+        golden(
+            &Request::Upload(UploadRequest { filename: name(), hash: HashKind::Blake3, ..UploadRequest::default() }),
+            r#"{"command":"upload","filename":"in/a b","hash":"blake3"}"#,
+        );
         golden(
             &Request::Copy(CopyRequest {
                 from: "a".into(),
@@ -271,6 +341,15 @@ mod tests {
                 ..CopyRequest::default()
             }),
             r#"{"command":"copy","from":"a","from_etag":"0a1b","filename":"in/a b","overwrite":true}"#,
+        );
+        golden(
+            &Request::Copy(CopyRequest {
+                from: "a".into(),
+                filename: name(),
+                hash: HashKind::Blake3,
+                ..CopyRequest::default()
+            }),
+            r#"{"command":"copy","from":"a","filename":"in/a b","hash":"blake3"}"#,
         );
         golden(
             &Request::Remove(RemoveRequest { filename: name(), ..RemoveRequest::default() }),
@@ -301,15 +380,15 @@ mod tests {
     #[test]
     fn golden_answers_and_records() {
         let json = |message: &dyn Fn() -> bytes::Bytes| String::from_utf8(message()[4..].to_vec()).unwrap();
-        let head = UploadHead { code: StatusCode::OK, offset: 0 };
+        let head = UploadHead { code: StatusCode::OK, offset: 0, hash: HashKind::Sha256 };
         assert_eq!(json(&|| encode(&head).unwrap()), r#"{"code":0}"#);
-        let head = UploadHead { code: StatusCode::OK, offset: 2 };
+        let head = UploadHead { code: StatusCode::OK, offset: 2, hash: HashKind::Sha256 };
         assert_eq!(json(&|| encode(&head).unwrap()), r#"{"code":0,"offset":2}"#);
-        let sha256 = Digest::of(b"abc");
+        let digest = Digest::of(b"abc");
         let etag: ETag = "0a1b".parse().unwrap();
-        let written = Written { code: StatusCode::OK, size: 3, modified: time(), etag, sha256: Some(sha256) };
+        let written = Written { code: StatusCode::OK, size: 3, modified: time(), etag, digest: Some(digest) };
         let text =
-            format!(r#"{{"code":0,"size":3,"modified":"2026-11-23T08:00:00.5Z","etag":"0a1b","sha256":"{sha256}"}}"#);
+            format!(r#"{{"code":0,"size":3,"modified":"2026-11-23T08:00:00.5Z","etag":"0a1b","sha256":"{digest}"}}"#);
         assert_eq!(json(&|| encode(&written).unwrap()), text);
         let record = UploadRecord {
             filename: "in/a b".into(),
@@ -317,12 +396,21 @@ mod tests {
             modified: time(),
             executable: None,
             condition: Precondition::ABSENT,
-            sha256,
+            digest,
         };
         let text =
-            format!(r#"{{"filename":"in/a b","size":3,"modified":"2026-11-23T08:00:00.5Z","sha256":"{sha256}"}}"#);
+            format!(r#"{{"filename":"in/a b","size":3,"modified":"2026-11-23T08:00:00.5Z","sha256":"{digest}"}}"#);
         assert_eq!(json(&|| encode(&record).unwrap()), text);
         assert_eq!(decode_upload_record(text.as_bytes()).unwrap(), record);
+        let blake3 = Digest::of_kind(HashKind::Blake3, b"abc");
+        let other = UploadRecord { digest: blake3, ..record };
+        let other_text = text.replace(&format!(r#""sha256":"{digest}""#), &format!(r#""blake3":"{blake3}""#));
+        assert_eq!(json(&|| encode(&other).unwrap()), other_text);
+        assert_eq!(decode_upload_record(other_text.as_bytes()).unwrap(), other);
+        let neither = text.replace("sha256", "md5");
+        assert!(decode_upload_record(neither.as_bytes()).is_err());
+        let head = UploadHead { code: StatusCode::OK, offset: 0, hash: HashKind::Blake3 };
+        assert_eq!(json(&|| encode(&head).unwrap()), r#"{"code":0,"hash":"blake3"}"#);
         let large = text.replace(r#""size":3"#, r#""size":262145"#);
         assert!(decode_upload_record(large.as_bytes()).is_err());
     }

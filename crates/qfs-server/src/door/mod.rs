@@ -7,6 +7,7 @@
 pub(crate) mod http;
 #[cfg(feature = "metrics")]
 pub(crate) mod metrics;
+mod newcomer;
 pub(crate) mod qfs;
 pub(crate) mod tcp;
 

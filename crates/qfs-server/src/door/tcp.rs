@@ -9,7 +9,7 @@ use std::time::Duration;
 use qfs_core::model::escape_untrusted;
 use qfs_core::store::WriteStore;
 use qfs_core::wire::ALPN;
-use qfs_transport::{ServerTuning, TcpAcceptor, TlsStream};
+use qfs_transport::{ServerTuning, TcpAcceptor};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -19,6 +19,7 @@ use tracing::{debug, error, warn};
 use super::Drained;
 #[cfg(feature = "http")]
 use super::http;
+use super::newcomer::Newcomer;
 use super::qfs::tcp::serve_tls_stream;
 use crate::gate::admission::{Admitted, Verdict};
 use crate::gate::audit::Refusal;
@@ -56,19 +57,6 @@ const REST: Duration = Duration::from_millis(50);
 
 /// How long those that are cut off are given to be told so.
 const CUT_PATIENCE: Duration = Duration::from_millis(500);
-
-/// A client whose handshake is done.
-pub(crate) struct Newcomer {
-    pub(crate) peer: SocketAddr,
-    /// The port it came to.
-    #[cfg_attr(not(feature = "http"), expect(dead_code, reason = "only HTTP tells clients of it"))]
-    pub(crate) port: u16,
-    pub(crate) stream: TlsStream,
-    /// Until when it must have asked for something.
-    pub(crate) deadline: Instant,
-    /// Counts it among the connections until it is dropped.
-    pub(crate) admitted: Admitted,
-}
 
 /// Hands `newcomer` to the door that speaks its protocol. This is the one place where the protocols meet.
 async fn hand_over<S: WriteStore>(

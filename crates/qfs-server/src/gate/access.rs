@@ -189,6 +189,12 @@ impl Access {
         self.grant.as_ref().map_or(self.anybody, |grant| grant.record().rights()).include(Right::Read)
     }
 
+    /// Whether it has no scope.
+    #[cfg(feature = "http")]
+    pub(crate) fn reaches_all(&self) -> bool {
+        self.grant.as_ref().is_none_or(|grant| grant.record().scope.is_none())
+    }
+
     /// Whether `path` lies in its scope.
     pub(crate) fn covers(&self, path: &RemotePath) -> bool {
         let scope = self.grant.as_ref().and_then(|grant| grant.record().scope.as_ref());

@@ -100,11 +100,11 @@ mod tests {
     async fn a_trickle_will_do_only_while_there_is_room() {
         let budget = Budget::new(1 << 20);
         assert!(borne_with(1, &budget).await >= 300);
-        // All of it is taken, by readers each of whom holds what anybody may.
+        // As much is taken as those can have who hold on.
         let shares: Vec<_> = (0..8).map(|_| budget.share()).collect();
         let _held: Vec<_> =
             shares.iter().flat_map(|share| std::iter::from_fn(|| share.try_reserve(128 << 10))).collect();
-        assert_eq!(budget.free_bytes(), 0);
+        assert_eq!(budget.free_bytes(), 256 << 10);
         assert!(borne_with(1, &budget).await <= 4);
         assert!(borne_with(0, &budget).await <= 4);
         assert!(borne_with(LEAST_BYTES / 2, &budget).await >= 300);

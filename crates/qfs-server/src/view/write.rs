@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use qfs_core::model::{Digest, Hasher, RemotePath};
+use qfs_core::model::{Digest, HashKind, Hasher, RemotePath};
 use qfs_core::store::{
     BLOCK_BYTES, CommitSpec, Condition, ObjectMeta, Space, StageSpec, StagedObject, StoreError, WriteStore,
 };
@@ -27,6 +27,8 @@ pub(crate) struct CopySpec {
     pub(crate) executable: Option<bool>,
     /// What must be under the name of the copy.
     pub(crate) condition: Condition,
+    /// The digest that is made of it on the way.
+    pub(crate) hash: HashKind,
 }
 
 impl<S: WriteStore> View<S> {
@@ -57,6 +59,20 @@ impl<S: WriteStore> View<S> {
         }
     }
 
+    /// What is under `path` now, for a request that may do `right` there; None where there is no file.
+    ///
+    /// # Errors
+    /// [`HandlerError::Forbidden`]; what looking failed with.
+    #[cfg(feature = "http")]
+    pub(crate) fn current(&self, right: Right, path: &RemotePath) -> Result<Option<ObjectMeta>, HandlerError> {
+        self.access.allow(right, path)?;
+        match self.versions.store().object(path) {
+            Ok(object) => Ok(Some(object.meta().clone())),
+            Err(StoreError::NotFound | StoreError::NotRegular) => Ok(None),
+            Err(error) => Err(refused(error)),
+        }
+    }
+
     /// Opens the stage of `path`, as [`WriteStore::stage`].
     ///
     /// # Errors
@@ -66,7 +82,7 @@ impl<S: WriteStore> View<S> {
         self.versions.store().stage(path, spec).map_err(refused)
     }
 
-    /// Makes what was staged the file, whose digest is `sha256`, and remembers that.
+    /// Makes what was staged the file, whose digest is `digest`, and remembers that.
     ///
     /// # Errors
     /// As [`StagedObject::commit`].
@@ -74,13 +90,13 @@ impl<S: WriteStore> View<S> {
         &self,
         stage: &dyn StagedObject,
         spec: &CommitSpec,
-        sha256: Digest,
+        digest: Digest,
     ) -> Result<ObjectMeta, HandlerError> {
         let meta = stage.commit(spec).map_err(refused)?;
         if spec.durable {
             self.versions.store().sync_directories().map_err(refused)?;
         }
-        self.remember(&meta, sha256);
+        self.remember(&meta, digest);
         Ok(meta)
     }
 
@@ -94,11 +110,11 @@ impl<S: WriteStore> View<S> {
         path: &RemotePath,
         content: &[Bytes],
         spec: &CommitSpec,
-        sha256: Digest,
+        digest: Digest,
     ) -> Result<ObjectMeta, HandlerError> {
         self.access.allow(Right::Write, path)?;
         let meta = self.versions.store().put_described(path, content, spec).map_err(refused)?;
-        self.remember(&meta, sha256);
+        self.remember(&meta, digest);
         Ok(meta)
     }
 
@@ -122,7 +138,7 @@ impl<S: WriteStore> View<S> {
     ) -> Result<(ObjectMeta, Digest), HandlerError> {
         self.access.allow(Right::Read, &copy.from)?;
         self.ensure_writable(path, &copy.condition)?;
-        let original = self.versions.open(&copy.from)?;
+        let original = self.versions.open_as(&copy.from, copy.hash)?;
         let meta = original.meta().clone();
         if copy.from_version.is_some_and(|version| version != meta.etag) {
             return Err(HandlerError::Changed);
@@ -130,7 +146,7 @@ impl<S: WriteStore> View<S> {
         let _promise = promise(meta.size)?;
         let stage = self.stage(path, &StageSpec { size: None, etag: meta.etag.clone() })?;
         let copied = (|| {
-            let (mut position, mut hasher) = (0, Hasher::new());
+            let (mut position, mut hasher) = (0, Hasher::of_kind(copy.hash));
             while position < meta.size {
                 let block = original.block(position / BLOCK_BYTES)?;
                 hasher.update(&block);
@@ -141,8 +157,8 @@ impl<S: WriteStore> View<S> {
             let modified = copy.modified.unwrap_or(meta.modified);
             let executable = Some(copy.executable.unwrap_or(meta.executable));
             let spec = CommitSpec { modified, executable, condition: copy.condition, durable: false };
-            let sha256 = hasher.finish();
-            Ok((self.commit(&*stage, &spec, sha256)?, sha256))
+            let digest = hasher.finish();
+            Ok((self.commit(&*stage, &spec, digest)?, digest))
         })();
         if copied.is_err() {
             // What is left of it is of use to nobody.
@@ -158,6 +174,15 @@ impl<S: WriteStore> View<S> {
     pub(crate) fn remove(&self, path: &RemotePath, condition: &Condition) -> Result<(), HandlerError> {
         self.access.allow(Right::Delete, path)?;
         self.versions.store().remove(path, condition, false).map_err(missing)
+    }
+
+    /// Removes a symbolic link, wherever it leads.
+    ///
+    /// # Errors
+    /// [`HandlerError::Forbidden`]; as [`WriteStore::remove_link`].
+    pub(crate) fn remove_link(&self, path: &RemotePath) -> Result<(), HandlerError> {
+        self.access.allow(Right::Delete, path)?;
+        self.versions.store().remove_link(path, None, false).map_err(missing)
     }
 
     /// Removes an empty directory.
@@ -200,25 +225,19 @@ impl<S: WriteStore> View<S> {
     ) -> Result<(ObjectMeta, Option<Digest>), HandlerError> {
         self.access.allow(Right::Write, path)?;
         let store = self.versions.store();
-        let before = store.object(path).map_err(missing)?.meta().clone();
-        if version.is_some_and(|version| version != before.etag) {
-            return Err(HandlerError::Changed);
-        }
-        if let Some(executable) = executable {
-            store.set_executable(path, executable).map_err(missing)?;
-        }
-        if let Some(modified) = modified {
-            store.touch(path, modified).map_err(missing)?;
-        }
-        let meta = store.object(path).map_err(missing)?.meta().clone();
-        // Neither changes the content: what was known of it still holds, unless somebody else wrote in between.
-        let known = self.versions.digests().recall(&before.etag).filter(|_| before.size == meta.size);
+        let before = match version {
+            Some(version) => version,
+            None => store.object(path).map_err(missing)?.meta().etag.clone(),
+        };
+        let meta = store.set_metadata(path, Some(&before), modified, executable).map_err(missing)?;
+        // Neither changes the content: what was known of it still holds.
+        let known = self.versions.digests().recall(&before, HashKind::Sha256);
         Ok((meta, known))
     }
 
-    fn remember(&self, meta: &ObjectMeta, sha256: Digest) {
+    fn remember(&self, meta: &ObjectMeta, digest: Digest) {
         if !meta.unsettled {
-            self.versions.digests().remember(&meta.etag, sha256);
+            self.versions.digests().remember(&meta.etag, digest);
         }
     }
 }

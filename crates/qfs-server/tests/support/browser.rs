@@ -124,6 +124,15 @@ impl Browser {
         assert!(said.is_null(), "{said}");
     }
 
+    /// Chooses files in the input that `selector` finds, one path a line.
+    pub(crate) fn choose(&self, selector: &str, paths: &str) {
+        let found = self.send("POST", "/element", &json!({"using": "css selector", "value": selector}));
+        let element = found.as_object().and_then(|found| found.values().next()?.as_str());
+        let element = element.unwrap_or_else(|| panic!("{selector}: {found}"));
+        let said = self.send("POST", &format!("/element/{element}/value"), &json!({"text": paths}));
+        assert!(said.is_null(), "{said}");
+    }
+
     /// A command of the DevTools protocol.
     pub(crate) fn devtools(&self, command: &str, parameters: &Value) -> Value {
         self.send("POST", "/goog/cdp/execute", &json!({"cmd": command, "params": parameters}))

@@ -67,6 +67,7 @@ pub(crate) fn tls(protocols: &[&[u8]]) -> rustls::ClientConfig {
 /// A connection over TLS.
 pub(crate) async fn connect(address: SocketAddr, protocols: &[&[u8]]) -> TlsStream<TcpStream> {
     let stream = soon(TcpStream::connect(address)).await.unwrap();
+    stream.set_nodelay(true).unwrap();
     let connector = tokio_rustls::TlsConnector::from(Arc::new(tls(protocols)));
     soon(connector.connect("localhost".try_into().unwrap(), stream)).await.unwrap()
 }
@@ -116,6 +117,18 @@ pub(crate) async fn ask(address: SocketAddr, method: &str, target: &str, lines: 
     parse(&raw(address, request.as_bytes()).await)
 }
 
+/// As [`ask`], with `content`, however little it is.
+pub(crate) async fn send(address: SocketAddr, method: &str, target: &str, lines: &[&str], content: &[u8]) -> Answer {
+    let length = format!("Content-Length: {}", content.len());
+    let mut request = format!("{method} {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{length}\r\n");
+    for line in lines {
+        request.push_str(line);
+        request.push_str("\r\n");
+    }
+    request.push_str("\r\n");
+    parse(&raw(address, &[request.as_bytes(), content].concat()).await)
+}
+
 pub(crate) async fn get(address: SocketAddr, target: &str, lines: &[&str]) -> Answer {
     ask(address, "GET", target, lines, "").await
 }
@@ -156,4 +169,18 @@ pub(crate) async fn is_ended(stream: &mut TlsStream<TcpStream>, patience: Durati
     let mut buffer = [0; 4096];
     let ended = async { while !matches!(stream.read(&mut buffer).await, Ok(0) | Err(_)) {} };
     tokio::time::timeout(patience, ended).await.is_ok()
+}
+
+/// The SHA-256 of `content` as a header field has it.
+pub(crate) fn digest_field(content: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for three in qfs_core::model::Digest::of(content).as_bytes().chunks(3) {
+        let bits = three.iter().fold(0u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - three.len()));
+        for place in 0..4 {
+            let digit = char::from(DIGITS[(bits >> (18 - 6 * place) & 63) as usize]);
+            text.push(if place <= three.len() { digit } else { '=' });
+        }
+    }
+    format!("sha-256=:{text}:")
 }

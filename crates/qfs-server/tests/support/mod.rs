@@ -226,7 +226,7 @@ impl Client {
 pub(crate) struct Downloaded {
     pub(crate) head: DownloadHead,
     pub(crate) body: Vec<u8>,
-    pub(crate) sha256: Digest,
+    pub(crate) digest: Digest,
 }
 
 /// How a download failed.
@@ -270,7 +270,7 @@ pub(crate) async fn finish(answer: Answer<Source>, head: DownloadHead) -> Result
     let body = soon(collect(&mut chunks, |_| ())).await?.concat();
     let trailer = chunks.into_trailer()?;
     let trailer = decode_response::<Trailer>(&trailer).unwrap().unwrap();
-    Ok(Downloaded { head, body, sha256: trailer.sha256 })
+    Ok(Downloaded { head, body, digest: trailer.digest })
 }
 
 /// The error head of an answer that is one, and ends behind it.

@@ -96,6 +96,44 @@ fn remove_version(shared: &Shared, directory: &Directory, name: &str, etag: &ETa
     }
 }
 
+/// Removes the link `name`, if it leads to `text` where that is given. As with a version, it is taken out first, so that what came there
+/// meanwhile is not lost.
+pub(super) fn remove_link(
+    shared: &Shared,
+    directory: &Directory,
+    name: &str,
+    text: Option<&str>,
+) -> Result<(), StoreError> {
+    let _alone = lock(&shared.conditional);
+    let handle = directory.handle();
+    ensure_link(directory, name, text)?;
+    #[cfg(test)]
+    shared.meanwhile();
+    let passing = partial::passing_name();
+    match rustix::fs::renameat_with(handle, name, handle, &*passing, RenameFlags::NOREPLACE) {
+        Ok(()) => {}
+        Err(error) if is_unknown(error) => return unlink(directory, name),
+        Err(error) => return Err(write_error(error)),
+    }
+    if ensure_link(directory, &passing, text).is_ok() {
+        return unlink(directory, &passing);
+    }
+    // Whoever put something there meanwhile has replaced what was taken out, unless that is a directory, which nobody can replace so.
+    if rustix::fs::renameat_with(handle, &*passing, handle, name, RenameFlags::NOREPLACE).is_err() {
+        unlink(directory, &passing)?;
+    }
+    Err(StoreError::Conflict)
+}
+
+fn ensure_link(directory: &Directory, name: &str, text: Option<&str>) -> Result<(), StoreError> {
+    match rustix::fs::readlinkat(directory.handle(), name, Vec::new()) {
+        Ok(found) if text.is_none_or(|text| found.to_bytes() == text.as_bytes()) => Ok(()),
+        Ok(_) => Err(StoreError::Conflict),
+        Err(Errno::INVAL) => Err(StoreError::NotRegular),
+        Err(error) => Err(write_error(error)),
+    }
+}
+
 /// Exchanges `from` and `to`, and deletes what came out only if it is the version `etag`; see [`Condition::Matches`].
 fn replace_version(
     shared: &Shared,

@@ -20,7 +20,7 @@ use super::resolve;
 use super::stamp::{self, Stamp};
 use super::unlistable::Unlistable;
 use qfs_core::model::{MAX_PATH_BYTES, RemotePath};
-use qfs_core::store::{DirectoryMeta, Entry, LinkMeta, ListQuery, StoreError, Visit};
+use qfs_core::store::{DirectoryMeta, Entry, LeaveOut, LinkMeta, ListQuery, Omission, StoreError, Visit};
 
 /// Links to directories that one name may lead through. Few directories full of links to each other would otherwise be a tree
 /// that no listing comes to the end of.
@@ -42,10 +42,13 @@ pub(super) enum Met<'a> {
 pub(super) struct Listing<'a> {
     pub(super) root: &'a OwnedFd,
     pub(super) rules: &'a Rules,
-    pub(super) unlistable: &'a Unlistable,
+    /// Where what is left out is logged, if it is.
+    pub(super) unlistable: Option<&'a Unlistable>,
     pub(super) query: &'a ListQuery,
     /// Told of links, with their names.
     pub(super) met: &'a mut dyn FnMut(&str, Met<'_>),
+    /// Told of what is there and no row.
+    pub(super) left_out: &'a mut LeaveOut<'a>,
     /// Names after which it ends, wherever it is.
     pub(super) names: u64,
 }
@@ -146,9 +149,8 @@ impl Walk<'_> {
 
     /// The directory `path` (with a slash behind it) below the deepest of `levels`; None when it is left out.
     fn descend(&mut self, levels: &[Level], path: String, is_link: bool) -> Result<Option<Level>, StoreError> {
-        let unlistable = self.listing.unlistable;
         if self.depth + levels.len() >= MAX_DEPTH {
-            unlistable.warn(&path, "too deep");
+            self.leave_out(&path, Omission::Unreadable, "too deep");
             return Ok(None);
         }
         let entered = self.enter_below(levels, path.clone(), is_link);
@@ -160,7 +162,7 @@ impl Walk<'_> {
             Err(Lost::Failed(error)) => match shortage(error) {
                 // A listing that silently lacks files because descriptors ran out would be a wrong listing.
                 Some(shortage) => return Err(shortage),
-                None => unlistable.warn(&path, "a directory that cannot be read"),
+                None => self.leave_out(&path, Omission::Unreadable, "a directory that cannot be read"),
             },
         }
         Ok(None)
@@ -234,10 +236,17 @@ impl Walk<'_> {
                     if self.listing.query.directories {
                         level.names.push(name, b"", is_link);
                     }
-                    level.names.push(name, b"/", is_link);
+                    if !self.listing.query.shallow {
+                        level.names.push(name, b"/", is_link);
+                    }
                 }
                 None if kind == FileType::Symlink && self.listing.query.links => level.names.push(name, b"", false),
-                None => {}
+                None if kind == FileType::Symlink => {}
+                None => {
+                    let path = format!("{}{}", level.prefix, String::from_utf8_lossy(name));
+                    let is_special = kind != FileType::Unknown;
+                    (self.listing.left_out)(&path, if is_special { Omission::Special } else { Omission::Unreadable });
+                }
             }
         }
         Ok(())
@@ -273,9 +282,10 @@ impl Walk<'_> {
     }
 
     /// The full name of `entry`, if the wire can carry it.
-    fn carried(&self, prefix: &str, entry: &[u8]) -> Option<String> {
+    fn carried(&mut self, prefix: &str, entry: &[u8]) -> Option<String> {
         let Ok(name) = std::str::from_utf8(entry) else {
-            self.listing.unlistable.warn(&format!("{prefix}{}", String::from_utf8_lossy(entry)), "not UTF-8");
+            let path = format!("{prefix}{}", String::from_utf8_lossy(entry));
+            self.leave_out(&path, Omission::Unnameable, "not UTF-8");
             return None;
         };
         let path = [prefix, name].concat();
@@ -286,12 +296,33 @@ impl Walk<'_> {
         } else {
             return Some(path);
         };
-        self.listing.unlistable.warn(&path, reason);
+        self.leave_out(&path, Omission::Unnameable, reason);
         None
     }
 
+    /// Tells that `path`, with or without a slash behind it, is left out; in the log once.
+    fn leave_out(&mut self, path: &str, why: Omission, reason: &str) {
+        if let Some(log) = self.listing.unlistable {
+            log.warn(path, reason);
+        }
+        (self.listing.left_out)(path.trim_end_matches('/'), why);
+    }
+
+    /// None of what is gone or cannot be read; an error where it would be wrong to leave it out.
+    fn absent<T>(&mut self, path: &str, error: Errno) -> Result<Option<T>, StoreError> {
+        match read_error(error) {
+            StoreError::NotFound => {
+                if !matches!(error, Errno::NOENT | Errno::NOTDIR | Errno::LOOP) {
+                    (self.listing.left_out)(path, Omission::Unreadable);
+                }
+                Ok(None)
+            }
+            error => Err(error),
+        }
+    }
+
     /// What is at `path` in the directory of `level`; None when it is nothing that was asked for, perhaps by now.
-    fn look(&self, level: &Level, path: String, is_link: bool) -> Result<Option<(RemotePath, Entry)>, StoreError> {
+    fn look(&mut self, level: &Level, path: String, is_link: bool) -> Result<Option<(RemotePath, Entry)>, StoreError> {
         let Listing { root, rules, query, .. } = &self.listing;
         let name = &path[level.prefix.len()..];
         let stat = if is_link {
@@ -301,7 +332,7 @@ impl Walk<'_> {
         };
         let stat = match stat {
             Ok(stat) => stat,
-            Err(error) => return absent(error),
+            Err(error) => return self.absent(&path, error),
         };
         if rules.never.contains(&links::id_of(&stat)) {
             return Ok(None);
@@ -313,11 +344,11 @@ impl Walk<'_> {
                 Ok(target) => match target.into_string() {
                     Ok(target) => Some(Entry::Link(LinkMeta { target, modified })),
                     Err(_) => {
-                        self.listing.unlistable.warn(&path, "a link whose target is not UTF-8");
+                        self.leave_out(&path, Omission::Special, "a link whose target is not UTF-8");
                         None
                     }
                 },
-                Err(error) => return absent(error),
+                Err(error) => return self.absent(&path, error),
             },
             _ => Stamp::regular(&stat).map(|stamp| Entry::File(stamp.meta())),
         };
@@ -328,14 +359,6 @@ impl Walk<'_> {
 impl Level {
     fn new(handle: OwnedFd, prefix: String, id: Option<FileId>, links: usize) -> Self {
         Self { handle, prefix, names: Names::default(), next: 0, id, links }
-    }
-}
-
-/// None of what is gone or cannot be read; an error where it would be wrong to leave it out.
-fn absent<T>(error: Errno) -> Result<Option<T>, StoreError> {
-    match read_error(error) {
-        StoreError::NotFound => Ok(None),
-        error => Err(error),
     }
 }
 

@@ -14,6 +14,7 @@
 //! | `leftovers` | removal of partial files nobody will continue |
 //! | `stage`, `put` | the writing half: large objects, small objects |
 //! | `commit` | how a finished file gets its name and a name loses its file, under a condition |
+//! | `case` | whether names that differ in case only are one |
 //! | `mode` | permission bits of new files |
 //! | `shared`, `errors` | what all of it works on, and what failures of the system mean |
 
@@ -29,12 +30,13 @@ use jiff::Timestamp;
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 
-use qfs_core::model::RemotePath;
+use qfs_core::model::{ETag, RemotePath};
 use qfs_core::store::{
-    CommitSpec, Condition, ListQuery, Object, ObjectMeta, Space, StageSpec, StagedObject, Store, StoreError,
+    CommitSpec, Condition, LeaveOut, ListQuery, Object, ObjectMeta, Space, StageSpec, StagedObject, Store, StoreError,
     TargetMeta, Visit, WriteStore,
 };
 
+mod case;
 mod commit;
 mod directories;
 mod directory;
@@ -73,6 +75,7 @@ pub struct LocalStore {
     shared: Arc<Shared>,
     rules: Rules,
     sparse: bool,
+    warns: bool,
 }
 
 impl LocalStore {
@@ -108,7 +111,7 @@ impl LocalStore {
             #[cfg(test)]
             meanwhile: tests::Meanwhile::default(),
         };
-        Ok(Self { shared: Arc::new(shared), rules: Rules::default(), sparse: true })
+        Ok(Self { shared: Arc::new(shared), rules: Rules::default(), sparse: true, warns: true })
     }
 
     /// The same store, with or without hidden names.
@@ -123,6 +126,20 @@ impl LocalStore {
     pub fn sparse(mut self, sparse: bool) -> Self {
         self.sparse = sparse;
         self
+    }
+
+    /// The same store, which does not log what its listings leave out: for whoever asks to be told
+    /// ([`Store::list_telling`]).
+    #[must_use]
+    pub fn without_warnings(mut self) -> Self {
+        self.warns = false;
+        self
+    }
+
+    /// Whether names that differ in case only are one name in this store, as far as the system says.
+    #[must_use]
+    pub fn folds_case(&self) -> bool {
+        case::folds_case(&self.shared.root)
     }
 
     /// The same store, with the symbolic links that `follow` says read as what they end at. Writing follows none in any case.
@@ -200,15 +217,25 @@ impl Store for LocalStore {
     }
 
     fn list(&self, query: &ListQuery, visit: &mut Visit<'_>) -> Result<(), StoreError> {
+        self.list_telling(query, visit, &mut |_, _| {})
+    }
+
+    fn list_telling(
+        &self,
+        query: &ListQuery,
+        visit: &mut Visit<'_>,
+        left_out: &mut LeaveOut<'_>,
+    ) -> Result<(), StoreError> {
         if query.prefix.as_ref().is_some_and(|prefix| !self.admits(prefix)) {
             return Err(StoreError::NotFound);
         }
         let listing = list::Listing {
             root: &self.shared.root,
             rules: &self.rules,
-            unlistable: &self.shared.unlistable,
+            unlistable: self.warns.then_some(&self.shared.unlistable),
             query,
             met: &mut |name, met| self.tell_of(name, &met),
+            left_out: &mut |name, why| left_out(name, why),
             names: u64::MAX,
         };
         listing.walk(Some(visit)).map(drop)
@@ -286,15 +313,34 @@ impl WriteStore for LocalStore {
     }
 
     fn set_executable(&self, path: &RemotePath, executable: bool) -> Result<(), StoreError> {
+        self.set_metadata(path, None, None, Some(executable)).map(drop)
+    }
+
+    fn set_metadata(
+        &self,
+        path: &RemotePath,
+        version: Option<&ETag>,
+        modified: Option<Timestamp>,
+        executable: Option<bool>,
+    ) -> Result<ObjectMeta, StoreError> {
         self.ensure_admitted(path)?;
         let directory = self.shared.directories.find(path.parent().unwrap_or(""))?.ok_or(StoreError::NotFound)?;
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let opened = retry_on_intr(|| rustix::fs::openat(directory.handle(), path.file_name(), flags, Mode::empty()));
         let file = opened.map_err(write_error)?;
         let stat = rustix::fs::fstat(&file).map_err(write_error)?;
-        Stamp::regular(&stat).ok_or(StoreError::NotRegular)?;
-        let mode = mode::with_execute(stat.st_mode, executable, mode::umask());
-        rustix::fs::fchmod(&file, Mode::from_raw_mode(mode)).map_err(write_error)
+        let stamp = Stamp::regular(&stat).ok_or(StoreError::NotRegular)?;
+        if version.is_some_and(|version| *version != stamp.etag()) {
+            return Err(StoreError::Conflict);
+        }
+        if let Some(executable) = executable {
+            let mode = mode::with_execute(stat.st_mode, executable, self.shared.umask);
+            rustix::fs::fchmod(&file, Mode::from_raw_mode(mode)).map_err(write_error)?;
+        }
+        if let Some(modified) = modified {
+            rustix::fs::futimens(&file, &stamp::times(modified)).map_err(write_error)?;
+        }
+        Stamp::of_handle(file).map(|stamp| stamp.meta())
     }
 
     fn space(&self) -> Result<Option<Space>, StoreError> {
@@ -306,6 +352,12 @@ impl WriteStore for LocalStore {
     fn remove(&self, path: &RemotePath, condition: &Condition, durable: bool) -> Result<(), StoreError> {
         let directory = self.existing_directory(path)?;
         commit::remove(&self.shared, &directory, path.file_name(), condition)?;
+        self.shared.changed(&directory, durable)
+    }
+
+    fn remove_link(&self, path: &RemotePath, text: Option<&str>, durable: bool) -> Result<(), StoreError> {
+        let directory = self.existing_directory(path)?;
+        commit::remove_link(&self.shared, &directory, path.file_name(), text)?;
         self.shared.changed(&directory, durable)
     }
 

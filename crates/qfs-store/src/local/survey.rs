@@ -94,9 +94,10 @@ impl LocalStore {
         let listing = Listing {
             root: &self.shared.root,
             rules: &self.rules,
-            unlistable,
+            unlistable: Some(unlistable),
             query: &ListQuery::default(),
             met,
+            left_out: &mut |_, _| {},
             names: MAX_NAMES,
         };
         survey.is_complete = listing.walk(None)?;

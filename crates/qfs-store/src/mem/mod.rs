@@ -216,6 +216,10 @@ impl Store for MemStore {
             let is_below = |prefix: &RemotePath| {
                 path.as_str().strip_prefix(prefix.as_str()).is_some_and(|rest| rest.starts_with('/'))
             };
+            let depth = query.prefix.as_ref().map_or(0, |prefix| prefix.components().count());
+            if query.shallow && path.components().count() > depth + 1 {
+                continue;
+            }
             if !query.prefix.as_ref().is_none_or(is_below) || query.after.as_ref().is_some_and(|after| path <= *after) {
                 continue;
             }

@@ -99,6 +99,19 @@ impl WriteStore for MemStore {
         Ok(())
     }
 
+    fn remove_link(&self, path: &RemotePath, text: Option<&str>, _: bool) -> Result<(), StoreError> {
+        let mut tree = lock(&self.shared.tree);
+        ensure_no_conflict(&tree, path)?;
+        match tree.get(path) {
+            None => return Err(StoreError::NotFound),
+            Some(Node::File(_) | Node::Directory(_)) => return Err(StoreError::NotRegular),
+            Some(Node::Link(link)) if text.is_some_and(|text| text != link.target) => return Err(StoreError::Conflict),
+            Some(Node::Link(_)) => {}
+        }
+        tree.remove(path);
+        Ok(())
+    }
+
     fn make_directory(&self, path: &RemotePath, modified: Option<Timestamp>, _: bool) -> Result<(), StoreError> {
         let mut tree = lock(&self.shared.tree);
         ensure_directories(&mut tree, path)?;

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use qfs_core::model::ETag;
 use qfs_core::store::{CommitSpec, Condition, Store, StoreError, WriteStore};
 
-use super::{Subject, content, etag, keep, listing, path, put, replace, stage, version};
+use super::{Subject, content, etag, keep, listing, path, put, replace, stage, time, version};
 
 fn only(etag: ETag) -> CommitSpec {
     CommitSpec { condition: Condition::Matches(etag), ..keep() }
@@ -25,6 +25,25 @@ fn write<S: Subject>(
     let stage = stage(subject, name, &version(content.len() as u64, "v"));
     stage.write_at(0, &chunks)?;
     stage.commit(spec).map(drop)
+}
+
+/// Time and bit are set where the version is the one named, and leave the content alone.
+pub fn metadata_is_set_on_one_version_and_no_other<S: Subject>(subject: &S) {
+    let store = subject.store();
+    put(subject, "d/file", "content");
+    let before = etag(subject, "d/file");
+    let other: ETag = "another".parse().expect("an etag");
+    let refused = store.set_metadata(&path("d/file"), Some(&other), Some(time(7)), Some(true));
+    assert!(matches!(refused, Err(StoreError::Conflict)));
+    assert_eq!(etag(subject, "d/file"), before);
+    let meta = store.set_metadata(&path("d/file"), Some(&before), Some(time(7)), Some(true)).expect("this version");
+    let found = store.object(&path("d/file")).expect("open").meta().clone();
+    assert_eq!((found.modified, found.executable, &found.etag), (time(7), true, &meta.etag));
+    assert!(found.etag != before && content(subject, "d/file") == b"content"[..]);
+    store.set_metadata(&path("d/file"), None, None, Some(false)).expect("any version");
+    let found = store.object(&path("d/file")).expect("open").meta().clone();
+    assert_eq!((found.modified, found.executable), (time(7), false));
+    assert!(matches!(store.set_metadata(&path("none"), None, Some(time(1)), None), Err(StoreError::NotFound)));
 }
 
 /// What a commit or a put tells is what an opening finds.

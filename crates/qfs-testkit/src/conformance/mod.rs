@@ -85,6 +85,7 @@ macro_rules! store_conformance {
                 executables_are_marked,
                 one_version_is_replaced_and_no_other,
                 one_version_is_removed_and_no_other,
+                metadata_is_set_on_one_version_and_no_other,
                 of_many_writers_of_one_version_one_wins,
                 files_and_links_are_removed_and_nothing_else,
                 directories_are_made_and_removed_when_empty,

@@ -158,6 +158,26 @@ pub fn listings_begin_anywhere<S: Subject>(subject: &S) {
             }
         }
     }
+    // Of each directory alone what is directly in it.
+    for (prefix, wanted) in [
+        (None, &["Z", "a", "a-", "a.b", "a0", "b"][..]),
+        (Some("a"), &["a/b", "a/b.c", "a/b0", "a/empty", "a/link", "a/x"]),
+        (Some("a/b"), &["a/b/c", "a/b/d"]),
+        (Some("a/empty"), &[]),
+    ] {
+        let query = ListQuery {
+            prefix: prefix.map(path),
+            directories: true,
+            links: true,
+            shallow: true,
+            ..ListQuery::default()
+        };
+        let found: Vec<_> = rows_of(subject, &query).into_iter().map(|(name, _)| name).collect();
+        assert_eq!(found, wanted, "{prefix:?}");
+    }
+    let query = ListQuery { prefix: Some(path("a")), shallow: true, ..ListQuery::default() };
+    let found: Vec<_> = rows_of(subject, &query).into_iter().map(|(name, _)| name).collect();
+    assert_eq!(found, ["a/b.c", "a/b0", "a/x"]);
     for prefix in ["none", "b", "b/none", "a/link"] {
         let query = ListQuery { prefix: Some(path(prefix)), ..ListQuery::default() };
         let listed = subject.store().list(&query, &mut |_, _| ControlFlow::Continue(()));

@@ -12,6 +12,12 @@ pub fn files_and_links_are_removed_and_nothing_else<S: Subject>(subject: &S) {
     store.make_link(&path("d/link"), "kept", false).expect("link");
     store.remove(&path("d/file"), &Condition::Any, false).expect("a file");
     store.remove(&path("d/link"), &Condition::Any, false).expect("a link");
+    store.make_link(&path("d/link"), "kept", false).expect("link");
+    assert!(matches!(store.remove_link(&path("d/link"), Some("other"), false), Err(StoreError::Conflict)));
+    assert!(matches!(store.remove_link(&path("d/kept"), None, false), Err(StoreError::NotRegular)));
+    assert!(matches!(store.remove_link(&path("d"), None, false), Err(StoreError::NotRegular)));
+    store.remove_link(&path("d/link"), Some("kept"), false).expect("this link");
+    assert!(matches!(store.remove_link(&path("d/link"), None, false), Err(StoreError::NotFound)));
     assert_eq!(content(subject, "d/kept"), "kept");
     for (name, error) in
         [("d", "not regular"), ("d/kept/x", "not regular"), ("none", "not found"), ("none/x", "not found")]

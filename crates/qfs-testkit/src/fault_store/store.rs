@@ -125,6 +125,11 @@ impl<S: WriteStore> WriteStore for FaultStore<S> {
         self.inner.make_directory(path, modified, durable)
     }
 
+    fn remove_link(&self, path: &RemotePath, text: Option<&str>, durable: bool) -> Result<(), StoreError> {
+        self.plan.begin(Operation::Remove)?;
+        self.inner.remove_link(path, text, durable)
+    }
+
     fn remove_directory(&self, path: &RemotePath, durable: bool) -> Result<(), StoreError> {
         self.plan.begin(Operation::RemoveDirectory)?;
         self.inner.remove_directory(path, durable)

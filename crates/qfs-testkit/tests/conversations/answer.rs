@@ -38,6 +38,12 @@ pub(crate) fn split_answer(request: &Value, bytes: &[u8], end: End) -> Vec<Item>
                     parts.body(request["filename"].as_str().unwrap_or_default(), start, end - start);
                 }
             }
+            Some("download_ranges") => {
+                for range in request["ranges"].as_array().into_iter().flatten() {
+                    let (start, end) = (range[0].as_u64().unwrap_or_default(), range[1].as_u64().unwrap_or_default());
+                    parts.body(request["filename"].as_str().unwrap_or_default(), start, end.saturating_sub(start));
+                }
+            }
             Some("download_many") => {
                 for name in request["files"].as_array().into_iter().flatten() {
                     let Some(record) = parts.message() else { break };

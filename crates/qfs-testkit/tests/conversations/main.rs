@@ -1,4 +1,4 @@
-//! Conversations recorded from the programs of commit cc02001, both sides, are replayed against those of today: nothing in the wire
+//! Conversations recorded from the programs of commit cc02001 and of later ones, both sides, are replayed against those of today: nothing in the wire
 //! changes its meaning (PROTOCOL §7).
 //!
 //! A conversation is a file in `recorded/`; `format.rs` says what its lines mean, and `recorded/tree.txt` names the files that are
@@ -74,7 +74,7 @@ replays! {
         resume_in_run resume_next_run changed striped tokens
     ]
     by_hand [
-        tokens_by_hand ranges not_found many identity identity_next malformed changed_by_hand
+        tokens_by_hand ranges not_found many identity identity_next maps malformed changed_by_hand
     ]
 }
 

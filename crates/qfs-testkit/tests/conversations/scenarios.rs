@@ -304,6 +304,7 @@ fn by_hand() -> Vec<Scenario> {
             parts: vec![ask(&[r#"{"command":"get_identity"}"#])],
             ..Scenario::default()
         },
+        maps(),
         malformed(),
         Scenario {
             name: "changed_by_hand",
@@ -351,6 +352,45 @@ fn ranges() -> Scenario {
             r#"{"command":"download","filename":"empty","range":{"start":0,"end":1}}"#,
             r#"{"command":"download","filename":"sub/a b","priority":-2147483648}"#,
             r#"{"command":"get_files_list"}"#,
+        ])],
+        ..Scenario::default()
+    }
+}
+
+/// Chunk maps, and many parts of a file in one answer.
+fn maps() -> Scenario {
+    let many =
+        |count: usize| (0..count).map(|n| format!("[{},{}]", 200 * n, 200 * n + 100)).collect::<Vec<_>>().join(",");
+    let ranges = |ranges: &str| {
+        format!(r#"{{"command":"download_ranges","filename":"sizes/262145","if_match":"ETAG","ranges":[{ranges}]}}"#)
+    };
+    Scenario {
+        name: "maps",
+        about: "What files consist of, and several of their parts in one answer; what is no range, and too many of them.",
+        parts: vec![ask(&[
+            r#"{"command":"chunk_map","filename":"empty"}"#,
+            r#"{"command":"chunk_map","filename":"one"}"#,
+            r#"{"command":"chunk_map","filename":"one","if_match":"another","priority":3}"#,
+            r#"{"command":"chunk_map","filename":"nope"}"#,
+            r#"{"command":"chunk_map","filename":"../one"}"#,
+            r#"{"command":"chunk_map"}"#,
+            r#"{"command":"chunk_map","filename":"sizes/262145"}"#,
+            r#"{"command":"chunk_map","filename":"sizes/262145","if_match":"ETAG"}"#,
+            r#"{"command":"download","filename":"sizes/262145","range":{"start":0,"end":0}}"#,
+            &ranges("[0,4],[5,262145]"),
+            &ranges("[0,262145]"),
+            &ranges("[262144,262145]"),
+            &ranges(&many(1024)),
+            &ranges(&many(1025)),
+            &ranges("[0,4],[5,262146]"),
+            r#"{"command":"download","filename":"sizes/262145","range":{"start":0,"end":0}}"#,
+            &ranges(""),
+            &ranges("[5,6],[0,4]"),
+            &ranges("[0,4],[4,6]"),
+            &ranges("[4,4]"),
+            r#"{"command":"download_ranges","filename":"sizes/262145","if_match":"another","ranges":[[0,1]]}"#,
+            r#"{"command":"download_ranges","filename":"sizes/262145","ranges":[[0,1]]}"#,
+            r#"{"command":"download_ranges","filename":"nope","if_match":"another","ranges":[[0,1]]}"#,
         ])],
         ..Scenario::default()
     }

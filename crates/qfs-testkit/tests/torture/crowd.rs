@@ -84,7 +84,7 @@ impl Client {
         let pieces = collect(&mut body, |_| {}).await.unwrap();
         let trailer: Trailer = decode_response(&body.into_trailer().unwrap()).unwrap().unwrap();
         let digest = Digest::of(&pieces.concat());
-        assert_eq!(digest, trailer.sha256);
+        assert_eq!(digest, trailer.digest);
         digest
     }
 }

@@ -85,12 +85,12 @@ fn a_full_disk() {
     tally.end("");
 }
 
-fn has_strace() -> bool {
+pub(crate) fn has_strace() -> bool {
     Command::new("strace").args(["-f", "-qq", "-o", "/dev/null", "true"]).status().is_ok_and(|status| status.success())
 }
 
 /// Runs the client under strace, with `inject` done to it.
-fn run_injected(lab: &Lab, calls: &str, inject: &str, args: &[&str]) -> Done {
+pub(crate) fn run_injected(lab: &Lab, calls: &str, inject: &str, args: &[&str]) -> Done {
     let mut command = Command::new("strace");
     lab.prepare(&mut command, lab.address());
     command.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={calls}"), "-e"]);
@@ -187,11 +187,11 @@ fn system_calls_that_fail_on_the_server() {
     tally.end("no hang, nothing wrong");
 }
 
-struct Tracer(std::process::Child);
+pub(crate) struct Tracer(std::process::Child);
 
 impl Tracer {
     /// Lets go of the server, which goes on.
-    fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         let pid = rustix::process::Pid::from_child(&self.0);
         rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
         self.0.wait().unwrap();
@@ -199,7 +199,7 @@ impl Tracer {
 }
 
 /// Attaches strace to the lab's server and waits until it says that it has.
-fn trace_server(lab: &Lab, calls: &str, error: &str, nth: u64) -> Tracer {
+pub(crate) fn trace_server(lab: &Lab, calls: &str, error: &str, nth: u64) -> Tracer {
     use std::io::{BufRead as _, BufReader};
     let mut command = Command::new("strace");
     command.args([

@@ -10,15 +10,19 @@
     reason = "tests, which act behind the programs' backs and report as they go"
 )]
 
+mod alike;
 mod crowd;
 mod disk;
 mod drain;
 mod endpoints;
+mod http;
+mod http_uploads;
 mod kills;
 mod lab;
 mod lies;
 mod malicious_batches;
 mod malicious_client;
+mod malicious_maps;
 mod malicious_server;
 mod networks;
 mod paths;

@@ -105,7 +105,7 @@ pub(crate) async fn fetch(connection: &qfs_transport::Connection, name: &str) ->
     let pieces = soon(collect(&mut body, |_| {})).await.unwrap();
     let trailer: Trailer = decode_response(&body.into_trailer().unwrap()).unwrap().unwrap();
     let digest = Digest::of(&pieces.concat());
-    assert_eq!(digest, trailer.sha256);
+    assert_eq!(digest, trailer.digest);
     digest
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use qfs_client::error::FailureClass;
 use qfs_client::insight::bottleneck::bottleneck;
 use qfs_client::plan::selection::Selection;
+use qfs_client::transfer::delta::library::Library;
 use qfs_client::transfer::outcome::{FileOutcome, RunOutcome};
 use qfs_client::transfer::run;
 use qfs_store::local::{Hidden, LocalStore};
@@ -29,13 +30,13 @@ pub(crate) async fn run(context: &Context, args: &GetArgs) -> Result<Exit, Probl
     match download(context, selection).await {
         Ok(outcome) => {
             if settings.json {
-                print(Run::new(&outcome, &settings.save_dir));
+                print(Run::new(&outcome, settings.connect.hash, &settings.save_dir));
             }
             Ok(Exit::of_run(&outcome))
         }
         Err(problem) => {
             if settings.json {
-                print(Run::stillborn(&args.names, &problem, &settings.save_dir));
+                print(Run::stillborn(&args.names, &problem, settings.connect.hash, &settings.save_dir));
             }
             Err(problem)
         }
@@ -57,12 +58,13 @@ pub(crate) async fn download(context: &Context, selection: Selection) -> Result<
         Ok(Err(error)) => return Err(Problem::local(what(), error).hint("choose another place with --save-dir")),
         Err(error) => return Err(Problem::local(what(), error)),
     };
+    let library = library(context).await?;
     let mut lines = FileLines::default();
     let mut done = |ended: &[&FileOutcome]| {
         let mut checksums = String::new();
         for outcome in ended {
             progress.ended(outcome);
-            if let Some(notice) = human::live(outcome) {
+            for notice in human::live(outcome).into_iter().chain(human::reused(outcome)) {
                 screen.notice(&notice);
             }
             match lines.line(outcome, screen.out_is_terminal()) {
@@ -77,7 +79,8 @@ pub(crate) async fn download(context: &Context, selection: Selection) -> Result<
         }
     };
     let drawing = progress.begin(screen.may_draw() && !settings.json);
-    let fetched = run::fetch(&session, store, selection, settings.fetch, Arc::clone(progress) as _, &mut done).await;
+    let observer = Arc::clone(progress) as _;
+    let fetched = run::fetch_with(&session, store, library, selection, settings.fetch, observer, &mut done).await;
     drop(drawing);
     let outcome = match fetched {
         Ok(outcome) => outcome,
@@ -100,6 +103,21 @@ pub(crate) async fn download(context: &Context, selection: Selection) -> Result<
         screen.notice(&human::limited_by(&bottleneck(measured)));
     }
     Ok(outcome)
+}
+
+/// The files that `--seed` names.
+async fn library(context: &Context) -> Result<Library, Problem> {
+    let seeds = context.settings.seeds.clone();
+    let gathered = tokio::task::spawn_blocking(move || {
+        let mut library = Library::default();
+        for path in &seeds {
+            let problem = |error| Problem::local(format!("cannot use {} as a seed", path.display()), error);
+            library.add(path).map_err(problem)?;
+        }
+        Ok(library)
+    });
+    let hint = "name files and directories that are there and can be read";
+    gathered.await.map_err(|error| Problem::local("cannot use the seeds", error))?.map_err(|p: Problem| p.hint(hint))
 }
 
 fn drop_if_lost(context: &Context, class: FailureClass) {

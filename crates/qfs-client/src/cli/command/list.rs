@@ -74,7 +74,7 @@ const MAX_NUMBERED: usize = 10_000;
 
 impl<'a> Rows<'a> {
     fn new(context: &'a Context, selection: Selection, numbered: Option<&'a mut Vec<RemotePath>>) -> Self {
-        let json = context.settings.json.then(Listing::default);
+        let json = context.settings.json.then(|| Listing::new(context.settings.connect.hash));
         Self { context, selection, json, numbered, files: 0, bytes: 0 }
     }
 

@@ -10,6 +10,7 @@ pub(crate) mod get;
 pub(crate) mod list;
 pub(crate) mod put;
 pub(crate) mod rm;
+pub(crate) mod sync;
 pub(crate) mod trust;
 pub(crate) mod verify;
 

@@ -62,7 +62,7 @@ fn conclude(context: &Context, outcome: &RunOutcome, paths: &HashMap<String, Pat
     let (settings, screen) = (&context.settings, &context.screen);
     if settings.json {
         let path = |name: &str| paths.get(name).map(|path| path.to_string_lossy().into_owned()).unwrap_or_default();
-        let _ = screen.result(&format!("{}\n", json::text(&Run::with_paths(outcome, &path))));
+        let _ = screen.result(&format!("{}\n", json::text(&Run::with_paths(outcome, settings.connect.hash, &path))));
     }
     if let Some(problem) = human::failures(outcome) {
         screen.problem(&problem);
@@ -199,9 +199,10 @@ async fn from_stdin(context: &Context, args: &PutArgs, config: PutConfig) -> Res
     let file = done.unwrap_or_else(|failure| FileOutcome {
         name: remote.as_str().to_owned(),
         size: None,
-        sha256: None,
+        digest: None,
         status: qfs_client::transfer::outcome::Status::Failed(failure),
         received: 0,
+        reused: 0,
         elapsed: begun.elapsed(),
     });
     let mut report = Report { context, lines: FileLines::default() };

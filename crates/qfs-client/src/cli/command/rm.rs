@@ -46,7 +46,9 @@ pub(crate) async fn run(context: &Context, args: &RmArgs) -> Result<Exit, Proble
     }
     outcome.elapsed = begun.elapsed();
     if context.settings.json {
-        let _ = context.screen.result(&format!("{}\n", json::text(&Run::on_server(&outcome))));
+        let _ = context
+            .screen
+            .result(&format!("{}\n", json::text(&Run::on_server(&outcome, context.settings.connect.hash))));
     }
     if let Some(problem) = human::failures(&outcome) {
         context.screen.problem(&problem);
@@ -104,9 +106,10 @@ fn ended(name: &str, removed: Result<(), Failure>) -> FileOutcome {
     FileOutcome {
         name: name.to_owned(),
         size: None,
-        sha256: None,
+        digest: None,
         status: removed.map_or_else(Status::Failed, |()| Status::Removed),
         received: 0,
+        reused: 0,
         elapsed: std::time::Duration::ZERO,
     }
 }

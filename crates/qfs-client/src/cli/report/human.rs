@@ -46,7 +46,7 @@ pub(crate) struct FileLines {
 /// What is said about one file.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum FileLine {
-    /// A line of sha256sum, for stdout.
+    /// A line of sha256sum or b3sum, for stdout.
     Checksum(String),
     /// A failure.
     Problem(Problem),
@@ -56,7 +56,7 @@ pub(crate) enum FileLine {
 
 impl FileLines {
     pub(crate) fn line(&mut self, outcome: &FileOutcome, for_terminal: bool) -> FileLine {
-        match (&outcome.status, outcome.sha256) {
+        match (&outcome.status, outcome.digest) {
             (Status::Failed(failure), _) => FileLine::Problem(self.problem(&outcome.name, failure)),
             (_, Some(digest)) => FileLine::Checksum(checksum_line(digest, &outcome.name, for_terminal)),
             (_, None) => FileLine::Nothing,
@@ -92,7 +92,11 @@ fn total_of(what: &str, outcome: &RunOutcome) -> String {
     if live > 0 {
         let _ = write!(text, ", {live} live");
     }
-    let _ = write!(text, ", {}, {})", bytes_text(bytes), rate(bytes, outcome.elapsed));
+    let _ = write!(text, ", {}", bytes_text(bytes));
+    if outcome.reused() > 0 {
+        let _ = write!(text, ", {} reused", bytes_text(outcome.reused()));
+    }
+    let _ = write!(text, ", {})", rate(bytes, outcome.elapsed));
     text
 }
 
@@ -105,6 +109,15 @@ pub(crate) fn live(outcome: &FileOutcome) -> Option<String> {
             "live: {} has grown meanwhile; here is what it was when it was opened, {size}",
             escape_untrusted(&outcome.name)
         )
+    })
+}
+
+/// What is said of a file of which a part was here already.
+pub(crate) fn reused(outcome: &FileOutcome) -> Option<String> {
+    let was_put_together = outcome.reused > 0 && !matches!(outcome.status, Status::Failed(_));
+    was_put_together.then(|| {
+        let (reused, received) = (bytes_text(outcome.reused), bytes_text(outcome.received));
+        format!("reused: {reused} of {} were here, {received} were received", escape_untrusted(&outcome.name))
     })
 }
 
@@ -132,12 +145,12 @@ pub(crate) fn failures(outcome: &RunOutcome) -> Option<Problem> {
     Some(Problem::new(Exit::of_run(outcome), what))
 }
 
-fn count(n: u64, noun: &str) -> String {
+pub(crate) fn count(n: u64, noun: &str) -> String {
     format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
 }
 
 /// `1234567 bytes (1.2 MiB)`.
-fn bytes_text(bytes: u64) -> String {
+pub(crate) fn bytes_text(bytes: u64) -> String {
     let exact = count(bytes, "byte");
     if bytes < 1024 { exact } else { format!("{exact} = {}", binary(bytes)) }
 }
@@ -158,7 +171,7 @@ pub(crate) fn binary(bytes: u64) -> String {
 }
 
 /// Bytes a second.
-fn rate(bytes: u64, elapsed: Duration) -> String {
+pub(crate) fn rate(bytes: u64, elapsed: Duration) -> String {
     format!("{}/s", binary(per_second(bytes, elapsed) as u64))
 }
 
@@ -178,8 +191,16 @@ mod tests {
     use super::*;
 
     fn outcome(name: &str, status: Status) -> FileOutcome {
-        let sha256 = (!matches!(status, Status::Failed(_))).then(|| Digest::of(b""));
-        FileOutcome { name: name.to_owned(), size: Some(1), sha256, status, received: 1 << 20, elapsed: Duration::ZERO }
+        let digest = (!matches!(status, Status::Failed(_))).then(|| Digest::of(b""));
+        FileOutcome {
+            name: name.to_owned(),
+            size: Some(1),
+            digest,
+            status,
+            received: 1 << 20,
+            reused: 0,
+            elapsed: Duration::ZERO,
+        }
     }
 
     #[test]
@@ -188,7 +209,7 @@ mod tests {
         let meta = |size| EntryMeta {
             size,
             modified: "2026-11-23T08:09:24.9Z".parse().unwrap(),
-            sha256: None,
+            digest: None,
             executable: false,
         };
         list_row(&mut out, &RemotePath::parse("a b").unwrap(), &meta(5));
@@ -225,6 +246,17 @@ mod tests {
             total(&run),
             "total download time: 1.500 s (2 files, 1 unchanged, 3145728 bytes = 3.00 MiB, 2.00 MiB/s)"
         );
+        let reused = FileOutcome { reused: 5 << 20, ..outcome("a", Status::Downloaded) };
+        assert_eq!(
+            super::reused(&reused).unwrap(),
+            "reused: 5242880 bytes = 5.00 MiB of a were here, 1048576 bytes = 1.00 MiB were received"
+        );
+        let run = RunOutcome { files: vec![reused], elapsed: Duration::from_secs(1), measured: None };
+        assert_eq!(
+            total(&run),
+            "total download time: 1.000 s (1 file, 1048576 bytes = 1.00 MiB, 5242880 bytes = 5.00 MiB reused, 1.00 MiB/s)"
+        );
+        assert_eq!(super::reused(&outcome("a", Status::Downloaded)), None);
         assert!(total(&RunOutcome::default()).starts_with("total download time: 0.000 s (0 files, 0 bytes, 0 B/s)"));
     }
 

@@ -6,8 +6,9 @@ use std::path::Path;
 
 use qfs_client::insight::bottleneck::{Verdict, bottleneck};
 use qfs_client::transfer::outcome::{FileOutcome, RunOutcome, Status};
-use qfs_core::model::{Digest, EntryMeta, RemotePath};
+use qfs_core::model::{Digest, EntryMeta, HashKind, RemotePath};
 use serde::Serialize;
+use serde::ser::SerializeMap as _;
 use serde_json::ser::{Formatter, Serializer};
 
 use super::human::per_second;
@@ -19,6 +20,9 @@ use crate::cli::sanitize::is_dangerous;
 pub(crate) struct Run<'a> {
     files: Vec<File<'a>>,
     bytes: u64,
+    /// Bytes that were here already and did not have to be received; only where there are any.
+    #[serde(skip_serializing_if = "is_zero")]
+    reused: u64,
     seconds: f64,
     bytes_per_second: f64,
     /// What limited the run; null when nothing was measured.
@@ -40,10 +44,30 @@ struct File<'a> {
     /// Where it is, or would be; what is not UTF-8 in it is replaced.
     path: String,
     size: Option<u64>,
-    sha256: Option<Digest>,
+    #[serde(flatten)]
+    digest: Keyed,
     status: &'static str,
+    /// Bytes of it that were here already; only where there are any.
+    #[serde(skip_serializing_if = "is_zero")]
+    reused: u64,
     seconds: f64,
     error: Option<Error>,
+}
+
+/// A digest under the key of its kind; null under that of the kind asked for where there is none.
+#[derive(Debug, Clone, Copy)]
+struct Keyed {
+    asked: HashKind,
+    digest: Option<Digest>,
+}
+
+impl Serialize for Keyed {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let kind = self.digest.map_or(self.asked, |digest| digest.kind());
+        let mut map = serializer.serialize_map(Some(1))?;
+        map.serialize_entry(kind.name(), &self.digest)?;
+        map.end()
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -53,22 +77,23 @@ struct Error {
 }
 
 impl<'a> Run<'a> {
-    /// What a run of downloads came to.
-    pub(crate) fn new(outcome: &'a RunOutcome, save_dir: &Path) -> Self {
-        Self::with_paths(outcome, &|name| local_path(save_dir, name))
+    /// What a run of downloads came to, of which digests of `hash` were asked for.
+    pub(crate) fn new(outcome: &'a RunOutcome, hash: HashKind, save_dir: &Path) -> Self {
+        Self::with_paths(outcome, hash, &|name| local_path(save_dir, name))
     }
 
     /// What a run came to that is about the server alone.
-    pub(crate) fn on_server(outcome: &'a RunOutcome) -> Self {
-        Self::with_paths(outcome, &|_| String::new())
+    pub(crate) fn on_server(outcome: &'a RunOutcome, hash: HashKind) -> Self {
+        Self::with_paths(outcome, hash, &|_| String::new())
     }
 
     /// What a run came to whose files lie where `path` says.
-    pub(crate) fn with_paths(outcome: &'a RunOutcome, path: &dyn Fn(&str) -> String) -> Self {
+    pub(crate) fn with_paths(outcome: &'a RunOutcome, hash: HashKind, path: &dyn Fn(&str) -> String) -> Self {
         let bytes = outcome.received();
         Self {
-            files: outcome.files.iter().map(|file| File::new(file, path(&file.name))).collect(),
+            files: outcome.files.iter().map(|file| File::new(file, hash, path(&file.name))).collect(),
             bytes,
+            reused: outcome.reused(),
             seconds: rounded(outcome.elapsed.as_secs_f64()),
             bytes_per_second: per_second(bytes, outcome.elapsed).round(),
             limited_by: outcome.measured.as_ref().map(|measured| {
@@ -79,22 +104,23 @@ impl<'a> Run<'a> {
     }
 
     /// A run that never began: every file asked for failed, for the one reason.
-    pub(crate) fn stillborn(names: &'a [String], problem: &Problem, save_dir: &Path) -> Self {
+    pub(crate) fn stillborn(names: &'a [String], problem: &Problem, hash: HashKind, save_dir: &Path) -> Self {
         let files = names.iter().map(|name| File {
             name,
             path: local_path(save_dir, name),
             size: None,
-            sha256: None,
+            digest: Keyed { asked: hash, digest: None },
             status: "failed",
+            reused: 0,
             seconds: 0.0,
             error: Some(Error { code: problem.code, message: problem.what.clone() }),
         });
-        Self { files: files.collect(), bytes: 0, seconds: 0.0, bytes_per_second: 0.0, limited_by: None }
+        Self { files: files.collect(), bytes: 0, reused: 0, seconds: 0.0, bytes_per_second: 0.0, limited_by: None }
     }
 }
 
 impl<'a> File<'a> {
-    fn new(outcome: &'a FileOutcome, path: String) -> Self {
+    fn new(outcome: &'a FileOutcome, asked: HashKind, path: String) -> Self {
         let error = match &outcome.status {
             Status::Failed(failure) => Some(Error { code: failure.code(), message: failure.to_string() }),
             _ => None,
@@ -103,12 +129,18 @@ impl<'a> File<'a> {
             name: &outcome.name,
             path,
             size: outcome.size,
-            sha256: outcome.sha256,
+            digest: Keyed { asked, digest: outcome.digest },
             status: outcome.status.name(),
+            reused: outcome.reused,
             seconds: rounded(outcome.elapsed.as_secs_f64()),
             error,
         }
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "what serde asks for")]
+fn is_zero(bytes: &u64) -> bool {
+    *bytes == 0
 }
 
 fn local_path(save_dir: &Path, name: &str) -> String {
@@ -122,20 +154,35 @@ fn rounded(seconds: f64) -> f64 {
 }
 
 /// The object that `list --json` prints, row by row: a text that is complete only at its end.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Listing {
+    hash: HashKind,
     rows: u64,
 }
 
+/// What rows of it have is promised: no more than this.
+#[derive(Debug, Serialize)]
+struct Row {
+    size: u64,
+    modified: jiff::Timestamp,
+    #[serde(flatten)]
+    digest: Keyed,
+}
+
 impl Listing {
+    /// An empty one, for which digests of `hash` were asked for.
+    pub(crate) fn new(hash: HashKind) -> Self {
+        Self { hash, rows: 0 }
+    }
+
     /// Appends a row.
     pub(crate) fn row(&mut self, out: &mut String, name: &RemotePath, meta: &EntryMeta) {
         out.push_str(if self.rows == 0 { "{\n" } else { ",\n" });
         self.rows += 1;
         out.push_str(&text(name.as_str()));
         out.push(':');
-        // What rows of it have is promised: no more than this.
-        out.push_str(&text(&EntryMeta { executable: false, ..meta.clone() }));
+        let digest = Keyed { asked: self.hash, digest: meta.digest };
+        out.push_str(&text(&Row { size: meta.size, modified: meta.modified, digest }));
     }
 
     /// Appends the end.
@@ -191,15 +238,16 @@ mod tests {
         let file = |name: &str, status| FileOutcome {
             name: name.to_owned(),
             size: Some(3),
-            sha256: None,
+            digest: None,
             status,
             received: 3,
+            reused: 0,
             elapsed: Duration::from_millis(500),
         };
         let files = vec![file("s/a", Status::Downloaded), file("b", Status::Failed(Failure::NoMatch))];
         let measured = Some(Measurements { elapsed: Duration::from_millis(9), bytes: 1, ..Measurements::default() });
         let run = RunOutcome { files, elapsed: Duration::from_secs(2), measured };
-        let value: Value = serde_json::from_str(&text(&Run::new(&run, Path::new("d")))).unwrap();
+        let value: Value = serde_json::from_str(&text(&Run::new(&run, HashKind::Sha256, Path::new("d")))).unwrap();
         assert_eq!(
             value,
             json!({"files": [
@@ -214,8 +262,8 @@ mod tests {
     #[test]
     fn a_listing_is_one_object() {
         let meta =
-            EntryMeta { size: 1, modified: "2026-11-23T08:09:24Z".parse().unwrap(), sha256: None, executable: false };
-        let mut listing = Listing::default();
+            EntryMeta { size: 1, modified: "2026-11-23T08:09:24Z".parse().unwrap(), digest: None, executable: false };
+        let mut listing = Listing::new(HashKind::Sha256);
         let mut out = String::new();
         for name in ["a\"b", "\u{202e}c"] {
             listing.row(&mut out, &RemotePath::parse(name).unwrap(), &meta);
@@ -227,8 +275,26 @@ mod tests {
             [("a\"b".to_owned(), meta.clone()), ("\u{202e}c".to_owned(), meta)]
         );
         let mut empty = String::new();
-        Listing::default().end(&mut empty);
+        Listing::new(HashKind::Sha256).end(&mut empty);
         assert_eq!(empty, "{}\n");
+    }
+
+    /// Fails when the key is not that of the digest: a reader would compare it with a digest of another kind.
+    #[test]
+    fn the_key_says_the_kind() {
+        let row = |hash, digest| {
+            let modified = "2026-11-23T08:09:24Z".parse().unwrap();
+            let meta = EntryMeta { size: 1, modified, digest, executable: true };
+            let mut out = String::new();
+            Listing::new(hash).row(&mut out, &RemotePath::parse("a").unwrap(), &meta);
+            out
+        };
+        let (sha256, blake3) = (Digest::of(b"x"), Digest::of_kind(HashKind::Blake3, b"x"));
+        let expected = |rest: &str| format!("{{\n\"a\":{{\"size\":1,\"modified\":\"2026-11-23T08:09:24Z\",{rest}}}");
+        assert_eq!(row(HashKind::Blake3, Some(blake3)), expected(&format!("\"blake3\":\"{blake3}\"")));
+        assert_eq!(row(HashKind::Blake3, None), expected("\"blake3\":null"));
+        assert_eq!(row(HashKind::Blake3, Some(sha256)), expected(&format!("\"sha256\":\"{sha256}\"")));
+        assert_eq!(row(HashKind::Sha256, None), expected("\"sha256\":null"));
     }
 
     proptest! {

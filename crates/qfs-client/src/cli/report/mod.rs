@@ -3,5 +3,6 @@
 pub(crate) mod human;
 pub(crate) mod json;
 pub(crate) mod problem;
+pub(crate) mod sync;
 
 pub(crate) use problem::Problem;

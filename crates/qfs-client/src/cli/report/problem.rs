@@ -54,6 +54,8 @@ fn word(exit: Exit) -> &'static str {
         Exit::Refused => "refused",
         Exit::Integrity => "integrity",
         Exit::Local => "local",
+        Exit::TooManyRemovals => "too_many_removals",
+        Exit::Vanished => "vanished",
         Exit::Interrupted => "interrupted",
     }
 }
@@ -72,6 +74,18 @@ impl fmt::Display for Problem {
 pub(crate) fn of_file(name: &str, failure: &Failure) -> Problem {
     let what = format!("{}: {failure}", escape_untrusted(name));
     Problem { exit: failure.class().into(), what, hint: hint_for(failure).map(str::to_owned), code: failure.code() }
+}
+
+/// A step of a plan that failed.
+pub(crate) fn of_step(name: &str, failure: &Failure) -> Problem {
+    let problem = of_file(name, failure);
+    match failure {
+        // Flags of other commands do not help here.
+        Failure::NotRegular | Failure::NoSpace(_) | Failure::Changed | Failure::Exists => {
+            Problem { hint: None, ..problem }
+        }
+        _ => problem,
+    }
 }
 
 /// A listing, or a whole run, that was not had.
@@ -101,6 +115,8 @@ fn hint_for(failure: &Failure) -> Option<&'static str> {
         Failure::Changed => Some(
             "it is being written on the server; --live fetches one that is only appended to, as long as it is when it is opened",
         ),
+        Failure::TargetChanged => Some("run the same command again: it looks at what is there now"),
+        Failure::Vanished => Some("run the same command again if it should have been there"),
         Failure::LiveUnknown => Some("run the same command again when nobody writes to it, or with a newer server"),
         Failure::ChangedInside => Some("run the same command again when nobody writes to it"),
         Failure::DigestMismatch { .. } => {

@@ -43,7 +43,8 @@ fn difference(source: &File, target: &File, same_time: bool, options: &Options) 
     }
     let same_digest = match (source.sha256, target.sha256) {
         _ if source.size == 0 => Some(true),
-        (Some(wanted), Some(there)) => Some(wanted == there),
+        // Those of different kinds say nothing about each other.
+        (Some(wanted), Some(there)) if wanted.kind() == there.kind() => Some(wanted == there),
         _ => None,
     };
     if options.checksum {
@@ -75,7 +76,7 @@ pub(super) fn same_time(a: Timestamp, b: Timestamp, options: &Options) -> bool {
 mod tests {
     use std::time::Duration;
 
-    use qfs_core::model::Digest;
+    use qfs_core::model::{Digest, HashKind};
 
     use super::*;
 
@@ -83,6 +84,16 @@ mod tests {
         let modified = Timestamp::from_second(second).unwrap();
         let sha256 = content.map(|content| Digest::of(content.as_bytes()));
         File { size, modified, executable: Some(false), sha256, etag: None }
+    }
+
+    /// Fails when digests of different kinds are taken for those of different contents.
+    #[test]
+    fn digests_of_different_kinds_say_nothing() {
+        let other = File { sha256: Some(Digest::of_kind(HashKind::Blake3, b"a")), ..file(1, 1, None) };
+        let plain = Options::default();
+        assert_eq!(difference(&file(1, 1, Some("a")), &other, true, &plain), None);
+        let checksum = Options { checksum: true, ..plain };
+        assert_eq!(difference(&file(1, 1, Some("a")), &other, true, &checksum), Some(Why::Digest));
     }
 
     #[test]

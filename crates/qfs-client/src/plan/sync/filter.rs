@@ -22,6 +22,14 @@ pub struct Filters {
     only_includes: bool,
 }
 
+impl Filters {
+    /// Whether the rules exclude this name, or a directory that it lies in.
+    #[must_use]
+    pub fn exclude(&self, name: &str, is_directory: bool) -> bool {
+        Judge::new(self).judge(name, is_directory) == Verdict::Excluded
+    }
+}
+
 /// Rules as they were given, from which [`Filters`] are made.
 #[derive(Debug, Clone, Default)]
 pub struct FilterRules {

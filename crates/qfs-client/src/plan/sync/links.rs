@@ -1,5 +1,7 @@
 //! Where a symbolic link leads, from its text alone.
 
+use qfs_core::model::RemotePath;
+
 use super::listing::above;
 
 /// Why a link is not carried to the other side.
@@ -15,6 +17,12 @@ pub enum LinkFault {
     /// It goes up again behind a name, which may be a link itself.
     #[error("a symbolic link that goes up behind a name")]
     UpAgain,
+    /// It is written in a roundabout way (`./a`, `a//b`), and stores take only links of which the text tells at once where they end.
+    #[error("a symbolic link that is not written plainly")]
+    NotPlain,
+    /// It is no link, nor anything else that is carried: a pipe, a socket, a device.
+    #[error("neither file, directory nor symbolic link")]
+    Special,
     /// It leads to a hidden name, or one that no published file can have.
     #[error("a symbolic link to what is never published")]
     Hidden,
@@ -41,7 +49,8 @@ pub(super) fn check(name: &str, text: &str, hidden: bool) -> Result<(), LinkFaul
             _ => goes_down = true,
         }
     }
-    Ok(())
+    let is_plain = RemotePath::parse(name).is_ok_and(|path| path.admits_link(text));
+    if is_plain { Ok(()) } else { Err(LinkFault::NotPlain) }
 }
 
 #[cfg(test)]
@@ -53,11 +62,14 @@ mod tests {
         for (name, text, expected) in [
             ("l", "a", Ok(())),
             ("l", "missing/b", Ok(())),
-            ("l", ".", Ok(())),
+            ("l", ".", Err(LinkFault::NotPlain)),
+            ("l", "./a", Err(LinkFault::NotPlain)),
+            ("l", "a//b", Err(LinkFault::NotPlain)),
             ("sub/l", "../a", Ok(())),
             ("sub/l", "..", Ok(())),
             ("a/b/l", "../../c/d", Ok(())),
-            ("a/b/l", "..//./x/", Ok(())),
+            ("a/b/l", "..//./x/", Err(LinkFault::NotPlain)),
+            ("a/b/l", "../x/", Err(LinkFault::NotPlain)),
             ("l", "", Err(LinkFault::Outside)),
             ("l", "/etc/passwd", Err(LinkFault::Outside)),
             ("l", "//x", Err(LinkFault::Outside)),

@@ -44,6 +44,8 @@ pub enum Entry {
     Directory(Directory),
     /// A symbolic link.
     Link(Link),
+    /// Something else, as a pipe or a device: it is there, and nothing is done about it.
+    Special,
 }
 
 /// The kinds of entry.
@@ -55,6 +57,8 @@ pub enum Kind {
     Directory,
     /// A symbolic link.
     Link,
+    /// Something else.
+    Special,
 }
 
 impl Entry {
@@ -65,6 +69,7 @@ impl Entry {
             Self::File(_) => Kind::File,
             Self::Directory(_) => Kind::Directory,
             Self::Link(_) => Kind::Link,
+            Self::Special => Kind::Special,
         }
     }
 }
@@ -75,6 +80,7 @@ impl fmt::Display for Kind {
             Self::File => "file",
             Self::Directory => "directory",
             Self::Link => "link",
+            Self::Special => "special file",
         })
     }
 }

@@ -76,6 +76,8 @@ impl<'a> Side<'a> {
                 Some(Aside::Excluded)
             } else if verdict == Verdict::Entered {
                 Some(Aside::Entered)
+            } else if let Entry::Special = entry {
+                Some(Aside::Link(LinkFault::Special))
             } else if let Entry::Link(_) = entry
                 && !options.links
             {
@@ -91,6 +93,7 @@ impl<'a> Side<'a> {
             }
             side.insert_above(name, &mut judge);
             let node = match entry {
+                Entry::Special => continue,
                 Entry::File(file) => Node::File(file),
                 Entry::Directory(directory) => Node::Directory(directory.modified),
                 Entry::Link(link) => Node::Link(&link.text),

@@ -36,6 +36,14 @@ pub struct Summary {
 }
 
 impl Summary {
+    /// What these steps come to; what is left as it is, is in none of them.
+    #[must_use]
+    pub fn of<'a>(steps: impl IntoIterator<Item = &'a Step>) -> Self {
+        let mut summary = Self::default();
+        steps.into_iter().for_each(|step| summary.count(step));
+        summary
+    }
+
     pub(super) fn count(&mut self, step: &Step) {
         match step {
             Step::MakeDirectory { .. } => self.directories += 1,

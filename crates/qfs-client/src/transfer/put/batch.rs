@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use qfs_core::body::Answer;
-use qfs_core::model::Digest;
+use qfs_core::model::{Digest, HashKind};
 use qfs_core::observe::Event;
 use qfs_core::store::{Store as _, StoreError};
 use qfs_core::stream::ByteSink as _;
@@ -20,6 +20,7 @@ use tokio::sync::mpsc;
 use super::context::Put;
 use super::source::Source;
 use crate::error::{AttemptError, Failure, store_failure};
+use crate::session::exchange::agreed;
 use crate::session::writing::{Conversation, converse};
 use crate::session::{Lease, Patience, Tries};
 use crate::transfer::outcome::{FileOutcome, Status};
@@ -65,9 +66,9 @@ pub(super) async fn upload(put: Put, items: Vec<Item>) -> Vec<Ended> {
         }
     }
     let finish = |(item, ended): (&Item, Option<Result<Digest, Failure>>)| match ended {
-        Some(Ok(sha256)) => {
+        Some(Ok(digest)) => {
             let size = item.source.meta.size;
-            Ended::Done(put.conclude(&item.source, Status::Uploaded, Some(sha256), size, begun))
+            Ended::Done(put.conclude(&item.source, Status::Uploaded, Some(digest), size, begun))
         }
         // Whatever is there decides, or what has changed here meanwhile.
         Some(Err(Failure::Refused(RemoteError { code: StatusCode::EXISTS, .. }) | Failure::Changed)) | None => {
@@ -90,11 +91,13 @@ async fn attempt(
     if left.is_empty() {
         return Ok(());
     }
-    let request = Request::UploadMany(UploadManyRequest { durable: put.config.durable });
+    let request = Request::UploadMany(UploadManyRequest { durable: put.config.durable, hash: session.hash() });
     let Conversation { sink, mut answer } = converse(session, lease, &request).await?;
-    let _: ManyHead = decode_response(&answer.next_frame().await?)??;
+    // Only behind it is known what digests the server takes.
+    let head: ManyHead = decode_response(&answer.next_frame().await?)??;
+    let hash = agreed(session, head.hash)?;
     let (told, sent) = mpsc::channel(items.len());
-    let sending = send(put, sink, items, left, told);
+    let sending = send(put, sink, items, left, hash, told);
     let receiving = receive(put, session, items, &mut answer, sent, ended);
     let (sending, receiving) = tokio::join!(sending, receiving);
     // Why the server gave up is in its answer; a stream that it stopped says less.
@@ -109,18 +112,20 @@ async fn send(
     mut sink: Sink,
     items: &Arc<Vec<Item>>,
     left: Vec<usize>,
+    hash: HashKind,
     told: mpsc::Sender<Sent>,
 ) -> Result<(), AttemptError> {
     let perms = put.config.perms;
     for step in left.chunks(STEP_FILES) {
         let (items, step) = (Arc::clone(items), step.to_vec());
         let read =
-            blocking(move || Ok(step.into_iter().map(|i| (i, read(&items[i], perms))).collect::<Vec<_>>())).await?;
+            blocking(move || Ok(step.into_iter().map(|i| (i, read(&items[i], perms, hash))).collect::<Vec<_>>()))
+                .await?;
         for (index, file) in read {
             match file {
-                Ok((sha256, bytes)) => {
+                Ok((digest, bytes)) => {
                     // There is room for all, and the receiver outlives the sender.
-                    let _ = told.try_send((index, Ok(sha256)));
+                    let _ = told.try_send((index, Ok(digest)));
                     sink.send(bytes).await?;
                 }
                 Err(failure) => drop(told.try_send((index, Err(failure)))),
@@ -132,7 +137,7 @@ async fn send(
 }
 
 /// The record and the bytes of one file.
-fn read(item: &Item, perms: bool) -> Result<(Digest, Bytes), Failure> {
+fn read(item: &Item, perms: bool, hash: HashKind) -> Result<(Digest, Bytes), Failure> {
     let failed = |error: StoreError| store_failure(&error);
     let limit = MAX_SMALL_FILE_BYTES as usize;
     let (object, content) = item.source.tree.store().open(&item.source.local, limit).map_err(failed)?;
@@ -141,20 +146,20 @@ fn read(item: &Item, perms: bool) -> Result<(Digest, Bytes), Failure> {
     if content.len() as u64 != meta.size {
         return Err(Failure::SourceChanged);
     }
-    let sha256 = Digest::of(&content);
+    let digest = Digest::of_kind(hash, &content);
     let record = UploadRecord {
         filename: item.source.remote.as_str().to_owned(),
         size: meta.size,
         modified: meta.modified,
         executable: perms.then_some(meta.executable),
         condition: item.condition.clone(),
-        sha256,
+        digest,
     };
     let frame = encode(&record).map_err(|error| Failure::Local(error.to_string()))?;
     let mut bytes = BytesMut::with_capacity(frame.len() + content.len());
     bytes.extend_from_slice(&frame);
     bytes.extend_from_slice(&content);
-    Ok((sha256, bytes.freeze()))
+    Ok((digest, bytes.freeze()))
 }
 
 async fn receive(
@@ -166,8 +171,8 @@ async fn receive(
     ended: &mut [Option<Result<Digest, Failure>>],
 ) -> Result<(), AttemptError> {
     while let Some((index, result)) = sent.recv().await {
-        let sha256 = match result {
-            Ok(sha256) => sha256,
+        let digest = match result {
+            Ok(digest) => digest,
             Err(failure) => {
                 ended[index] = Some(Err(failure));
                 continue;
@@ -182,7 +187,7 @@ async fn receive(
                 let name = &source.remote;
                 put.observer.event(Event::Started { file: source.id, name, size, resumed_from: 0 });
                 put.observer.event(Event::Received { file: source.id, bytes: size });
-                Ok(sha256)
+                Ok(digest)
             }
             Err(refusal) => Err(AttemptError::from(refusal).into_failure()),
         });

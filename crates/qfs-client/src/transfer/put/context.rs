@@ -52,7 +52,7 @@ pub(super) struct Present {
     pub(super) modified: Timestamp,
     /// None with a server that does not say.
     pub(super) etag: Option<ETag>,
-    pub(super) sha256: Option<Digest>,
+    pub(super) digest: Option<Digest>,
 }
 
 /// What all uploads of a run share.
@@ -92,22 +92,23 @@ impl Put {
         &self,
         source: &Source,
         status: Status,
-        sha256: Option<Digest>,
+        digest: Option<Digest>,
         sent: u64,
         begun: Instant,
     ) -> FileOutcome {
         let file = source.id;
-        self.observer.event(match (&status, sha256) {
+        self.observer.event(match (&status, digest) {
             (Status::Failed(_), _) => Event::Failed { file },
             (Status::Unchanged, _) | (_, None) => Event::Unchanged { file },
-            (_, Some(sha256)) => Event::Committed { file, sha256 },
+            (_, Some(digest)) => Event::Committed { file, digest },
         });
         FileOutcome {
             name: source.remote.as_str().to_owned(),
             size: Some(source.meta.size),
-            sha256,
+            digest,
             status,
             received: sent,
+            reused: 0,
             elapsed: begun.elapsed(),
         }
     }

@@ -183,8 +183,8 @@ async fn present(session: &Session, sources: &[Source]) -> Result<HashMap<Remote
     let mut take = |rows: Vec<(RemotePath, TreeEntry)>| {
         for (name, row) in rows {
             if row.kind == Kind::File && wanted.contains(&name) {
-                let TreeEntry { size, modified, etag, sha256, .. } = row;
-                present.insert(name, Present { size, modified, etag, sha256 });
+                let TreeEntry { size, modified, etag, digest, .. } = row;
+                present.insert(name, Present { size, modified, etag, digest });
             }
         }
         ControlFlow::Continue(())
@@ -234,10 +234,11 @@ pub async fn put_stream(
         durable: config.durable,
         ..UploadRequest::default()
     };
-    let (mut hasher, mut sent) = (Hasher::new(), 0u64);
+    let (mut hasher, mut sent) = (Hasher::of_kind(session.hash()), 0u64);
     let attempt = async {
         let lease = session.lease();
-        let (mut conversation, _) = writing::upload(session, &lease, request).await?;
+        let (mut conversation, head) = writing::upload(session, &lease, request).await?;
+        hasher = Hasher::of_kind(head.hash);
         observer.event(Event::Started { file, name: remote, size: 0, resumed_from: 0 });
         while let Some(block) = blocks.recv().await {
             let block = block.map_err(|error| AttemptError::Final(Failure::Local(error.to_string())))?;
@@ -261,11 +262,19 @@ pub async fn put_stream(
         Failure::Refused(RemoteError { code: StatusCode::EXISTS, .. }) => Failure::Exists,
         failure => failure,
     })?;
-    let sha256 = written.sha256;
-    observer.event(sha256.map_or(Event::Unchanged { file }, |sha256| Event::Committed { file, sha256 }));
+    let digest = written.digest;
+    observer.event(digest.map_or(Event::Unchanged { file }, |digest| Event::Committed { file, digest }));
     let name = remote.as_str().to_owned();
     let status = Status::Uploaded;
-    Ok(FileOutcome { name, size: Some(written.size), sha256, status, received: sent, elapsed: begun.elapsed() })
+    Ok(FileOutcome {
+        name,
+        size: Some(written.size),
+        digest,
+        status,
+        received: sent,
+        reused: 0,
+        elapsed: begun.elapsed(),
+    })
 }
 
 /// `block` as the blocks of a body of unknown length (PROTOCOL §4.5.3), each its length and its bytes.

@@ -25,11 +25,24 @@ pub(super) async fn upload(put: Put, source: Source, present: Option<Present>) -
     let sent = AtomicU64::new(0);
     let session = put.session(source.id);
     let mut upload = Upload { put: &put, session, source: &source, sent: &sent, resumed: false };
-    let (status, sha256) = match upload.run(present).await {
+    let (status, digest) = match upload.run(present).await {
         Ok(ended) => ended,
         Err(failure) => (Status::Failed(failure), None),
     };
-    put.conclude(&source, status, sha256, sent.into_inner(), begun)
+    put.conclude(&source, status, digest, sent.into_inner(), begun)
+}
+
+/// Uploads `source` under this condition and no other: what is there was looked at before.
+pub(super) async fn upload_planned(put: Put, source: Source, condition: Precondition) -> FileOutcome {
+    let begun = Instant::now();
+    let sent = AtomicU64::new(0);
+    let session = put.session(source.id);
+    let mut upload = Upload { put: &put, session, source: &source, sent: &sent, resumed: false };
+    let (status, digest) = match upload.run_planned(condition).await {
+        Ok(ended) => ended,
+        Err(failure) => (Status::Failed(failure), None),
+    };
+    put.conclude(&source, status, digest, sent.into_inner(), begun)
 }
 
 struct Upload<'a> {
@@ -57,18 +70,15 @@ impl Upload<'_> {
             }
             let condition = if unseen { Precondition::ANY } else { self.put.condition(present.as_ref())? };
             match self.send_whole(condition).await {
-                Ok(sha256) => {
+                Ok(digest) => {
                     let status = if self.resumed { Status::Resumed } else { Status::Uploaded };
-                    return Ok((status, Some(sha256)));
+                    return Ok((status, Some(digest)));
                 }
                 // Somebody was quicker, perhaps with this very file: an earlier attempt whose answer was lost, above all.
                 Err(Failure::Refused(RemoteError { code: StatusCode::EXISTS, .. }) | Failure::Changed) => {
                     let now = self.look().await?;
-                    let same = now.as_ref().is_some_and(|now| Some(now.size) == self.size());
-                    if same && self.local_digest().await? == now.as_ref().and_then(|now| now.sha256) {
-                        let status =
-                            if self.sent.load(Ordering::Relaxed) > 0 { Status::Uploaded } else { Status::Unchanged };
-                        return Ok((status, now.and_then(|now| now.sha256)));
+                    if let Some(ended) = self.is_this(now.as_ref()).await? {
+                        return Ok(ended);
                     }
                     match self.put.config.replace {
                         Replace::Never => return Err(Failure::Exists),
@@ -83,8 +93,26 @@ impl Upload<'_> {
         Err(Failure::InTheWay)
     }
 
-    fn size(&self) -> Option<u64> {
-        Some(self.source.meta.size)
+    async fn run_planned(&mut self, condition: Precondition) -> Result<Ending, Failure> {
+        match self.send_whole(condition).await {
+            Ok(digest) => Ok((if self.resumed { Status::Resumed } else { Status::Uploaded }, Some(digest))),
+            // The answer to an earlier attempt may have been lost.
+            Err(Failure::Refused(RemoteError { code: StatusCode::EXISTS, .. }) | Failure::Changed) => {
+                let now = self.look().await?;
+                self.is_this(now.as_ref()).await?.ok_or(Failure::TargetChanged)
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// How it ends when what is on the server `now` is this very file.
+    async fn is_this(&self, now: Option<&Present>) -> Result<Option<Ending>, Failure> {
+        let Some(now) = now.filter(|now| now.size == self.source.meta.size) else { return Ok(None) };
+        if !self.is_here(now.digest).await? {
+            return Ok(None);
+        }
+        let status = if self.sent.load(Ordering::Relaxed) > 0 { Status::Uploaded } else { Status::Unchanged };
+        Ok(Some((status, now.digest)))
     }
 
     /// How it ends without anything being sent: what is there is the same.
@@ -94,14 +122,13 @@ impl Upload<'_> {
             return Ok(None);
         }
         if present.modified == meta.modified && !self.put.config.checksum {
-            return Ok(Some((Status::Unchanged, present.sha256)));
+            return Ok(Some((Status::Unchanged, present.digest)));
         }
-        let theirs = match present.sha256 {
+        let theirs = match present.digest {
             Some(known) => Some(known),
-            None => self.look().await?.and_then(|now| now.sha256),
+            None => self.look().await?.and_then(|now| now.digest),
         };
-        let same = theirs.is_some() && self.local_digest().await? == theirs;
-        Ok(same.then_some((Status::Unchanged, theirs)))
+        Ok(self.is_here(theirs).await?.then_some((Status::Unchanged, theirs)))
     }
 
     /// What the server has now, its digest included.
@@ -114,10 +141,12 @@ impl Upload<'_> {
         }
     }
 
-    async fn local_digest(&self) -> Result<Option<Digest>, Failure> {
+    /// Whether the digest `theirs` is known, and that of the file here.
+    async fn is_here(&self, theirs: Option<Digest>) -> Result<bool, Failure> {
+        let Some(theirs) = theirs else { return Ok(false) };
         let (tree, local) = (Arc::clone(&self.source.tree), self.source.local.clone());
-        let digest = blocking(move || tree.open(&local)?.digest().map(Some)).await;
-        digest.map_err(|error| store_failure(&error))
+        let digest = blocking(move || tree.open_as(&local, theirs.kind())?.digest()).await;
+        Ok(digest.map_err(|error| store_failure(&error))? == theirs)
     }
 
     async fn send_whole(&mut self, condition: Precondition) -> Result<Digest, Failure> {
@@ -133,7 +162,8 @@ impl Upload<'_> {
     async fn attempt(&mut self, lease: &Lease, condition: &Precondition) -> Result<Digest, AttemptError> {
         let source = self.source;
         let (tree, local) = (Arc::clone(&source.tree), source.local.clone());
-        let version = Arc::new(blocking(move || tree.open(&local)).await?);
+        let kind = self.session.digest_kind();
+        let version = blocking(move || tree.open_as(&local, kind)).await?;
         let meta = version.meta();
         let request = UploadRequest {
             filename: source.remote.as_str().to_owned(),
@@ -143,9 +173,11 @@ impl Upload<'_> {
             condition: condition.clone(),
             upload: Some(upload_name(&version)),
             durable: self.put.config.durable,
+            ..UploadRequest::default()
         };
         let size = meta.size;
         let (mut conversation, head) = writing::upload(self.session, lease, request).await?;
+        let version = Arc::new(version.of_kind(head.hash));
         self.resumed |= head.offset > 0;
         let observer = self.session.observer();
         observer.event(Event::Started { file: source.id, name: &source.remote, size, resumed_from: head.offset });
@@ -193,7 +225,7 @@ pub(crate) async fn digest_on_server(
     version: Option<ETag>,
 ) -> Result<Option<Digest>, Failure> {
     match ask(session, path, version, true).await {
-        Ok(present) => Ok(present.sha256),
+        Ok(present) => Ok(present.digest),
         Err(Failure::Changed | Failure::Refused(RemoteError { code: StatusCode::NOT_FOUND, .. })) => Ok(None),
         Err(failure) => Err(failure),
     }
@@ -210,13 +242,13 @@ async fn ask(session: &Session, path: &RemotePath, version: Option<ETag>, digest
                 ..DownloadRequest::default()
             };
             let (head, answer) = exchange::download(session, &tries.lease, request).await?;
-            let DownloadHead { size, modified, etag, mut sha256, .. } = head;
-            if sha256.is_none() && digest {
-                sha256 = Some(exchange::trailer(answer).await?.sha256);
+            let DownloadHead { size, modified, etag, hash, digest: mut known, .. } = head;
+            if known.is_none() && digest {
+                known = Some(exchange::trailing_digest(answer, hash).await?);
             } else {
                 answer.stop();
             }
-            Ok::<_, AttemptError>(Present { size, modified, etag: Some(etag), sha256 })
+            Ok::<_, AttemptError>(Present { size, modified, etag: Some(etag), digest: known })
         };
         match attempt.await {
             Ok(present) => return Ok(present),

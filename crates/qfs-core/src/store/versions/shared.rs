@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::Bytes;
 
+use super::tree_pass::TreePass;
 use super::{DigestCache, Object, StoreError};
-use crate::model::{Digest, Hasher, Holes};
+use crate::model::{Digest, HashKind, Hasher, Holes};
 
 /// Bytes read at once, and the unit that is shared. Large enough that a read costs little beside its copying, small enough
 /// that two of them for each of a thousand readers fit in memory.
@@ -44,9 +45,14 @@ pub(super) struct Shared {
     pub(super) readers: AtomicUsize,
     pub(super) blocks: Mutex<Blocks>,
     block_arrived: Condvar,
+    /// Whether anybody wants the SHA-256.
+    chained: AtomicBool,
     hashing: Mutex<Hashing>,
     hash_advanced: Condvar,
-    pub(super) digest: OnceLock<Digest>,
+    /// The SHA-256.
+    digest: OnceLock<Digest>,
+    /// The BLAKE3, once anybody wants it.
+    tree: OnceLock<TreePass>,
 }
 
 #[derive(Default)]
@@ -75,10 +81,6 @@ impl Shared {
         kept: &Arc<AtomicUsize>,
     ) -> Self {
         let is_block = !first.is_empty() && (object.meta().size <= BLOCK_BYTES || first.len() as u64 == BLOCK_BYTES);
-        let digest = OnceLock::new();
-        if let Some(known) = digests.recall(&object.meta().etag) {
-            let _ = digest.set(known);
-        }
         Self {
             object,
             first: Mutex::new(is_block.then_some(first)),
@@ -90,7 +92,46 @@ impl Shared {
             block_arrived: Condvar::new(),
             hashing: Mutex::new(Hashing { idle: Some(Hasher::new()), ..Hashing::default() }),
             hash_advanced: Condvar::new(),
-            digest,
+            chained: AtomicBool::new(false),
+            digest: OnceLock::new(),
+            tree: OnceLock::new(),
+        }
+    }
+
+    /// From now on, what is read is hashed for a digest of `kind`, unless that is known.
+    pub(super) fn want(&self, kind: HashKind) {
+        match kind {
+            HashKind::Sha256 => {
+                if !self.chained.swap(true, Ordering::Relaxed)
+                    && let Some(known) = self.remembered(kind)
+                {
+                    let _ = self.digest.set(known);
+                }
+            }
+            HashKind::Blake3 => drop(self.tree()),
+        }
+    }
+
+    /// The pass for the BLAKE3, from now on.
+    fn tree(&self) -> &TreePass {
+        self.tree.get_or_init(|| {
+            let pass = TreePass::new(self.object.meta().size, BLOCK_BYTES);
+            if let Some(known) = self.remembered(HashKind::Blake3) {
+                let _ = pass.digest.set(known);
+            }
+            pass
+        })
+    }
+
+    fn remembered(&self, kind: HashKind) -> Option<Digest> {
+        self.digests.recall(&self.object.meta().etag, kind)
+    }
+
+    /// The digest of `kind`, if somebody has made it.
+    pub(super) fn known(&self, kind: HashKind) -> Option<Digest> {
+        match kind {
+            HashKind::Sha256 => self.digest.get().copied(),
+            HashKind::Blake3 => self.tree.get()?.digest.get().copied(),
         }
     }
 
@@ -166,6 +207,21 @@ impl Shared {
         Ok(bytes)
     }
 
+    pub(super) fn part(&self, index: u64, place: Range<usize>) -> Result<Bytes, StoreError> {
+        let is_at_hand = lock(&self.blocks).recent.iter().any(|(i, _)| *i == index);
+        let span = self.span(index);
+        let start = span.start.saturating_add(place.start as u64);
+        // What is being hashed needs whole blocks; a hole has no bytes to read.
+        if is_at_hand || self.digest.get().is_none() || self.is_hole(index) {
+            let block = self.block(index)?;
+            return block.get(place).map(Bytes::copy_from_slice).ok_or(StoreError::Changed);
+        }
+        if place.is_empty() {
+            return Ok(Bytes::new());
+        }
+        self.object.read_at(start, place.len())
+    }
+
     fn read(&self, index: u64) -> Result<Bytes, StoreError> {
         if index == 0
             && let Some(first) = lock(&self.first).take()
@@ -186,8 +242,18 @@ impl Shared {
         blocks.recent.clear();
     }
 
-    /// Hashes `bytes` if it is their turn, whatever waited behind them, and blocks without anything stored in between.
+    /// Hashes `bytes` for every digest that is wanted.
     fn hash(&self, index: u64, bytes: &Bytes) -> Result<(), StoreError> {
+        if let Some(tree) = self.tree.get()
+            && let Some(digest) = tree.hash(index, bytes)
+        {
+            self.settle(digest, &tree.digest)?;
+        }
+        if self.chained.load(Ordering::Relaxed) { self.hash_in_turn(index, bytes) } else { Ok(()) }
+    }
+
+    /// Hashes `bytes` if it is their turn, whatever waited behind them, and blocks without anything stored in between.
+    fn hash_in_turn(&self, index: u64, bytes: &Bytes) -> Result<(), StoreError> {
         if self.digest.get().is_some() {
             return Ok(());
         }
@@ -223,7 +289,7 @@ impl Shared {
         let complete = next == self.block_count();
         hashing.idle = Some(hasher.clone());
         drop(hashing);
-        let result = if complete { self.settle(hasher) } else { Ok(()) };
+        let result = if complete { self.settle(hasher.finish(), &self.digest) } else { Ok(()) };
         self.hash_advanced.notify_all();
         result
     }
@@ -239,17 +305,40 @@ impl Shared {
     }
 
     /// Remembers the digest, if what was hashed is one version from beginning to end.
-    fn settle(&self, hasher: Hasher) -> Result<(), StoreError> {
+    fn settle(&self, digest: Digest, slot: &OnceLock<Digest>) -> Result<(), StoreError> {
         self.object.ensure_unchanged()?;
-        let digest = hasher.finish();
-        let _ = self.digest.set(digest);
+        let _ = slot.set(digest);
         if !self.object.meta().unsettled {
             self.digests.remember(&self.object.meta().etag, digest);
         }
         Ok(())
     }
 
-    pub(super) fn compute_digest(&self) -> Result<Digest, StoreError> {
+    pub(super) fn compute_digest(&self, kind: HashKind) -> Result<Digest, StoreError> {
+        match kind {
+            HashKind::Sha256 => self.finish_chain(),
+            HashKind::Blake3 => self.finish_tree(),
+        }
+    }
+
+    fn finish_tree(&self) -> Result<Digest, StoreError> {
+        let tree = self.tree();
+        loop {
+            if let Some(digest) = tree.digest.get() {
+                return Ok(*digest);
+            }
+            match tree.missing() {
+                Ok(index) => {
+                    let bytes = self.block(index)?;
+                    // Unless it was among the recent ones, it is hashed by now.
+                    self.hash(index, &bytes)?;
+                }
+                Err(digest) => self.settle(digest, &tree.digest)?,
+            }
+        }
+    }
+
+    fn finish_chain(&self) -> Result<Digest, StoreError> {
         loop {
             if let Some(digest) = self.digest.get() {
                 return Ok(*digest);
@@ -262,13 +351,13 @@ impl Shared {
             if next == self.block_count() {
                 let hasher = hashing.idle.clone().unwrap_or_default();
                 drop(hashing);
-                self.settle(hasher)?;
+                self.settle(hasher.finish(), &self.digest)?;
                 continue;
             }
             drop(hashing);
             // A block among the recent ones was hashed by whoever read it, unless it came too early: offer it again.
             let bytes = self.block(next)?;
-            self.hash(next, &bytes)?;
+            self.hash_in_turn(next, &bytes)?;
         }
     }
 }

@@ -7,10 +7,11 @@ use qfs_core::body;
 use qfs_core::model::RemotePath;
 use qfs_core::store::{BLOCK_BYTES, ObjectMeta, StoreError, WriteStore};
 
+use super::ask::Ask;
 use super::error::HttpError;
-use super::exchange::Ask;
 use super::reply::{self, Answer};
-use super::{directory, target, walk};
+use super::rows::title;
+use super::{target, walk};
 use crate::view::View;
 
 /// Names that wait for their files to be sent, for each archive: at most 256 KiB.
@@ -35,7 +36,7 @@ pub(super) async fn answer<S: WriteStore, R: Answer>(
     .await?;
     // Only now is it certain that there is such a directory.
     let mut next = names.recv().await.transpose()?;
-    let name = directory::title(below);
+    let name = title(below);
     let file_name = target::encoded_extended(&format!("{name}.tar"));
     let head = reply::head(StatusCode::OK)
         .header(CONTENT_TYPE, "application/x-tar")

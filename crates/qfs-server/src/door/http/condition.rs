@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use http::HeaderMap;
 use http::header::{HeaderName, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE};
-use qfs_core::store::ObjectMeta;
+use qfs_core::store::{Condition, ObjectMeta};
 
 /// The validators of a version.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,8 +53,7 @@ impl Validators {
             return Outcome::Failed;
         }
         if headers.contains_key(IF_NONE_MATCH) {
-            let weak = |tag: &str| tag.strip_prefix("W/").unwrap_or(tag).to_owned();
-            if tags(headers, &IF_NONE_MATCH).any(|tag| tag == "*" || weak(tag) == weak(&self.etag)) {
+            if tags(headers, &IF_NONE_MATCH).any(|tag| tag == "*" || is_same_weakly(tag, &self.etag)) {
                 return Outcome::NotModified;
             }
         } else if date(headers, &IF_MODIFIED_SINCE).is_some_and(|date| self.modified <= date) {
@@ -78,6 +77,38 @@ impl Validators {
     }
 }
 
+/// What has to be there for a request with `headers` to change what is `current`ly there; None when that does not hold already. Where
+/// something is asked for, it is this very version, or nothing, that is replaced, and never what came meanwhile.
+pub(super) fn of_change(headers: &HeaderMap, current: Option<&ObjectMeta>) -> Option<Condition> {
+    let unchanged = date(headers, &IF_UNMODIFIED_SINCE);
+    let asks = [IF_MATCH, IF_NONE_MATCH].iter().any(|name| headers.contains_key(name)) || unchanged.is_some();
+    let Some(current) = current else {
+        return match (headers.contains_key(IF_MATCH), asks) {
+            (true, _) => None,
+            (false, true) => Some(Condition::Absent),
+            (false, false) => Some(Condition::Any),
+        };
+    };
+    let validators = Validators::of(current);
+    let holds = if headers.contains_key(IF_MATCH) {
+        tags(headers, &IF_MATCH).any(|tag| tag == "*" || (validators.is_strong && tag == validators.etag))
+    } else {
+        unchanged.is_none_or(|date| validators.modified <= date)
+    };
+    let is_other = !tags(headers, &IF_NONE_MATCH).any(|tag| tag == "*" || is_same_weakly(tag, &validators.etag));
+    match (holds && is_other, asks) {
+        (false, _) => None,
+        (true, true) => Some(Condition::Matches(current.etag.clone())),
+        (true, false) => Some(Condition::Any),
+    }
+}
+
+/// Whether two entity tags are equal by the weak comparison (RFC 9110 §8.8.3.2).
+fn is_same_weakly(one: &str, other: &str) -> bool {
+    let opaque = |tag: &str| tag.strip_prefix("W/").unwrap_or(tag).to_owned();
+    opaque(one) == opaque(other)
+}
+
 /// The members of a list of entity tags; none of what this server makes has a comma in it.
 fn tags<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
     let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
@@ -92,14 +123,13 @@ fn date(headers: &HeaderMap, name: &HeaderName) -> Option<SystemTime> {
 mod tests {
     use super::*;
 
+    fn meta(unsettled: bool) -> ObjectMeta {
+        let modified = "2026-11-23T08:09:24.9Z".parse().unwrap();
+        ObjectMeta { size: 5, modified, etag: "v1".parse().unwrap(), unsettled, executable: false }
+    }
+
     fn validators(unsettled: bool) -> Validators {
-        Validators::of(&ObjectMeta {
-            size: 5,
-            modified: "2026-11-23T08:09:24.9Z".parse().unwrap(),
-            etag: "v1".parse().unwrap(),
-            unsettled,
-            executable: false,
-        })
+        Validators::of(&meta(unsettled))
     }
 
     fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
@@ -139,5 +169,26 @@ mod tests {
         assert_eq!(validators(true).range(&headers(&[("range", "bytes=1-")])), Some("bytes=1-"));
         assert_eq!(validators(false).etag, "\"v1\"");
         assert_eq!(validators(true).etag, "W/\"v1\"");
+    }
+
+    /// Fails when a change that was meant for one version, or for none, is made to another.
+    #[test]
+    fn a_change_is_made_to_what_was_meant() {
+        let of = |pairs: &[(&'static str, &str)], current: Option<&ObjectMeta>| of_change(&headers(pairs), current);
+        let (known, young) = (meta(false), meta(true));
+        let same = Some(Condition::Matches("v1".parse().unwrap()));
+        assert_eq!((of(&[], None), of(&[], Some(&known))), (Some(Condition::Any), Some(Condition::Any)));
+        assert_eq!(of(&[("if-none-match", "*")], None), Some(Condition::Absent));
+        assert_eq!(of(&[("if-none-match", "*")], Some(&known)), None);
+        assert_eq!(of(&[("if-none-match", "\"v1\"")], Some(&known)), None);
+        assert_eq!(of(&[("if-none-match", "\"v0\"")], Some(&known)), same);
+        assert_eq!(of(&[("if-match", "\"v0\", \"v1\"")], Some(&known)), same);
+        assert_eq!(of(&[("if-match", "*")], Some(&known)), same);
+        assert_eq!((of(&[("if-match", "*")], None), of(&[("if-match", "\"v0\"")], Some(&known))), (None, None));
+        assert_eq!(of(&[("if-match", "\"v1\"")], Some(&young)), None, "a weak tag names no version");
+        assert_eq!(of(&[("if-unmodified-since", SAME)], Some(&known)), same);
+        assert_eq!(of(&[("if-unmodified-since", BEFORE)], Some(&known)), None);
+        // What counts for reading alone.
+        assert_eq!(of(&[("if-modified-since", SAME)], Some(&known)), Some(Condition::Any));
     }
 }

@@ -22,11 +22,12 @@ use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
+use super::ask::RequestBody;
 use super::client::Client;
-use super::exchange::{self, RequestBody};
+use super::exchange;
 use super::flow::{Counted, Flow, Unblocked};
 use super::reply::{Gone, Outlet, Reply};
-use crate::door::tcp::Newcomer;
+use crate::door::newcomer::Newcomer;
 use crate::gate::audit::Refusal;
 use crate::gate::patience::Patience;
 use crate::service::Service;
@@ -178,7 +179,7 @@ async fn answer<S: WriteStore>(
     let patience = Patience::new(service.deadlines.stall, Arc::clone(&service.budget));
     let head_only = parts.method == http::Method::HEAD;
     let reply = Reply::new(outlet, flow, patience, client.elsewhere.clone(), head_only);
-    tokio::spawn(exchange::serve(service, client, parts, IncomingBody(body), reply));
+    tokio::spawn(exchange::serve(service, client, parts, IncomingBody::new(body), reply));
     // When the client goes, this is dropped, and `wanted` with it.
     let (head, has_body) = made.await.map_err(|_| CutOff)?;
     Ok(head.map(|()| OutletBody { parts: has_body.then_some(receiver), _wanted: wanted, whole }))
@@ -204,6 +205,11 @@ impl Outlet for HyperOutlet {
     async fn head(&mut self, head: Response<()>, has_body: bool) -> Result<(), StreamError> {
         let sender = self.head.take().ok_or(GONE)?;
         sender.send((head, has_body)).map_err(|_| GONE)
+    }
+
+    async fn interim(&mut self, _: Response<()>) -> Result<bool, StreamError> {
+        // hyper sends none but 100 (Continue), which it does by itself.
+        Ok(false)
     }
 
     async fn data(&mut self, bytes: Bytes) -> Result<(), StreamError> {
@@ -269,19 +275,59 @@ impl Body for OutletBody {
     }
 }
 
-/// What a client sends behind the head of its request.
-struct IncomingBody(Incoming);
+/// What a client sends behind the head of its request. Dropped before its end, it is still read for a moment: a client that goes on
+/// sending would otherwise be cut off before it has seen the answer.
+struct IncomingBody {
+    /// None when it has ended.
+    incoming: Option<Incoming>,
+}
+
+/// How long the rest of a body that nobody wants is read.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// How much of it.
+const LINGER_BYTES: usize = 4 << 20;
+
+impl IncomingBody {
+    fn new(incoming: Incoming) -> Self {
+        Self { incoming: Some(incoming).filter(|incoming| !incoming.is_end_stream()) }
+    }
+}
 
 impl RequestBody for IncomingBody {
     async fn chunk(&mut self) -> Option<Result<Bytes, ()>> {
-        loop {
-            let frame = std::future::poll_fn(|cx| Pin::new(&mut self.0).poll_frame(cx)).await?;
-            match frame.map(Frame::into_data) {
-                Ok(Ok(bytes)) => return Some(Ok(bytes)),
-                // Trailers mean nothing here.
-                Ok(Err(_)) => {}
-                Err(_) => return Some(Err(())),
-            }
+        let next = next(self.incoming.as_mut()?).await;
+        if !matches!(next, Some(Ok(_))) {
+            self.incoming = None;
+        }
+        next
+    }
+}
+
+impl Drop for IncomingBody {
+    fn drop(&mut self) {
+        // There is no runtime any more when the server ends.
+        if let (Some(mut rest), Ok(runtime)) = (self.incoming.take(), tokio::runtime::Handle::try_current()) {
+            runtime.spawn(timeout(LINGER, async move {
+                let mut read = 0;
+                while let Some(Ok(bytes)) = next(&mut rest).await
+                    && read < LINGER_BYTES
+                {
+                    read += bytes.len();
+                }
+            }));
+        }
+    }
+}
+
+async fn next(incoming: &mut Incoming) -> Option<Result<Bytes, ()>> {
+    loop {
+        let frame = std::future::poll_fn(|cx| Pin::new(&mut *incoming).poll_frame(cx)).await?;
+        match frame.map(Frame::into_data) {
+            Ok(Ok(bytes)) => return Some(Ok(bytes)),
+            // Trailers mean nothing here.
+            Ok(Err(_)) => {}
+            Err(_) => return Some(Err(())),
         }
     }
 }

@@ -44,6 +44,15 @@ pub(super) fn is_same_site(headers: &HeaderMap, authority: Option<&str>) -> bool
     host.is_some_and(|host| origin.strip_prefix("https://").is_some_and(|origin| origin.eq_ignore_ascii_case(host)))
 }
 
+/// Whether a request that changes a file may do so as far as where it comes from goes. What a browser sends has to come from this server's
+/// own page. Others say nothing of where they come from; from them a cookie counts for nothing, because only browsers have any.
+pub(super) fn may_change(headers: &HeaderMap, authority: Option<&str>) -> bool {
+    if headers.contains_key("sec-fetch-site") || headers.contains_key(ORIGIN) {
+        return is_same_site(headers, authority);
+    }
+    headers.contains_key(AUTHORIZATION) || !headers.contains_key(COOKIE)
+}
+
 #[cfg(test)]
 mod tests {
     use http::header::HeaderName;
@@ -92,5 +101,15 @@ mod tests {
         );
         assert!(!same(&[("origin", "null"), ("host", "null")]) && !same(&[("host", "h:1")]) && !same(&[]));
         assert!(is_same_site(&headers(&[("origin", "https://h:1")]), Some("H:1")));
+    }
+
+    /// Fails when a cookie is enough for a request that says nothing of where it comes from.
+    #[test]
+    fn a_cookie_alone_changes_nothing() {
+        let may = |pairs: &[(&'static str, &str)]| may_change(&headers(pairs), Some("h:1"));
+        assert!(may(&[]) && may(&[("authorization", "Bearer qfs_1")]));
+        assert!(may(&[("cookie", "a=b"), ("sec-fetch-site", "same-origin")]) && may(&[("origin", "https://h:1")]));
+        assert!(!may(&[("cookie", "a=b")]) && !may(&[("origin", "https://evil.example")]));
+        assert!(!may(&[("authorization", "Bearer qfs_1"), ("sec-fetch-site", "cross-site")]));
     }
 }

@@ -1,112 +1,22 @@
 //! `GET` of a directory: JSON for programs, a plain index for those that look for links, a page for people.
 
-use std::cmp::Ordering;
 use std::ops::ControlFlow;
 
 use bytes::Bytes;
 use http::StatusCode;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, VARY};
-use jiff::Timestamp;
-use qfs_core::model::{Digest, RemotePath, escape_untrusted};
+use qfs_core::model::RemotePath;
 use qfs_core::store::{BLOCK_BYTES, StoreError, WriteStore};
 use qfs_store::blocking;
 
+use super::ask::Ask;
 use super::error::HttpError;
-use super::exchange::Ask;
 use super::page::{self, listing};
 use super::reply::{self, Answer, Form, HTML};
+use super::rows::{Choice, PAGE_ROWS, Row, Rows};
 use super::walk;
+use crate::gate::rights::Right;
 use crate::view::{Child, View};
-
-/// Rows of one page.
-pub(super) const PAGE_ROWS: usize = 1000;
-
-/// Most pages: what lies behind them is found by a search. Each page costs memory for all rows up to it, some 200 bytes each.
-const MAX_PAGES: usize = 200;
-
-/// Longest search, in bytes.
-const MAX_SEARCH_BYTES: usize = 255;
-
-/// Something in a directory.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Row {
-    /// Below the directory that is shown; of a search, with slashes in it.
-    pub(super) name: String,
-    pub(super) is_directory: bool,
-    /// Bytes; 0 for a directory.
-    pub(super) size: u64,
-    pub(super) modified: Option<Timestamp>,
-    pub(super) digest: Option<Digest>,
-}
-
-impl Row {
-    fn new(name: &str, child: Child) -> Self {
-        let name = name.to_owned();
-        match child {
-            Child::Directory => Self { name, is_directory: true, size: 0, modified: None, digest: None },
-            Child::File(meta, digest) => {
-                Self { name, is_directory: false, size: meta.size, modified: Some(meta.modified), digest }
-            }
-        }
-    }
-}
-
-/// What the rows of a page are sorted by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Key {
-    Name,
-    Size,
-    Modified,
-}
-
-/// Which rows are wanted, in which order.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Choice {
-    pub(super) key: Key,
-    pub(super) descending: bool,
-    /// In lower case; empty for everything. A search looks into directories too.
-    pub(super) search: String,
-    /// From 0 on.
-    pub(super) page: usize,
-}
-
-impl Choice {
-    fn of<S>(ask: &Ask<'_, S>) -> Self {
-        let value = |name| ask.target.value(name).unwrap_or_default();
-        let key = match value("sort") {
-            "size" => Key::Size,
-            "modified" => Key::Modified,
-            _ => Key::Name,
-        };
-        let search = value("q").trim();
-        let search = if search.len() > MAX_SEARCH_BYTES { String::new() } else { search.to_lowercase() };
-        let page = value("page").parse().unwrap_or(1usize).clamp(1, MAX_PAGES) - 1;
-        Self { key, descending: value("order") == "desc", search, page }
-    }
-
-    /// Directories stand before files, whatever the order.
-    fn compare(&self, a: &Row, b: &Row) -> Ordering {
-        let names = || a.name.to_lowercase().cmp(&b.name.to_lowercase()).then_with(|| a.name.cmp(&b.name));
-        let order = match self.key {
-            Key::Name => names(),
-            Key::Size => a.size.cmp(&b.size).then_with(names),
-            Key::Modified => a.modified.cmp(&b.modified).then_with(names),
-        };
-        let order = if self.descending { order.reverse() } else { order };
-        b.is_directory.cmp(&a.is_directory).then(order)
-    }
-}
-
-/// The rows of a page, and how many there are in all.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Rows {
-    pub(super) rows: Vec<Row>,
-    pub(super) count: usize,
-    /// Bytes of all files counted.
-    pub(super) bytes: u64,
-    /// Something to be shown below the rows.
-    pub(super) readme: Option<String>,
-}
 
 /// Whether something that can be seen is in `path`.
 pub(super) async fn exists<S: WriteStore>(
@@ -133,7 +43,7 @@ pub(super) async fn answer<S: WriteStore, R: Answer>(
     let below = directory.cloned();
     match ask.form {
         Form::Json => {
-            let search = Choice::of(ask).search;
+            let search = Choice::of(&ask.target).search;
             let head = head.header(CONTENT_TYPE, "application/json");
             walk::answer(ask, view, head, reply, move |view, text| json(view, below.as_ref(), &search, text)).await
         }
@@ -216,7 +126,7 @@ async fn people<S: WriteStore, R: Answer>(
     head: http::response::Builder,
     reply: &mut R,
 ) -> Result<(), HttpError> {
-    let choice = Choice::of(ask);
+    let choice = Choice::of(&ask.target);
     let turn = walk::turn(ask).await?;
     let (from, below, wanted) = (view.clone(), directory.cloned(), choice.clone());
     let mut rows = blocking(move || gather(&from, below.as_ref(), &wanted)).await?;
@@ -232,11 +142,19 @@ async fn people<S: WriteStore, R: Answer>(
         rows: &rows,
         readme: readme.as_deref(),
         has_token: ask.service.gate.token_count().is_some(),
+        may: may(view, directory),
     };
     let text = Bytes::from(page.render());
     drop(rows);
     reply.begin(page::guarded(head.header(CONTENT_TYPE, HTML).header(CONTENT_LENGTH, text.len()))).await?;
     Ok(reply.send(room.attach(text)).await?)
+}
+
+/// What the request may do in `directory`: to a file of any name, as far as that can be said beforehand.
+fn may<S: WriteStore>(view: &View<S>, directory: Option<&RemotePath>) -> listing::May {
+    let any = directory.map_or_else(|| "any".to_owned(), |directory| format!("{}/any", directory.as_str()));
+    let Ok(any) = RemotePath::parse(&any) else { return listing::May::default() };
+    listing::May { write: view.allows(Right::Write, &any), delete: view.allows(Right::Delete, &any) }
 }
 
 /// The rows of the page that is wanted. Memory is that of twice the rows up to its end. Blocks.
@@ -270,33 +188,4 @@ async fn readme<S: WriteStore>(view: &View<S>, directory: Option<&RemotePath>, n
     };
     let content = view.open(path.ok()?).await.ok()?.content?;
     String::from_utf8(content.to_vec()).ok()
-}
-
-/// What a directory is called; the root has no name of its own.
-pub(super) fn title(directory: Option<&RemotePath>) -> String {
-    directory.map_or_else(|| "Files".to_owned(), |path| escape_untrusted(path.file_name()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn row(name: &str, size: u64, is_directory: bool) -> Row {
-        Row { name: name.to_owned(), is_directory, size, modified: None, digest: None }
-    }
-
-    #[test]
-    fn directories_come_first_in_every_order() {
-        let rows = [row("b", 1, false), row("A", 9, false), row("z", 0, true), row("c", 5, false)];
-        let sorted = |key, descending| {
-            let choice = Choice { key, descending, search: String::new(), page: 0 };
-            let mut rows = rows.to_vec();
-            rows.sort_by(|a, b| choice.compare(a, b));
-            rows.into_iter().map(|row| row.name).collect::<Vec<_>>().join(" ")
-        };
-        assert_eq!(sorted(Key::Name, false), "z A b c");
-        assert_eq!(sorted(Key::Name, true), "z c b A");
-        assert_eq!(sorted(Key::Size, false), "z b c A");
-        assert_eq!(sorted(Key::Size, true), "z A c b");
-    }
 }

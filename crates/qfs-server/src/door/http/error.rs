@@ -6,6 +6,7 @@ use qfs_core::stream::StreamError;
 use qfs_core::wire::StatusCode as Code;
 
 use crate::error::HandlerError;
+use crate::gate::rights::Right;
 
 /// Why a request failed.
 #[derive(Debug, thiserror::Error)]
@@ -18,7 +19,28 @@ pub(super) enum HttpError {
     Malformed(&'static str),
     /// Nothing here understands this method.
     #[error("this method is not allowed here")]
-    Method,
+    Method {
+        /// Those that are understood.
+        allow: &'static str,
+    },
+    /// Something that is no file is there.
+    #[error("a directory or something else that is no file has this name")]
+    Taken,
+    /// The content does not belong where the upload has got to.
+    #[error("the upload has got to another place")]
+    Offset,
+    /// The lengths that a client gave of an upload differ, or it sends more or less than that.
+    #[error("the lengths of this upload contradict each other")]
+    Inconsistent,
+    /// The upload is done.
+    #[error("the upload is done already")]
+    Completed,
+    /// An upload that comes in several requests has to say how long it is.
+    #[error("the length of the upload is missing")]
+    LengthRequired,
+    /// The content is of a kind that means nothing here.
+    #[error("{0}")]
+    Kind(&'static str),
     /// The file is not the version that was meant (RFC 9110 §13).
     #[error("the file is not the version that was meant")]
     Precondition,
@@ -40,18 +62,28 @@ impl HttpError {
     pub(super) fn status(&self) -> StatusCode {
         match self {
             Self::Malformed(_) => StatusCode::BAD_REQUEST,
-            Self::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Taken | Self::Offset => StatusCode::CONFLICT,
+            Self::Inconsistent | Self::Completed => StatusCode::BAD_REQUEST,
+            Self::LengthRequired => StatusCode::LENGTH_REQUIRED,
+            Self::Kind(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Precondition => StatusCode::PRECONDITION_FAILED,
             Self::Range { .. } => StatusCode::RANGE_NOT_SATISFIABLE,
             Self::CrossSite => StatusCode::FORBIDDEN,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            // Another token may help with reading; a browser asks for one.
+            Self::Handler(HandlerError::Forbidden(Right::Write | Right::Delete) | HandlerError::StartedReadOnly) => {
+                StatusCode::FORBIDDEN
+            }
             Self::Handler(error) => match error.status() {
                 Some(Code::NOT_FOUND) => StatusCode::NOT_FOUND,
                 Some(Code::DENIED) => StatusCode::UNAUTHORIZED,
                 Some(Code::TIMEOUT) => StatusCode::REQUEST_TIMEOUT,
                 // Trying again is what helps with these.
                 Some(Code::CHANGED | Code::BUSY | Code::SHUTTING_DOWN) => StatusCode::SERVICE_UNAVAILABLE,
-                Some(Code::BAD_REQUEST) => StatusCode::BAD_REQUEST,
+                Some(Code::BAD_REQUEST | Code::DIGEST_MISMATCH) => StatusCode::BAD_REQUEST,
+                Some(Code::NO_SPACE) => StatusCode::INSUFFICIENT_STORAGE,
+                Some(Code::EXISTS | Code::NOT_EMPTY) => StatusCode::CONFLICT,
                 _ => StatusCode::INTERNAL_SERVER_ERROR,
             },
         }
@@ -61,7 +93,14 @@ impl HttpError {
     pub(super) fn word(&self) -> String {
         match self {
             Self::Handler(error) => error.told().0,
-            Self::Malformed(_) | Self::Method => Code::BAD_REQUEST.to_string(),
+            Self::Malformed(_)
+            | Self::Method { .. }
+            | Self::Inconsistent
+            | Self::Completed
+            | Self::LengthRequired
+            | Self::Kind(_) => Code::BAD_REQUEST.to_string(),
+            Self::Taken => Code::EXISTS.to_string(),
+            Self::Offset => Code::BAD_RANGE.to_string(),
             Self::Precondition => Code::CHANGED.to_string(),
             Self::Range { .. } => Code::BAD_RANGE.to_string(),
             Self::CrossSite => Code::DENIED.to_string(),

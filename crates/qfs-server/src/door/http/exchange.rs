@@ -3,66 +3,25 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use http::Method;
 use http::header::ACCEPT;
-use http::{HeaderMap, Method};
 use qfs_core::store::WriteStore;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout};
 
+use super::ask::{Ask, RequestBody};
 use super::client::Client;
 use super::error::HttpError;
 use super::reply::{Answer, Form, Outlet, Reply};
 use super::target::{Place, Target};
-use super::{archive, credential, directory, file, own};
+use super::{archive, change, credential, directory, file, own};
 use crate::error::HandlerError;
-use crate::gate::access::Access;
 use crate::gate::audit;
 use crate::gate::patience::Progress;
 use crate::gate::rights::Right;
 use crate::metrics;
 use crate::service::Service;
 use crate::view::View;
-
-/// What a client sends behind the head of its request.
-pub(super) trait RequestBody: Send {
-    /// The next part; None at the end, an error when it broke off.
-    fn chunk(&mut self) -> impl Future<Output = Option<Result<Bytes, ()>>> + Send;
-}
-
-/// The whole of `body`, at most `limit` bytes, within `patience`.
-///
-/// # Errors
-/// [`HttpError::TooLarge`]; [`HandlerError::RequestTimeout`].
-pub(super) async fn whole_body(
-    body: &mut impl RequestBody,
-    limit: usize,
-    patience: Duration,
-) -> Result<Bytes, HttpError> {
-    let gather = async {
-        let mut whole = BytesMut::new();
-        while let Some(part) = body.chunk().await {
-            let part = part.map_err(|()| HttpError::gone())?;
-            if whole.len() + part.len() > limit {
-                return Err(HttpError::TooLarge);
-            }
-            whole.extend_from_slice(&part);
-        }
-        Ok(whole.freeze())
-    };
-    timeout(patience, gather).await.map_err(|_| HandlerError::RequestTimeout)?
-}
-
-/// A request, as those who answer it see it.
-pub(super) struct Ask<'a, S> {
-    pub(super) service: &'a Service<S>,
-    pub(super) client: &'a Client,
-    pub(super) headers: &'a HeaderMap,
-    /// The host of its target, where it has one.
-    pub(super) authority: Option<&'a str>,
-    pub(super) target: Target,
-    pub(super) form: Form,
-}
 
 /// What the trail has of a request.
 #[derive(Default)]
@@ -142,7 +101,7 @@ async fn answer<S: WriteStore, R: Answer>(
     let target =
         Target::parse(uri.path(), uri.query()).ok_or(HttpError::Malformed("this is no target of a request"))?;
     let authority = uri.authority().map(|authority| authority.as_str());
-    let ask = Ask { service, client, headers: &request.headers, authority, target, form };
+    let mut ask = Ask { service, client, headers: &request.headers, authority, target, form, token: None };
     if service.is_draining() {
         return Err(HandlerError::ShuttingDown.into());
     }
@@ -151,20 +110,31 @@ async fn answer<S: WriteStore, R: Answer>(
         return own::answer(&ask, name, &request.method, &mut body, reply).await;
     }
     let access = service.gate.admit_token(credential::shown(ask.headers, client.port).as_ref())?;
-    record.token = access.token_id();
-    if !matches!(request.method, Method::GET | Method::HEAD) {
-        return Err(HttpError::Method);
-    }
-    if !access.reads() {
+    ask.token = access.token_id();
+    record.token.clone_from(&ask.token);
+    let is_reading = change::is_reading(&ask, &request.method);
+    if is_reading && !access.reads() {
         return Err(HandlerError::Forbidden(Right::Read).into());
+    }
+    if !is_reading {
+        change::ensure_possible(&ask, &request.method)?;
     }
     let _turn = client.commands.acquire().await.map_err(|_| HandlerError::ShuttingDown)?;
     let _command = turn(&service.commands, service.deadlines.queue).await?;
+    let (view, withdrawn) = (service.view(access.clone()), access);
+    let answered = async {
+        if is_reading {
+            get(&ask, &view, reply, record).await
+        } else {
+            record.name = change::name(&ask.target.place);
+            change::answer(&ask, &view, &request.method, body, reply).await
+        }
+    };
     // A token that is revoked ends what it was good for.
     tokio::select! {
         biased;
-        result = get(&ask, access.clone(), reply, record) => result,
-        () = access.withdrawn() => Err(HandlerError::Denied.into()),
+        result = answered => result,
+        () = withdrawn.withdrawn() => Err(HandlerError::Denied.into()),
     }
 }
 
@@ -174,6 +144,9 @@ fn command(method: &Method) -> &'static str {
         Method::GET => "GET",
         Method::HEAD => "HEAD",
         Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
         _ => "other",
     }
 }
@@ -186,15 +159,14 @@ async fn turn(permits: &Semaphore, patience: Duration) -> Result<SemaphorePermit
 
 async fn get<S: WriteStore, R: Answer>(
     ask: &Ask<'_, S>,
-    access: Access,
+    view: &View<S>,
     reply: &mut R,
     record: &mut Record,
 ) -> Result<(), HttpError> {
-    let view: View<S> = ask.service.view(access);
     let directory = match &ask.target.place {
         Place::File(path) => {
             path.as_str().clone_into(&mut record.name);
-            return file::answer(ask, &view, path, reply).await;
+            return file::answer(ask, view, path, reply).await;
         }
         Place::Directory(path) => {
             record.name = format!("{}/", path.as_str());
@@ -204,8 +176,8 @@ async fn get<S: WriteStore, R: Answer>(
         Place::Own(_) | Place::Nothing => return Err(HandlerError::NotFound.into()),
     };
     if ask.target.has("tar") {
-        archive::answer(ask, &view, directory, reply).await
+        archive::answer(ask, view, directory, reply).await
     } else {
-        directory::answer(ask, &view, directory, reply).await
+        directory::answer(ask, view, directory, reply).await
     }
 }

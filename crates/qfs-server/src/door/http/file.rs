@@ -16,17 +16,17 @@ use qfs_core::stream::{ByteSink, StreamError};
 use qfs_core::wire::StatusCode as Code;
 use ring::rand::SecureRandom;
 
+use super::ask::Ask;
 use super::condition::{Outcome, Validators};
 use super::error::HttpError;
-use super::exchange::Ask;
+use super::fields::{self, REPR_DIGEST};
+use super::kind::{content_type, disposition};
 use super::range::{self, Wanted};
 use super::reply::{self, Answer};
 use super::{directory, page, target};
 use crate::error::HandlerError;
 use crate::view::View;
 
-/// The digest of what a URL stands for (RFC 9530).
-const REPR_DIGEST: HeaderName = HeaderName::from_static("repr-digest");
 const WANT_REPR_DIGEST: HeaderName = HeaderName::from_static("want-repr-digest");
 
 /// What a published file may do when a browser shows it: nothing but look like itself. It comes from the same origin as the page and its
@@ -88,7 +88,7 @@ async fn send<S: WriteStore, R: Answer>(
         return Err(HttpError::Range { size });
     }
     if let Some(digest) = digest(ask, &opened.version).await? {
-        head = head.header(REPR_DIGEST, format!("sha-256=:{}:", base64(digest.as_bytes())));
+        head = head.header(REPR_DIGEST, fields::digest(&digest));
     }
     let kind = content_type(path);
     let policy = if kind == "application/pdf" { POLICY_OF_PDF } else { POLICY };
@@ -253,72 +253,13 @@ impl Multipart {
     }
 }
 
-/// The type of a file, by its name.
-pub(super) fn content_type(path: &RemotePath) -> String {
-    let kind = mime_guess::from_path(path.file_name()).first_or_octet_stream();
-    match (kind.type_().as_str(), kind.essence_str()) {
-        // Text that says nothing of its encoding is UTF-8 today.
-        ("text", _) | (_, "application/json" | "application/javascript" | "image/svg+xml") => {
-            format!("{kind}; charset=utf-8")
-        }
-        _ => kind.to_string(),
-    }
-}
-
-/// Shown in the browser where it can show it, saved otherwise; in either case under its own name (RFC 6266).
-fn disposition(name: &str, kind: &str, is_download: bool) -> String {
-    let shows = ["text/", "image/", "audio/", "video/", "application/pdf", "application/json"];
-    let way = if !is_download && shows.iter().any(|shown| kind.starts_with(shown)) { "inline" } else { "attachment" };
-    let plain: String =
-        name.chars().map(|c| if c.is_ascii_graphic() && !"\"\\%".contains(c) { c } else { '_' }).collect();
-    format!("{way}; filename=\"{plain}\"; filename*=UTF-8''{}", target::encoded_extended(name))
-}
-
-/// RFC 4648 §4. For digests only, which are short.
-fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for three in bytes.chunks(3) {
-        let bits = three.iter().fold(0u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - three.len()));
-        for place in 0..4 {
-            let digit = DIGITS[(bits >> (18 - 6 * place) & 63) as usize];
-            text.push(if place <= three.len() { char::from(digit) } else { '=' });
-        }
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn digests_are_written_as_base64() {
-        for (bytes, text) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg==")] {
-            assert_eq!(base64(bytes.as_bytes()), text);
-        }
+    fn a_digest_is_made_for_who_gives_it_a_weight() {
         assert!(wants_sha256("sha-256=10") && wants_sha256("sha-512=3, sha-256=1"));
         assert!(!wants_sha256("sha-256=0") && !wants_sha256("sha-512=9") && !wants_sha256(""));
-    }
-
-    /// Fails when a name can end its header, or begin another one.
-    #[test]
-    fn a_name_stays_in_its_place() {
-        let said = disposition("a\"\r\nSet-Cookie: x=1;é.txt", "text/plain", false);
-        assert_eq!(
-            said,
-            "inline; filename=\"a___Set-Cookie:_x=1;_.txt\"; filename*=UTF-8''a%22%0D%0ASet-Cookie%3A%20x%3D1%3B%C3%A9.txt"
-        );
-        assert!(disposition("x.bin", "application/octet-stream", false).starts_with("attachment"));
-        assert!(disposition("x.png", "image/png", true).starts_with("attachment"));
-    }
-
-    #[test]
-    fn what_a_file_is_follows_from_its_name() {
-        let kind = |name: &str| content_type(&RemotePath::parse(name).unwrap());
-        assert_eq!(kind("a/b.html"), "text/html; charset=utf-8");
-        assert_eq!(kind("b.png"), "image/png");
-        assert_eq!(kind("b"), "application/octet-stream");
-        assert_eq!(kind("html"), "application/octet-stream");
     }
 }

@@ -17,9 +17,10 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tracing::{debug, error};
 
+use super::ask::RequestBody;
 use super::client::Client;
 use super::connection::MAX_HEADER_BYTES;
-use super::exchange::{self, RequestBody};
+use super::exchange;
 use super::reply::{Gone, Outlet, Reply};
 use crate::gate::audit::Refusal;
 use crate::gate::patience::Patience;
@@ -190,6 +191,11 @@ impl Outlet for H3Outlet {
     async fn head(&mut self, head: Response<()>, _has_body: bool) -> Result<(), StreamError> {
         self.connection.bound_send_window(self.least as u64);
         self.sending.send_response(head).await.map_err(|error| lost(&error))
+    }
+
+    async fn interim(&mut self, head: Response<()>) -> Result<bool, StreamError> {
+        self.sending.send_response(head).await.map_err(|error| lost(&error))?;
+        Ok(true)
     }
 
     async fn data(&mut self, mut bytes: Bytes) -> Result<(), StreamError> {

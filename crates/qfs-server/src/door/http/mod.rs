@@ -6,12 +6,19 @@
 //! | `flow` | what a TCP client has taken |
 //! | `h3` | one client over QUIC |
 //! | `client` | what the requests of one connection share |
+//! | `ask` | a request, as those who answer it see it |
 //! | `exchange` | one request: who asks, whose turn it is, what is written down |
 //! | `reply` | the answer to one request as it goes out, whatever carries it |
 //! | `target`, `range`, `condition` | what is asked; pure |
 //! | `credential` | tokens, the cookie, and requests that another site made a browser send; pure |
+//! | `kind` | what a file is by its name; pure |
 //! | `file` | `GET` of a file |
+//! | `change` | `PUT`, `DELETE` and their like |
+//! | `upload` | takes a file in |
+//! | `resumable` | uploads in several requests, after the IETF draft |
+//! | `fields` | header fields of digests and uploads; pure |
 //! | `directory` | `GET` of a directory: JSON, page |
+//! | `rows` | the rows of a directory's page and their order; pure |
 //! | `archive` | `?tar` |
 //! | `walk` | walks for answers longer than memory should hold |
 //! | `own` | what this door brings itself |
@@ -19,6 +26,8 @@
 //! | `error` | what fails, as HTTP has it |
 
 mod archive;
+mod ask;
+mod change;
 mod client;
 mod condition;
 mod connection;
@@ -26,14 +35,19 @@ mod credential;
 mod directory;
 mod error;
 mod exchange;
+mod fields;
 mod file;
 mod flow;
 mod h3;
+mod kind;
 mod own;
 mod page;
 mod range;
 mod reply;
+mod resumable;
+mod rows;
 mod target;
+mod upload;
 mod walk;
 
 pub(crate) use connection::{refuse_plain, serve_h1, serve_h2};

@@ -5,9 +5,10 @@ use http::{Method, StatusCode};
 use qfs_core::model::Digest;
 use qfs_core::store::WriteStore;
 
+use super::ask::{Ask, RequestBody, whole_body};
 use super::error::HttpError;
-use super::exchange::{Ask, RequestBody, whole_body};
 use super::reply::{self, Answer, HTML};
+use super::target::{FORGET, TOKEN};
 use super::{credential, page, target};
 use crate::error::HandlerError;
 
@@ -21,19 +22,14 @@ struct Asset {
     content: &'static str,
 }
 
-const ASSETS: [Asset; 5] = [
+const ASSETS: [Asset; 6] = [
     Asset { name: "page.css", kind: "text/css; charset=utf-8", content: include_str!("page/page.css") },
     Asset { name: "page.js", kind: "text/javascript; charset=utf-8", content: include_str!("page/page.js") },
+    Asset { name: "upload.js", kind: "text/javascript; charset=utf-8", content: include_str!("page/upload.js") },
     Asset { name: "file.svg", kind: "image/svg+xml", content: include_str!("page/file.svg") },
     Asset { name: "folder.svg", kind: "image/svg+xml", content: include_str!("page/folder.svg") },
     Asset { name: "icon.svg", kind: "image/svg+xml", content: include_str!("page/icon.svg") },
 ];
-
-/// Where the form for a token is sent to.
-pub(super) const TOKEN: &str = "token";
-
-/// Where a browser is told to forget its token.
-pub(super) const FORGET: &str = "forget";
 
 pub(super) async fn answer<S: WriteStore, R: Answer>(
     ask: &Ask<'_, S>,
@@ -53,7 +49,7 @@ pub(super) async fn answer<S: WriteStore, R: Answer>(
             Some(asset) => send(ask, asset, reply).await,
             None => Err(HandlerError::NotFound.into()),
         },
-        _ => Err(HttpError::Method),
+        _ => Err(HttpError::Method { allow: "GET, HEAD" }),
     }
 }
 

@@ -7,7 +7,7 @@ use http::header::{
     ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderName, REFERRER_POLICY, RETRY_AFTER, VARY,
     WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
-use http::{HeaderValue, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use qfs_core::stream::{ByteSink, StreamError};
 use qfs_core::wire::StatusCode as Code;
 
@@ -19,6 +19,9 @@ use crate::gate::patience::{Patience, Progress};
 pub(super) trait Outlet: Send {
     /// Sends the head; `has_body` when something follows.
     fn head(&mut self, head: Response<()>, has_body: bool) -> impl Future<Output = Result<(), StreamError>> + Send;
+
+    /// Sends a head that another one follows (RFC 9110 §15.2); false where this carries none.
+    fn interim(&mut self, head: Response<()>) -> impl Future<Output = Result<bool, StreamError>> + Send;
 
     /// Sends a part of the body, waiting until it is taken.
     fn data(&mut self, bytes: Bytes) -> impl Future<Output = Result<(), StreamError>> + Send;
@@ -41,6 +44,12 @@ pub(super) trait Answer: ByteSink {
     /// Sends the head. What `self` is told to send behind it is dropped when the client asked for the head alone.
     fn begin(&mut self, head: http::response::Builder) -> impl Future<Output = Result<(), StreamError>> + Send;
 
+    /// Has the head carry this field besides, whatever the answer will be.
+    fn also(&mut self, name: HeaderName, value: HeaderValue);
+
+    /// Tells the client something before the answer; false where that is not possible.
+    fn interim(&mut self, head: http::response::Builder) -> impl Future<Output = Result<bool, StreamError>> + Send;
+
     /// Whether the head alone was asked for.
     fn is_head_only(&self) -> bool;
 }
@@ -52,6 +61,8 @@ pub(super) struct Reply<O, P> {
     patience: Patience,
     /// Headers of every answer on this connection.
     elsewhere: Option<HeaderValue>,
+    /// Headers of this one.
+    also: HeaderMap,
     head_only: bool,
     begun: bool,
     sent: u64,
@@ -65,7 +76,7 @@ impl<O: Outlet, P: Progress> Reply<O, P> {
         elsewhere: Option<HeaderValue>,
         head_only: bool,
     ) -> Self {
-        Self { outlet, progress, patience, elsewhere, head_only, begun: false, sent: 0 }
+        Self { outlet, progress, patience, elsewhere, also: HeaderMap::new(), head_only, begun: false, sent: 0 }
     }
 
     /// Bytes of the body so far.
@@ -94,7 +105,7 @@ impl<O: Outlet, P: Progress> Reply<O, P> {
             head = page::guarded(head);
         }
         match error {
-            HttpError::Method => head = head.header(ALLOW, "GET, HEAD"),
+            HttpError::Method { allow } => head = head.header(ALLOW, *allow),
             HttpError::Range { size } => head = head.header(CONTENT_RANGE, format!("bytes */{size}")),
             _ if status == StatusCode::UNAUTHORIZED => {
                 head = head.header(WWW_AUTHENTICATE, "Bearer realm=\"qfs\"").header(VARY, "accept");
@@ -119,12 +130,25 @@ impl<O: Outlet, P: Progress> Answer for Reply<O, P> {
         if let Some(elsewhere) = &self.elsewhere {
             head.headers_mut().insert(http::header::ALT_SVC, elsewhere.clone());
         }
+        for (name, value) in std::mem::take(&mut self.also) {
+            // Each was put in once, so each has its name.
+            name.and_then(|name| head.headers_mut().insert(name, value));
+        }
         self.begun = true;
         let empty = head.headers().get(CONTENT_LENGTH).is_some_and(|length| length == "0");
         let status = head.status();
         let has_body =
             !self.head_only && !empty && status != StatusCode::NOT_MODIFIED && status != StatusCode::NO_CONTENT;
         self.outlet.head(head, has_body).await
+    }
+
+    fn also(&mut self, name: HeaderName, value: HeaderValue) {
+        self.also.insert(name, value);
+    }
+
+    async fn interim(&mut self, head: http::response::Builder) -> Result<bool, StreamError> {
+        let Ok(head) = head.body(()) else { return Err(StreamError::Reset(Code::INTERNAL)) };
+        self.outlet.interim(head).await
     }
 
     fn is_head_only(&self) -> bool {

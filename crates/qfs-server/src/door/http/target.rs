@@ -51,6 +51,12 @@ pub(super) enum Place {
 /// Below this the door's own things are found. Names with a dot at the front are not published, unless with `--hidden`.
 pub(super) const OWN: &str = "/.qfs/";
 
+/// Where the form for a token is sent to, below [`OWN`].
+pub(super) const TOKEN: &str = "token";
+
+/// Where a browser is told to forget its token, below [`OWN`].
+pub(super) const FORGET: &str = "forget";
+
 /// A target (RFC 9112 §3.2).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Target {

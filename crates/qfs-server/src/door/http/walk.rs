@@ -9,8 +9,8 @@ use qfs_core::store::{StoreError, WriteStore};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::timeout;
 
+use super::ask::Ask;
 use super::error::HttpError;
-use super::exchange::Ask;
 use super::reply::Answer;
 use crate::error::HandlerError;
 use crate::view::View;

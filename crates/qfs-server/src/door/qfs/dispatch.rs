@@ -245,13 +245,22 @@ async fn answer<S: WriteStore, K: ByteSink, P: Progress + Path, R: RequestSource
         Request::MakeDirectory(make) => handler::make_directory(&view, reply, make).await,
         Request::MakeLink(make) => handler::make_link(&view, reply, make).await,
         Request::SetMetadata(set) => handler::set_metadata(&view, reply, set).await,
+        Request::ChunkMap(map) => handler::chunk_map(service, &view, share, reply, map).await,
+        Request::DownloadRanges(ranges) => handler::download_ranges(service, &view, share, reply, ranges).await,
         other => Err(DecodeError::UnknownCommand(other.command().to_owned()).into()),
     }
 }
 
 /// Whether it is read that is asked for.
 fn reads(request: &Request) -> bool {
-    matches!(request, Request::GetFilesList(_) | Request::Download(_) | Request::DownloadMany(_))
+    matches!(
+        request,
+        Request::GetFilesList(_)
+            | Request::Download(_)
+            | Request::DownloadMany(_)
+            | Request::ChunkMap(_)
+            | Request::DownloadRanges(_)
+    )
 }
 
 /// One of `permits`, unless the client gives up or `patience` ends first.

@@ -79,6 +79,21 @@ fn hidden_names_are_touched_only_by_a_store_that_has_them_and_partial_files_by_n
     assert!(matches!(store.list(&query, &mut |_, _| ControlFlow::Continue(())), Err(StoreError::NotFound)));
 }
 
+/// Fails when: what came under the name of a link meanwhile is removed in its place.
+#[test]
+fn a_file_that_takes_the_place_of_a_link_is_not_removed() {
+    let (root, store) = store();
+    symlink("old", root.path().join("link")).unwrap();
+    let at = root.path().join("link");
+    *lock(&store.shared.meanwhile.0) = Some(Box::new(move || {
+        fs::remove_file(&at).unwrap();
+        fs::write(&at, "precious").unwrap();
+    }));
+    assert!(matches!(store.remove_link(&path("link"), Some("old"), false), Err(StoreError::Conflict)));
+    assert_eq!(fs::read(root.path().join("link")).unwrap(), b"precious");
+    assert_eq!(names_in(root.path()), ["link"]);
+}
+
 #[test]
 fn devices_and_pipes_are_not_removed() {
     let (root, store) = store();

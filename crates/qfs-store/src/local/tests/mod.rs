@@ -18,7 +18,7 @@ use super::put::Method;
 use super::*;
 use crate::sync::lock;
 use qfs_core::model::ETag;
-use qfs_core::store::Entry;
+use qfs_core::store::{Entry, Omission};
 
 /// What another program does between a look at a version and the step that replaces or removes it; once.
 #[derive(Default)]

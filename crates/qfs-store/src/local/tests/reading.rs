@@ -224,6 +224,36 @@ fn a_tree_that_is_too_deep_is_cut_off_not_followed_for_ever() {
     assert!(store.object(&path(&format!("{deep}/f"))).is_ok());
 }
 
+/// Fails when: what no row tells of is not told, or what is hidden is.
+#[test]
+fn what_a_listing_leaves_out_is_told_with_its_reason() {
+    let (root, store) = store();
+    fs::write(root.path().join("fine"), "").unwrap();
+    fs::write(root.path().join(".hidden\\"), "").unwrap();
+    fs::create_dir(root.path().join("d")).unwrap();
+    fs::write(root.path().join("d/back\\slash"), "").unwrap();
+    fs::write(root.path().join(std::ffi::OsStr::from_bytes(b"caf\xe9")), "").unwrap();
+    rustix::fs::mkfifoat(CWD, root.path().join("fifo"), Mode::from_raw_mode(0o644)).unwrap();
+    symlink(std::ffi::OsStr::from_bytes(b"\xe9"), root.path().join("link")).unwrap();
+    let deep = vec!["d"; 300].join("/");
+    resolve::make_directory(File::open(root.path()).unwrap(), &deep).unwrap();
+    let mut told = Vec::new();
+    let query = ListQuery { links: true, ..ListQuery::default() };
+    let left_out = &mut |name: &str, why: Omission| told.push((name.to_owned(), why));
+    store.without_warnings().list_telling(&query, &mut |_, _| ControlFlow::Continue(()), left_out).unwrap();
+    told.sort_by(|a, b| a.0.cmp(&b.0));
+    let expected = [
+        ("caf\u{fffd}", Omission::Unnameable),
+        ("d/back\\slash", Omission::Unnameable),
+        (&deep[..2 * crate::local::links::MAX_DEPTH - 1], Omission::Unreadable),
+        ("fifo", Omission::Special),
+        ("link", Omission::Special),
+    ];
+    let mut expected = expected.map(|(name, why)| (name.to_owned(), why));
+    expected.sort_by(|a, b| a.0.cmp(&b.0));
+    assert_eq!(told, expected);
+}
+
 #[test]
 fn a_root_that_is_missing_or_a_file_is_refused() {
     let (root, _) = store();

@@ -117,7 +117,7 @@ fn takes_part(path: &RemotePath, tree: &Tree, options: &Options) -> bool {
             let depth = path.components().count() - 1;
             options.links
                 && match text.as_str() {
-                    "a" | "b/./a" => true,
+                    "a" => true,
                     "../b" => depth >= 1,
                     "../../x" => depth >= 2,
                     ".hidden" => options.hidden,

@@ -4,9 +4,9 @@ use jiff::Timestamp;
 use maud::{Markup, PreEscaped, html};
 use qfs_core::model::{RemotePath, escape_untrusted};
 
-use super::{breadcrumbs, layout, markdown, size};
-use crate::door::http::directory::{Choice, Key, PAGE_ROWS, Row, Rows, title};
-use crate::door::http::{own, target};
+use super::{breadcrumbs, layout, markdown, minute, size};
+use crate::door::http::rows::{Choice, Key, PAGE_ROWS, Row, Rows, title};
+use crate::door::http::target;
 
 /// What a page of a directory shows.
 pub(in crate::door::http) struct Listing<'a> {
@@ -16,6 +16,15 @@ pub(in crate::door::http) struct Listing<'a> {
     pub(in crate::door::http) readme: Option<&'a str>,
     /// Whether the browser was asked for a token, which it can be told to forget.
     pub(in crate::door::http) has_token: bool,
+    /// Whether files may be put here, and removed. Both need a script.
+    pub(in crate::door::http) may: May,
+}
+
+/// What whoever looks at a directory may do there.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(in crate::door::http) struct May {
+    pub(in crate::door::http) write: bool,
+    pub(in crate::door::http) delete: bool,
 }
 
 impl Listing<'_> {
@@ -29,9 +38,13 @@ impl Listing<'_> {
                     (breadcrumbs(self.directory, None))
                     div.tools {
                         (self.search())
+                        @if self.may.write {
+                            button #choose.button type="button" hidden { "Upload" }
+                            input #pick type="file" multiple hidden aria-label="Files to upload";
+                        }
                         a.button href="?tar" download { "Download all " span.hint { "(tar)" } }
                         @if self.has_token {
-                            form method="post" action={ "/.qfs/" (own::FORGET) } {
+                            form method="post" action={ "/.qfs/" (target::FORGET) } {
                                 button.button.quiet type="submit" { "Forget token" }
                             }
                         }
@@ -39,6 +52,11 @@ impl Listing<'_> {
                 }
                 main {
                     h1.unseen { (title) }
+                    @if self.may.write || self.may.delete {
+                        ul #uploads.uploads aria-label="Uploads" hidden {}
+                        p #told.wrong role="alert" hidden {}
+                        script src="/.qfs/upload.js" defer {}
+                    }
                     (self.table())
                     p #none .none hidden[!self.rows.rows.is_empty()] {
                         @if self.choice.search.is_empty() { "Nothing is here." } @else { "No file has this in its name." }
@@ -69,7 +87,7 @@ impl Listing<'_> {
 
     fn table(&self) -> Markup {
         html! {
-            table #files tabindex="-1" data-whole[self.rows.count <= PAGE_ROWS && self.choice.search.is_empty()] {
+            table #files tabindex="-1" data-removable[self.may.delete] data-whole[self.rows.count <= PAGE_ROWS && self.choice.search.is_empty()] {
                 caption.unseen { "Files, " (word(self.choice.key)) @if self.choice.descending { " descending" } }
                 thead {
                     tr {
@@ -174,11 +192,6 @@ fn line(row: &Row) -> Markup {
             }
         }
     }
-}
-
-/// A time to the minute, in UTC; the script has it in the reader's own zone.
-pub(super) fn minute(time: Timestamp) -> String {
-    time.strftime("%Y-%m-%d %H:%M").to_string()
 }
 
 /// The beginning of a plain index.

@@ -11,10 +11,11 @@ pub(super) mod preview;
 
 use http::StatusCode;
 use http::header::{CONTENT_SECURITY_POLICY, HeaderName};
+use jiff::Timestamp;
 use maud::{DOCTYPE, Markup, html};
 use qfs_core::model::RemotePath;
 
-use super::{own, target};
+use super::target;
 
 /// What a page may do: use style, script and images of this server, send its forms there, and nothing else.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; media-src 'self'; \
@@ -106,7 +107,7 @@ pub(super) fn token_form(next: &str, was_wrong: bool) -> String {
             main.card {
                 h1 { "A token is needed" }
                 p { "Whoever runs this server has given you one: a text that begins with " code { "qfs_" } "." }
-                form method="post" action={ "/.qfs/" (own::TOKEN) } {
+                form method="post" action={ "/.qfs/" (target::TOKEN) } {
                     label for="token" { "Token" }
                     input #token type="password" name="token" autocomplete="current-password" required autofocus
                         spellcheck="false" autocapitalize="off" aria-invalid=[was_wrong.then_some("true")]
@@ -135,6 +136,11 @@ fn size(bytes: u64) -> String {
         unit += 1;
     }
     format!("{value:.1} {}", UNITS[unit])
+}
+
+/// A time to the minute, in UTC; the script has it in the reader's own zone.
+fn minute(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%d %H:%M").to_string()
 }
 
 #[cfg(test)]

@@ -9,12 +9,12 @@ use qfs_core::body::{Opened, Reservation};
 use qfs_core::model::{RemotePath, escape_untrusted};
 use qfs_core::store::WriteStore;
 
-use super::listing::minute;
-use super::{breadcrumbs, guarded, layout, markdown, size};
+use super::{breadcrumbs, guarded, layout, markdown, minute, size};
+use crate::door::http::ask::Ask;
 use crate::door::http::error::HttpError;
-use crate::door::http::exchange::Ask;
+use crate::door::http::kind::content_type;
 use crate::door::http::reply::{self, Answer, HTML};
-use crate::door::http::{file, target};
+use crate::door::http::target;
 
 /// Answers with a page about the file at `path`, whose first block is in `room`.
 pub(in crate::door::http) async fn answer<S: WriteStore, R: Answer>(
@@ -24,7 +24,7 @@ pub(in crate::door::http) async fn answer<S: WriteStore, R: Answer>(
     room: Reservation,
     reply: &mut R,
 ) -> Result<(), HttpError> {
-    let kind = file::content_type(path);
+    let kind = content_type(path);
     let is_shown_by_name = ["image/", "audio/", "video/"].iter().any(|shown| kind.starts_with(shown));
     let start = match &opened.content {
         _ if is_shown_by_name => None,

@@ -9,9 +9,9 @@ use qfs_core::wire::{
     encode,
 };
 
-use super::step::step;
 use super::upload::{condition, written};
 use crate::error::HandlerError;
+use crate::intake::step;
 use crate::service::Service;
 use crate::view::View;
 use crate::view::write::CopySpec;
@@ -35,7 +35,8 @@ pub(crate) async fn remove<S: WriteStore, K: ByteSink>(
     let path = path(&request.filename)?;
     step(view, move |view| match request.kind {
         Kind::Directory => view.remove_directory(&path),
-        Kind::File | Kind::Link => view.remove(&path, &request.if_match.map_or(Condition::Any, Condition::Matches)),
+        Kind::Link => view.remove_link(&path),
+        Kind::File => view.remove(&path, &request.if_match.map_or(Condition::Any, Condition::Matches)),
     })
     .await?;
     done(sink).await
@@ -71,8 +72,8 @@ pub(crate) async fn set_metadata<S: WriteStore, K: ByteSink>(
 ) -> Result<(), HandlerError> {
     let path = path(&request.filename)?;
     let SetMetadataRequest { if_match, modified, executable, .. } = request;
-    let (meta, sha256) = step(view, move |view| view.set_metadata(&path, if_match, modified, executable)).await?;
-    sink.send(encode(&written(&meta, sha256))?).await?;
+    let (meta, digest) = step(view, move |view| view.set_metadata(&path, if_match, modified, executable)).await?;
+    sink.send(encode(&written(&meta, digest))?).await?;
     sink.finish();
     Ok(())
 }
@@ -86,8 +87,8 @@ pub(crate) async fn copy<S: WriteStore, K: ByteSink>(
 ) -> Result<(), HandlerError> {
     let (from, to) = (path(&request.from)?, path(&request.filename)?);
     let condition = condition(&request.condition)?;
-    let CopyRequest { from_etag: from_version, modified, executable, .. } = request;
-    let spec = CopySpec { from, from_version, modified, executable, condition };
+    let CopyRequest { from_etag: from_version, modified, executable, hash, .. } = request;
+    let spec = CopySpec { from, from_version, modified, executable, condition, hash };
     // As long as a pass for a digest, and as many at once.
     let _turn = service.digest_passes.acquire().await.map_err(|_| HandlerError::ShuttingDown)?;
     let room = service.room.clone();
@@ -95,8 +96,8 @@ pub(crate) async fn copy<S: WriteStore, K: ByteSink>(
         let space = view.space()?;
         view.copy(&to, spec, |size| room.promise(size, size, space))
     });
-    let (meta, sha256) = copied.await?;
-    sink.send(encode(&written(&meta, Some(sha256)))?).await?;
+    let (meta, digest) = copied.await?;
+    sink.send(encode(&written(&meta, Some(digest)))?).await?;
     sink.finish();
     Ok(())
 }

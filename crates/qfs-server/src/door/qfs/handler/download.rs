@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use qfs_core::body::{self, Reservation, Share};
-use qfs_core::model::{ByteRange, Digest, Holes, RemotePath};
+use qfs_core::model::{ByteRange, Digest, HashKind, Holes, RemotePath};
 use qfs_core::store::{BLOCK_BYTES, ObjectMeta, Store, Version};
 use qfs_core::stream::{ByteSink, StreamError};
 use qfs_core::wire::{DownloadHead, DownloadRequest, MAX_HOLES, MIN_HOLE_BYTES, StatusCode, Trailer, encode};
@@ -37,21 +37,23 @@ pub(crate) async fn download<S: Store, K: ByteSink>(
     }
     let path = RemotePath::parse(&request.filename).map_err(|_| HandlerError::NotFound)?;
     if request.live {
-        return live(service, view, share, sink, path).await;
+        return live(service, view, share, sink, path, request.hash).await;
     }
     // Opening reads a small file at once, and which is small shows only then.
     let mut room = share.reserve(BLOCK_BYTES as usize).await;
-    let opened = view.open(path).await?;
+    let turn = share.turn().await;
+    let opened = view.open_as(path, request.hash).await?;
+    drop(turn);
     let meta = opened.version.meta();
     if request.if_match.is_some_and(|wanted| wanted != meta.etag) {
         return Err(HandlerError::Changed);
     }
     let whole = ByteRange { start: 0, end: None };
     let range = request.range.unwrap_or(whole).within(meta.size).map_err(|_| HandlerError::BadRange)?;
-    let known = opened.digest();
+    let (known, hash) = (opened.digest(), request.hash);
     match opened.content {
         Some(content) => {
-            let head = encode(&head(meta, &range, known, Holes::default()))?;
+            let head = encode(&head(meta, &range, (known, hash), Holes::default()))?;
             let digest = digest(service, sink, &opened.version, false).await?;
             // A small body is held whole, so its length and its offsets fit.
             let body = content.slice(range.start as usize..range.end as usize);
@@ -62,7 +64,7 @@ pub(crate) async fn download<S: Store, K: ByteSink>(
         None => {
             let whole = range == (0..meta.size);
             let holes = if request.holes { holes(&opened.version, range.clone()).await? } else { Holes::default() };
-            sink.send(encode(&head(meta, &range, known, holes.clone()))?).await?;
+            sink.send(encode(&head(meta, &range, (known, hash), holes.clone()))?).await?;
             body::send_around(sink, &opened.version, range, &holes, share, Some(room)).await?;
             let is_nearly_hashed = whole && holes.bytes() <= SHORT_HOLES_BYTES;
             let digest = digest(service, sink, &opened.version, is_nearly_hashed).await?;
@@ -80,19 +82,21 @@ async fn live<S: Store, K: ByteSink>(
     share: &Share,
     sink: &mut K,
     path: RemotePath,
+    hash: HashKind,
 ) -> Result<(), HandlerError> {
-    let live = Arc::new(view.open_live(path).await?);
+    let live = Arc::new(view.open_live(path, hash).await?);
     let version = live.version();
     let whole = 0..version.meta().size;
-    sink.send(encode(&DownloadHead { live: true, ..head(version.meta(), &whole, None, Holes::default()) })?).await?;
+    let head = head(version.meta(), &whole, (None, hash), Holes::default());
+    sink.send(encode(&DownloadHead { live: true, ..head })?).await?;
     body::send_within(sink, version, whole, share, None).await?;
-    let sha256 = digest(service, sink, version, true).await?;
+    let digest = digest(service, sink, version, true).await?;
     let confirmed = async {
         let _permit = service.digest_passes.acquire().await.map_err(|_| HandlerError::ShuttingDown)?;
-        Ok::<_, HandlerError>(body::confirm(&live, sha256).await?)
+        Ok::<_, HandlerError>(body::confirm(&live, digest).await?)
     };
     let grown = while_wanted(sink, confirmed).await?;
-    sink.send(encode(&Trailer { grown, ..Trailer::new(sha256) })?).await?;
+    sink.send(encode(&Trailer { grown, ..Trailer::new(digest) })?).await?;
     sink.finish();
     Ok(())
 }
@@ -103,22 +107,28 @@ async fn holes(version: &Arc<Version>, range: Range<u64>) -> Result<Holes, Handl
     Ok(qfs_store::blocking(move || version.holes(&range, MIN_HOLE_BYTES, MAX_HOLES)).await?)
 }
 
-fn head(meta: &ObjectMeta, range: &Range<u64>, sha256: Option<Digest>, holes: Holes) -> DownloadHead {
+pub(super) fn head(
+    meta: &ObjectMeta,
+    range: &Range<u64>,
+    (digest, hash): (Option<Digest>, HashKind),
+    holes: Holes,
+) -> DownloadHead {
     DownloadHead {
         code: StatusCode::OK,
         size: meta.size,
         modified: meta.modified,
         etag: meta.etag.clone(),
         range: ByteRange { start: range.start, end: Some(range.end) },
-        sha256,
+        digest,
         executable: meta.executable,
         live: false,
         holes,
+        hash,
     }
 }
 
-fn trailer(sha256: Digest) -> Result<Bytes, HandlerError> {
-    Ok(encode(&Trailer::new(sha256))?)
+pub(super) fn trailer(digest: Digest) -> Result<Bytes, HandlerError> {
+    Ok(encode(&Trailer::new(digest))?)
 }
 
 /// Sends an answer whose body is in memory, and in `room`.
@@ -145,7 +155,7 @@ async fn send_small<K: ByteSink>(
 
 /// The digest of the whole file: at once when it is known, otherwise from a pass over what nobody has hashed yet, for as long as
 /// the client waits for it.
-async fn digest<S: Store, K: ByteSink>(
+pub(super) async fn digest<S: Store, K: ByteSink>(
     service: &Service<S>,
     sink: &mut K,
     version: &Arc<Version>,
@@ -165,7 +175,7 @@ async fn digest<S: Store, K: ByteSink>(
 }
 
 /// The outcome of `work`, given up when the client wants no answer any more.
-async fn while_wanted<T, K: ByteSink>(
+pub(super) async fn while_wanted<T, K: ByteSink>(
     sink: &mut K,
     work: impl Future<Output = Result<T, HandlerError>>,
 ) -> Result<T, HandlerError> {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use qfs_core::body::{Reservation, Share};
-use qfs_core::model::RemotePath;
+use qfs_core::model::{HashKind, RemotePath};
 use qfs_core::store::{BLOCK_BYTES, Store, StoreError};
 use qfs_core::stream::ByteSink;
 use qfs_core::wire::{
@@ -48,8 +48,10 @@ pub(crate) async fn download_many<S: Store, K: ByteSink>(
         sink.set_priority(request.priority);
     }
     let names: Arc<[String]> = request.files.into();
-    let begin = |from, room| begin(Arc::clone(&service.batch_steps), view.clone(), Arc::clone(&names), from, room);
-    let mut head = Some(encode(&ManyHead { code: StatusCode::OK })?);
+    let hash = request.hash;
+    let begin =
+        |from, room| begin(Arc::clone(&service.batch_steps), view.clone(), Arc::clone(&names), hash, from, room);
+    let mut head = Some(encode(&ManyHead { code: StatusCode::OK, hash })?);
     let mut ahead = None;
     while answered.len() < names.len() {
         let step = match ahead.take() {
@@ -81,19 +83,31 @@ struct Done {
 
 type Step = tokio::task::JoinHandle<Result<Done, HandlerError>>;
 
-fn begin<S: Store>(turns: Arc<Semaphore>, view: View<S>, names: Arc<[String]>, from: usize, room: Reservation) -> Step {
+fn begin<S: Store>(
+    turns: Arc<Semaphore>,
+    view: View<S>,
+    names: Arc<[String]>,
+    hash: HashKind,
+    from: usize,
+    room: Reservation,
+) -> Step {
     tokio::spawn(async move {
         let _turn = turns.acquire_owned().await.map_err(|_| HandlerError::ShuttingDown)?;
-        Ok(blocking(move || Ok(step(&view, &names[from..], room))).await??)
+        Ok(blocking(move || Ok(step(&view, &names[from..], hash, room))).await??)
     })
 }
 
 /// Answers names from the first on, until the step is full. Blocks.
-fn step<S: Store>(view: &View<S>, names: &[String], mut room: Reservation) -> Result<Done, EncodeError> {
+fn step<S: Store>(
+    view: &View<S>,
+    names: &[String],
+    hash: HashKind,
+    mut room: Reservation,
+) -> Result<Done, EncodeError> {
     let mut out = BytesMut::with_capacity(STEP_BYTES.min(names.len() * USUAL_ANSWER_BYTES));
     let mut answered = Vec::with_capacity(names.len().min(STEP_FILES));
     for name in names.iter().take(STEP_FILES) {
-        answered.push(answer(view, name, &mut out)?);
+        answered.push(answer(view, name, hash, &mut out)?);
         if out.len() >= STEP_BYTES {
             break;
         }
@@ -103,10 +117,10 @@ fn step<S: Store>(view: &View<S>, names: &[String], mut room: Reservation) -> Re
 }
 
 /// Appends the record of `name` and its body to `out`, or why there is none.
-fn answer<S: Store>(view: &View<S>, name: &str, out: &mut BytesMut) -> Result<Answered, EncodeError> {
+fn answer<S: Store>(view: &View<S>, name: &str, hash: HashKind, out: &mut BytesMut) -> Result<Answered, EncodeError> {
     let read = RemotePath::parse(name)
         .map_err(|_| HandlerError::NotFound)
-        .and_then(|path| Ok(view.read_whole(&path, MAX_SMALL_FILE_BYTES)?));
+        .and_then(|path| Ok(view.read_whole(&path, MAX_SMALL_FILE_BYTES, hash)?));
     let refusal = match read {
         Ok(Some(whole)) => {
             let size = whole.content.len() as u64;
@@ -116,7 +130,7 @@ fn answer<S: Store>(view: &View<S>, name: &str, out: &mut BytesMut) -> Result<An
                     code: StatusCode::OK,
                     size,
                     modified: whole.modified,
-                    sha256: whole.sha256,
+                    digest: whole.digest,
                     executable: whole.executable,
                 },
             )?;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use qfs_core::body::Share;
-use qfs_core::model::{Digest, EntryMeta, RemotePath};
+use qfs_core::model::{Digest, EntryMeta, HashKind, RemotePath};
 use qfs_core::store::{Entry, Store, StoreError};
 use qfs_core::stream::ByteSink;
 use qfs_core::wire::{EncodeError, Kind, ListHead, ListRequest, PageBuilder, StatusCode, TreeEntry, encode};
@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 
 use crate::error::HandlerError;
 use crate::service::Service;
-use crate::view::View;
+use crate::view::{Completeness, View};
 
 /// Pages of at most 64 KiB that wait for the client, for each listing: 1 MiB.
 const PAGES_AHEAD: usize = 16;
@@ -43,7 +43,7 @@ pub(crate) async fn list<S: Store, K: ByteSink>(
     request: ListRequest,
 ) -> Result<(), HandlerError> {
     let prefix = request.prefix.as_deref().map(RemotePath::parse).transpose().map_err(|_| HandlerError::NotFound)?;
-    let tree = request.tree;
+    let (tree, hash) = (request.tree, request.hash);
     let waiting = Arc::clone(&service.listings).acquire_owned();
     let permit = tokio::time::timeout(service.deadlines.queue, waiting)
         .await
@@ -56,12 +56,12 @@ pub(crate) async fn list<S: Store, K: ByteSink>(
     std::thread::Builder::new()
         .name("qfs-list".to_owned())
         .spawn(move || {
-            walk(&view, prefix, tree, &outlet);
+            walk(&view, prefix, tree, hash, &outlet);
             drop(permit);
         })
         .map_err(|_| HandlerError::Busy)?;
 
-    let mut head = Some(encode(&ListHead { code: StatusCode::OK, tree })?);
+    let mut head = Some(encode(&ListHead { code: StatusCode::OK, tree, hash })?);
     loop {
         let (frame, last) = match pages.recv().await {
             Some(Page::More(frame)) => (frame, false),
@@ -82,11 +82,11 @@ pub(crate) async fn list<S: Store, K: ByteSink>(
 }
 
 /// Walks the store and sends its pages until the end, or until nobody takes them any more.
-fn walk<S: Store>(view: &View<S>, prefix: Option<RemotePath>, tree: bool, outlet: &Outlet) {
+fn walk<S: Store>(view: &View<S>, prefix: Option<RemotePath>, tree: bool, hash: HashKind, outlet: &Outlet) {
     let mut paging = Paging { builder: PageBuilder::new(), rows: 0, flushed: Instant::now() };
     let mut stopped = None;
-    let result = view.list(prefix, tree, &mut |path, entry, sha256| {
-        let pushed = match row(entry, sha256, tree) {
+    let result = view.list(prefix, tree, hash, &mut |path, entry, digest| {
+        let pushed = match row(entry, digest, tree) {
             Row::Plain(row) => paging.push(&path, &row),
             Row::Tree(row) => paging.push(&path, &row),
         };
@@ -102,7 +102,9 @@ fn walk<S: Store>(view: &View<S>, prefix: Option<RemotePath>, tree: bool, outlet
         (Some(Stopped::Gone), _) => return,
         (Some(Stopped::Encode(error)), _) => Err(error.into()),
         (None, Err(error)) => Err(HandlerError::from(error)),
-        (None, Ok(())) => paging.builder.finish().map_err(HandlerError::from),
+        // A plain listing has never said it, and its readers do not ask.
+        (None, Ok(Completeness::Partial)) if tree => paging.builder.finish_partial().map_err(HandlerError::from),
+        (None, Ok(_)) => paging.builder.finish().map_err(HandlerError::from),
     };
     // Fails when the client is gone, which is nobody's loss.
     let _ = outlet.pages.blocking_send(last.map_or_else(Page::Failed, Page::Last));
@@ -114,23 +116,23 @@ enum Row {
 }
 
 /// The row of `entry`. Only a tree has rows of anything else than files.
-fn row(entry: Entry, sha256: Option<Digest>, tree: bool) -> Row {
+fn row(entry: Entry, digest: Option<Digest>, tree: bool) -> Row {
     let plain = |kind, modified| TreeEntry {
         kind,
         size: 0,
         modified,
-        sha256: None,
+        digest: None,
         etag: None,
         executable: false,
         target: None,
     };
     match entry {
         Entry::File(meta) if !tree => {
-            Row::Plain(EntryMeta { size: meta.size, modified: meta.modified, sha256, executable: meta.executable })
+            Row::Plain(EntryMeta { size: meta.size, modified: meta.modified, digest, executable: meta.executable })
         }
         Entry::File(meta) => Row::Tree(TreeEntry {
             size: meta.size,
-            sha256,
+            digest,
             etag: Some(meta.etag),
             executable: meta.executable,
             ..plain(Kind::File, meta.modified)

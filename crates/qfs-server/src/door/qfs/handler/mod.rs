@@ -1,6 +1,7 @@
 //! The commands, a file each. They work on the small traits of `qfs_core::stream` and never see QUIC.
 
 mod change;
+mod delta;
 mod download;
 mod download_many;
 mod identity;
@@ -8,11 +9,11 @@ mod list;
 mod path_note;
 mod reply;
 mod stall;
-mod step;
 mod upload;
 mod upload_many;
 
 pub(crate) use change::{copy, make_directory, make_link, remove, set_metadata};
+pub(crate) use delta::{chunk_map, download_ranges};
 pub(crate) use download::download;
 pub(crate) use download_many::download_many;
 pub(crate) use identity::identity;

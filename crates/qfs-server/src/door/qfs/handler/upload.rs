@@ -6,28 +6,17 @@ use std::time::Duration;
 use bytes::Bytes;
 use jiff::Timestamp;
 use qfs_core::body::{Answer, Assembly, ReceiveError, Share, pump};
-use qfs_core::model::{Digest, ETag, Hasher, RemotePath};
-use qfs_core::store::{CommitSpec, Condition, ObjectMeta, StageSpec, StagedObject, WriteStore};
+use qfs_core::model::{Digest, ETag, HashKind, RemotePath};
+use qfs_core::store::{CommitSpec, Condition, ObjectMeta, StageSpec, WriteStore};
 use qfs_core::stream::{ByteSink, ChunkSource};
 use qfs_core::wire::{Precondition, StatusCode, Trailer, UploadHead, UploadRequest, Written, decode_response, encode};
 use qfs_store::{blocking, blocking_threads};
-use ring::rand::{SecureRandom, SystemRandom};
 
 use super::stall::{Arrivals, watched};
-use super::step::step;
 use crate::error::HandlerError;
-use crate::room::Promise;
+use crate::intake::{FLUSH_BYTES, Growing, HELD_BYTES, Intake, private_key};
 use crate::service::Service;
 use crate::view::View;
-
-/// Bytes of an upload that are gathered before they are written; as many again twice over are being written.
-const FLUSH_BYTES: usize = 256 << 10;
-
-/// What one upload holds in memory.
-const HELD_BYTES: usize = 3 * FLUSH_BYTES;
-
-/// Bytes of an upload of unknown length for which room is asked at a time.
-const ROOM_STEP: u64 = 64 << 20;
 
 /// Where an upload comes from.
 pub(crate) struct Origin<'a> {
@@ -71,34 +60,14 @@ async fn take<S: WriteStore, K: ByteSink, C: ChunkSource>(
         None => private_key(),
     };
     let spec = StageSpec { size: request.size, etag };
-    let opened = step(view, {
-        let (path, condition) = (path.clone(), condition.clone());
-        move |view| {
-            view.ensure_writable(&path, &condition)?;
-            let space = view.space()?;
-            Ok((view.stage(&path, &spec)?, space))
-        }
-    })
-    .await?;
-    let (stage, space) = opened;
-    let size = request.size.unwrap_or(ROOM_STEP);
-    let promise =
-        service.room.promise(size.saturating_sub(stage.recorded_frontier()), request.size.unwrap_or(0), space);
-    let mut promise = match promise {
-        Ok(promise) => promise,
-        Err(error) => return Err(give_up(stage, request.upload.is_some(), error).await),
-    };
-    let stall = origin.stall;
+    let mut intake = Intake::begin(service, view, &path, &condition, spec, request.upload.is_some()).await?;
     let taken = match request.size {
-        Some(size) => sized(sink, rest, &stage, size, stall, &mut promise).await,
-        None => unsized_body(service, view, sink, rest, &stage, stall, &mut promise).await,
+        Some(size) => sized(sink, rest, &mut intake, (size, request.hash), origin.stall).await,
+        None => unsized_body(service, view, sink, rest, (&mut intake, request.hash), origin.stall).await,
     };
-    let sha256 = match taken {
-        Ok(sha256) => sha256,
-        Err(error) => {
-            let keep = request.upload.is_some() && !matches!(error, HandlerError::DigestMismatch);
-            return Err(give_up(stage, keep, error).await);
-        }
+    let digest = match taken {
+        Ok(digest) => digest,
+        Err(error) => return Err(intake.fail(error).await),
     };
     let spec = CommitSpec {
         modified: request.modified.unwrap_or_else(Timestamp::now),
@@ -106,20 +75,12 @@ async fn take<S: WriteStore, K: ByteSink, C: ChunkSource>(
         condition,
         durable: request.durable,
     };
-    let committed = step(view, {
-        let stage = Arc::clone(&stage);
-        move |view| view.commit(&*stage, &spec, sha256)
-    })
-    .await;
-    match committed {
-        Ok(meta) => Ok(written(&meta, Some(sha256))),
-        Err(error) => Err(give_up(stage, request.upload.is_some(), error).await),
-    }
+    Ok(written(&intake.commit(view, spec, digest).await?, Some(digest)))
 }
 
 /// What became of a file, as clients are told.
-pub(super) fn written(meta: &ObjectMeta, sha256: Option<Digest>) -> Written {
-    Written { code: StatusCode::OK, size: meta.size, modified: meta.modified, etag: meta.etag.clone(), sha256 }
+pub(super) fn written(meta: &ObjectMeta, digest: Option<Digest>) -> Written {
+    Written { code: StatusCode::OK, size: meta.size, modified: meta.modified, etag: meta.etag.clone(), digest }
 }
 
 /// What the store checks for a client's precondition.
@@ -132,30 +93,20 @@ pub(super) fn condition(wanted: &Precondition) -> Result<Condition, HandlerError
     }
 }
 
-/// Keeps what is staged for a later attempt, or removes it, and returns why.
-async fn give_up(stage: Arc<dyn StagedObject>, keep: bool, error: HandlerError) -> HandlerError {
-    if !keep {
-        // A leftover is removed later by whoever writes into the same directory.
-        let _ = blocking(move || stage.discard()).await;
-    }
-    error
-}
-
 /// A body whose length is known, in any order, behind what a former attempt brought.
 async fn sized<K: ByteSink, C: ChunkSource>(
     sink: &mut K,
     rest: Answer<C>,
-    stage: &Arc<dyn StagedObject>,
-    size: u64,
+    intake: &mut Intake,
+    (size, hash): (u64, HashKind),
     stall: Duration,
-    promise: &mut Promise,
 ) -> Result<Digest, HandlerError> {
-    let opened = Arc::clone(stage);
+    let (opened, promise) = (Arc::clone(&intake.stage), &mut intake.promise);
     // Reads back and hashes what is there: it is not believed.
-    let assembly = blocking(move || Assembly::new(opened, size, blocking_threads())).await?;
+    let assembly = blocking(move || Assembly::of_kind(hash, opened, size, blocking_threads())).await?;
     let assembly = Arc::new(assembly);
     let offset = assembly.frontier();
-    sink.send(encode(&UploadHead { code: StatusCode::OK, offset })?).await?;
+    sink.send(encode(&UploadHead { code: StatusCode::OK, offset, hash })?).await?;
     let arrivals = Arrivals::default();
     let mut body = rest.into_body(size - offset);
     let pumped = watched(
@@ -184,9 +135,9 @@ async fn sized<K: ByteSink, C: ChunkSource>(
 }
 
 /// Compares with the client's trailer.
-fn agreed(trailer: &[u8], sha256: Digest) -> Result<Digest, HandlerError> {
+fn agreed(trailer: &[u8], digest: Digest) -> Result<Digest, HandlerError> {
     let trailer: Trailer = decode_response(trailer)?.map_err(|_| HandlerError::BadRequest("the client gave up"))?;
-    if trailer.sha256 == sha256 { Ok(sha256) } else { Err(HandlerError::DigestMismatch) }
+    if trailer.digest == digest { Ok(digest) } else { Err(HandlerError::DigestMismatch) }
 }
 
 /// A body whose length nobody knows, in blocks and in order.
@@ -195,36 +146,21 @@ async fn unsized_body<S: WriteStore, K: ByteSink, C: ChunkSource>(
     view: &View<S>,
     sink: &mut K,
     mut rest: Answer<C>,
-    stage: &Arc<dyn StagedObject>,
+    (intake, hash): (&mut Intake, HashKind),
     stall: Duration,
-    promise: &mut Promise,
 ) -> Result<Digest, HandlerError> {
-    sink.send(encode(&UploadHead { code: StatusCode::OK, offset: 0 })?).await?;
-    let (mut hasher, mut position, mut asked) = (Hasher::new(), 0u64, ROOM_STEP);
+    sink.send(encode(&UploadHead { code: StatusCode::OK, offset: 0, hash })?).await?;
+    let mut growing = Growing::new(intake, hash);
     loop {
         let (blocks, ended) =
             tokio::time::timeout(stall, gather(&mut rest)).await.map_err(|_| HandlerError::RequestTimeout)??;
-        let length: u64 = blocks.iter().map(|block| block.len() as u64).sum();
-        promise.arrived(length);
-        let (stage, start) = (Arc::clone(stage), position);
-        hasher = blocking(move || {
-            stage.write_at(start, &blocks)?;
-            blocks.iter().for_each(|block| hasher.update(block));
-            Ok(hasher)
-        })
-        .await?;
-        position += length;
+        growing = growing.take(service, view, &mut intake.promise, blocks).await?;
         if ended {
             break;
         }
-        if position >= asked {
-            let space = step(view, |view| view.space()).await?;
-            *promise = service.room.promise(ROOM_STEP, position + ROOM_STEP, space)?;
-            asked = position + ROOM_STEP;
-        }
     }
     let trailer = tokio::time::timeout(stall, rest.next_frame()).await.map_err(|_| HandlerError::RequestTimeout)??;
-    agreed(&trailer, hasher.finish())
+    agreed(&trailer, growing.finish())
 }
 
 /// Blocks for one write; true with the last ones.
@@ -245,12 +181,4 @@ async fn gather<C: ChunkSource>(rest: &mut Answer<C>) -> Result<(Vec<Bytes>, boo
 /// Names the stage of an upload that may be continued, by whoever began it.
 fn upload_key(token: Option<&str>, upload: &ETag) -> ETag {
     Digest::of(format!("upload\n{}\n{upload}", token.unwrap_or_default()).as_bytes()).into()
-}
-
-/// Names a stage that nobody continues.
-fn private_key() -> ETag {
-    let mut random = [0; 32];
-    // Without random bytes two uploads may meet in one name; the store then gives the second a stage of its own.
-    let _ = SystemRandom::new().fill(&mut random);
-    Digest::of(&random).into()
 }

@@ -16,10 +16,10 @@ use qfs_core::wire::{
 };
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::step::step;
 use super::upload::{condition, written};
 use crate::error::HandlerError;
 use crate::gate::audit::Answered;
+use crate::intake::step;
 use crate::service::Service;
 use crate::view::View;
 
@@ -58,7 +58,7 @@ pub(crate) async fn upload_many<S: WriteStore, K: ByteSink, C: ChunkSource>(
     ledger: &mut Ledger,
 ) -> Result<(), HandlerError> {
     let _held = share.reserve(HELD_BYTES).await;
-    sink.send(encode(&ManyHead { code: StatusCode::OK })?).await?;
+    sink.send(encode(&ManyHead { code: StatusCode::OK, hash: request.hash })?).await?;
     let mut taken = 0;
     let (mut files, mut ended) = gather(&mut rest, stall, &mut taken).await?;
     while !files.is_empty() {
@@ -155,7 +155,7 @@ fn write<S: WriteStore>(
 fn write_one<S: WriteStore>(view: &View<S>, file: &Arrived, durable: bool) -> Result<Bytes, HandlerError> {
     let record = &file.record;
     let path = RemotePath::parse(&record.filename).map_err(|_| HandlerError::NotFound)?;
-    if Digest::of(&file.content) != record.sha256 {
+    if Digest::of_kind(record.digest.kind(), &file.content) != record.digest {
         return Err(HandlerError::DigestMismatch);
     }
     let spec = CommitSpec {
@@ -164,6 +164,6 @@ fn write_one<S: WriteStore>(view: &View<S>, file: &Arrived, durable: bool) -> Re
         condition: condition(&record.condition)?,
         durable,
     };
-    let meta = view.put(&path, std::slice::from_ref(&file.content), &spec, record.sha256)?;
-    Ok(encode(&written(&meta, Some(record.sha256)))?)
+    let meta = view.put(&path, std::slice::from_ref(&file.content), &spec, record.digest)?;
+    Ok(encode(&written(&meta, Some(record.digest)))?)
 }

@@ -1,0 +1,139 @@
+//! Carrying out the steps of a plan, phase after phase.
+
+use std::cell::Cell;
+
+use futures_util::stream::{self, StreamExt as _};
+
+use super::outcome::StepEnd;
+use super::phases::{Phase, phases};
+use super::target::{Performed, Target, Wanted};
+use crate::error::{Failure, FailureClass};
+use crate::plan::sync::{Condition, Step};
+
+/// Carries out `steps` on `target` and tells `report` of each as it ends. Returns the bytes that were transferred.
+///
+/// Nothing is removed once anything has failed, and nothing is begun any more once the server is lost.
+pub(super) async fn carry_out<T: Target>(
+    target: &mut T,
+    steps: &[Step],
+    report: &mut dyn FnMut(usize, StepEnd),
+) -> Result<u64, Failure> {
+    let mut run = Run { target, steps, report, failed: Cell::new(false), lost: Cell::new(false), bytes: 0 };
+    for phase in phases(steps) {
+        run.phase(&phase).await;
+    }
+    let bytes = run.bytes;
+    target.finish().await?;
+    Ok(bytes)
+}
+
+struct Run<'a, T> {
+    target: &'a mut T,
+    steps: &'a [Step],
+    report: &'a mut dyn FnMut(usize, StepEnd),
+    failed: Cell<bool>,
+    /// Whether there is no sense in asking for more.
+    lost: Cell<bool>,
+    bytes: u64,
+}
+
+impl<T: Target> Run<'_, T> {
+    async fn phase(&mut self, phase: &Phase) {
+        let of = phase.steps();
+        if phase.needs_success() && self.failed.get() {
+            of.iter().for_each(|step| (self.report)(*step, StepEnd::NotDone));
+            return;
+        }
+        match phase {
+            Phase::Transfers(_) => self.transfer(of).await,
+            Phase::Late(steps) if steps.iter().all(|step| matches!(self.steps[*step], Step::Transfer { .. })) => {
+                self.transfer(of).await;
+            }
+            Phase::Copies(_) => {
+                let failed = self.small(of, false, true).await;
+                self.transfer(&failed).await;
+            }
+            Phase::Removals(_) => drop(self.small(of, true, false).await),
+            Phase::Small(_) | Phase::Late(_) | Phase::Times(_) => drop(self.small(of, false, false).await),
+        }
+    }
+
+    /// Carries out `of`, none of which is a transfer: at once, as far as the target can. `careful` is whether none is begun any more
+    /// once one has failed, `forgiving` whether those that fail are returned instead of being reported.
+    async fn small(&mut self, of: &[usize], careful: bool, forgiving: bool) -> Vec<usize> {
+        let Self { target, steps, report, failed, lost, .. } = self;
+        let (target, steps) = (&**target, *steps);
+        let (failed, lost) = (&*failed, &*lost);
+        let begin = |step: &usize| {
+            let step = *step;
+            async move {
+                if lost.get() || (careful && failed.get()) {
+                    return (step, None);
+                }
+                (step, Some(target.perform(&steps[step]).await))
+            }
+        };
+        let mut work = stream::iter(of).map(begin).buffer_unordered(T::AT_ONCE);
+        let mut again = Vec::new();
+        while let Some((step, performed)) = work.next().await {
+            let end = match performed {
+                None => StepEnd::NotDone,
+                Some(Ok(Performed::Done)) => StepEnd::Done,
+                Some(Ok(Performed::Kept)) => StepEnd::Kept,
+                Some(Err(failure)) if forgiving && !is_lost(&failure) => {
+                    again.push(step);
+                    continue;
+                }
+                Some(Err(failure)) => {
+                    failed.set(true);
+                    lost.set(lost.get() || is_lost(&failure));
+                    StepEnd::Failed(failure)
+                }
+            };
+            report(step, end);
+        }
+        again
+    }
+
+    async fn transfer(&mut self, of: &[usize]) {
+        if self.lost.get() {
+            of.iter().for_each(|step| (self.report)(*step, StepEnd::NotDone));
+            return;
+        }
+        let wanted: Vec<_> = of.iter().filter_map(|step| wanted(*step, &self.steps[*step])).collect();
+        if wanted.is_empty() {
+            return;
+        }
+        let Self { target, report, failed, lost, bytes, .. } = self;
+        let mut done = |(step, moved, ended): (usize, u64, Result<(), Failure>)| {
+            *bytes += moved;
+            let end = match ended {
+                Ok(()) => StepEnd::Done,
+                Err(failure) => {
+                    failed.set(true);
+                    lost.set(lost.get() || is_lost(&failure));
+                    StepEnd::Failed(failure)
+                }
+            };
+            report(step, end);
+        };
+        target.transfer(wanted, &mut done).await;
+    }
+}
+
+/// What is transferred in a step: also the one that was to be a copy on the target, where that was not to be had.
+fn wanted(step: usize, of: &Step) -> Option<Wanted> {
+    match of {
+        Step::Transfer { path, file, onto, .. } => {
+            Some(Wanted { step, path: path.clone(), file: file.clone(), onto: onto.clone() })
+        }
+        Step::CopyOnTarget { to, file, .. } => {
+            Some(Wanted { step, path: to.clone(), file: file.clone(), onto: Condition::Absent })
+        }
+        _ => None,
+    }
+}
+
+fn is_lost(failure: &Failure) -> bool {
+    matches!(failure.class(), FailureClass::Connection | FailureClass::Trust)
+}

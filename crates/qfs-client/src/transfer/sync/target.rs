@@ -1,0 +1,42 @@
+//! What can be done on the side that is written to.
+
+use qfs_core::model::RemotePath;
+
+use crate::error::Failure;
+use crate::plan::sync::{Condition, File, Step};
+
+/// A file to transfer.
+#[derive(Debug, Clone)]
+pub(super) struct Wanted {
+    /// The number of its step.
+    pub(super) step: usize,
+    pub(super) path: RemotePath,
+    pub(super) file: File,
+    pub(super) onto: Condition,
+}
+
+/// What a step came to that did not fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Performed {
+    Done,
+    /// A directory that is not empty.
+    Kept,
+}
+
+/// How a transfer ended: the number of its step, and the bytes that were transferred.
+pub(super) type Transferred = (usize, u64, Result<(), Failure>);
+
+/// The side that is written to.
+pub(super) trait Target {
+    /// Steps that are carried out at once.
+    const AT_ONCE: usize;
+
+    /// Carries out a step that is no transfer, under the condition that it names.
+    async fn perform(&self, step: &Step) -> Result<Performed, Failure>;
+
+    /// Transfers files, and tells `done` of each as it ends, in no order.
+    async fn transfer(&mut self, files: Vec<Wanted>, done: &mut dyn FnMut(Transferred));
+
+    /// What remains to be done at the end of a run in which anything was changed.
+    async fn finish(&mut self) -> Result<(), Failure>;
+}

@@ -1,0 +1,294 @@
+// Uploads by chooser and by drag and drop, continued where they were cut off (docs/HTTP.md, "Uploads in several requests"); and
+// removing files. Names are put into the page as text and into addresses encoded, and become markup nowhere.
+"use strict";
+{
+  const list = document.getElementById("uploads");
+  const told = document.getElementById("told");
+  const choose = document.getElementById("choose");
+  const pick = document.getElementById("pick");
+
+  const AT_ONCE = 2; // uploads under way
+  const TRIES = 12; // in a row that bring nothing
+  const PAUSE = 500; // ms before the second try; doubled each time
+  const LONGEST_PAUSE = 15000;
+
+  const pause = (tries) => new Promise((done) => setTimeout(done, Math.min(PAUSE * 2 ** tries, LONGEST_PAUSE)));
+
+  // What the server says is wrong, for people.
+  async function sentence(answer) {
+    try {
+      return (await answer.json()).error.message;
+    } catch {
+      return `${answer.status} ${answer.statusText}`;
+    }
+  }
+
+  const ask = (address, method, headers) =>
+    fetch(address, { method, headers: { Accept: "application/json", ...headers }, cache: "no-store" });
+
+  // A browser may have none; then an upload goes on for as long as the page is open.
+  function memory(act) {
+    try {
+      return act(localStorage);
+    } catch {
+      return null;
+    }
+  }
+
+  class Final extends Error {}
+
+  // One upload, and its row in the page.
+  class Upload {
+    constructor(file) {
+      this.file = file;
+      this.row = document.createElement("li");
+      const name = document.createElement("bdi");
+      name.textContent = file.name;
+      this.state = document.createElement("span");
+      this.state.className = "state";
+      this.state.setAttribute("role", "status");
+      this.bar = document.createElement("progress");
+      this.bar.max = Math.max(file.size, 1);
+      this.bar.value = 0;
+      this.bar.setAttribute("aria-label", file.name);
+      this.buttons = document.createElement("span");
+      this.row.append(name, this.state, this.buttons, this.bar);
+      this.row.dataset.state = "waiting";
+      list.append(this.row);
+      list.hidden = false;
+      this.say("waiting");
+      // What is asked for again finds the upload that it began.
+      this.key = `upload ${location.pathname} ${file.size} ${file.lastModified} ${file.name}`;
+      this.address = memory((store) => store.getItem(this.key));
+    }
+
+    say(text) {
+      this.state.textContent = text;
+    }
+
+    offer(...choices) {
+      this.buttons.replaceChildren(
+        ...choices.map(([text, act]) => {
+          const button = document.createElement("button");
+          button.type = "button";
+          button.className = "button";
+          button.textContent = text;
+          button.addEventListener("click", act);
+          return button;
+        }),
+      );
+    }
+
+    end(state, text) {
+      this.row.dataset.state = state;
+      this.row.classList.toggle("failed", state === "failed");
+      this.offer();
+      this.forget();
+      this.say(text);
+    }
+
+    remember(address) {
+      this.address = address;
+      memory((store) => store.setItem(this.key, address));
+    }
+
+    forget() {
+      this.address = null;
+      memory((store) => store.removeItem(this.key));
+    }
+
+    // Asks whether what is there is to be replaced.
+    replace() {
+      return new Promise((answer) => {
+        this.row.dataset.state = "asking";
+        this.say("a file of this name is there");
+        this.offer(["Replace", () => answer(true)], ["Keep", () => answer(false)]);
+      });
+    }
+
+    async run() {
+      this.row.dataset.state = "running";
+      let tries = 0;
+      let overwrites = false;
+      for (;;) {
+        this.offer(["Cancel", () => this.cancel()]);
+        try {
+          const offset = await this.find(overwrites);
+          if (offset === null) {
+            if (!(await this.replace())) return this.end("kept", "kept as it was");
+            overwrites = true;
+            this.row.dataset.state = "running";
+            continue;
+          }
+          if (offset < this.file.size || !this.whole) {
+            this.row.dataset.from = offset;
+            const before = this.bar.value;
+            const answer = await this.send(offset);
+            if (this.bar.value > before) tries = 0;
+            if (answer.status === 412) {
+              this.forget();
+              continue;
+            }
+            if (answer.status === 409 || answer.status === 408 || (answer.status >= 500 && answer.status !== 507)) throw new Error("later");
+            if (answer.status >= 300) throw new Final(this.wrong(answer));
+          }
+          this.bar.value = this.bar.max;
+          return this.end("done", "done");
+        } catch (error) {
+          if (this.isCancelled) return this.end("cancelled", "cancelled");
+          if (error instanceof Final || tries >= TRIES) return this.end("failed", error.message);
+          this.say("waiting for the server");
+          await pause(tries++);
+        }
+      }
+    }
+
+    // Where to go on; null when something is there that was not to be replaced.
+    async find(overwrites) {
+      this.whole = false;
+      if (this.address) {
+        const answer = await ask(this.address, "HEAD");
+        this.whole = answer.headers.get("Upload-Complete") === "?1";
+        // What another page brought to its end may be gone again by now.
+        if (answer.ok && (this.request || !this.whole)) return Number(answer.headers.get("Upload-Offset"));
+        if (answer.status >= 500) throw new Error("later");
+        this.forget();
+        this.whole = false;
+      }
+      const headers = {
+        "Upload-Complete": "?0",
+        "Upload-Length": String(this.file.size),
+        "Last-Modified": new Date(this.file.lastModified).toUTCString(),
+      };
+      if (!overwrites) headers["If-None-Match"] = "*";
+      // In front of it stands what makes it a path whatever the name has in it.
+      const answer = await ask(`./${encodeURIComponent(this.file.name)}`, "POST", headers);
+      if (answer.status === 412 && !overwrites) return null;
+      if (answer.status === 503 || answer.status === 500) throw new Error("later");
+      if (!answer.ok) throw new Final(await sentence(answer));
+      this.remember(answer.headers.get("Location"));
+      return 0;
+    }
+
+    send(offset) {
+      return new Promise((done, fail) => {
+        const request = new XMLHttpRequest();
+        request.open("PATCH", this.address);
+        request.setRequestHeader("Content-Type", "application/partial-upload");
+        request.setRequestHeader("Upload-Offset", String(offset));
+        request.setRequestHeader("Upload-Complete", "?1");
+        request.setRequestHeader("Accept", "application/json");
+        request.upload.addEventListener("progress", (event) => this.show(offset + event.loaded));
+        request.addEventListener("load", () => done(request));
+        for (const event of ["error", "abort", "timeout"]) request.addEventListener(event, () => fail(new Error("the connection was cut")));
+        this.request = request;
+        this.show(offset);
+        request.send(this.file.slice(offset));
+      });
+    }
+
+    show(sent) {
+      this.bar.value = sent;
+      this.say(`${Math.floor((100 * sent) / this.bar.max)} %`);
+    }
+
+    wrong(request) {
+      try {
+        return JSON.parse(request.responseText).error.message;
+      } catch {
+        return `${request.status} ${request.statusText}`;
+      }
+    }
+
+    cancel() {
+      this.isCancelled = true;
+      const address = this.address;
+      this.request?.abort();
+      if (address) ask(address, "DELETE").catch(() => {});
+    }
+  }
+
+  const waiting = [];
+  const all = [];
+  let running = 0;
+  async function work() {
+    if (running >= AT_ONCE) return;
+    running += 1;
+    for (let upload = waiting.shift(); upload; upload = waiting.shift()) await upload.run();
+    running -= 1;
+    // The server's own list has them then; where something went wrong it has to be read first.
+    if (running === 0 && all.every((upload) => upload.row.dataset.state === "done")) location.reload();
+  }
+  function take(files) {
+    for (const file of files) {
+      const upload = new Upload(file);
+      all.push(upload);
+      waiting.push(upload);
+      work();
+    }
+  }
+
+  if (choose) {
+    choose.hidden = false;
+    choose.addEventListener("click", () => pick.click());
+    pick.addEventListener("change", () => {
+      take([...pick.files]);
+      pick.value = "";
+    });
+    const hasFiles = (event) => event.dataTransfer?.types.includes("Files");
+    for (const name of ["dragenter", "dragover"]) {
+      document.addEventListener(name, (event) => {
+        if (!hasFiles(event)) return;
+        event.preventDefault();
+        document.body.classList.add("dropping");
+      });
+    }
+    document.addEventListener("dragleave", (event) => {
+      if (!event.relatedTarget) document.body.classList.remove("dropping");
+    });
+    document.addEventListener("drop", (event) => {
+      if (!hasFiles(event)) return;
+      event.preventDefault();
+      document.body.classList.remove("dropping");
+      take([...event.dataTransfer.files]);
+    });
+    addEventListener("beforeunload", (event) => {
+      if (running > 0) event.preventDefault();
+    });
+  }
+
+  // A button for each row, which is pressed twice.
+  const table = document.getElementById("files");
+  for (const row of "removable" in table.dataset ? table.tBodies[0].rows : []) {
+    if (!("name" in row.dataset)) continue;
+    const link = row.querySelector("td.name a");
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "remove";
+    button.textContent = "Delete";
+    button.setAttribute("aria-label", `Delete ${row.dataset.name}`);
+    const calm = () => {
+      button.classList.remove("sure");
+      button.textContent = "Delete";
+    };
+    button.addEventListener("blur", calm);
+    button.addEventListener("click", async () => {
+      if (!button.classList.contains("sure")) {
+        button.classList.add("sure");
+        button.textContent = "Really delete?";
+        return;
+      }
+      calm();
+      told.hidden = true;
+      try {
+        const answer = await ask(link.href, "DELETE");
+        if (!answer.ok) throw new Error(await sentence(answer));
+        location.reload();
+      } catch (error) {
+        told.textContent = `${row.dataset.name} was not deleted: ${error.message}`;
+        told.hidden = false;
+      }
+    });
+    row.querySelector("td.view").append(button);
+  }
+}

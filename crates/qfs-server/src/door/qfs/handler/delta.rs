@@ -1,0 +1,84 @@
+//! `chunk_map` and `download_ranges` (PROTOCOL §4.8): what a version consists of, and those parts of it that a client lacks.
+
+use bytes::Bytes;
+use qfs_core::body::{self, Opened, Share};
+use qfs_core::model::{ByteRange, ETag, HashKind, RemotePath};
+use qfs_core::store::{BLOCK_BYTES, Store};
+use qfs_core::stream::ByteSink;
+use qfs_core::wire::{ChunkMapHead, ChunkMapRequest, DownloadRangesRequest, StatusCode, encode};
+
+use super::download::{digest, head, trailer, while_wanted};
+use crate::error::HandlerError;
+use crate::service::Service;
+use crate::view::View;
+
+/// Bytes of a map that are handed over at once. They are no copies.
+const PIECE_BYTES: usize = 64 << 10;
+
+/// Answers `request` on `sink` with the map of what `view` shows, up to and including the end of the stream.
+pub(crate) async fn chunk_map<S: Store, K: ByteSink>(
+    service: &Service<S>,
+    view: &View<S>,
+    share: &Share,
+    sink: &mut K,
+    request: ChunkMapRequest,
+) -> Result<(), HandlerError> {
+    let opened = open(view, share, sink, &request.filename, request.priority, request.if_match.as_ref()).await?;
+    let version = opened.version;
+    // A client that has gone leaves the pass to the next who waits for it, and ends it when there is none.
+    let mut map: Bytes = while_wanted(sink, service.maps.of(&version)).await?;
+    let (meta, length) = (version.meta(), map.len() as u64);
+    let head = ChunkMapHead { code: StatusCode::OK, size: meta.size, etag: meta.etag.clone(), length };
+    sink.send(encode(&head)?).await?;
+    while !map.is_empty() {
+        let piece = map.split_to(PIECE_BYTES.min(map.len()));
+        sink.send(piece).await?;
+    }
+    sink.finish();
+    Ok(())
+}
+
+/// Answers `request` on `sink` with parts of what `view` shows, up to and including the end of the stream. What it reads is taken out
+/// of `share`.
+pub(crate) async fn download_ranges<S: Store, K: ByteSink>(
+    service: &Service<S>,
+    view: &View<S>,
+    share: &Share,
+    sink: &mut K,
+    request: DownloadRangesRequest,
+) -> Result<(), HandlerError> {
+    let opened = open(view, share, sink, &request.filename, request.priority, Some(&request.if_match)).await?;
+    let (version, known) = (&opened.version, opened.digest());
+    let meta = version.meta();
+    let envelope = request.ranges.envelope();
+    let envelope = ByteRange { start: envelope.start, end: Some(envelope.end) };
+    let envelope = envelope.within(meta.size).map_err(|_| HandlerError::BadRange)?;
+    sink.send(encode(&head(meta, &envelope, (known, HashKind::Sha256), qfs_core::model::Holes::default()))?).await?;
+    body::send_around(sink, version, envelope, &request.ranges.gaps(), share, None).await?;
+    let digest = digest(service, sink, version, false).await?;
+    sink.send(trailer(digest)?).await?;
+    sink.finish();
+    Ok(())
+}
+
+/// Opens `name` if it is the version that is wanted.
+async fn open<S: Store, K: ByteSink>(
+    view: &View<S>,
+    share: &Share,
+    sink: &mut K,
+    name: &str,
+    priority: i32,
+    wanted: Option<&ETag>,
+) -> Result<Opened, HandlerError> {
+    if priority != 0 {
+        sink.set_priority(priority);
+    }
+    let path = RemotePath::parse(name).map_err(|_| HandlerError::NotFound)?;
+    // Opening reads a small file at once, and which is small shows only then. What is kept of it is a block of the version.
+    let _room = share.reserve(BLOCK_BYTES as usize).await;
+    let opened = view.open(path).await?;
+    match wanted {
+        Some(wanted) if *wanted != opened.version.meta().etag => Err(HandlerError::Changed),
+        _ => Ok(opened),
+    }
+}

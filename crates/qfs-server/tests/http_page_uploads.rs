@@ -1,0 +1,175 @@
+//! Uploads from the page and removing there, in a real browser.
+#![cfg(feature = "http")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test may panic, and makes the files it publishes"
+)]
+
+mod support;
+
+use serde_json::json;
+use support::browser::Browser;
+use support::noise;
+use support::program::{Home, Running};
+
+fn place(flags: &[&str]) -> (Home, Running, String, Browser) {
+    let home = Home::new();
+    let server = home.start(flags);
+    let base = format!("https://{}", server.address());
+    (home, server, base, Browser::start())
+}
+
+const EVERYTHING: &[&str] = &["--allow", "read,write,delete"];
+
+/// The names of the rows that are shown, in order.
+const NAMES: &str = "[...document.querySelectorAll('tbody tr[data-name]')].map(row => row.dataset.name)";
+
+/// The states of the uploads in the page.
+const STATES: &str = "[...document.querySelectorAll('#uploads li')].map(row => row.dataset.state)";
+
+/// Drops a file on the page.
+fn drop_file(browser: &Browser, name: &str, content: &str) {
+    let (name, content) = (json!(name), json!(content));
+    browser.value(&format!(
+        "(() => {{ const data = new DataTransfer(); data.items.add(new File([{content}], {name}, {{ lastModified: 1e12 }}));
+        document.dispatchEvent(new DragEvent('drop', {{ dataTransfer: data, bubbles: true, cancelable: true }})); }})()"
+    ));
+}
+
+#[test]
+fn files_are_dropped_and_chosen_and_removed() {
+    let (home, _server, base, browser) = place(EVERYTHING);
+    home.tree.write("from/b.bin", &noise(300_000));
+    let at = |name: &str| home.path().join("root").join(name);
+    browser.go(&format!("{base}/"));
+    browser.wait("document.getElementById('choose') !== null && !document.getElementById('choose').hidden");
+    drop_file(&browser, "a 100%.txt", "dropped");
+    browser.wait(&format!("({NAMES}).includes('a 100%.txt')"));
+    assert_eq!(std::fs::read(at("a 100%.txt")).unwrap(), b"dropped");
+    let modified = at("a 100%.txt").metadata().unwrap().modified().unwrap();
+    assert_eq!(modified.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs(), 1_000_000_000);
+    browser.choose("#pick", home.path().join("from/b.bin").to_str().unwrap());
+    browser.wait(&format!("({NAMES}).includes('b.bin')"));
+    assert!(std::fs::read(at("b.bin")).unwrap() == noise(300_000));
+    // What is there is replaced only by who says so.
+    for (button, content) in [("Keep", &b"dropped"[..]), ("Replace", b"another")] {
+        browser.wait(&format!("({STATES}).length === 0 || ({STATES}).includes('kept')"));
+        drop_file(&browser, "a 100%.txt", "another");
+        browser.wait(&format!("({STATES}).includes('asking')"));
+        assert_eq!(std::fs::read(at("a 100%.txt")).unwrap(), b"dropped");
+        browser.value(&format!(
+            "[...document.querySelectorAll('#uploads button')].find(button => button.textContent === '{button}').click()"
+        ));
+        let end = std::time::Instant::now() + support::PATIENCE;
+        browser.wait(&format!("({STATES}).every(state => ['kept', 'done'].includes(state))"));
+        while std::fs::read(at("a 100%.txt")).unwrap() != content {
+            assert!(std::time::Instant::now() < end);
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+    }
+    // Pressed twice, it removes.
+    browser.go(&format!("{base}/"));
+    browser.wait("document.querySelector('button.remove') !== null");
+    let press = "document.querySelector('tr[data-name=\"b.bin\"] button.remove').click()";
+    browser.value(press);
+    assert!(at("b.bin").exists());
+    browser.value(press);
+    browser.wait(&format!("!({NAMES}).includes('b.bin')"));
+    assert!(!at("b.bin").exists());
+}
+
+/// Fails when an upload begins anew after its connection was cut, or does not go on by itself.
+#[test]
+fn an_upload_goes_on_when_the_server_is_killed_and_started_again() {
+    let (home, mut server, base, browser) = place(EVERYTHING);
+    let content = noise(48_000_000);
+    home.tree.write("from/large.bin", &content);
+    browser.go(&format!("{base}/"));
+    browser.wait("document.getElementById('choose') !== null && !document.getElementById('choose').hidden");
+    let slow = json!({"offline": false, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 12_000_000});
+    browser.devtools("Network.enable", &json!({}));
+    browser.devtools("Network.emulateNetworkConditions", &slow);
+    browser.choose("#pick", home.path().join("from/large.bin").to_str().unwrap());
+    let partial = || {
+        let entries = std::fs::read_dir(home.path().join("root")).unwrap().map(Result::unwrap);
+        let sizes = entries.filter(|entry| entry.file_name().to_string_lossy().ends_with(".qfs-part"));
+        // With the record behind it, it is longer than the whole.
+        sizes.map(|entry| entry.metadata().unwrap().len()).max().unwrap_or(0)
+    };
+    let end = std::time::Instant::now() + 2 * support::PATIENCE;
+    while partial() < content.len() as u64 {
+        assert!(std::time::Instant::now() < end, "{} {}", partial(), browser.value("document.body.innerText"));
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    server.child.kill().unwrap();
+    server.child.wait().unwrap();
+    browser.wait("document.querySelector('#uploads .state').textContent.includes('waiting')");
+    browser.devtools(
+        "Network.emulateNetworkConditions",
+        &json!({"offline": false, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}),
+    );
+    let address = server.address();
+    drop(server);
+    // What it goes on from is looked at before the page is loaded anew.
+    browser.value(
+        "void (window.froms = [], new MutationObserver(() => sessionStorage.setItem('from', \
+         document.querySelector('#uploads li').dataset.from)).observe(document.getElementById('uploads'), \
+         { attributes: true, subtree: true }))",
+    );
+    let _server = home.start(&[EVERYTHING, &["--port", &address.port().to_string()]].concat());
+    browser.wait(&format!("({NAMES}).includes('large.bin')"));
+    assert!(std::fs::read(home.path().join("root/large.bin")).unwrap() == content);
+    let from = browser.value("Number(sessionStorage.getItem('from'))").as_u64().unwrap();
+    assert!(from >= 8 << 20, "it began anew at {from}");
+}
+
+/// Fails when the name of a file, or what a server says of it, becomes markup in the page.
+#[test]
+fn names_of_uploads_run_no_scripts() {
+    let (home, _server, base, browser) = place(EVERYTHING);
+    browser.go(&format!("{base}/"));
+    browser.wait("document.getElementById('choose') !== null && !document.getElementById('choose').hidden");
+    let evil = [
+        "<img src=x onerror='window.pwned = 1'>.txt",
+        "\"><script>window.pwned = 1<",
+        "'><svg onload='window.pwned = 1'",
+        "%2e%2e%2fx",
+    ];
+    for (index, name) in evil.iter().enumerate() {
+        drop_file(&browser, name, "x");
+        browser.wait(&format!("({NAMES}).length === {}", index + 2));
+    }
+    // One that the server does not take stays in the page with what was wrong.
+    drop_file(&browser, ".<b>hidden</b>", "x");
+    browser.wait(&format!("({STATES}).includes('failed')"));
+    let clean =
+        "[String(window.pwned), document.querySelectorAll('main b, main img, main svg, [onerror], [onload]').length]";
+    assert_eq!(browser.value(clean), json!(["undefined", 0]));
+    assert_eq!(browser.value("document.querySelector('#uploads bdi').textContent"), ".<b>hidden</b>");
+    for name in evil {
+        assert_eq!(std::fs::read(home.path().join("root").join(name)).unwrap(), b"x", "{name}");
+    }
+    browser.value("[...document.querySelectorAll('tr[data-name] button.remove')].forEach(button => { if (button.closest('tr').dataset.name.includes('script')) { button.click(); button.click(); } })");
+    browser.wait(&format!("!({NAMES}).some(name => name.includes('script'))"));
+    assert_eq!(browser.value(clean), json!(["undefined", 0]));
+}
+
+/// Fails when a page offers what whoever looks at it may not do.
+#[test]
+fn nothing_is_offered_that_is_not_allowed() {
+    let (_home, _server, base, browser) = place(&[]);
+    browser.go(&format!("{base}/"));
+    browser.wait("document.documentElement.classList.contains('scripted')");
+    assert_eq!(browser.value("document.querySelectorAll('#choose, #uploads, button.remove').length"), json!(0));
+    drop(browser);
+    let (_home, _server, base, browser) = place(&["--allow", "read,write"]);
+    browser.go(&format!("{base}/"));
+    browser.wait("document.getElementById('choose') !== null && !document.getElementById('choose').hidden");
+    assert_eq!(browser.value("document.querySelectorAll('button.remove').length"), json!(0));
+    // Without a script there is nothing to press that would do nothing.
+    browser.devtools("Emulation.setScriptExecutionDisabled", &json!({"value": true}));
+    browser.go(&format!("{base}/"));
+    assert_eq!(browser.value("document.getElementById('choose').hidden"), json!(true));
+    assert_eq!(browser.value(NAMES), json!(["hello.txt"]));
+}
