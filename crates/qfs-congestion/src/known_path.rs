@@ -21,7 +21,7 @@ impl KnownPath {
     pub const MAX_JUMP_BYTES: u64 = 32 << 20;
 
     /// The window of a jump on this path, in bytes, where a round trip takes `rtt` now: half of what was in flight
-    /// (draft-ietf-tsvwg-careful-resume §4.3), over the shorter round trip of the two.
+    /// (draft-ietf-tsvwg-careful-resume), over the shorter round trip of the two.
     #[must_use]
     pub fn jump_bytes(&self, rtt: Duration) -> u64 {
         let bytes = u128::from(self.rate) * self.rtt.min(rtt).as_nanos() / 2_000_000_000;

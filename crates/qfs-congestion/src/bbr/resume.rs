@@ -1,15 +1,15 @@
-//! Starting from what an earlier connection knew (draft-ietf-tsvwg-careful-resume; § in this file means that draft).
+//! Starting from what an earlier connection knew (draft-ietf-tsvwg-careful-resume).
 //!
 //! Its phases, in terms of this controller:
 //!
-//! * **Reconnaissance** (§4.2) is the handshake: something was delivered in both directions, nothing was lost, and the round trip
+//! * **Reconnaissance** is the handshake: something was delivered in both directions, nothing was lost, and the round trip
 //!   is like the one that is remembered.
-//! * **Unvalidated** (§4.3): the window jumps to half of what was in flight before, and is sent over most of a round trip. Nothing
+//! * **Unvalidated**: the window jumps to half of what was in flight before, and is sent over most of a round trip. Nothing
 //!   that was sent in it has been acknowledged yet, and the window does not grow.
-//! * **Validating** (§4.4) is [`Phase::Startup`]: the acknowledgements of what was sent in the jump grow the window as they would
+//! * **Validating** is [`Phase::Startup`]: the acknowledgements of what was sent in the jump grow the window as they would
 //!   any other, and the signs that end start-up (loss above the threshold, a rising round trip) end it.
 //!   A round later the rate is measured at what the path held before, and start-up ends: looking for more is a bandwidth probe's work.
-//! * **Safe retreat** (§4.5): such a sign that comes from packets of the jump. The window falls at once to what was measured since
+//! * **Safe retreat**: such a sign that comes from packets of the jump. The window falls at once to what was measured since
 //!   ([`Phase::Drain`]).
 
 use std::time::{Duration, Instant};
@@ -20,7 +20,7 @@ use super::{Bbr3, Phase, STARTUP_PACING_GAIN};
 use crate::known_path::{KnownPath, PathMemory};
 
 /// The round trip found may be this many times the remembered one, or one of as many parts of it. Otherwise the path is another
-/// one, or somebody keeps a long queue on it (§4.2; the draft allows ten times).
+/// one, or somebody keeps a long queue on it (the draft allows up to ten times).
 const RTT_RATIO: u32 = 2;
 
 /// Paths with a shorter round trip are not remembered: start-up fills them in the time of a few packets.
