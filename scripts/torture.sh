@@ -38,6 +38,7 @@ parts=(
   "malice-clients:malicious_client::: "
   "http:http::: HTTP_FLOOD=200000 HTTP_SLOW=300 HTTP_SHAPES=20"
   "http-uploads:http_uploads::: HTTP_UPLOADS=200"
+  "incoming:incoming::: UPLOADS=200 REPLACEMENTS=200 UPLOAD_RACES=100"
   "paths:paths::: PATH_CASES=1000000 RACE_SECONDS=60"
   "spoofed:spoofed::: SPOOF_PAIRS=7 SPOOF_MIB=512"
   "ways:ways::: UDP_CUT=20 UDP_CUT_TO_CLIENT=20 UDP_CUT_TO_SERVER=20 TCP_CUT=20 UDP_BLOCKED=20 TCP_DRAINS=20"

@@ -28,6 +28,7 @@ from typing import Any
 
 from cryptography import x509
 
+import qfs_changes as changes
 import qfs_client as qfs
 from qfs_client import Ticket, frame, request
 
@@ -76,7 +77,7 @@ def sha256(data: bytes) -> str:
 class Server:
     """A running qfs-server with its own root and identity."""
 
-    def __init__(self, files: dict[str, bytes]):
+    def __init__(self, files: dict[str, bytes], *arguments: str):
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="qfs-interop-"))
         self.root, self.certs = self.dir / "root", self.dir / "certs"
         self.root.mkdir()
@@ -85,7 +86,7 @@ class Server:
             self.write(name, content)
         environment = {k: v for k, v in os.environ.items() if not k.startswith("QFS_")}
         self.process = subprocess.Popen(
-            [server_binary(), "--ip", "127.0.0.1", "--port", "0", "--root", self.root, "--certs", self.certs],
+            [server_binary(), "--ip", "127.0.0.1", "--port", "0", "--root", self.root, "--certs", self.certs, *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=None if os.environ.get("QFS_INTEROP_VERBOSE") else subprocess.DEVNULL,
@@ -302,6 +303,70 @@ class Many(Case):
             for names in ([], ["small.txt"] * 1001):
                 await self.refused(qfs.BAD_REQUEST, client.download_many(names))
             await self.still_works(client)
+
+
+class Changes(Case):
+    """§4.5, §4.8, Appendix C"""
+
+    OLD = LARGE[: 3 * MIB]
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        # The least that the machine may have free is the business of other tests.
+        cls.server = Server({"small.txt": b"abc", "old": cls.OLD}, "--allow", "read,write", "--keep-free", "0")
+
+    def test_the_examples_of_the_appendix(self) -> None:
+        self.assertEqual([f"{changes.GEAR[i]:x}" for i in (0, 1, 255)], ["e220a8397b1dcdaf", "6e789e6aa1b965f4", "5a5832bb47bcf19e"])
+        state, data = 1, b""
+        for _ in range(5000):
+            state = (state + 0x9E3779B97F4A7C15) & changes.U64
+            z = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & changes.U64
+            z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & changes.U64
+            data += (z ^ (z >> 31)).to_bytes(8, "little")
+        self.assertEqual(changes.cut(data, 12), [1465, 4989, 7588, 10316, 7355, 8287])
+
+    async def test_an_upload_has_its_name_when_it_is_whole(self) -> None:
+        async with self.connect() as client:
+            written = await changes.upload(client, "in/new", LARGE)
+            self.assertEqual((written.size, written.held), (len(LARGE), 0))
+            data, done = await self.fetch(client, "in/new")
+            self.assertEqual((bytes(data), done.head.etag), (LARGE, written.etag))
+            with self.assertRaises(qfs.StatusError) as caught:
+                await changes.upload(client, "in/new", b"other")
+            self.assertEqual(qfs.CODE_NAMES[caught.exception.code], "exists")
+            # Another version than the one named is not replaced.
+            with self.assertRaises(qfs.StatusError) as caught:
+                await changes.upload(client, "in/new", b"other", if_match="nonsense")
+            self.assertEqual(caught.exception.code, qfs.CHANGED)
+            await changes.upload(client, "in/new", b"other", if_match=written.etag)
+            self.assertEqual((self.server.root / "in/new").read_bytes(), b"other")
+
+    async def test_an_upload_that_was_cut_off_is_continued(self) -> None:
+        async with self.connect() as client:
+            await changes.upload(client, "cut", LARGE, stop_at=6 * MIB, upload="cut-1")
+            deadline = time.monotonic() + 30
+            while True:
+                # The server notices the end of the first attempt in its own time.
+                written = await changes.upload(client, "cut", LARGE, upload="cut-1", overwrite=True)
+                self.assertEqual((self.server.root / "cut").read_bytes(), LARGE)
+                if written.held > 0:
+                    break
+                self.assertLess(time.monotonic(), deadline, "it never went on from what it held")
+                await changes.upload(client, "cut", LARGE, stop_at=6 * MIB, upload="cut-1", overwrite=True)
+                await asyncio.sleep(0.2)
+            self.assertLessEqual(written.held, 6 * MIB)
+
+    async def test_only_what_changed_is_fetched(self) -> None:
+        new = b"in front" + self.OLD[: MIB] + b"in the middle" + self.OLD[MIB + 1000 :] + b"at the end"
+        self.server.write("changed", new)
+        async with self.connect() as client:
+            data, fetched = await changes.fetch_changed(client, "changed", self.OLD)
+            self.assertEqual(data, new)
+            self.assertLess(fetched, len(new) // 20)
+            data, fetched = await changes.fetch_changed(client, "changed", b"")
+            self.assertEqual((data, fetched), (new, len(new)))
+            data, fetched = await changes.fetch_changed(client, "old", self.OLD)
+            self.assertEqual((data, fetched), (self.OLD, 0))
 
 
 class Listing(Case):

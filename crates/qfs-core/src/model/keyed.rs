@@ -15,7 +15,7 @@ pub(crate) fn write<S: Serializer>(digest: &Digest, serializer: S) -> Result<S::
     map.end()
 }
 
-/// As [`write`], or nothing.
+/// As [`write()`], or nothing.
 pub(crate) fn write_known<S: Serializer>(digest: &Option<Digest>, serializer: S) -> Result<S::Ok, S::Error> {
     match digest {
         Some(digest) => write(digest, serializer),
@@ -23,7 +23,7 @@ pub(crate) fn write_known<S: Serializer>(digest: &Option<Digest>, serializer: S)
     }
 }
 
-/// As [`write`], or `null` under the key of SHA-256: a row of a listing always says whether there is a digest.
+/// As [`write()`], or `null` under the key of SHA-256: a row of a listing always says whether there is a digest.
 pub(crate) fn write_or_null<S: Serializer>(digest: &Option<Digest>, serializer: S) -> Result<S::Ok, S::Error> {
     let Some(digest) = digest else {
         let mut map = serializer.serialize_map(Some(1))?;

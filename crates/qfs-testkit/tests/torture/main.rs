@@ -17,6 +17,7 @@ mod drain;
 mod endpoints;
 mod http;
 mod http_uploads;
+mod incoming;
 mod kills;
 mod lab;
 mod lies;
