@@ -145,6 +145,8 @@ pub struct Deadlines {
     pub stall: Duration,
     /// Time for running answers to finish after the server was told to stop.
     pub drain: Duration,
+    /// How long an upload that was cut off is kept for its client.
+    pub partial_age: Duration,
 }
 
 impl Default for Deadlines {
@@ -156,6 +158,7 @@ impl Default for Deadlines {
             queue: Duration::from_secs(10),
             stall: Duration::from_secs(30),
             drain: Duration::from_secs(30),
+            partial_age: Duration::from_secs(7 * 24 * 3600),
         }
     }
 }

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use qfs_core::body::Budget;
 use qfs_core::model::Fingerprint;
-use qfs_core::store::{DigestCache, Store, Versions};
+use qfs_core::store::{DigestCache, Store, Versions, WriteStore};
 use tokio::sync::{Semaphore, watch};
-use tracing::{error, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::config::{Deadlines, Limits, ServerConfig};
 use crate::digest_file::DigestFile;
@@ -132,17 +132,39 @@ impl<S> Service<S> {
     }
 }
 
-impl<S: Store> Service<S> {
-    /// What goes on for as long as the server runs: digests are written down, the token file and the refusals are looked at.
+/// How often the root is searched for uploads that nobody has continued. A search reads every directory once.
+const ABANDONED_INTERVAL: Duration = Duration::from_secs(6 * 3600);
+
+impl<S: WriteStore> Service<S> {
+    /// What goes on for as long as the server runs: digests are written down, the token file and the refusals are looked at, and what
+    /// nobody will continue is removed.
     pub(crate) async fn keep_house(&self) -> Infallible {
         tokio::select! {
             never = self.save_digests_for_ever() => never,
             never = self.gate.follow() => never,
             never = self.tell_refusals_for_ever() => never,
             never = self.sweep_uploads_for_ever() => never,
+            never = self.remove_abandoned_for_ever() => never,
         }
     }
 
+    async fn remove_abandoned_for_ever(&self) -> Infallible {
+        if !self.gate.is_writable() {
+            return std::future::pending().await;
+        }
+        loop {
+            let (versions, age) = (Arc::clone(&self.versions), self.deadlines.partial_age);
+            match qfs_store::blocking(move || versions.store().remove_abandoned(age)).await {
+                Ok(0) => {}
+                Ok(removed) => info!(removed, "uploads that nobody has continued were removed"),
+                Err(error) => debug!(%error, "could not look for uploads that nobody has continued"),
+            }
+            tokio::time::sleep(ABANDONED_INTERVAL).await;
+        }
+    }
+}
+
+impl<S: Store> Service<S> {
     async fn sweep_uploads_for_ever(&self) -> Infallible {
         #[cfg(feature = "http")]
         match self.uploads.sweep_for_ever().await {}

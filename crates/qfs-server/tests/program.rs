@@ -278,3 +278,29 @@ fn a_reader_that_is_gone_ends_it_quietly() {
     child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
     assert_eq!((status.code(), said.contains("error")), (Some(0), false), "{said}");
 }
+
+/// An upload that nobody continues is removed when it is old, by a server that takes uploads and by no other.
+#[test]
+fn abandoned_uploads_are_removed_by_age() {
+    let home = Home::new();
+    let plant = |name: &str, days: u64| {
+        let path = home.path().join("root").join(name);
+        std::fs::write(&path, b"half").unwrap();
+        let age = Duration::from_secs(days * 24 * 3600);
+        let file = std::fs::File::options().write(true).open(&path).unwrap();
+        file.set_modified(std::time::SystemTime::now() - age).unwrap();
+        path
+    };
+    let (old, young) = (plant(".a.v1.qfs-part", 3), plant(".b.v1.qfs-part", 1));
+    // Its own work comes before that of clients: when it is stopped, it has looked.
+    drop(home.start(&["--partial-age", "2d"]));
+    assert!(old.exists(), "a server that only reads removes nothing");
+    let server = home.start(&["--allow", "read,write", "--partial-age", "2d"]);
+    let deadline = Instant::now() + PATIENCE;
+    while old.exists() {
+        assert!(Instant::now() < deadline, "it is still there");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert!(young.exists());
+    drop(server);
+}

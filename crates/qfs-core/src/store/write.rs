@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -112,6 +113,12 @@ pub trait WriteStore: Store {
     /// # Errors
     /// What the system call failed with.
     fn touch(&self, path: &RemotePath, modified: Timestamp) -> Result<(), StoreError>;
+
+    /// Removes what is staged, written by nobody now, and has not been written to for `age`; how many that were. Blocks.
+    ///
+    /// # Errors
+    /// What listing failed with. What cannot be removed stays, and is only logged.
+    fn remove_abandoned(&self, age: Duration) -> Result<u64, StoreError>;
 
     /// Sets whether an existing target may be executed, by whom the umask lets. No other bit changes.
     ///

@@ -78,6 +78,9 @@ pub(crate) struct Args {
     /// Take no file larger than this
     #[arg(long, env = "QFS_MAX_UPLOAD", value_name = "SIZE", value_parser = size)]
     pub(crate) max_upload: Option<u64>,
+    /// Keep what was cut off of an upload for its client for so long (12h, 7d, 4w)
+    #[arg(long, env = "QFS_PARTIAL_AGE", value_name = "TIME", default_value = "7d", value_parser = age)]
+    pub(crate) partial_age: Duration,
     /// A certificate of your own instead: PEM chain, the server's first; needs --key
     #[arg(long, env = "QFS_CERT", value_name = "FILE")]
     pub(crate) cert: Option<PathBuf>,
@@ -351,6 +354,23 @@ fn duration(text: &str) -> Result<Duration, String> {
 }
 
 const MAX_TIME: Duration = Duration::from_secs(24 * 3600);
+
+/// An age as people write it: a whole number with `m`, `h`, `d` or `w`.
+fn age(text: &str) -> Result<Duration, String> {
+    let expected = || "expected a time such as 30m, 12h, 7d or 4w".to_owned();
+    let (number, unit) = text.split_at_checked(text.len().saturating_sub(1)).ok_or_else(expected)?;
+    let seconds = match unit {
+        "m" => 60,
+        "h" => 3600,
+        "d" => 24 * 3600,
+        "w" => 7 * 24 * 3600,
+        _ => return Err(expected()),
+    };
+    match number.parse::<u32>() {
+        Ok(number) if number > 0 => Ok(Duration::from_secs(u64::from(number) * seconds)),
+        _ => Err(expected()),
+    }
+}
 
 /// A size in bytes, or with `K`, `M` or `G` in powers of 1024; at least 1M.
 fn memory(text: &str) -> Result<usize, String> {

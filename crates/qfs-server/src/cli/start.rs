@@ -76,7 +76,12 @@ pub(crate) async fn start(args: &Args) -> Result<Started, Failure> {
             max_upload: args.max_upload,
             ..Limits::default()
         },
-        deadlines: Deadlines { drain: args.drain_timeout, stall: args.stall_timeout, ..Deadlines::default() },
+        deadlines: Deadlines {
+            drain: args.drain_timeout,
+            stall: args.stall_timeout,
+            partial_age: args.partial_age,
+            ..Deadlines::default()
+        },
         digest_file,
         gate,
         renewal: args.cert.is_none().then(|| IdentityDir::new(&args.certs)),

@@ -1,11 +1,13 @@
 //! Partial files that nobody will continue: of former versions of a target, or of a run that was killed.
 //!
 //! A directory is scanned for them once, at the first commit into it, and remembered as a (nearly always empty) list.
-//! A partial file is locked while someone writes it, so an unlocked one is safe to remove.
+//! A partial file is locked while someone writes it, so an unlocked one is safe to remove. Those of a target that never comes are
+//! removed by age ([`remove_older`]).
 
 use std::collections::HashMap;
 use std::mem::MaybeUninit;
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, RawDir};
 use rustix::io::Errno;
@@ -52,7 +54,7 @@ impl Leftovers {
             }
         };
         for name in stale {
-            if let Err(error) = remove_unlocked(directory, &name) {
+            if let Err(error) = remove_unlocked(directory, &name, None) {
                 tracing::debug!(%error, "a leftover partial file stays");
             }
         }
@@ -90,18 +92,41 @@ fn scan(directory: &Directory) -> Result<Vec<String>, Errno> {
     Ok(found)
 }
 
-fn remove_unlocked(directory: &Directory, name: &str) -> Result<(), Errno> {
+/// Removes the partial files in `directory` that were last written to before `before` and that nobody writes now; how many.
+pub(super) fn remove_older(directory: &Directory, before: SystemTime) -> u64 {
+    let found = scan(directory).unwrap_or_else(|error| {
+        tracing::debug!(%error, "could not look for abandoned partial files");
+        Vec::new()
+    });
+    let mut removed = 0;
+    for name in found.iter().filter(|name| partial::is_partial(name)) {
+        match remove_unlocked(directory, name, Some(before)) {
+            Ok(gone) => removed += u64::from(gone),
+            Err(error) => tracing::debug!(%error, "an abandoned partial file stays"),
+        }
+    }
+    removed
+}
+
+/// Removes a partial file that nobody has locked, if it was last written to before `before`; whether it did.
+fn remove_unlocked(directory: &Directory, name: &str, before: Option<SystemTime>) -> Result<bool, Errno> {
     let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let file = match rustix::fs::openat(directory.handle(), name, flags, Mode::empty()) {
-        Err(Errno::NOENT) => return Ok(()),
+        Err(Errno::NOENT) => return Ok(false),
         opened => opened?,
     };
     rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
     let opened = rustix::fs::fstat(&file)?;
     let named = rustix::fs::statat(directory.handle(), name, AtFlags::SYMLINK_NOFOLLOW)?;
     let same = (opened.st_dev, opened.st_ino) == (named.st_dev, named.st_ino);
-    if same && FileType::from_raw_mode(named.st_mode) == FileType::RegularFile {
+    let is_old = before.is_none_or(|before| {
+        // A time before 1970 is old in any case.
+        let seconds = u64::try_from(opened.st_mtime).unwrap_or(0);
+        SystemTime::UNIX_EPOCH + Duration::from_secs(seconds) < before
+    });
+    let remove = same && is_old && FileType::from_raw_mode(named.st_mode) == FileType::RegularFile;
+    if remove {
         partial::remove(directory, name)?;
     }
-    Ok(())
+    Ok(remove)
 }

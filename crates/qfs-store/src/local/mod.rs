@@ -20,10 +20,12 @@
 
 #![allow(clippy::disallowed_methods, reason = "this is the place the rule sends everybody to")]
 
+use std::ops::ControlFlow;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::atomic::AtomicU8;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -32,8 +34,8 @@ use rustix::io::{Errno, retry_on_intr};
 
 use qfs_core::model::{ETag, RemotePath};
 use qfs_core::store::{
-    CommitSpec, Condition, LeaveOut, ListQuery, Object, ObjectMeta, Space, StageSpec, StagedObject, Store, StoreError,
-    TargetMeta, Visit, WriteStore,
+    CommitSpec, Condition, Entry, LeaveOut, ListQuery, Object, ObjectMeta, Space, StageSpec, StagedObject, Store,
+    StoreError, TargetMeta, Visit, WriteStore,
 };
 
 mod case;
@@ -254,6 +256,23 @@ fn existing_in(directory: Option<&Directory>, name: &str) -> Result<Option<Targe
 }
 
 impl WriteStore for LocalStore {
+    fn remove_abandoned(&self, age: Duration) -> Result<u64, StoreError> {
+        let Some(before) = SystemTime::now().checked_sub(age) else { return Ok(0) };
+        let sweep = |path: &str| match self.shared.directories.find(path) {
+            Ok(Some(directory)) => leftovers::remove_older(&directory, before),
+            // It has gone, or a link leads to it, through which nothing is written.
+            _ => 0,
+        };
+        let mut removed = sweep("");
+        self.list(&ListQuery { directories: true, ..ListQuery::default() }, &mut |path, entry| {
+            if let Entry::Directory(_) = entry {
+                removed += sweep(path.as_str());
+            }
+            ControlFlow::Continue(())
+        })?;
+        Ok(removed)
+    }
+
     fn existing(&self, path: &RemotePath) -> Result<Option<TargetMeta>, StoreError> {
         self.ensure_admitted(path)?;
         existing_in(self.shared.directories.find(path.parent().unwrap_or(""))?.as_deref(), path.file_name())

@@ -64,6 +64,14 @@ pub(super) fn is_passing(candidate: &str) -> bool {
     candidate.strip_prefix('.').and_then(|rest| rest.strip_suffix(SUFFIX)).is_some_and(is_unique)
 }
 
+/// Whether `candidate` has the form of a partial file, of whatever target.
+pub(super) fn is_partial(candidate: &str) -> bool {
+    let rest =
+        candidate.strip_prefix('.').and_then(|rest| rest.strip_suffix(SUFFIX)).and_then(|rest| rest.rsplit_once('.'));
+    // What makes a private name unique has the form of an etag, too.
+    is_passing(candidate) || rest.is_some_and(|(before, last)| !before.is_empty() && last.parse::<ETag>().is_ok())
+}
+
 /// Whether a file of this name is the store's own business: no object of any store, whatever names it includes.
 pub(super) fn is_reserved(component: &str) -> bool {
     component.starts_with('.') && component.ends_with(SUFFIX)

@@ -66,6 +66,10 @@ impl Object for FaultObject {
 }
 
 impl<S: WriteStore> WriteStore for FaultStore<S> {
+    fn remove_abandoned(&self, age: std::time::Duration) -> Result<u64, StoreError> {
+        self.inner.remove_abandoned(age)
+    }
+
     fn existing(&self, path: &RemotePath) -> Result<Option<TargetMeta>, StoreError> {
         self.plan.begin(Operation::Existing)?;
         self.inner.existing(path)

@@ -321,3 +321,37 @@ fn a_new_partial_file_is_never_one_that_was_just_swept() {
         assert_eq!(lost, 0, "of {FILES}");
     });
 }
+
+/// Uploads that nobody continues go with their age, and nothing else does.
+///
+/// Fails when: age, lock or form of the name is not looked at.
+#[test]
+fn abandoned_partial_files_are_removed_by_age() {
+    let (place, store) = store();
+    let root = place.path();
+    fs::create_dir(root.join("d")).unwrap();
+    let old = SystemTime::now() - Duration::from_secs(8 * 24 * 3600);
+    let plant = |name: &str, modified| {
+        fs::write(root.join(name), b"half").unwrap();
+        File::options().write(true).open(root.join(name)).unwrap().set_modified(modified).unwrap();
+    };
+    let of = |name: &str| partial::shared_name(name, &etag("v1"));
+    let (gone, below) = (of("gone"), format!("d/{}", partial::private_name("below", &etag("v1"))));
+    let (held, young) = (of("held"), format!("d/{}", of("young")));
+    for name in [&gone, &below, &held, &"old".to_owned(), &".qfs-part".to_owned(), &".x.qfs-part".to_owned()] {
+        plant(name, old);
+    }
+    plant(&young, old + Duration::from_secs(2 * 24 * 3600));
+    let writer = File::open(root.join(&held)).unwrap();
+    rustix::fs::flock(&writer, FlockOperation::NonBlockingLockExclusive).unwrap();
+    let week = Duration::from_secs(7 * 24 * 3600);
+    assert_eq!(store.remove_abandoned(week).unwrap(), 2);
+    for (name, stays) in [(&*gone, false), (&*below, false), (&*held, true), (&*young, true), ("old", true)] {
+        assert_eq!(root.join(name).exists(), stays, "{name}");
+    }
+    assert!(root.join(".qfs-part").exists() && root.join(".x.qfs-part").exists());
+    assert_eq!(store.remove_abandoned(week).unwrap(), 0);
+    drop(writer);
+    assert_eq!(store.remove_abandoned(week).unwrap(), 1);
+    assert_eq!(store.remove_abandoned(Duration::MAX).unwrap(), 0, "older than time itself");
+}
