@@ -114,6 +114,14 @@ def varint(data: bytes, at: int) -> tuple[int, int]:
             return value, at
 
 
+def varints(data: bytes) -> list[int]:
+    values, at = [], 0
+    while at < len(data):
+        value, at = varint(data, at)
+        values.append(value)
+    return values
+
+
 async def chunk_map(client: Client, name: str) -> Map:
     """What the server's version of a file consists of (§4.8.1)."""
     async with client.exchange(request("chunk_map", filename=name)) as stream:
