@@ -36,7 +36,6 @@ impl<S: Store> View<S> {
     ///
     /// # Errors
     /// As [`Self::open_as`].
-    #[cfg(feature = "http")]
     pub(crate) async fn open(&self, path: RemotePath) -> Result<Opened, StoreError> {
         self.open_as(path, HashKind::Sha256).await
     }
