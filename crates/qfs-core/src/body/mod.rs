@@ -7,6 +7,7 @@
 mod answer;
 mod assembly;
 mod budget;
+mod copy;
 mod coverage;
 mod cutting;
 mod live;
@@ -18,6 +19,7 @@ mod stages;
 pub use answer::{Answer, BodyChunks, ReceiveError};
 pub use assembly::Assembly;
 pub use budget::{Budget, Reservation, Share, Turn};
+pub use copy::copy;
 pub use cutting::{chunk_map, cut_object};
 pub use live::confirm;
 pub use receive::{FLUSH_BUDGET_BYTES, collect, collect_into, flush_bytes, pump, pump_into};

@@ -6,10 +6,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use qfs_core::model::{Digest, HashKind, Hasher, RemotePath};
-use qfs_core::store::{
-    BLOCK_BYTES, CommitSpec, Condition, ObjectMeta, Space, StageSpec, StagedObject, StoreError, WriteStore,
-};
+use qfs_core::body;
+use qfs_core::model::{Digest, HashKind, RemotePath};
+use qfs_core::store::{CommitSpec, Condition, ObjectMeta, Space, StageSpec, StagedObject, StoreError, WriteStore};
 
 use super::View;
 use crate::error::HandlerError;
@@ -146,18 +145,10 @@ impl<S: WriteStore> View<S> {
         let _promise = promise(meta.size)?;
         let stage = self.stage(path, &StageSpec { size: None, etag: meta.etag.clone() })?;
         let copied = (|| {
-            let (mut position, mut hasher) = (0, Hasher::of_kind(copy.hash));
-            while position < meta.size {
-                let block = original.block(position / BLOCK_BYTES)?;
-                hasher.update(&block);
-                stage.write_at(position, std::slice::from_ref(&block))?;
-                position += block.len() as u64;
-            }
-            original.ensure_unchanged()?;
+            let digest = body::copy(&original, &*stage, copy.hash)?;
             let modified = copy.modified.unwrap_or(meta.modified);
             let executable = Some(copy.executable.unwrap_or(meta.executable));
             let spec = CommitSpec { modified, executable, condition: copy.condition, durable: false };
-            let digest = hasher.finish();
             Ok((self.commit(&*stage, &spec, digest)?, digest))
         })();
         if copied.is_err() {

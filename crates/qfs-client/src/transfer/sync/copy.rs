@@ -1,7 +1,8 @@
 //! A copy of a file within a directory here.
 
-use qfs_core::model::{ETag, HashKind, Hasher, RemotePath};
-use qfs_core::store::{BLOCK_BYTES, CommitSpec, StageSpec, StoreError, WriteStore as _};
+use qfs_core::body;
+use qfs_core::model::{ETag, HashKind, RemotePath};
+use qfs_core::store::{CommitSpec, StageSpec, StoreError, WriteStore as _};
 
 use crate::plan::sync::File;
 use crate::transfer::put::Tree;
@@ -25,16 +26,8 @@ pub(super) fn copy(
     }
     let stage = tree.store().stage(to, &StageSpec { size: Some(meta.size), etag: meta.etag })?;
     let copied = (|| {
-        let (mut position, mut hasher) =
-            (0, Hasher::of_kind(wanted.sha256.map_or_else(HashKind::default, |digest| digest.kind())));
-        while position < meta.size {
-            let block = original.block(position / BLOCK_BYTES)?;
-            hasher.update(&block);
-            stage.write_at(position, std::slice::from_ref(&block))?;
-            position += block.len() as u64;
-        }
-        original.ensure_unchanged()?;
-        if Some(hasher.finish()) != wanted.sha256 {
+        let kind = wanted.sha256.map_or_else(HashKind::default, |digest| digest.kind());
+        if Some(body::copy(&original, &*stage, kind)?) != wanted.sha256 {
             return Err(StoreError::Conflict);
         }
         stage.commit(spec).map(drop)
