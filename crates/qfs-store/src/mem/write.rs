@@ -19,11 +19,6 @@ use super::{
 };
 
 impl WriteStore for MemStore {
-    /// What is staged here belongs to whoever stages it, and goes with it.
-    fn remove_abandoned(&self, _: std::time::Duration) -> Result<u64, StoreError> {
-        Ok(0)
-    }
-
     fn existing(&self, path: &RemotePath) -> Result<Option<TargetMeta>, StoreError> {
         let tree = lock(&self.shared.tree);
         ensure_no_conflict(&tree, path)?;

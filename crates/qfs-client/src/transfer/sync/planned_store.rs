@@ -49,10 +49,6 @@ impl<S: Store> Store for PlannedStore<S> {
 }
 
 impl<S: WriteStore> WriteStore for PlannedStore<S> {
-    fn remove_abandoned(&self, age: std::time::Duration) -> Result<u64, StoreError> {
-        self.inner.remove_abandoned(age)
-    }
-
     fn existing(&self, path: &RemotePath) -> Result<Option<TargetMeta>, StoreError> {
         self.inner.existing(self.here(path)?)
     }
