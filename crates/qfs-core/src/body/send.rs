@@ -164,10 +164,11 @@ fn read_ahead(version: &Arc<Version>, piece: Piece, mut room: Reservation, turn:
     let threads = version.threads().clone();
     let version = Arc::clone(version);
     threads.run(move || {
+        // Given back when this is done.
+        let _turn = turn;
         let (index, place) = piece;
         if place.len() <= COPIED_BYTES {
             let part = version.part(index, place)?;
-            drop(turn);
             room.shrink(part.len());
             return Ok(room.attach(part));
         }

@@ -17,7 +17,6 @@ use bytes::Bytes;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use self::room::{Level, Purpose, Room, Taken};
-
 use crate::store::BLOCK_BYTES;
 
 /// What is counted, in bytes; reservations are rounded up to it.
@@ -39,8 +38,8 @@ const NEWCOMER: Duration = Duration::from_millis(700);
 /// How many of the slow open files and read at once, so that the quick do not wait for threads and disks behind a crowd.
 const SLOW_TURNS: usize = 2;
 
-/// The units of a block, whose time weighs a quarter in the mean.
-const QUARTER_UNITS: u64 = BLOCK_BYTES / UNIT_BYTES as u64;
+/// The units of a block.
+const BLOCK_UNITS: usize = BLOCK_BYTES as usize / UNIT_BYTES;
 
 /// Patience with a reader that takes nothing, when more than half of the budget is in use.
 const SHORT_PATIENCE: Duration = Duration::from_secs(5);
@@ -110,7 +109,7 @@ impl Budget {
     fn limit(&self, purpose: Purpose) -> usize {
         let Level { free, contents, slow } = self.room.level();
         if purpose == Purpose::Slow && free * 4 < contents * 3 {
-            return BLOCK_BYTES as usize / UNIT_BYTES;
+            return BLOCK_UNITS;
         }
         // What is free is never more than what the slow do not have.
         let left = (contents - slow) as f64;
@@ -252,8 +251,7 @@ impl Account {
     /// looks quick by a few small files. Of two at once one may be lost, which does no harm.
     fn note(&self, held: Duration, units: usize) {
         let held = held.as_micros().min(u128::from(u32::MAX)) as u64;
-        let weight = units.min(QUARTER_UNITS as usize) as u64;
-        let whole = 4 * QUARTER_UNITS;
+        let (weight, whole) = (units.min(BLOCK_UNITS) as u64, 4 * BLOCK_UNITS as u64);
         let usual = (self.usual.load(Ordering::Relaxed) * (whole - weight) + held * weight) / whole;
         self.usual.store(usual, Ordering::Relaxed);
     }
@@ -303,14 +301,14 @@ mod tests {
     /// A share of one who holds what it is given for a moment.
     fn quick(budget: &Arc<Budget>) -> Share {
         let share = budget.share();
-        (0..20).for_each(|_| share.account.note(Duration::from_millis(1), QUARTER_UNITS as usize));
+        (0..20).for_each(|_| share.account.note(Duration::from_millis(1), BLOCK_UNITS));
         share
     }
 
     /// A share of one who has held on twice.
     fn slow(budget: &Arc<Budget>) -> Share {
         let share = budget.share();
-        (0..2).for_each(|_| share.account.note(Duration::from_secs(2), QUARTER_UNITS as usize));
+        (0..2).for_each(|_| share.account.note(Duration::from_secs(2), BLOCK_UNITS));
         share
     }
 
@@ -427,10 +425,10 @@ mod tests {
     fn small_files_make_nobody_look_quick() {
         let budget = Budget::new(64 * MIB);
         let share = budget.share();
-        (0..20).for_each(|_| share.account.note(Duration::from_secs(3), QUARTER_UNITS as usize));
+        (0..20).for_each(|_| share.account.note(Duration::from_secs(3), BLOCK_UNITS));
         (0..50).for_each(|_| share.account.note(Duration::ZERO, 1));
         assert!(share.account.usual() > SLOW);
-        (0..20).for_each(|_| share.account.note(Duration::ZERO, QUARTER_UNITS as usize));
+        (0..20).for_each(|_| share.account.note(Duration::ZERO, BLOCK_UNITS));
         assert!(share.account.usual() < SLOW / 10);
     }
 

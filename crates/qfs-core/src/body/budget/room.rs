@@ -92,9 +92,8 @@ impl Room {
     }
 
     /// Gives those who wait what is free, in their order, as long as it is enough for the next.
-    fn serve(self: &Arc<Self>) {
+    fn serve(self: &Arc<Self>, mut state: MutexGuard<'_, State>) {
         let mut granted = Vec::new();
-        let mut state = self.lock();
         for purpose in [Purpose::Quick, Purpose::Slow] {
             while let Some((_, &(units, _))) = state.waiting[purpose as usize].first_key_value()
                 && self.fits(&state, units, purpose)
@@ -146,10 +145,10 @@ struct Leave<'a> {
 
 impl Drop for Leave<'_> {
     fn drop(&mut self) {
-        let left = self.room.lock().waiting[self.purpose as usize].remove(&self.place);
-        if left.is_some() {
+        let mut state = self.room.lock();
+        if state.waiting[self.purpose as usize].remove(&self.place).is_some() {
             // It may have been the one in front, for which there was not enough.
-            self.room.serve();
+            self.room.serve(state);
         }
     }
 }
@@ -167,8 +166,9 @@ impl Taken {
     pub(super) fn give_back(&mut self, units: usize) {
         let units = units.min(self.units);
         self.units -= units;
-        self.room.lock().used[self.purpose as usize] -= units;
-        self.room.serve();
+        let mut state = self.room.lock();
+        state.used[self.purpose as usize] -= units;
+        self.room.serve(state);
     }
 }
 
