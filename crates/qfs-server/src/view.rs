@@ -3,11 +3,11 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use qfs_core::body::{self, Opened};
+use qfs_core::body::{self, Opened, Reservation, Share};
 use qfs_core::model::{Digest, HashKind, RemotePath};
 #[cfg(feature = "http")]
 use qfs_core::store::ObjectMeta;
-use qfs_core::store::{Entry, ListQuery, Live, Omission, Store, StoreError, Versions, Whole};
+use qfs_core::store::{BLOCK_BYTES, Entry, ListQuery, Live, Omission, Store, StoreError, Versions, Whole};
 
 use crate::gate::access::Access;
 #[cfg(feature = "http")]
@@ -49,6 +49,22 @@ impl<S: Store> View<S> {
             return Err(StoreError::NotFound);
         }
         body::open_as(&self.versions, path, kind).await
+    }
+
+    /// As [`Self::open_as`], once there is room for a block in `share` and it is its turn to read: opening reads a small file at
+    /// once, and which is small shows only then. Returns the room, too.
+    ///
+    /// # Errors
+    /// As [`Self::open_as`].
+    pub(crate) async fn open_within(
+        &self,
+        share: &Share,
+        path: RemotePath,
+        kind: HashKind,
+    ) -> Result<(Opened, Reservation), StoreError> {
+        let room = share.reserve(BLOCK_BYTES as usize).await;
+        let _turn = share.turn().await;
+        Ok((self.open_as(path, kind).await?, room))
     }
 
     /// Opens `path` as long as it is now, as [`Versions::open_live`].

@@ -4,8 +4,8 @@ use bytes::{Bytes, BytesMut};
 use http::StatusCode;
 use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use qfs_core::body;
-use qfs_core::model::RemotePath;
-use qfs_core::store::{BLOCK_BYTES, ObjectMeta, StoreError, WriteStore};
+use qfs_core::model::{HashKind, RemotePath};
+use qfs_core::store::{ObjectMeta, StoreError, WriteStore};
 
 use super::ask::Ask;
 use super::error::HttpError;
@@ -64,8 +64,7 @@ async fn entry<S: WriteStore, R: Answer>(
 ) -> Result<(), HttpError> {
     let whole = below.map_or_else(|| name.to_owned(), |below| format!("{}/{name}", below.as_str()));
     let Ok(path) = RemotePath::parse(&whole) else { return Ok(()) };
-    let room = ask.client.share.reserve(BLOCK_BYTES as usize).await;
-    let opened = match view.open(path).await {
+    let (opened, room) = match view.open_within(&ask.client.share, path, HashKind::Sha256).await {
         Ok(opened) => opened,
         Err(StoreError::NotFound | StoreError::NotRegular) => return Ok(()),
         Err(error) => return Err(error.into()),

@@ -10,8 +10,8 @@ use http::header::{
     HeaderName, LAST_MODIFIED, LOCATION,
 };
 use qfs_core::body::{self, Opened, Reservation};
-use qfs_core::model::{Digest, RemotePath};
-use qfs_core::store::{BLOCK_BYTES, StoreError, Version, WriteStore};
+use qfs_core::model::{Digest, HashKind, RemotePath};
+use qfs_core::store::{StoreError, Version, WriteStore};
 use qfs_core::stream::{ByteSink, StreamError};
 use qfs_core::wire::StatusCode as Code;
 use ring::rand::SecureRandom;
@@ -44,13 +44,10 @@ pub(super) async fn answer<S: WriteStore, R: Answer>(
     path: &RemotePath,
     reply: &mut R,
 ) -> Result<(), HttpError> {
-    // Opening reads a small file at once, and which is small shows only then.
-    let room = ask.client.share.reserve(BLOCK_BYTES as usize).await;
-    match view.open(path.clone()).await {
-        Ok(opened) if ask.target.has("view") => page::preview::answer(ask, path, opened, room, reply).await,
-        Ok(opened) => send(ask, path, opened, room, reply).await,
+    match view.open_within(&ask.client.share, path.clone(), HashKind::Sha256).await {
+        Ok((opened, room)) if ask.target.has("view") => page::preview::answer(ask, path, opened, room, reply).await,
+        Ok((opened, room)) => send(ask, path, opened, room, reply).await,
         Err(StoreError::NotFound | StoreError::NotRegular) => {
-            drop(room);
             if !directory::exists(ask, view, path).await? {
                 return Err(HandlerError::NotFound.into());
             }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use qfs_core::body::{self, Opened, Share};
 use qfs_core::model::{ByteRange, ETag, HashKind, RemotePath};
-use qfs_core::store::{BLOCK_BYTES, Store};
+use qfs_core::store::Store;
 use qfs_core::stream::ByteSink;
 use qfs_core::wire::{ChunkMapHead, ChunkMapRequest, DownloadRangesRequest, StatusCode, encode};
 
@@ -74,9 +74,8 @@ async fn open<S: Store, K: ByteSink>(
         sink.set_priority(priority);
     }
     let path = RemotePath::parse(name).map_err(|_| HandlerError::NotFound)?;
-    // Opening reads a small file at once, and which is small shows only then. What is kept of it is a block of the version.
-    let _room = share.reserve(BLOCK_BYTES as usize).await;
-    let opened = view.open(path).await?;
+    // What is kept of a small file is a block of the version.
+    let (opened, _room) = view.open_within(share, path, HashKind::Sha256).await?;
     match wanted {
         Some(wanted) if *wanted != opened.version.meta().etag => Err(HandlerError::Changed),
         _ => Ok(opened),

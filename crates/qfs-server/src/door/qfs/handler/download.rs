@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use qfs_core::body::{self, Reservation, Share};
 use qfs_core::model::{ByteRange, Digest, HashKind, Holes, RemotePath};
-use qfs_core::store::{BLOCK_BYTES, ObjectMeta, Store, Version};
+use qfs_core::store::{ObjectMeta, Store, Version};
 use qfs_core::stream::{ByteSink, StreamError};
 use qfs_core::wire::{DownloadHead, DownloadRequest, MAX_HOLES, MIN_HOLE_BYTES, StatusCode, Trailer, encode};
 use tokio::sync::Semaphore;
@@ -39,11 +39,7 @@ pub(crate) async fn download<S: Store, K: ByteSink>(
     if request.live {
         return live(service, view, share, sink, path, request.hash).await;
     }
-    // Opening reads a small file at once, and which is small shows only then.
-    let mut room = share.reserve(BLOCK_BYTES as usize).await;
-    let turn = share.turn().await;
-    let opened = view.open_as(path, request.hash).await?;
-    drop(turn);
+    let (opened, mut room) = view.open_within(share, path, request.hash).await?;
     let meta = opened.version.meta();
     if request.if_match.is_some_and(|wanted| wanted != meta.etag) {
         return Err(HandlerError::Changed);
