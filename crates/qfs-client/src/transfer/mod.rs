@@ -13,6 +13,7 @@
 //! | [`change`] | small changes of what the server has |
 //! | [`delta`] | what is here already of an older version or in other files, and the rest of it |
 //! | `batch` | many small files on one stream |
+//! | `maps` | chunk maps of the server's versions, in either direction |
 //! | `small` | a small file that is in memory: verified and committed in one step |
 //! | `partial` | what is here of a version that is being fetched |
 //! | `probe` | what the server has, without its content |
@@ -29,6 +30,7 @@ pub mod download;
 pub(crate) mod here;
 pub(crate) mod job;
 pub(crate) mod live;
+pub(crate) mod maps;
 pub mod outcome;
 mod partial;
 pub(crate) mod planner;

@@ -1,29 +1,21 @@
 //! From a map and what is here to a plan: what is copied from where, and what is left to ask for.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use bytes::Bytes;
-use qfs_core::chunks::{ChunkMap, Grain, Limits, MAX_SEED_CHUNKS, MapError, Seeds, Source, Step, assemble};
+use qfs_core::chunks::{ChunkMap, Grain, Limits, MAX_SEED_CHUNKS, Seeds, Source, Step, assemble};
 use qfs_core::model::ETag;
 use qfs_core::store::Store;
-use qfs_core::wire::{ChunkMapHead, ChunkMapRequest, StatusCode};
+use qfs_core::wire::{ChunkMapHead, ChunkMapRequest};
 use qfs_store::blocking;
-use tokio::time::timeout;
 
 use super::copying::Origin;
 use super::library::{Cut, SeedFile};
 use super::rest::{Copy, Rest};
 use super::together::PlannedSeeds;
 use crate::error::AttemptError;
-use crate::session::{Lease, Session, delta};
+use crate::session::{Lease, Session};
 use crate::transfer::job::{Context, Job};
-
-/// How long a map is waited for, in addition to [`SLOWEST_MAP`]: then the whole is fetched, which is under way at once.
-const PATIENCE: Duration = Duration::from_secs(10);
-
-/// Slowest making of a map that is waited for, in bytes a second.
-const SLOWEST_MAP: u64 = 64 << 20;
+use crate::transfer::maps::Answer;
 
 /// How a version is put together from what is here.
 pub(crate) struct Plan {
@@ -52,47 +44,18 @@ pub(crate) async fn prepare(
     size: u64,
 ) -> Result<Option<Plan>, AttemptError> {
     let Some(grain) = Grain::for_size(size) else { return Ok(None) };
-    // The semaphore is never closed.
-    let _turn = context.delta.turns.acquire().await.ok();
-    let asked = ask(session, lease, job, size);
-    let (asked, mut cuts) = tokio::join!(timeout(PATIENCE + patience(size), asked), cut(context, job, grain));
-    let (head, bytes) = match asked {
-        Ok(Ok(answer)) => answer,
-        Ok(Err(AttemptError::Remote(error))) if error.code == StatusCode::UNKNOWN_COMMAND => {
-            context.delta.note_unknown();
-            return Ok(None);
-        }
-        // Whatever is wrong with the file shows when all of it is asked for.
-        Ok(Err(error @ (AttemptError::Remote(_) | AttemptError::Protocol(_)))) => return Ok(without(&error)),
-        Ok(Err(error)) => return Err(error),
-        Err(elapsed) => return Ok(without(&elapsed)),
-    };
-    let received = bytes.len() as u64;
-    let map = match blocking(move || Ok(ChunkMap::decode(&bytes))).await? {
-        Ok(map) if map.size() == head.size => map,
-        Ok(_) => return Ok(without(&MapError::Size(head.size))),
-        Err(error) => return Ok(without(&error)),
-    };
+    let maps = &context.delta.maps;
+    let _turn = maps.turn().await;
+    let request = ChunkMapRequest { filename: job.path.as_str().to_owned(), if_match: None, priority: job.priority };
+    let asked = maps.ask(session, lease, request, size);
+    let (asked, mut cuts) = tokio::join!(asked, cut(context, job, grain));
+    let Some(Answer { head, map, received }) = asked? else { return Ok(None) };
     if map.grain() != grain {
         // The file has changed its size since, or the server cuts otherwise than it should.
         cuts = cut(context, job, map.grain()).await;
     }
     let plan = blocking(move || Ok(plan(&head, &map, cuts))).await?;
     Ok(plan.map(|plan| Plan { received, ..plan }))
-}
-
-fn patience(size: u64) -> Duration {
-    Duration::from_secs(size / SLOWEST_MAP)
-}
-
-fn without<T>(why: &dyn std::fmt::Display) -> Option<T> {
-    tracing::debug!(%why, "fetched without a map");
-    None
-}
-
-async fn ask(session: &Session, lease: &Lease, job: &Job, size: u64) -> Result<(ChunkMapHead, Bytes), AttemptError> {
-    let request = ChunkMapRequest { filename: job.path.as_str().to_owned(), if_match: None, priority: job.priority };
-    delta::chunk_map(session, lease, request, size).await
 }
 
 /// The chunks of what is here: the older version first.

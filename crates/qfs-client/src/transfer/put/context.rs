@@ -9,10 +9,10 @@ use qfs_core::model::{Digest, ETag};
 use qfs_core::observe::{Event, FileId, Observer};
 use qfs_core::wire::Precondition;
 
-use super::changed::Means;
 use super::source::Source;
 use crate::error::Failure;
 use crate::session::Session;
+use crate::transfer::maps::Maps;
 use crate::transfer::outcome::{FileOutcome, Status};
 
 /// What may be replaced on the server.
@@ -65,13 +65,13 @@ pub(super) struct Put {
     pub(super) config: PutConfig,
     pub(super) observer: Arc<dyn Observer>,
     /// For sending what changed alone.
-    pub(super) means: Arc<Means>,
+    pub(super) maps: Arc<Maps>,
 }
 
 impl Put {
     /// The uploads of one run take turns over `sessions`, of which there is at least one.
     pub(super) fn new(sessions: Arc<[Session]>, config: PutConfig, observer: Arc<dyn Observer>) -> Self {
-        Self { sessions, config, observer, means: Arc::default() }
+        Self { sessions, config, observer, maps: Arc::default() }
     }
 
     /// The connection whose turn it is.

@@ -85,12 +85,7 @@ impl<'a> Upload<'a> {
                 return Ok(ended);
             }
             let condition = if unseen { Precondition::ANY } else { self.put.condition(present.as_ref())? };
-            let base = self.compare(present.as_ref()).await?;
-            let sent = self.send(condition, base.as_ref()).await;
-            if base.is_some() && self.is_base_wrong(&sent) {
-                continue;
-            }
-            match sent {
+            match self.send_over(present.as_ref(), condition).await {
                 Ok(digest) => {
                     let status = if self.resumed { Status::Resumed } else { Status::Uploaded };
                     return Ok((status, Some(digest)));
@@ -115,12 +110,7 @@ impl<'a> Upload<'a> {
     }
 
     async fn run_planned(&mut self, condition: Precondition, present: Option<Present>) -> Result<Ending, Failure> {
-        let base = self.compare(present.as_ref()).await?;
-        let mut sent = self.send(condition.clone(), base.as_ref()).await;
-        if base.is_some() && self.is_base_wrong(&sent) {
-            sent = self.send(condition, None).await;
-        }
-        match sent {
+        match self.send_over(present.as_ref(), condition).await {
             Ok(digest) => Ok((if self.resumed { Status::Resumed } else { Status::Uploaded }, Some(digest))),
             // The answer to an earlier attempt may have been lost.
             Err(Failure::Refused(RemoteError { code: StatusCode::EXISTS, .. }) | Failure::Changed) => {
@@ -131,14 +121,17 @@ impl<'a> Upload<'a> {
         }
     }
 
-    /// Whether what was put together there is something else: what it had, or said to have, was not that. Then all of it is sent, once.
-    fn is_base_wrong<T>(&mut self, sent: &Result<T, Failure>) -> bool {
-        let is_wrong = !self.is_whole
-            && matches!(sent, Err(Failure::Refused(RemoteError { code: StatusCode::DIGEST_MISMATCH, .. })));
-        if is_wrong {
-            (self.is_whole, self.reused, self.resumed) = (true, 0, false);
+    /// Sends all of it but what the server can copy from `present`, which it has. Where what it puts together so is something else,
+    /// because what it had, or said to have, was not that, all of it is sent, once.
+    async fn send_over(&mut self, present: Option<&Present>, condition: Precondition) -> Result<Digest, Failure> {
+        let base = self.compare(present).await?;
+        match self.send(&condition, base.as_ref()).await {
+            Err(Failure::Refused(RemoteError { code: StatusCode::DIGEST_MISMATCH, .. })) if base.is_some() => {
+                (self.is_whole, self.reused, self.resumed) = (true, 0, false);
+                self.send(&condition, None).await
+            }
+            sent => sent,
         }
-        is_wrong
     }
 
     /// How it ends when what is on the server `now` is this very file.
@@ -187,10 +180,12 @@ impl<'a> Upload<'a> {
 
     /// What the server can copy from the version that it has, where that is another one.
     async fn compare(&self, present: Option<&Present>) -> Result<Option<Base>, Failure> {
-        let Some(Present { size, etag: Some(etag), .. }) = present.filter(|_| !self.is_whole) else { return Ok(None) };
+        let Some(Present { size, etag: Some(etag), .. }) = present.filter(|_| !self.is_whole) else {
+            return Ok(None);
+        };
         let version = Arc::new(self.open().await.map_err(|error| store_failure(&error))?);
         let name = self.source.remote.as_str();
-        let base = changed::compare(&self.put.means, self.session, name, &version, etag, *size).await?;
+        let base = changed::compare(&self.put.maps, self.session, name, &version, etag, *size).await?;
         self.sent.fetch_add(base.as_ref().map_or(0, |base| base.received), Ordering::Relaxed);
         Ok(base)
     }
@@ -201,10 +196,10 @@ impl<'a> Upload<'a> {
         blocking(move || tree.open_as(&local, kind)).await
     }
 
-    async fn send(&mut self, condition: Precondition, base: Option<&Base>) -> Result<Digest, Failure> {
+    async fn send(&mut self, condition: &Precondition, base: Option<&Base>) -> Result<Digest, Failure> {
         let mut tries = Tries::new(self.session);
         loop {
-            match self.attempt(&tries.lease, &condition, base).await {
+            match self.attempt(&tries.lease, condition, base).await {
                 Ok(digest) => return Ok(digest),
                 Err(error) => tries.after(error).await?,
             }
