@@ -25,6 +25,7 @@ mod handle;
 mod path_note;
 mod paths;
 mod patience;
+mod recent;
 mod renewal;
 mod schedule;
 mod tries;

@@ -1,36 +1,17 @@
 //! What servers have written down about the path to this client, to bring along the next time (PROTOCOL §4.9).
 //!
-//! A text file, one server a line: `HOST:PORT`, its key, the second, since 1970, in which the note came, the bytes that the path
-//! held, and the note. A hint and nothing more: a file that cannot be read or written, or a line that makes no sense, costs a
-//! start-up.
-#![allow(clippy::disallowed_methods, reason = "the user's configuration is no published or downloaded file")]
+//! A line is `HOST:PORT`, the server's key, the second in which the note came, the bytes that the path held, and the note
+//! ([`super::recent`]). Servers believe no note that is older than a day. What is forgotten costs a start-up.
 
-use std::fmt::Write as _;
-use std::fs::File;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use qfs_core::model::{Fingerprint, PathNote};
 
+use super::recent::{self, Kept, canonical, now};
 use crate::config::ServerAddress;
-use crate::small_file;
-use crate::trust::known_servers::parse_address;
 
 /// Name of the file, beside that of the known servers.
 pub const FILE_NAME: &str = "path_notes";
-
-/// How long a note is shown: servers believe none that is older.
-const KEPT: Duration = Duration::from_secs(24 * 3600);
-
-/// Most servers whose notes are kept; the oldest is forgotten.
-const MOST: usize = 128;
-
-/// Most bytes that are read: twice what as many lines with short names and long notes need.
-const MAX_BYTES: u64 = 128 << 10;
-
-/// Longest wait for another process that is changing the file.
-const LOCK_PATIENCE: Duration = Duration::from_millis(200);
 
 /// What was kept of a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,16 +24,25 @@ pub struct KnownPath {
     pub note: PathNote,
 }
 
+impl Kept for KnownPath {
+    const MOST: usize = 128;
+
+    fn parse(line: &str) -> Option<(&str, u64, Self)> {
+        let words: Vec<&str> = line.split(' ').collect();
+        let [server, key, since, bytes, note] = words[..] else { return None };
+        let known = Self { key: key.parse().ok()?, bytes: bytes.parse().ok()?, note: note.parse().ok()? };
+        Some((server, since.parse().ok()?, known))
+    }
+
+    fn line(&self, server: &str, since: u64) -> String {
+        format!("{server} {} {since} {} {}", self.key, self.bytes, self.note)
+    }
+}
+
 /// The memory; cheap to clone. Every call reads or writes the file: blocks, for milliseconds.
 #[derive(Debug, Clone, Default)]
 pub struct Paths {
     path: Option<PathBuf>,
-}
-
-struct Entry {
-    server: String,
-    since: u64,
-    known: KnownPath,
 }
 
 impl Paths {
@@ -66,7 +56,8 @@ impl Paths {
     #[must_use]
     pub fn recall(&self, server: &ServerAddress) -> Option<KnownPath> {
         let name = canonical(server);
-        read(self.path.as_deref()?, now()).into_iter().find(|entry| entry.server == name).map(|entry| entry.known)
+        let entries = recent::read::<KnownPath>(self.path.as_deref()?, now());
+        entries.into_iter().find(|entry| entry.server == name).map(|entry| entry.kept)
     }
 
     /// Keeps what `server` has written down, instead of what it has before.
@@ -78,55 +69,23 @@ impl Paths {
     }
 }
 
-fn canonical(server: &ServerAddress) -> String {
-    let text = server.to_string();
-    parse_address(&text).map_or(text, |server| server.to_string())
-}
-
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
-}
-
-/// What is kept still, oldest first.
-fn read(path: &Path, now: u64) -> Vec<Entry> {
-    let mut text = String::new();
-    // What cannot be read is not there.
-    let read = File::open(path).and_then(|file| file.take(MAX_BYTES).read_to_string(&mut text));
-    if read.is_err() {
-        return Vec::new();
-    }
-    text.lines().filter_map(|line| entry(line, now)).take(MOST).collect()
-}
-
-fn entry(line: &str, now: u64) -> Option<Entry> {
-    let words: Vec<&str> = line.split(' ').collect();
-    let [server, key, since, bytes, note] = words[..] else { return None };
-    let since: u64 = since.parse().ok()?;
-    // One from the future was written by another clock.
-    let is_young = now.checked_sub(since)? < KEPT.as_secs();
-    let known = KnownPath { key: key.parse().ok()?, bytes: bytes.parse().ok()?, note: note.parse().ok()? };
-    is_young.then_some(Entry { server: parse_address(server).ok()?.to_string(), since, known })
-}
-
 fn keep(path: &Path, server: &str, known: &KnownPath, now: u64) -> std::io::Result<()> {
-    small_file::make_directory(path.parent().unwrap_or(Path::new(".")))?;
-    let Some(_lock) = small_file::lock(&path.with_extension("lock"), LOCK_PATIENCE)? else { return Ok(()) };
-    let mut entries = read(path, now);
-    entries.retain(|entry| entry.server != server);
-    entries.push(Entry { server: server.to_owned(), since: now, known: known.clone() });
-    let mut text = String::new();
-    for Entry { server, since, known } in entries.iter().skip(entries.len().saturating_sub(MOST)) {
-        // Writing to a String cannot fail.
-        let _ = writeln!(text, "{server} {} {since} {} {}", known.key, known.bytes, known.note);
-    }
-    small_file::replace(path, text.as_bytes())
+    recent::write(path, server, Some(known.clone()), now)
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "the user's configuration is no published or downloaded file")]
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
+    use crate::trust::known_servers::parse_address;
+
+    const MOST: usize = KnownPath::MOST;
+
+    fn read(path: &Path, now: u64) -> Vec<recent::Entry<KnownPath>> {
+        recent::read(path, now)
+    }
 
     fn server(text: &str) -> ServerAddress {
         parse_address(text).unwrap()

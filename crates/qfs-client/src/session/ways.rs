@@ -1,35 +1,32 @@
 //! Which servers were reached over TCP because nothing came through over UDP: for a day they are tried that way first.
 //!
-//! A text file, one server a line: `HOST:PORT` and the second, since 1970, in which it was found out. A hint and nothing more: a
-//! file that cannot be read or written, or a line that makes no sense, costs a third of a second.
-#![allow(clippy::disallowed_methods, reason = "the user's configuration is no published or downloaded file")]
+//! A line is `HOST:PORT` and the second in which it was found out ([`super::recent`]). What is forgotten costs a third of a second.
 
-use std::fmt::Write as _;
-use std::fs::File;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use qfs_transport::Way;
 
+use super::recent::{self, Kept, canonical, now};
 use crate::config::ServerAddress;
-use crate::small_file;
-use crate::trust::known_servers::parse_address;
 
 /// Name of the file, beside that of the known servers.
 pub const FILE_NAME: &str = "without_udp";
 
-/// How long a server is tried over TCP first.
-const REMEMBERED: Duration = Duration::from_secs(24 * 3600);
+/// A server that was not reached over UDP.
+struct WithoutUdp;
 
-/// Most servers that are remembered; the oldest is forgotten.
-const MOST: usize = 256;
+impl Kept for WithoutUdp {
+    const MOST: usize = 256;
 
-/// Most bytes that are read: twice what the longest names need.
-const MAX_BYTES: u64 = 128 << 10;
+    fn parse(line: &str) -> Option<(&str, u64, Self)> {
+        let (server, since) = line.split_once(' ')?;
+        Some((server, since.parse().ok()?, Self))
+    }
 
-/// Longest wait for another process that is changing the file.
-const LOCK_PATIENCE: Duration = Duration::from_millis(200);
+    fn line(&self, server: &str, since: u64) -> String {
+        format!("{server} {since}")
+    }
+}
 
 /// The memory; cheap to clone. Every call reads or writes the file: blocks, for milliseconds.
 #[derive(Debug, Clone, Default)]
@@ -61,57 +58,26 @@ impl Ways {
     }
 }
 
-fn canonical(server: &ServerAddress) -> String {
-    let text = server.to_string();
-    parse_address(&text).map_or(text, |server| server.to_string())
-}
-
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
-}
-
 /// What is remembered still, oldest first.
 fn read(path: &Path, now: u64) -> Vec<(String, u64)> {
-    let mut text = String::new();
-    // What cannot be read is not there.
-    let read = File::open(path).and_then(|file| file.take(MAX_BYTES).read_to_string(&mut text));
-    if read.is_err() {
-        return Vec::new();
-    }
-    let entries = text.lines().filter_map(|line| {
-        let (server, since) = line.split_once(' ')?;
-        let since = since.parse().ok()?;
-        // One from the future was written by another clock.
-        let age = now.checked_sub(since)?;
-        (age < REMEMBERED.as_secs()).then(|| (parse_address(server).ok()).map(|server| (server.to_string(), since)))?
-    });
-    entries.take(MOST).collect()
+    recent::read::<WithoutUdp>(path, now).into_iter().map(|entry| (entry.server, entry.since)).collect()
 }
 
 fn note(path: &Path, server: &str, way: Way, now: u64) -> std::io::Result<()> {
-    let is_there = |entries: &[(String, u64)]| entries.iter().any(|entry| entry.0 == server);
     // Who comes by TCP again was not found out anew: so UDP has its chance after a day.
-    if is_there(&read(path, now)) == (way == Way::Tcp) {
+    if read(path, now).iter().any(|entry| entry.0 == server) == (way == Way::Tcp) {
         return Ok(());
     }
-    small_file::make_directory(path.parent().unwrap_or(Path::new(".")))?;
-    let Some(_lock) = small_file::lock(&path.with_extension("lock"), LOCK_PATIENCE)? else { return Ok(()) };
-    let mut entries = read(path, now);
-    entries.retain(|entry| entry.0 != server);
-    if way == Way::Tcp {
-        entries.push((server.to_owned(), now));
-    }
-    let mut text = String::new();
-    for (server, since) in entries.iter().skip(entries.len().saturating_sub(MOST)) {
-        // Writing to a String cannot fail.
-        let _ = writeln!(text, "{server} {since}");
-    }
-    small_file::replace(path, text.as_bytes())
+    recent::write(path, server, (way == Way::Tcp).then_some(WithoutUdp), now)
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "the user's configuration is no published or downloaded file")]
 mod tests {
     use super::*;
+    use crate::trust::known_servers::parse_address;
+
+    const MOST: usize = WithoutUdp::MOST;
 
     fn server(text: &str) -> ServerAddress {
         parse_address(text).unwrap()
