@@ -3,13 +3,12 @@
 use std::fmt;
 use std::str::FromStr;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD as URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
 /// Longest note, in characters (PROTOCOL §4.9).
 pub const MAX_PATH_NOTE_CHARS: usize = 256;
-
-/// The digits of base64url (RFC 4648 §5), without padding.
-const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
 /// A note about a path (PROTOCOL §4.9): 1 to [`MAX_PATH_NOTE_CHARS`] characters of `A-Z a-z 0-9 - _`. Opaque to the client, which
 /// brings it along the next time.
@@ -26,24 +25,13 @@ impl PathNote {
     /// `bytes` as a note; None when there are none, or more than fit.
     #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-        for three in bytes.chunks(3) {
-            let bits = three.iter().fold(0u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - three.len()));
-            text.extend((0..=three.len()).map(|place| char::from(DIGITS[(bits >> (18 - 6 * place) & 63) as usize])));
-        }
-        text.parse().ok()
+        URL_SAFE_NO_PAD.encode(bytes).parse().ok()
     }
 
     /// What was made a note by [`Self::from_bytes`]; None for a note that was not made in this way.
     #[must_use]
     pub fn to_bytes(&self) -> Option<Vec<u8>> {
-        let mut bytes = Vec::with_capacity(self.0.len() * 3 / 4);
-        for four in self.0.as_bytes().chunks(4) {
-            let digit = |text: &u8| DIGITS.iter().position(|digit| digit == text).unwrap_or_default() as u32;
-            let bits = four.iter().fold(0u32, |bits, text| bits << 6 | digit(text)) << (6 * (4 - four.len()));
-            bytes.extend_from_slice(&bits.to_be_bytes()[1..four.len()]);
-        }
-        (Self::from_bytes(&bytes).as_ref() == Some(self)).then_some(bytes)
+        URL_SAFE_NO_PAD.decode(&self.0).ok()
     }
 
     /// The note as text.
@@ -72,7 +60,9 @@ impl TryFrom<String> for PathNote {
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
         match text.len() {
-            1..=MAX_PATH_NOTE_CHARS if text.bytes().all(|b| DIGITS.contains(&b)) => Ok(Self(text)),
+            1..=MAX_PATH_NOTE_CHARS if text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b)) => {
+                Ok(Self(text))
+            }
             _ => Err(ParsePathNoteError),
         }
     }
