@@ -3,12 +3,11 @@
 use std::fs::File;
 use std::io::Write as _;
 use std::os::unix::fs::FileExt as _;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use qfs_core::model::{Digest, HashKind};
 use qfs_core::wire::{Request, frame};
 use qfs_testkit::hostile_server::{HostileServer, Step};
-use qfs_testkit::udp_proxy::UdpProxy;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::{Done, Lab, finish, lossy_link, noise, run, slow_link, wait_until};
@@ -139,13 +138,6 @@ fn pull_and_push_compare_by_the_kind_that_was_chosen() {
     assert_eq!(lab.run(["pull", "in", "e", "--checksum", "--dry-run"]).ends_with(0).out, "");
 }
 
-fn through(lab: &Lab, proxy: &UdpProxy, args: &[&str]) -> Command {
-    let mut command = lab.bare();
-    command.env("QFS_PORT", proxy.addr().port().to_string()).args(args);
-    command.stdout(Stdio::piped()).stderr(Stdio::piped());
-    command
-}
-
 /// Fails when what is here of a file is not hashed for the kind that the second run asks for.
 #[test]
 fn a_download_is_continued_with_either_kind() {
@@ -154,11 +146,12 @@ fn a_download_is_continued_with_either_kind() {
     let proxy = slow_link(lab.server().address());
     for (first, second) in [("blake3", "blake3"), ("sha256", "blake3"), ("blake3", "sha256")] {
         let before = proxy.stats().to_client.forwarded_bytes;
-        let child = through(&lab, &proxy, &["get", "large", "--hash", first]).spawn().unwrap();
+        let child = lab.through(proxy.addr().port(), &["get", "large", "--hash", first]).spawn().unwrap();
         wait_until("a part of the file", || proxy.stats().to_client.forwarded_bytes - before > 3 << 20);
         kill_process(Pid::from_child(&child), Signal::INT).unwrap();
         finish(child).ends_with(130);
-        let done = run(&mut through(&lab, &proxy, &["get", "large", "--json", "--hash", second])).ends_with(0);
+        let done =
+            run(&mut lab.through(proxy.addr().port(), &["get", "large", "--json", "--hash", second])).ends_with(0);
         let file = &done.json()["files"][0];
         let kind: HashKind = second.parse().unwrap();
         assert_eq!(file["status"], "resumed", "{done:?}");
@@ -173,7 +166,7 @@ fn losses_holes_and_growth_do_not_matter_to_the_digest() {
     let content = noise(3 << 20);
     let lab = Lab::new(&[("large", &content), ("log", &content[..1 << 20])]);
     let proxy = lossy_link(lab.server().address());
-    let done = run(&mut through(&lab, &proxy, &["get", "large", "--hash", "blake3"])).ends_with(0);
+    let done = run(&mut lab.through(proxy.addr().port(), &["get", "large", "--hash", "blake3"])).ends_with(0);
     assert_eq!(done.out, b3sums(&[("large", &content)]));
     let done = lab.run(["get", "log", "--live", "--hash", "blake3"]).ends_with(0);
     assert_eq!(done.out, b3sums(&[("log", &content[..1 << 20])]));

@@ -1,6 +1,6 @@
 //! CLI.md: a download that was cut off is continued by running the same command again; interrupts; connections that are lost.
 
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::time::{Duration, Instant};
 
 use qfs_testkit::udp_proxy::UdpProxy;
@@ -11,17 +11,10 @@ use crate::support::{Lab, far_link, finish, lossy_link, noise, run, slow_link, s
 /// Two seconds on the slow link.
 const LARGE: usize = 10 << 20;
 
-fn through(lab: &Lab, proxy: &UdpProxy, args: &[&str]) -> Command {
-    let mut command = lab.bare();
-    command.env("QFS_PORT", proxy.addr().port().to_string()).args(args);
-    command.stdout(Stdio::piped()).stderr(Stdio::piped());
-    command
-}
-
 /// Starts a download and waits until about a fifth of it has come through.
 fn halfway(lab: &Lab, proxy: &UdpProxy, args: &[&str]) -> Child {
     let before = proxy.stats().to_client.forwarded_bytes;
-    let child = through(lab, proxy, args).spawn().unwrap();
+    let child = lab.through(proxy.addr().port(), args).spawn().unwrap();
     wait_until("a part of the file", || proxy.stats().to_client.forwarded_bytes - before > LARGE as u64 / 3);
     child
 }
@@ -41,7 +34,7 @@ fn an_interrupted_download_is_continued_by_the_same_command() {
         let done = done.complains("interrupted", "run the same command again to continue");
         assert!(!lab.home().join("client_env/large").exists(), "{done:?}");
 
-        let done = run(&mut through(&lab, &proxy, &["get", "large", "--json"])).ends_with(0);
+        let done = run(&mut lab.through(proxy.addr().port(), &["get", "large", "--json"])).ends_with(0);
         let value = done.json();
         assert_eq!(value["files"][0]["status"], "resumed", "{done:?}");
         assert!(value["bytes"].as_u64().unwrap() < LARGE as u64, "{done:?}");
@@ -77,7 +70,10 @@ fn a_killed_download_is_continued_too() {
     child.kill().unwrap();
     child.wait().unwrap();
     assert!(!lab.home().join("client_env/large").exists());
-    assert_eq!(run(&mut through(&lab, &proxy, &["get", "large"])).ends_with(0).out, sums(&[("large", &content)]));
+    assert_eq!(
+        run(&mut lab.through(proxy.addr().port(), &["get", "large"])).ends_with(0).out,
+        sums(&[("large", &content)])
+    );
     assert_eq!(lab.saved("large"), content);
 }
 
@@ -118,7 +114,7 @@ fn connections_lost_on_a_lossy_link_leave_no_gaps() {
     let mut lab = Lab::new(&[("large", &content)]);
     let address = lab.server().address();
     let proxy = lossy_link(address);
-    let child = through(&lab, &proxy, &["get", "large", "--json", "--retry-timeout=30s"]).spawn().unwrap();
+    let child = lab.through(proxy.addr().port(), &["get", "large", "--json", "--retry-timeout=30s"]).spawn().unwrap();
     for part in 1..=2 {
         wait_until("a part of the file", || proxy.stats().to_client.forwarded_bytes > part * LARGE as u64 / 4);
         lab.stop_server();

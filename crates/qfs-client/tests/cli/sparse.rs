@@ -4,7 +4,6 @@
 
 use std::fs::File;
 use std::os::unix::fs::{FileExt, MetadataExt};
-use std::process::{Command, Stdio};
 
 use qfs_core::model::Hasher;
 use qfs_testkit::udp_proxy::{Faults, UdpProxy};
@@ -145,13 +144,6 @@ fn data_and_holes_arrive_in_their_places() {
     assert!(bytes_of(&run(command.args(["get", "mixed", "--json"])).ends_with(0)) == 48 * MIB);
 }
 
-fn through(lab: &Lab, proxy: &UdpProxy, args: &[&str]) -> Command {
-    let mut command = lab.bare();
-    command.env("QFS_PORT", proxy.addr().port().to_string()).args(args);
-    command.stdout(Stdio::piped()).stderr(Stdio::piped());
-    command
-}
-
 /// Fails when: a resumed download takes stale bytes for a hole, counts holes as bytes that are missing, or asks again for what it has.
 #[test]
 fn a_download_with_holes_is_continued() {
@@ -162,13 +154,13 @@ fn a_download_with_holes_is_continued() {
         [("--connections=1", Signal::INT), ("--connections=3", Signal::INT), ("--connections=3", Signal::KILL)]
     {
         let before = proxy.stats().to_client.forwarded_bytes;
-        let child = through(&lab, &proxy, &["get", "mixed", connections]).spawn().unwrap();
+        let child = lab.through(proxy.addr().port(), &["get", "mixed", connections]).spawn().unwrap();
         // A killed client has what it recorded, every 8 MiB of the file.
         wait_until("a part of the file", || proxy.stats().to_client.forwarded_bytes - before > data * 3 / 4);
         kill_process(Pid::from_child(&child), signal).unwrap();
         let done = finish(child);
         assert!(!lab.home().join("client_env/mixed").exists(), "{done:?}");
-        let done = run(&mut through(&lab, &proxy, &["get", "mixed", "--json", connections])).ends_with(0);
+        let done = run(&mut lab.through(proxy.addr().port(), &["get", "mixed", "--json", connections])).ends_with(0);
         assert!(lab.saved("mixed") == content, "{connections} {signal:?}");
         assert!(bytes_of(&done) < data, "{connections} {signal:?}: {done:?}");
         if signal == Signal::INT && connections == "--connections=1" {
@@ -185,8 +177,10 @@ fn a_connection_lost_among_holes_is_made_anew() {
     let (content, data) = publish_mixed(&lab);
     let address = lab.server().address();
     let proxy = slow_link(address);
-    let child =
-        through(&lab, &proxy, &["get", "mixed", "--json", "--connections=3", "--retry-timeout=30s"]).spawn().unwrap();
+    let child = lab
+        .through(proxy.addr().port(), &["get", "mixed", "--json", "--connections=3", "--retry-timeout=30s"])
+        .spawn()
+        .unwrap();
     wait_until("a part of the file", || proxy.stats().to_client.forwarded_bytes > data / 2);
     lab.stop_server();
     lab.start_server("127.0.0.1", address.port());

@@ -147,6 +147,13 @@ impl Lab {
         command
     }
 
+    /// The client, told of what listens at `port` of this machine in the place of the lab's server, and heard.
+    pub(crate) fn through(&self, port: u16, args: &[&str]) -> Command {
+        let mut command = self.bare();
+        command.env("QFS_PORT", port.to_string()).args(args).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
     /// Runs it to its end.
     pub(crate) fn run<S: AsRef<std::ffi::OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Done {
         run(&mut self.client(args))

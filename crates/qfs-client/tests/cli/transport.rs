@@ -1,7 +1,7 @@
 //! CLI.md: `--transport auto|udp|tcp`: all commands over TCP, networks whose UDP is blocked or cut, and what is said of the way.
 
 use std::net::TcpListener;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 
 use qfs_testkit::binaries::{server_bin, without_settings};
 use qfs_testkit::tcp_proxy::{TcpProxy, both};
@@ -22,12 +22,6 @@ fn network(lab: &Lab) -> (UdpProxy, TcpProxy) {
     let link = LinkSpec { bottleneck, ..LinkSpec::default() };
     let faults = Faults { to_client: PathFaults { link, ..PathFaults::default() }, ..Faults::default() };
     both(lab.server().address(), &faults, Some(RATE)).unwrap()
-}
-
-fn through(lab: &Lab, port: u16, args: &[&str]) -> Command {
-    let mut command = lab.bare();
-    command.env("QFS_PORT", port.to_string()).args(args).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command
 }
 
 fn over_tcp(lab: &Lab, args: &[&str]) -> Done {
@@ -98,23 +92,23 @@ fn where_udp_is_blocked_tcp_is_found_within_a_second_and_remembered() {
     let (udp, _tcp) = network(&lab);
     udp.blackhole(true);
     let port = udp.addr().port();
-    through(&lab, port, &["list", "--transport", "udp", "--connect-timeout", "1s"])
+    lab.through(port, &["list", "--transport", "udp", "--connect-timeout", "1s"])
         .spawn()
         .map(finish)
         .unwrap()
         .ends_with(3);
-    let done = run(&mut through(&lab, port, &["get", "a", "-v", "--connect-timeout", "1s"])).ends_with(0);
+    let done = run(&mut lab.through(port, &["get", "a", "-v", "--connect-timeout", "1s"])).ends_with(0);
     assert!(done.err.contains("connected to") && done.err.contains(" over tcp; its key"), "{}", done.err);
     assert!(remembered(&lab).starts_with(&format!("127.0.0.1:{port} ")), "{:?}", remembered(&lab));
     // What is remembered is tried first, and is forgotten when it is no longer so.
     let mut lines = remembered(&lab);
-    run(&mut through(&lab, port, &["list", "-v"])).ends_with(0);
+    run(&mut lab.through(port, &["list", "-v"])).ends_with(0);
     assert_eq!(remembered(&lab), lines);
     udp.blackhole(false);
-    lines = run(&mut through(&lab, port, &["list", "-v"])).ends_with(0).err;
+    lines = run(&mut lab.through(port, &["list", "-v"])).ends_with(0).err;
     assert!(lines.contains(" over tcp; its key"), "{lines}");
     drop(_tcp);
-    assert!(run(&mut through(&lab, port, &["list", "-v"])).ends_with(0).err.contains(" over udp; its key"));
+    assert!(run(&mut lab.through(port, &["list", "-v"])).ends_with(0).err.contains(" over udp; its key"));
     assert_eq!(remembered(&lab), "");
 }
 
@@ -127,14 +121,14 @@ fn a_wrong_key_by_one_way_is_the_end_whatever_the_other_says() {
     let udp = UdpProxy::start(right.server().address(), Faults::default()).unwrap();
     let _tcp = TcpProxy::start(udp.addr(), wrong.server().address(), None).unwrap();
     let port = udp.addr().port();
-    let done = run(&mut through(&right, port, &["list", "--fingerprint", &pin])).ends_with(4);
+    let done = run(&mut right.through(port, &["list", "--fingerprint", &pin])).ends_with(4);
     assert!(done.out.is_empty() && done.err.contains(&pin), "{done:?}");
     // Over UDP the right one answers: who answers over TCP does not count.
     let pin = right.server().fingerprint();
-    assert!(run(&mut through(&right, port, &["list", "--fingerprint", pin])).ends_with(0).out.ends_with("  a\n"));
+    assert!(run(&mut right.through(port, &["list", "--fingerprint", pin])).ends_with(0).out.ends_with("  a\n"));
     // Without UDP the wrong one is all there is.
     udp.blackhole(true);
-    let done = run(&mut through(&right, port, &["list", "--fingerprint", pin])).ends_with(4);
+    let done = run(&mut right.through(port, &["list", "--fingerprint", pin])).ends_with(4);
     assert!(done.out.is_empty() && done.err.contains(pin), "{done:?}");
 }
 
@@ -152,7 +146,7 @@ fn what_does_not_answer_is_told_by_its_way() {
             let _ = std::io::Write::write_all(&mut stream.unwrap(), b"HTTP/1.0 400 what?\r\n\r\n");
         }
     });
-    let done = run(&mut through(&lab, port, &["list", "--transport", "tcp"])).ends_with(3);
+    let done = run(&mut lab.through(port, &["list", "--transport", "tcp"])).ends_with(3);
     assert!(done.err.contains("does not speak qfs/1"), "{done:?}");
 }
 
@@ -161,12 +155,11 @@ fn an_interrupted_download_is_continued_over_tcp() {
     let content = noise(LARGE);
     let lab = Lab::new(&[("large", &content)]);
     let (udp, tcp) = network(&lab);
-    let child = through(&lab, udp.addr().port(), &["get", "large", "--transport", "tcp"]).spawn().unwrap();
+    let child = lab.through(udp.addr().port(), &["get", "large", "--transport", "tcp"]).spawn().unwrap();
     wait_until("a part of the file", || tcp.carried() > LARGE as u64 / 3);
     kill_process(Pid::from_child(&child), Signal::INT).unwrap();
     finish(child).ends_with(130);
-    let done =
-        run(&mut through(&lab, udp.addr().port(), &["get", "large", "--json", "--transport", "tcp"])).ends_with(0);
+    let done = run(&mut lab.through(udp.addr().port(), &["get", "large", "--json", "--transport", "tcp"])).ends_with(0);
     assert_eq!(done.json()["files"][0]["status"], "resumed", "{done:?}");
     assert!(done.json()["bytes"].as_u64().unwrap() < LARGE as u64, "{done:?}");
     assert!(lab.saved("large") == content);
@@ -174,7 +167,7 @@ fn an_interrupted_download_is_continued_over_tcp() {
 
 /// Starts a download and waits until a third of it has come.
 fn under_way(lab: &Lab, port: u16, transport: &str, carried: impl Fn() -> u64) -> Child {
-    let child = through(lab, port, &["get", "large", "--json", "-v", "--transport", transport]).spawn().unwrap();
+    let child = lab.through(port, &["get", "large", "--json", "-v", "--transport", transport]).spawn().unwrap();
     wait_until("a part of the file", || carried() > LARGE as u64 / 3);
     child
 }

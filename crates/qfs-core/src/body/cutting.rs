@@ -83,12 +83,11 @@ where
 
 #[cfg(test)]
 mod tests {
-    use std::task::{Context, Poll, Waker};
 
     use super::*;
+    use crate::body::testing::{here, ready};
     use crate::chunks::ChunkHash;
     use crate::model::{Digest, RemotePath};
-    use crate::offload::Offload;
     use crate::store::{ListQuery, ObjectMeta, Store, Versions, Visit};
 
     struct Content {
@@ -130,22 +129,6 @@ mod tests {
         }
     }
 
-    /// Does the work at once.
-    struct Here;
-
-    impl Offload for Here {
-        fn run(&self, work: Box<dyn FnOnce() + Send>) {
-            work();
-        }
-    }
-
-    fn ready<T>(future: impl Future<Output = T>) -> T {
-        match Box::pin(future).as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(value) => value,
-            Poll::Pending => unreachable!("all work is done at once"),
-        }
-    }
-
     fn content(length: usize, changed_from: u64) -> Arc<Content> {
         let mut state = 7u32;
         let next = |_| {
@@ -173,7 +156,7 @@ mod tests {
         let step = STEP_BLOCKS as usize * BLOCK_BYTES as usize;
         for length in [0, 1, 70_000, BLOCK_BYTES as usize, step - 1, step, step + 1, 2 * step + 300_000] {
             let content = content(length, u64::MAX);
-            let versions = Versions::new(One(Arc::clone(&content)), Arc::default(), Threads::new(Here));
+            let versions = Versions::new(One(Arc::clone(&content)), Arc::default(), here());
             let version = Arc::new(versions.open(&RemotePath::parse("x").unwrap()).unwrap());
             let map = ready(chunk_map(&version, grain())).unwrap();
             let mut chunker = Chunker::new(grain());
@@ -181,7 +164,7 @@ mod tests {
             assert_eq!(map, chunker.finish(Digest::of(&content.bytes)).unwrap(), "{length}");
             assert_eq!(version.known_digest(), Some(map.whole()));
             let object: Arc<dyn Object> = content.clone();
-            let cut = ready(cut_object(&Threads::new(Here), &object, grain(), usize::MAX)).unwrap();
+            let cut = ready(cut_object(&here(), &object, grain(), usize::MAX)).unwrap();
             assert_eq!(cut.into_chunks(), map.chunks(), "{length}");
         }
     }
@@ -191,7 +174,7 @@ mod tests {
     fn a_file_that_changes_has_no_map() {
         let step = STEP_BLOCKS * BLOCK_BYTES;
         let content = content(4 * step as usize, step);
-        let versions = Versions::new(One(Arc::clone(&content)), Arc::default(), Threads::new(Here));
+        let versions = Versions::new(One(Arc::clone(&content)), Arc::default(), here());
         let version = Arc::new(versions.open(&RemotePath::parse("x").unwrap()).unwrap());
         assert!(matches!(ready(chunk_map(&version, grain())), Err(StoreError::Changed)));
         assert_eq!(version.known_digest(), None);
@@ -202,7 +185,7 @@ mod tests {
     fn a_large_object_is_cut_as_far_as_there_is_room() {
         let content = content(20 << 20, u64::MAX);
         let object: Arc<dyn Object> = content.clone();
-        let cut = ready(cut_object(&Threads::new(Here), &object, grain(), 10)).unwrap();
+        let cut = ready(cut_object(&here(), &object, grain(), 10)).unwrap();
         assert!((10..3000).contains(&cut.chunks().len()), "{}", cut.chunks().len());
         let first = cut.chunks()[0];
         assert_eq!(first.hash, ChunkHash::of(&content.bytes[..first.length as usize]));

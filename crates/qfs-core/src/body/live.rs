@@ -30,13 +30,12 @@ pub async fn confirm(live: &Arc<Live>, sent: Digest) -> Result<bool, StoreError>
 mod tests {
     use std::sync::Mutex;
     use std::sync::atomic::{AtomicU64, Ordering};
-    use std::task::{Context, Poll, Waker};
 
     use bytes::Bytes;
 
     use super::*;
+    use crate::body::testing::{here, ready};
     use crate::model::{HashKind, RemotePath};
-    use crate::offload::{Offload, Threads};
     use crate::store::{BLOCK_BYTES, ListQuery, Object, ObjectMeta, Store, Versions, Visit};
 
     /// A file in memory that others write to.
@@ -100,22 +99,6 @@ mod tests {
         }
     }
 
-    /// Does the work at once.
-    struct Here;
-
-    impl Offload for Here {
-        fn run(&self, work: Box<dyn FnOnce() + Send>) {
-            work();
-        }
-    }
-
-    fn ready<T>(future: impl Future<Output = T>) -> T {
-        match Box::pin(future).as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(value) => value,
-            Poll::Pending => unreachable!("all work is done at once"),
-        }
-    }
-
     /// What becomes of an object of `blocks` blocks that is changed so between the first and the second pass.
     fn after(blocks: u64, change: impl Fn(&mut Vec<u8>)) -> Result<bool, StoreError> {
         let [sha256, blake3] = HashKind::ALL.map(|kind| after_as(kind, blocks, &change));
@@ -126,7 +109,7 @@ mod tests {
     fn after_as(kind: HashKind, blocks: u64, change: impl FnOnce(&mut Vec<u8>)) -> Result<bool, StoreError> {
         let file = Arc::new(File::default());
         file.write(|content| content.resize((blocks * BLOCK_BYTES) as usize, 7));
-        let versions = Versions::new(One(Arc::clone(&file)), Arc::default(), Threads::new(Here));
+        let versions = Versions::new(One(Arc::clone(&file)), Arc::default(), here());
         let live = Arc::new(versions.open_live(&RemotePath::parse("x").unwrap(), kind).unwrap());
         (0..blocks).for_each(|index| drop(live.version().block(index).unwrap()));
         let sent = live.version().digest().unwrap();
@@ -162,7 +145,7 @@ mod tests {
     fn an_object_that_stays_is_read_once() {
         let file = Arc::new(File::default());
         file.write(|content| content.extend_from_slice(b"abc"));
-        let versions = Versions::new(One(file), Arc::default(), Threads::new(Here));
+        let versions = Versions::new(One(file), Arc::default(), here());
         let live = Arc::new(versions.open_live(&RemotePath::parse("x").unwrap(), HashKind::Sha256).unwrap());
         // Another digest would not be compared.
         assert!(matches!(ready(confirm(&live, Digest::of(b"other"))), Ok(false)));

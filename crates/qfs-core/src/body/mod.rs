@@ -15,6 +15,8 @@ mod progress;
 mod receive;
 mod send;
 mod stages;
+#[cfg(test)]
+mod testing;
 
 pub use answer::{Answer, BodyChunks, ReceiveError};
 pub use assembly::Assembly;

@@ -14,54 +14,29 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::crowd::{memory, runtime};
-use crate::lab::{Lab, WATCHDOG, noise};
-use crate::raw::{config, connecting, honest, soon};
-use crate::tally::{Tally, count, seed};
-
-/// The server may grow by this much over the whole suite, in MiB.
-const GROWTH_MIB: u64 = 96;
-
-/// A published file that takes many packets.
-const LARGE_BYTES: usize = 4 << 20;
+use crate::crowd::runtime;
+use crate::lab::WATCHDOG;
+use crate::raw::{config, connecting, soon};
+use crate::tally::{Tally, count};
+use crate::victim::Victim;
 
 /// Longest time from the first byte of whoever is slow to the end of its connection: ten seconds for a request, five for a farewell, and
 /// some for a machine that is busy.
 const SLOWEST: Duration = Duration::from_secs(20);
 
-struct Victim {
-    lab: Lab,
-    large: Digest,
-    before: u64,
+/// A server whose HTTP door is attacked.
+fn victim() -> Victim {
+    Victim::new(31, &[], &["--allow", "read,write,delete", "--stall-timeout", "5"])
 }
 
-impl Victim {
-    fn new() -> Self {
-        let content = noise(seed() ^ 31, LARGE_BYTES);
-        let mut lab = Lab::new();
-        lab.publish("large", &content);
-        lab.start_with(&["-v", "--buffer-memory", "64M", "--allow", "read,write,delete", "--stall-timeout", "5"]);
-        let before = memory(lab.server().id()).0;
-        Self { lab, large: Digest::of(&content), before }
-    }
-
-    fn address(&self) -> SocketAddr {
-        self.lab.address()
-    }
-
-    /// Honest clients are served all the same, through both doors.
-    async fn is_well(&self, after: &str) {
-        assert_eq!(honest(self.address(), "large").await, self.large, "after {after}");
-        let said = whole(self.address(), b"GET /large HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
-        let body = said.windows(4).position(|four| four == b"\r\n\r\n").map(|end| &said[end + 4..]);
-        assert_eq!(body.map(Digest::of), Some(self.large), "after {after}");
-        let grown = memory(self.lab.server().id()).0.saturating_sub(self.before) >> 10;
-        assert!(grown <= GROWTH_MIB, "after {after} it has grown by {grown} MiB");
-        let said = self.lab.server().said();
-        assert!(!said.contains("panicked"), "after {after}: {said}");
-        let files = std::fs::read_dir(self.lab.root()).unwrap().count();
-        assert_eq!(files, 1, "after {after} something was left behind");
-    }
+/// Honest clients are served all the same, through both doors, and nothing is left behind.
+async fn is_well(victim: &Victim, after: &str) {
+    victim.is_well(after).await;
+    let said = whole(victim.address(), b"GET /large HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
+    let body = said.windows(4).position(|four| four == b"\r\n\r\n").map(|end| &said[end + 4..]);
+    assert_eq!(body.map(Digest::of), Some(victim.large), "after {after}");
+    let files = std::fs::read_dir(victim.lab.root()).unwrap().count();
+    assert_eq!(files, 1, "after {after} something was left behind");
 }
 
 /// A connection over TLS that offers `protocol`.
@@ -142,7 +117,7 @@ async fn ordinary(server: SocketAddr) -> usize {
 #[test]
 fn http_floods() {
     let pieces = count("http_flood", 5000);
-    let victim = Victim::new();
+    let victim = victim();
     let address = victim.address();
     let mut tally = Tally::new("http_floods", 6);
     runtime().block_on(async {
@@ -158,7 +133,7 @@ fn http_floods() {
             ($($name:literal, $first:expr, $piece:expr, $ends:literal;)*) => {$(
                 let flooded = flood(address, $first, pieces, $piece).await;
                 assert!(flooded.ended || !$ends, "{} took {} pieces and goes on", $name, flooded.taken);
-                victim.is_well($name).await;
+                is_well(&victim, $name).await;
                 tally.note(if flooded.ended { "ended" } else { "borne" });
             )*};
         }
@@ -180,7 +155,7 @@ fn http_floods() {
 #[test]
 fn http_slowness() {
     let clients = count("http_slow", 20);
-    let victim = Victim::new();
+    let victim = victim();
     let address = victim.address();
     let mut tally = Tally::new("http_slow", 3 * clients);
     let mut slowest = Duration::ZERO;
@@ -213,7 +188,7 @@ fn http_slowness() {
             slowest = slowest.max(took.unwrap());
             tally.note("cut");
         }
-        victim.is_well("slow heads and bodies").await;
+        is_well(&victim, "slow heads and bodies").await;
     });
     assert!(slowest <= SLOWEST, "the last was cut after {slowest:?}");
     tally.end(&format!("the last after {:.1} s", slowest.as_secs_f64()));
@@ -223,7 +198,7 @@ fn http_slowness() {
 #[test]
 fn http_sizes_and_shapes() {
     let rounds = count("http_shapes", 1);
-    let victim = Victim::new();
+    let victim = victim();
     let address = victim.address();
     let next = "GET /large HTTP/1.1\r\nHost: x\r\n\r\n";
     let line = |line: String| format!("GET /large HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{line}\r\n\r\n");
@@ -270,10 +245,10 @@ fn http_sizes_and_shapes() {
                 assert!(!said.starts_with("HTTP/1.1 2") || is_whole, "{shown:?}: {said}");
                 tally.note("refused");
             }
-            victim.is_well("sizes and shapes").await;
+            is_well(&victim, "sizes and shapes").await;
             for misuse in [&b"\x21\x00"[..], b"\x00\x04\x00", b"\x02\xff\xff", b"\x41\x01\x02"] {
                 misuse_http_3(address, misuse).await;
-                victim.is_well("misuse of HTTP/3").await;
+                is_well(&victim, "misuse of HTTP/3").await;
                 tally.note("harmless");
             }
         }

@@ -38,4 +38,5 @@ mod stalled;
 mod tally;
 mod twins;
 mod versions;
+mod victim;
 mod ways;

@@ -1,7 +1,5 @@
 //! Runs that are cut off, and listings that are.
 
-use std::process::Stdio;
-
 use qfs_testkit::udp_proxy::UdpProxy;
 
 use super::{age, census, noise, writable, write};
@@ -9,9 +7,8 @@ use crate::support::{Lab, finish, run, slow_link, wait_until};
 
 /// The client through a link that the test watches.
 fn through(lab: &Lab, link: &UdpProxy, args: &[&str]) -> std::process::Command {
-    let mut command = lab.client(args);
-    command.env("QFS_PORT", link.addr().port().to_string()).env("QFS_TRANSPORT", "udp");
-    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut command = lab.through(link.addr().port(), args);
+    command.env("QFS_TRANSPORT", "udp");
     command
 }
 

@@ -6,12 +6,12 @@ use std::time::Duration;
 use qfs_core::wire::{ALPN, StatusCode};
 use quinn::{ConnectionError, TransportConfig, VarInt};
 
-use super::LARGE_BYTES;
 use crate::crowd::runtime;
 use crate::lab::{WATCHDOG, noise};
 use crate::raw::{
     answers, begin, config, connect, connect_with, connecting, download, endpoint, first_packets, soon, status,
 };
+use crate::victim::LARGE_BYTES;
 
 pub(super) async fn another_protocol(server: SocketAddr) {
     for protocols in [&[b"hq-29".as_slice()][..], &[b"qfs/2"], &[b"qfs/1\0"], &[]] {

@@ -6,54 +6,16 @@ mod connections;
 mod requests;
 mod streams;
 
-use std::net::SocketAddr;
-
-use qfs_core::model::Digest;
 use qfs_core::wire::StatusCode;
 use quinn::VarInt;
 
-use crate::crowd::{memory, runtime};
-use crate::lab::{Lab, noise};
-use crate::raw::{ask, connect, honest, soon, status};
-use crate::tally::{Tally, seed};
+use crate::crowd::runtime;
+use crate::raw::{ask, connect, soon, status};
+use crate::tally::Tally;
+use crate::victim::Victim;
 
-/// The server may grow by this much over the whole suite, in MiB: budget in use, connections that wait out their time.
-const GROWTH_MIB: u64 = 96;
-
-/// A published file that takes many packets.
-const LARGE_BYTES: usize = 4 << 20;
-
-struct Victim {
-    lab: Lab,
-    large: Digest,
-    before: u64,
-}
-
-impl Victim {
-    fn new() -> Self {
-        let content = noise(seed() ^ 21, LARGE_BYTES);
-        let mut lab = Lab::new();
-        lab.publish("large", &content);
-        lab.publish("small", b"x");
-        lab.start_with(&["-v", "--buffer-memory", "64M"]);
-        let before = memory(lab.server().id()).0;
-        Self { lab, large: Digest::of(&content), before }
-    }
-
-    fn address(&self) -> SocketAddr {
-        self.lab.address()
-    }
-
-    /// An honest client is served all the same.
-    async fn is_well(&self, after: &str) {
-        assert_eq!(honest(self.address(), "large").await, self.large, "after {after}");
-        let grown = memory(self.lab.server().id()).0.saturating_sub(self.before) >> 10;
-        assert!(grown <= GROWTH_MIB, "after {after} it has grown by {grown} MiB");
-        let said = self.lab.server().said();
-        assert!(!said.contains("panicked"), "after {after}: {said}");
-        let acts = said.chars().find(|c| c.is_control() && *c != '\n');
-        assert_eq!(acts, None, "after {after} its log holds a raw {acts:?}");
-    }
+fn victim() -> Victim {
+    Victim::new(21, &[("small", b"x")], &[])
 }
 
 /// Promise: whatever is sent on a stream is answered with its status, and harms nobody.
@@ -62,7 +24,7 @@ impl Victim {
 /// `RemotePath` refuses; a parser's error is `internal`.
 #[test]
 fn requests_that_are_none() {
-    let victim = Victim::new();
+    let victim = victim();
     let requests = requests::requests();
     let mut tally = Tally::new("malicious_requests", requests.len() as u64);
     runtime().block_on(async {
@@ -86,7 +48,7 @@ fn requests_that_are_none() {
 /// taken over (`transport::connection::lost`) and logged as it came (`Visit::end`).
 #[test]
 fn connections_that_misbehave() {
-    let victim = Victim::new();
+    let victim = victim();
     let mut tally = Tally::new("malicious_connections", 19);
     macro_rules! behaviours {
         ($($name:literal => $behaviour:expr;)*) => {
