@@ -92,7 +92,7 @@ fn base64(bytes: &[u8]) -> String {
     BASE64_STANDARD.encode(bytes)
 }
 
-/// What [`base64`] has written; None when it has not.
+/// What [`base64()`] has written; None when it has not.
 fn from_base64(text: &str) -> Option<Vec<u8>> {
     if text.len() <= MAX_DIGEST_CHARS { BASE64_STANDARD.decode(text).ok() } else { None }
 }
