@@ -6,6 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::Digest;
+use super::text::parsed;
 
 /// SHA-256 of a server's public key (the DER SubjectPublicKeyInfo, RFC 5280 §4.1.2.7), written `sha256:HEX`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -53,8 +54,7 @@ impl Serialize for Fingerprint {
 
 impl<'de> Deserialize<'de> for Fingerprint {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
+        parsed(deserializer, "a fingerprint", str::parse)
     }
 }
 

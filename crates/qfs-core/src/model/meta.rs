@@ -6,6 +6,7 @@ use std::str::FromStr;
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::text::parsed;
 use super::{Digest, keyed};
 
 /// One row of a listing (PROTOCOL §4.1).
@@ -112,8 +113,7 @@ impl Serialize for ETag {
 
 impl<'de> Deserialize<'de> for ETag {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
+        parsed(deserializer, "an etag", str::parse)
     }
 }
 

@@ -11,6 +11,7 @@ mod path;
 mod path_note;
 mod range;
 mod ranges;
+mod text;
 mod ticket;
 mod token;
 
