@@ -47,7 +47,7 @@ fn write_page(out: &mut String, results: &Results) -> std::fmt::Result {
     writeln!(
         out,
         "<p class=\"note\">qfs-bench {}, begun {}, scale {}, seed {}. In each of {} rounds all contenders ran once, in \
-         turns, each into a fresh destination; a round before these was not counted, and its copies were read back and \
+         another order than in the round before, each into a fresh destination; a round before these was not counted, and its copies were read back and \
          compared. A ratio is a contender's time over that of qfs in the same round: above 1 it is slower than qfs. Its \
          median is the figure to go by; single times drift with the machine.</p>",
         escaped(results.version),

@@ -52,7 +52,7 @@ fn write_all(out: &mut String, results: &Results, origin: &Origin) -> std::fmt::
     let commit = origin.commit.as_deref().map(|commit| format!(", commit {}", cell(commit))).unwrap_or_default();
     writeln!(
         out,
-        "`{}`{commit}, {}, {}. Medians of {} rounds in turns, after one that was not counted. Ratio: time over that of \
+        "`{}`{commit}, {}, {}. Medians of {} rounds in turns, each in another order, after one that was not counted. Ratio: time over that of \
          qfs in the same round, median [quartiles]; above 1 is slower than qfs. Whole processes were measured. CPU and memory: \
          client / server.",
         origin.command.replace('`', "'"),
