@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Measures every row of "Against the goals" in docs/PERFORMANCE.md with the committed code, and says which goals were reached.
-#   scripts/performance.sh                    all of it at its full counts: some 20 minutes, on a machine that does nothing else
+#   scripts/performance.sh                    all of it at its full counts: some 70 minutes, on a machine that does nothing else
 #   scripts/performance.sh --quick            small data, one round: whether everything works
 #   scripts/performance.sh --runs 9 bulk wan  other counts; only these parts (see "parts" below)
 #   scripts/performance.sh --before DIR       another build of qfs in turns with this one: the directory of its programs
@@ -52,6 +52,12 @@ parts=(
   "wan|wan-clean wan-lossy|curl-bbr|$memory|"
   "wan-long|wan-long|none|$memory|"
   "wan-again|wan-again wan-long-again|none|$memory|"
+  "upwards|bulk put|rsync,rsync-ssh|$disk|--variant=qfs-1452=--mtu 1452;--variant=qfs-blake3=client:--hash=blake3"
+  "sync|pull push pull-again push-again pull-changed push-changed|rsync,rsync-ssh|$memory|"
+  "upwards-swarm|swarm put-swarm|rsync|$memory|--variant=qfs-blake3=client:--hash=blake3"
+  "wan-upwards|wan-lossy put-lossy wan-long put-long|none|$memory|"
+  "changed|update insert|rsync|$disk|--variant=qfs-whole=client:--whole"
+  "wan-changed|update-far insert-far|none|$disk|--variant=qfs-whole=client:--whole"
 )
 for name in "${wanted[@]}"; do
   printf '%s\n' "${parts[@]}" | grep -q "^$name|" || { echo "error: no part is called $name" >&2; usage 2 >&2; }
@@ -87,7 +93,7 @@ for part in "${parts[@]}"; do
   arguments+=("${builds[@]}")
   echo "== $name ($((SECONDS - begun)) s since the start)" >&2
   # shellcheck disable=SC2086 # several scenarios are several words
-  if ! timeout 900 "${before[@]}" "$bench" run $scenarios "${arguments[@]}" >"$out/$name.json"; then
+  if ! timeout 2400 "${before[@]}" "$bench" run $scenarios "${arguments[@]}" >"$out/$name.json"; then
     failed=1
     echo "error: $name was not measured as it should have been" >&2
     echo "hint: see what is said above, and $out/$name.json" >&2

@@ -14,6 +14,13 @@ pub const SMALL_PACKETS: &str = "qfs-1452";
 /// The variant of qfs whose digests are BLAKE3: `--variant 'qfs-blake3=client:--hash=blake3'`.
 pub const BLAKE3: &str = "qfs-blake3";
 
+/// The variant of qfs that fetches whole files: `--variant qfs-whole=client:--whole`.
+pub const WHOLE: &str = "qfs-whole";
+
+/// Scenarios in which the same is uploaded and downloaded.
+const BOTH_WAYS: [(&str, &str); 5] =
+    [("put", "bulk"), ("push", "pull"), ("put-swarm", "swarm"), ("put-lossy", "wan-lossy"), ("put-long", "wan-long")];
+
 const MIB: f64 = 1_048_576.0;
 
 /// One goal and what was reached of it.
@@ -36,7 +43,29 @@ pub struct Goal {
 /// Every goal that these results say something about.
 #[must_use]
 pub fn goals(results: &Results) -> Vec<Goal> {
-    results.scenarios.iter().flat_map(of_scenario).collect()
+    let of_each = results.scenarios.iter().flat_map(of_scenario);
+    of_each.chain(BOTH_WAYS.iter().flat_map(|&(up, down)| as_fast_upwards(results, up, down))).collect()
+}
+
+/// An upload takes at most a tenth longer than the download of the same, with each kind of qfs.
+fn as_fast_upwards(results: &Results, up: &'static str, down: &str) -> Vec<Goal> {
+    const LONGER: f64 = 1.1;
+    let times = |scenario: &str, ours: &str| {
+        let scenario = results.scenarios.iter().find(|found| found.name == scenario)?;
+        Some(contender(scenario, ours)?.summary.seconds?.median)
+    };
+    let goal = |ours: &str| {
+        let found = times(up, ours)? / times(down, ours)?.max(1e-9);
+        Some(Goal {
+            scenario: up,
+            what: format!("{ours}, beside {down}"),
+            wanted: format!("at most {LONGER} × its time"),
+            found: format!("{found:.2} ×"),
+            reached: found <= LONGER,
+            margin: ratio(LONGER, found),
+        })
+    };
+    [BASELINE, SMALL_PACKETS, BLAKE3].into_iter().filter_map(goal).collect()
 }
 
 fn of_scenario(scenario: &ScenarioResults) -> Vec<Goal> {
@@ -61,6 +90,8 @@ fn of_scenario(scenario: &ScenarioResults) -> Vec<Goal> {
         "wan-lossy" => vec![link_rate(scenario, 150.0), little_dropped(scenario, 5.0)],
         "wan-long" => vec![link_rate(scenario, 0.85 * 500.0)],
         "wan-again" => vec![link_rate(scenario, 170.0)],
+        "update-far" => vec![faster(BASELINE, WHOLE, 5.0), moved(scenario, 3.0)],
+        "insert-far" => vec![faster(BASELINE, WHOLE, 5.0), moved(scenario, 1.0)],
         "wan-long-again" => vec![link_rate(scenario, 0.8 * 500.0)],
         _ => Vec::new(),
     };
@@ -172,6 +203,20 @@ fn little_dropped(scenario: &ScenarioResults, goal: f64) -> Option<Goal> {
     })
 }
 
+/// Bytes that the link carried, of those that it carried when the file was fetched whole.
+fn moved(scenario: &ScenarioResults, goal: f64) -> Option<Goal> {
+    let bytes = |ours| Some(contender(scenario, ours)?.traffic?.bytes as f64);
+    let share = 100.0 * bytes(BASELINE)? / bytes(WHOLE)?.max(1.0);
+    Some(Goal {
+        scenario: scenario.name,
+        what: "bytes moved, of those of the whole file".to_owned(),
+        wanted: format!("at most {goal} %"),
+        found: format!("{share:.2} %"),
+        reached: share <= goal,
+        margin: ratio(goal, share),
+    })
+}
+
 /// The largest peak of one end of qfs.
 fn memory(scenario: &ScenarioResults, end: &str, goal: f64, peak: impl Fn(&Sample) -> Option<u64>) -> Option<Goal> {
     let largest = good(contender(scenario, BASELINE)?).filter_map(peak).max()? as f64 / MIB;
@@ -251,6 +296,31 @@ mod tests {
             (found(&goals, "sent twice").found.as_str(), found(&goals, "sent twice").reached),
             ("6.00 %", false)
         );
+    }
+
+    #[test]
+    fn what_is_fetched_of_a_changed_file_is_held_against_the_whole() {
+        let mut results = known();
+        let bulk = &mut results.scenarios[0];
+        bulk.name = "insert-far";
+        bulk.contenders[2].name = WHOLE.into();
+        let carried = |bytes| Some(Traffic { carried: 1, lost: 0, dropped: 0, late: 0, bytes });
+        (bulk.contenders[0].traffic, bulk.contenders[2].traffic) = (carried(2), carried(100));
+        let moved = found(&goals(&results), "bytes moved");
+        assert_eq!((moved.found.as_str(), moved.reached, moved.margin), ("2.00 %", false, 0.5));
+    }
+
+    /// Fails when the two directions are exchanged.
+    #[test]
+    fn uploads_are_held_against_downloads() {
+        let mut results = known();
+        let mut upload = results.scenarios[0].clone();
+        upload.name = "put";
+        upload.contenders[0].samples.iter_mut().for_each(|sample| sample.seconds *= 2.0);
+        upload.summarise();
+        results.scenarios.push(upload);
+        let goal = found(&goals(&results), "qfs, beside bulk");
+        assert_eq!((goal.scenario, goal.found.as_str(), goal.reached), ("put", "2.00 ×", false));
     }
 
     #[test]

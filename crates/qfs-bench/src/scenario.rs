@@ -134,6 +134,18 @@ const KNOWN_LINKS: [(&str, Link, u64); 2] = [
     ("wan-long-again", Link { rate: 500.0, delay: 100.0, loss: 0.1, queue: 12500.0 }, 100),
 ];
 
+/// Links over which a file is uploaded: those of the same ending.
+const UPLOAD_LINKS: [(&str, Link, u64); 2] = [
+    ("put-lossy", Link { rate: 200.0, delay: 50.0, loss: 1.0, queue: 2500.0 }, 100),
+    ("put-long", Link { rate: 500.0, delay: 100.0, loss: 0.1, queue: 12500.0 }, 1000),
+];
+
+/// A link on which it matters to fetch only what changed.
+const MODEST: Link = Link { rate: 100.0, delay: 10.0, loss: 0.0, queue: 500.0 };
+
+/// Changes that are fetched over it.
+const CHANGES: [(&str, Change); 2] = [("update-far", Change::Scattered), ("insert-far", Change::Inserted)];
+
 impl Scenario {
     /// All scenarios, in the order in which they run.
     #[must_use]
@@ -217,8 +229,18 @@ impl Scenario {
             }
         }
         all.push(plain("put", format!("{big_text}, uploaded."), Task::Put, big));
-        let links =
-            LINKS.map(|link| (link, Task::Fetch)).into_iter().chain(KNOWN_LINKS.map(|link| (link, Task::Known)));
+        all.push(Self {
+            processes: crowd,
+            ..plain(
+                "put-swarm",
+                format!("{crowd} processes at once, each uploads a file of {} MB.", crowd_bytes / MB),
+                Task::Put,
+                shared,
+            )
+        });
+        let links = LINKS.map(|link| (link, Task::Fetch)).into_iter();
+        let links = links.chain(KNOWN_LINKS.map(|link| (link, Task::Known)));
+        let links = links.chain(UPLOAD_LINKS.map(|link| (link, Task::Put)));
         all.extend(links.map(|((name, link, megabytes), task)| Self {
             link: Some(link),
             limit: Duration::from_secs(if full { 240 } else { 60 }),
@@ -228,6 +250,12 @@ impl Scenario {
                 task,
                 Shape { files: 1, file_bytes: if full { megabytes } else { megabytes / 10 } * MB, directories: 0 },
             )
+        }));
+        all.extend(CHANGES.map(|(name, change)| {
+            let megabytes = if full { 1000 } else { 20 };
+            let shape = Shape { files: 1, file_bytes: megabytes * MB, directories: 0 };
+            let about = about_link(MODEST, megabytes, Task::Update(change));
+            Self { link: Some(MODEST), ..plain(name, about, Task::Update(change), shape) }
         }));
         all
     }
@@ -258,7 +286,7 @@ impl Scenario {
     }
 
     fn is_sync(&self) -> bool {
-        matches!(self.task, Task::Pull(_) | Task::Push(_) | Task::Put)
+        self.link.is_none() && matches!(self.task, Task::Pull(_) | Task::Push(_) | Task::Put)
     }
 
     /// Bytes a run moves; 0 where time, not rate, is the figure.
@@ -274,9 +302,15 @@ impl Scenario {
 }
 
 fn about_link(link: Link, megabytes: u64, task: Task) -> String {
-    let again = if task == Task::Known { ", from a server that was met before" } else { "" };
+    let how = match task {
+        Task::Known => ", from a server that was met before".to_owned(),
+        Task::Put => ", uploaded".to_owned(),
+        Task::Update(Change::Scattered) => format!(", of which one percent in {PLACES} places is another here"),
+        Task::Update(Change::Inserted) => format!(", whose first {} MiB are missing here", INSERTED_BYTES / MIB),
+        _ => String::new(),
+    };
     format!(
-        "One file of {megabytes} MB over an emulated link{again}: {} Mbit/s, {} ms round trip, {} % loss each way, a queue of {} KB.",
+        "One file of {megabytes} MB over an emulated link{how}: {} Mbit/s, {} ms round trip, {} % loss each way, a queue of {} KB.",
         link.rate,
         2.0 * link.delay,
         link.loss,
@@ -298,10 +332,11 @@ mod tests {
         assert_eq!(names(&[]), ["bulk", "small", "again", "swarm", "resume", "update", "insert", "list", "latency"]);
         assert_eq!(names(&["latency", "bulk"]), ["bulk", "latency"]);
         let wan = ["wan-clean", "wan-lossy", "wan-shallow", "wan-long", "wan-again", "wan-long-again"];
-        assert_eq!(names(&["wan"]), wan);
-        let sync = ["pull", "push", "pull-again", "push-again", "pull-changed", "push-changed", "put"];
+        let more = ["put-lossy", "put-long", "update-far", "insert-far"];
+        assert_eq!(names(&["wan"]), [&wan[..], &more].concat());
+        let sync = ["pull", "push", "pull-again", "push-again", "pull-changed", "push-changed", "put", "put-swarm"];
         assert_eq!(names(&["sync"]), sync);
-        assert_eq!(names(&["all"]).len(), 22);
+        assert_eq!(names(&["all"]).len(), 27);
         assert!(matches!(Scenario::select(&["bulky".into()], Scale::Quick), Err(BenchError::Unknown { .. })));
     }
 
