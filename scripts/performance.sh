@@ -10,7 +10,7 @@
 # picture, performance.svg, with its figures, performance.json; prints goals.md. A goal that is missed is a result. The exit code
 # is 1 only when something could not be measured.
 # Needs release binaries (made here) and, for the long links, root, `ip` and TUN devices. Peers that are not installed are left out:
-#   apt-get install nginx-light curl rsync openssh-server aria2 rclone
+#   apt-get install nginx-light curl rsync openssh-server aria2 rclone zsync
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -56,8 +56,8 @@ parts=(
   "sync|pull push pull-again push-again pull-changed push-changed|rsync,rsync-ssh|$memory|"
   "upwards-swarm|swarm put-swarm|rsync|$memory|--variant=qfs-blake3=client:--hash=blake3"
   "wan-upwards|wan-lossy put-lossy wan-long put-long|none|$memory|"
-  "changed|update insert|rsync|$disk|--variant=qfs-whole=client:--whole"
-  "wan-changed|update-far insert-far|none|$disk|--variant=qfs-whole=client:--whole"
+  "changed|update insert|rsync,rsync-ssh,zsync|$disk|--variant=qfs-whole=client:--whole"
+  "wan-changed|update-far insert-far|rsync,zsync|$disk|--variant=qfs-whole=client:--whole"
 )
 for name in "${wanted[@]}"; do
   printf '%s\n' "${parts[@]}" | grep -q "^$name|" || { echo "error: no part is called $name" >&2; usage 2 >&2; }

@@ -18,8 +18,9 @@ step "programs for the tests"
 cargo build --workspace --bins --locked
 step "tests"
 cargo test --workspace --locked
-step "tests of the server once more, over TCP"
+step "some tests once more, over TCP"
 QFS_TEST_TRANSPORT=tcp cargo test --locked -p qfs-server --test commands --test abuse --test tokens
+QFS_TEST_TRANSPORT=tcp cargo test --locked -p qfs-client --test cli -- writing:: syncing:: delta_put::
 [[ ${1:-} == --fast ]] && exit 0
 
 step "packages"

@@ -13,6 +13,7 @@ mod place;
 mod rclone;
 mod rsync;
 mod ssh;
+mod zsync;
 
 pub use ours::Ours;
 pub use peer::{Job, Peer, PeerError, Started};
@@ -33,7 +34,7 @@ pub struct Entry {
 }
 
 /// All peers, in the order they run.
-pub const ALL: [Entry; 11] = [
+pub const ALL: [Entry; 12] = [
     Entry { name: "curl", can: curl::can, start: curl::start },
     Entry { name: "curl+sha256sum", can: curl::can_check, start: curl::start_checked },
     Entry { name: "curl-bbr", can: over_a_link, start: curl::start_bbr },
@@ -42,6 +43,7 @@ pub const ALL: [Entry; 11] = [
     Entry { name: "scp", can: ssh::can_scp, start: ssh::start_scp },
     Entry { name: "aria2c", can: aria2::can, start: aria2::start },
     Entry { name: "rclone", can: rclone::can, start: rclone::start },
+    Entry { name: "zsync", can: zsync::can, start: zsync::start },
     Entry { name: "cp", can: cp::can, start: cp::start },
     // qfs with another congestion controller shows what the default is worth over a link.
     Entry { name: "qfs-cubic", can: over_a_link, start: ours::start_cubic },

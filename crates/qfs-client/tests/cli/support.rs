@@ -139,11 +139,15 @@ impl Lab {
         command
     }
 
-    /// The client with the port of the lab's server in a variable, which every flag beats.
+    /// The client with the port of the lab's server in a variable, which every flag beats; over the way that `QFS_TEST_TRANSPORT` says,
+    /// since `scripts/test.sh` runs some of these tests both ways.
     pub(crate) fn client<S: AsRef<std::ffi::OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
         let mut command = self.bare();
         let address = self.server().address();
         command.env("QFS_IP", address.ip().to_string()).env("QFS_PORT", address.port().to_string()).args(args);
+        if let Some(way) = std::env::var_os("QFS_TEST_TRANSPORT") {
+            command.env("QFS_TRANSPORT", way);
+        }
         command
     }
 

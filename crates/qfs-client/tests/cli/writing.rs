@@ -212,13 +212,8 @@ fn an_upload_that_was_cut_off_is_continued() {
     let content = noise(24 << 20);
     lab.at_home("big", &content);
     let link = slow_link(lab.server().address());
-    let address = link.addr();
-    let through = |args: &[&str]| {
-        let mut command = lab.client(args);
-        command.env("QFS_PORT", address.port().to_string());
-        command
-    };
-    let mut child = through(&["put", "big"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let mut child =
+        lab.through(link.addr().port(), &["put", "big"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let partial = |least: u64| {
         let found = names(&lab.path().join("root")).into_iter().find(|name| name != "big");
         found.filter(|name| std::fs::metadata(lab.published(name)).is_ok_and(|meta| meta.len() > least))
