@@ -10,7 +10,7 @@ mod support;
 
 use qfs_core::body::collect;
 use qfs_core::chunks::{ChunkMap, Chunker, Grain};
-use qfs_core::model::{ByteRange, Digest, ETag, Ranges};
+use qfs_core::model::{ByteRange, Digest, ETag, HashKind, Ranges};
 use qfs_core::wire::{
     ChunkMapHead, ChunkMapRequest, DownloadRangesRequest, Request, StatusCode, Trailer, decode_response,
 };
@@ -38,7 +38,8 @@ async fn ranges(client: &Client, name: &str, etag: &ETag, parts: &[std::ops::Ran
     let ranges = Ranges::new(parts.to_vec()).unwrap();
     let envelope = ranges.envelope();
     let (length, if_match) = (ranges.bytes(), etag.clone());
-    let request = DownloadRangesRequest { filename: name.into(), if_match, ranges, priority: 0 };
+    let request =
+        DownloadRangesRequest { filename: name.into(), if_match, ranges, priority: 0, hash: HashKind::Sha256 };
     let mut answer = client.send(Request::DownloadRanges(request).encode().unwrap()).await;
     let head = head(&mut answer).await?;
     assert_eq!(head.range, ByteRange { start: envelope.start, end: Some(envelope.end) });

@@ -5,7 +5,7 @@ use qfs_core::body::Answer;
 use qfs_core::chunks::MAX_MAP_BYTES;
 use qfs_core::wire::{ChunkMapHead, ChunkMapRequest, DownloadHead, DownloadRangesRequest, Request, decode_response};
 
-use super::exchange::{MAX_FILE_BYTES, ask};
+use super::exchange::{MAX_FILE_BYTES, agreed, ask};
 use super::handle::{Lease, Session};
 use super::patience::Patience;
 use crate::error::AttemptError;
@@ -55,6 +55,7 @@ pub(crate) async fn download_ranges(
     if !fits || head.etag != wanted || head.live || !head.holes.is_empty() {
         return Err(AttemptError::Protocol("the head does not fit the request".to_owned()));
     }
+    agreed(session, head.hash)?;
     answer.source_mut().allow_digest(head.size);
     Ok((head, answer))
 }

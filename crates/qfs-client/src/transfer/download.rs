@@ -224,9 +224,7 @@ impl Download<'_> {
     ) -> Result<Option<Digest>, AttemptError> {
         let old = self.job.local.as_ref().ok().and_then(Option::as_ref).map_or(0, |local| local.size);
         let means = &self.context.delta;
-        // A map has the SHA-256 of the whole, and no other digest.
-        let is_whole = self.is_whole || !self.session.hash().is_default();
-        if is_whole || !means.are_there(&self.context.config, old) {
+        if self.is_whole || !means.are_there(&self.context.config, old) {
             return Ok(None);
         }
         let size = match self.size {
@@ -242,7 +240,7 @@ impl Download<'_> {
         self.size = Some(plan.size);
         self.is_live = false;
         self.received.fetch_add(plan.received, Ordering::Relaxed);
-        let assembly = self.stage(plan.size, &plan.etag, HashKind::Sha256, 0).await?;
+        let assembly = self.stage(plan.size, &plan.etag, self.session.digest_kind(), 0).await?;
         let here = assembly.frontier();
         self.announce(plan.size, here);
         self.resumed = here > 0;

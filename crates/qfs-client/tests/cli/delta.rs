@@ -3,6 +3,7 @@
 use std::process::Stdio;
 
 use qfs_core::chunks::MAX_MAP_BYTES;
+use qfs_core::model::{Digest, HashKind};
 use qfs_core::wire::{Request, StatusCode, encode};
 use qfs_testkit::hostile_server::{HostileServer, Step};
 use qfs_testkit::udp_proxy::{Faults, UdpProxy};
@@ -241,6 +242,51 @@ fn a_killed_client_goes_on_where_it_was() {
     }
 }
 
+/// Fails when: `--hash blake3` fetches all of it, or is given a digest of the other kind; what was begun with one kind is of no use
+/// with the other.
+#[test]
+fn any_kind_of_digest_will_do() {
+    let lab = Lab::new(&[]);
+    let old = noise(24 * MIB);
+    let new = [&other_noise(1000), &old[..]].concat();
+    lab.publish("f", &new);
+    for seed in [&["f", "--overwrite"][..], &["f", "--seed", "seed"]] {
+        match seed {
+            [.., "--overwrite"] => older(&lab, "f", &old),
+            _ => std::fs::write(lab.home().join("seed"), &old).unwrap(),
+        }
+        let (done, moved) = fetch(&lab, &[seed, &["--hash", "blake3"]].concat());
+        assert!(lab.saved("f") == new && moved < (new.len() / 100) as u64, "{moved}: {done:?}");
+        assert_eq!(file(&done)["blake3"], Digest::of_kind(HashKind::Blake3, &new).to_string(), "{done:?}");
+        std::fs::remove_file(lab.home().join("client_env/f")).unwrap();
+    }
+    // Nothing of it is missing here, and so only the digest is asked for.
+    let (done, moved) = fetch(&lab, &["f", "--hash", "blake3", "--seed", "seed", "--save-dir", "half"]);
+    assert!(moved < (new.len() / 100) as u64, "{done:?}");
+    lab.publish("f", &old[..20 * MIB]);
+    let (done, _) = fetch(&lab, &["f", "--hash", "blake3", "--seed", "seed", "--save-dir", "other"]);
+    assert_eq!(file(&done)["blake3"], Digest::of_kind(HashKind::Blake3, &old[..20 * MIB]).to_string(), "{done:?}");
+    let through = slow_link(lab.server().address());
+    let fresh = [&old[..4 * MIB], &other_noise(12 * MIB), &old[4 * MIB..8 * MIB]].concat();
+    lab.publish("f", &fresh);
+    older(&lab, "f", &old);
+    let run = |args: &[&str]| {
+        let args = [&["get", "f", "--overwrite", "--json"], args].concat();
+        lab.through(through.addr().port(), &args).spawn().unwrap()
+    };
+    let child = run(&["--hash", "blake3"]);
+    wait_until("most of it", || through.stats().to_client.forwarded_bytes > 10 * MIB as u64);
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    finish(child);
+    let done = finish(run(&[])).ends_with(0);
+    assert!(lab.saved("f") == fresh, "{done:?}");
+    assert_eq!(
+        (&file(&done)["status"], &file(&done)["sha256"]),
+        (&"resumed".into(), &Digest::of(&fresh).to_string().into())
+    );
+    assert!(done.json()["bytes"].as_u64().unwrap() < 6 * MIB as u64, "{done:?}");
+}
+
 /// Fails when: what was copied is forgotten with the connection, or asked for.
 #[test]
 fn a_lost_connection_is_made_anew() {
@@ -303,7 +349,7 @@ fn answer(content: &[u8], is_probe: bool) -> Vec<Step> {
     let head = format!(
         r#"{{"code":0,"size":{size},"modified":"2026-11-23T08:09:24Z","etag":"v","range":{{"start":0,"end":{end}}}}}"#
     );
-    let trailer = encode(&qfs_core::wire::Trailer::new(qfs_core::model::Digest::of(content))).unwrap();
+    let trailer = encode(&qfs_core::wire::Trailer::new(Digest::of(content))).unwrap();
     let head = qfs_core::wire::frame(head.as_bytes()).unwrap();
     let body = bytes::Bytes::copy_from_slice(&content[..end]);
     vec![Step::Send(head), Step::Send(body), Step::Send(trailer), Step::Finish]

@@ -4,7 +4,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::codec::{is_zero, null_is_absent};
 use super::{MAX_RANGES, StatusCode};
-use crate::model::{ETag, Ranges};
+use crate::model::{ETag, HashKind, Ranges};
 
 /// Parameters of `chunk_map`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,6 +45,9 @@ pub struct DownloadRangesRequest {
     /// As [`DownloadRequest::priority`](super::DownloadRequest::priority).
     #[serde(default, skip_serializing_if = "is_zero", deserialize_with = "null_is_absent")]
     pub priority: i32,
+    /// The digest that is wanted. A server that does not know the field answers with SHA-256.
+    #[serde(default, skip_serializing_if = "HashKind::is_default")]
+    pub hash: HashKind,
 }
 
 /// The frame that they stand in is bounded, so that no more are read than fit it.
@@ -93,8 +96,19 @@ mod tests {
                 if_match: "v1".parse().unwrap(),
                 ranges: Ranges::new(vec![0..4096, 10_000..20_000]).unwrap(),
                 priority: 0,
+                hash: HashKind::Sha256,
             }),
             r#"{"command":"download_ranges","filename":"x","if_match":"v1","ranges":[[0,4096],[10000,20000]]}"#,
+        );
+        golden(
+            &Request::DownloadRanges(DownloadRangesRequest {
+                filename: "x".into(),
+                if_match: "v1".parse().unwrap(),
+                ranges: Ranges::new(vec![0..1]).unwrap(),
+                priority: 0,
+                hash: HashKind::Blake3,
+            }),
+            r#"{"command":"download_ranges","filename":"x","if_match":"v1","ranges":[[0,1]],"hash":"blake3"}"#,
         );
     }
 
@@ -135,6 +149,7 @@ mod tests {
             if_match: "e".repeat(ETag::MAX_BYTES).parse().unwrap(),
             ranges: ranges(MAX_RANGES as u64, most),
             priority: i32::MIN,
+            hash: HashKind::Blake3,
         };
         let token = "t".repeat(512).parse().unwrap();
         assert!(Request::DownloadRanges(request).encode_with(Some(&token)).unwrap().len() < MAX_FRAME_BYTES);

@@ -85,8 +85,10 @@ impl Fetch<'_> {
             if_match: self.known.etag.clone(),
             ranges,
             priority: self.job.priority,
+            hash: self.session.hash(),
         };
         let (head, answer) = delta::download_ranges(self.session, lease, request).await?;
+        self.known.hash_as(head.hash).await?;
         let mut body: BodyChunks<Patience> = answer.into_body(layout.length());
         let assembly = &self.known.assembly;
         pump_into(&mut body, assembly, &layout, self.context.flush, |bytes| {

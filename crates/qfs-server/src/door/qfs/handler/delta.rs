@@ -23,7 +23,9 @@ pub(crate) async fn chunk_map<S: Store, K: ByteSink>(
     sink: &mut K,
     request: ChunkMapRequest,
 ) -> Result<(), HandlerError> {
-    let opened = open(view, share, sink, &request.filename, request.priority, request.if_match.as_ref()).await?;
+    let opened =
+        open(view, share, sink, &request.filename, request.priority, (request.if_match.as_ref(), HashKind::Sha256))
+            .await?;
     let version = opened.version;
     // A client that has gone leaves the pass to the next who waits for it, and ends it when there is none.
     let mut map: Bytes = while_wanted(sink, service.maps.of(&version)).await?;
@@ -47,13 +49,14 @@ pub(crate) async fn download_ranges<S: Store, K: ByteSink>(
     sink: &mut K,
     request: DownloadRangesRequest,
 ) -> Result<(), HandlerError> {
-    let opened = open(view, share, sink, &request.filename, request.priority, Some(&request.if_match)).await?;
+    let wanted = (Some(&request.if_match), request.hash);
+    let opened = open(view, share, sink, &request.filename, request.priority, wanted).await?;
     let (version, known) = (&opened.version, opened.digest());
     let meta = version.meta();
     let envelope = request.ranges.envelope();
     let envelope = ByteRange { start: envelope.start, end: Some(envelope.end) };
     let envelope = envelope.within(meta.size).map_err(|_| HandlerError::BadRange)?;
-    sink.send(encode(&head(meta, &envelope, (known, HashKind::Sha256), qfs_core::model::Holes::default()))?).await?;
+    sink.send(encode(&head(meta, &envelope, (known, request.hash), qfs_core::model::Holes::default()))?).await?;
     body::send_around(sink, version, envelope, &request.ranges.gaps(), share, None).await?;
     let digest = digest(service, sink, version, false).await?;
     sink.send(trailer(digest)?).await?;
@@ -61,21 +64,21 @@ pub(crate) async fn download_ranges<S: Store, K: ByteSink>(
     Ok(())
 }
 
-/// Opens `name` if it is the version that is wanted.
+/// Opens `name` if it is the version that is wanted, for a digest of `kind`.
 async fn open<S: Store, K: ByteSink>(
     view: &View<S>,
     share: &Share,
     sink: &mut K,
     name: &str,
     priority: i32,
-    wanted: Option<&ETag>,
+    (wanted, kind): (Option<&ETag>, HashKind),
 ) -> Result<Opened, HandlerError> {
     if priority != 0 {
         sink.set_priority(priority);
     }
     let path = RemotePath::parse(name).map_err(|_| HandlerError::NotFound)?;
     // What is kept of a small file is a block of the version.
-    let (opened, _room) = view.open_within(share, path, HashKind::Sha256).await?;
+    let (opened, _room) = view.open_within(share, path, kind).await?;
     match wanted {
         Some(wanted) if *wanted != opened.version.meta().etag => Err(HandlerError::Changed),
         _ => Ok(opened),
