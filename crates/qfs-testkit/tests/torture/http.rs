@@ -41,9 +41,14 @@ async fn is_well(victim: &Victim, after: &str) {
 
 /// A connection over TLS that offers `protocol`.
 pub(crate) async fn open(server: SocketAddr, protocol: &[u8]) -> TlsStream<TcpStream> {
+    try_open(server, protocol).await.unwrap()
+}
+
+/// As [`open`], where the server may be killed meanwhile.
+pub(crate) async fn try_open(server: SocketAddr, protocol: &[u8]) -> std::io::Result<TlsStream<TcpStream>> {
     let connector = TlsConnector::from(Arc::new(gullible::tls_config(&[protocol]).unwrap()));
-    let stream = soon(TcpStream::connect(server)).await.unwrap();
-    soon(connector.connect("localhost".try_into().unwrap(), stream)).await.unwrap()
+    let stream = soon(TcpStream::connect(server)).await?;
+    soon(connector.connect("localhost".try_into().unwrap(), stream)).await
 }
 
 /// All that is answered to `bytes` over HTTP/1.1.

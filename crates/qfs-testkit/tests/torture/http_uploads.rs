@@ -6,7 +6,7 @@ use fastrand::Rng;
 use tokio::io::AsyncWriteExt;
 
 use crate::crowd::runtime;
-use crate::http::{open, whole};
+use crate::http::{try_open, whole};
 use crate::lab::{Lab, noise};
 use crate::raw::soon;
 use crate::tally::{Tally, count, seed};
@@ -40,7 +40,7 @@ async fn begin(server: SocketAddr, name: &str) -> String {
 
 /// Sends `content` from `offset` on, up to `until`, and leaves.
 async fn append(server: SocketAddr, upload: &str, offset: usize, until: usize, content: &[u8]) {
-    let mut stream = open(server, b"http/1.1").await;
+    let Ok(mut stream) = try_open(server, b"http/1.1").await else { return };
     let head = format!(
         "PATCH {upload} HTTP/1.1\r\nHost: x\r\nContent-Type: application/partial-upload\r\nUpload-Offset: {offset}\r\n\
          Upload-Complete: ?1\r\nContent-Length: {}\r\n\r\n",
