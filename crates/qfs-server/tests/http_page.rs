@@ -8,6 +8,8 @@
 
 mod support;
 
+use base64::prelude::{BASE64_STANDARD, Engine as _};
+use qfs_core::model::Digest;
 use serde_json::json;
 use support::browser::Browser;
 use support::program::{Home, Running};
@@ -42,6 +44,7 @@ fn people_search_sort_and_look_at_files() {
     browser.go(&format!("{base}/"));
     browser.wait("document.documentElement.classList.contains('scripted')");
     assert_eq!(browser.value("document.querySelector('.readme h1').textContent"), "Welcome");
+    browser.picture("page");
     // Sorting, without asking the server again.
     browser.value("document.querySelector('th.size a').click()");
     assert_eq!(browser.value(NAMES), json!(["dir", "a.md", "b-10.txt", "README.md", "hello.txt", "b-9.txt"]));
@@ -140,12 +143,14 @@ fn it_suits_telephones_the_dark_and_readers() {
     );
     let dark = browser.value("getComputedStyle(document.body).backgroundColor");
     assert_eq!((light, dark), (json!("rgb(251, 251, 250)"), json!("rgb(20, 23, 26)")));
+    browser.picture("page-dark");
     browser.devtools(
         "Emulation.setDeviceMetricsOverride",
         &json!({"width": 360, "height": 740, "deviceScaleFactor": 3, "mobile": true}),
     );
     browser.go(&format!("{base}/"));
     assert_eq!(browser.value("document.documentElement.scrollWidth <= 360"), true);
+    browser.picture("page-telephone");
     assert_eq!(browser.value("[...document.querySelectorAll('td.name a, .button, input')].every(e => e.offsetParent === null || e.offsetHeight >= 32)"), true);
     let tree = browser.devtools("Accessibility.getFullAXTree", &json!({}));
     let of = |role: &str| {
@@ -207,4 +212,34 @@ fn a_token_is_asked_for_once() {
     assert_eq!((browser.value("document.cookie"), browser.value("location.search")), (json!(""), json!("")));
     browser.go(&format!("https://{}/hello.txt?view", server.address()));
     assert_eq!(browser.value("document.querySelector('pre.text').textContent"), "hello");
+}
+
+/// The browser's connection goes to the UDP port that qfs has, and never to another.
+///
+/// Fails when: the end point does not offer `h3` beside `qfs/1`, or what comes over it is not the page and the file.
+#[test]
+fn it_comes_over_http3() {
+    let home = Home::new();
+    let content = support::noise(3_000_000);
+    home.tree.write("root/large.bin", &content);
+    let server = home.start(&[]);
+    let port = server.address().port();
+    let fingerprint: Digest = server.fingerprint().to_string().trim_start_matches("sha256:").parse().unwrap();
+    let key = BASE64_STANDARD.encode(fingerprint.as_bytes());
+    let browser = Browser::start_with(&[
+        format!("--origin-to-force-quic-on=localhost:{port}"),
+        format!("--ignore-certificate-errors-spki-list={key}"),
+        "--host-resolver-rules=MAP localhost 127.0.0.1".to_owned(),
+    ]);
+    browser.go(&format!("https://localhost:{port}/"));
+    assert_eq!(browser.value("performance.getEntriesByType('navigation')[0].nextHopProtocol"), "h3");
+    assert_eq!(browser.value(NAMES), json!(["hello.txt", "large.bin"]));
+    browser.value(
+        "void fetch('/large.bin').then(answer => answer.arrayBuffer()).then(bytes => crypto.subtle.digest('SHA-256', bytes))
+         .then(digest => window.digest = [...new Uint8Array(digest)].map(byte => byte.toString(16).padStart(2, '0')).join(''))",
+    );
+    browser.wait("window.digest !== undefined");
+    assert_eq!(browser.value("window.digest"), Digest::of(&content).to_string());
+    let of_it = "performance.getEntriesByType('resource').filter(entry => entry.name.endsWith('/large.bin'))";
+    assert_eq!(browser.value(&format!("{of_it}.map(entry => entry.nextHopProtocol)")), json!(["h3"]));
 }

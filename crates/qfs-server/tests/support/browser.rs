@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use serde_json::{Value, json};
 
 /// A browser with one window, which believes any certificate.
@@ -17,6 +18,11 @@ pub(crate) struct Browser {
 impl Browser {
     /// Starts one. It fails where there is none: `.ci/run` installs it.
     pub(crate) fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// Starts one with these arguments more.
+    pub(crate) fn start_with(more: &[String]) -> Self {
         let profile = tempfile::tempdir().unwrap();
         let mut driver = Command::new("chromedriver")
             .arg("--port=0")
@@ -32,7 +38,7 @@ impl Browser {
         // Its output is read to the end, so that it never waits for a reader.
         std::thread::spawn(move || lines.for_each(drop));
         let data = format!("--user-data-dir={}", browser._profile.path().join("data").display());
-        let arguments = [
+        let always = [
             "--headless=new",
             "--no-sandbox",
             "--disable-gpu",
@@ -40,6 +46,7 @@ impl Browser {
             "--window-size=1200,900",
             &data,
         ];
+        let arguments: Vec<&str> = always.into_iter().chain(more.iter().map(String::as_str)).collect();
         let made = browser.send(
             "POST",
             "",
@@ -136,6 +143,14 @@ impl Browser {
     /// A command of the DevTools protocol.
     pub(crate) fn devtools(&self, command: &str, parameters: &Value) -> Value {
         self.send("POST", "/goog/cdp/execute", &json!({"cmd": command, "params": parameters}))
+    }
+
+    /// Writes what the window shows to the file `NAME.png` in the directory that `QFS_TEST_PICTURES` names, if it names one.
+    pub(crate) fn picture(&self, name: &str) {
+        let Some(directory) = std::env::var_os("QFS_TEST_PICTURES") else { return };
+        let shot = self.send("GET", "/screenshot", &Value::Null);
+        let png = BASE64_STANDARD.decode(shot.as_str().unwrap()).unwrap();
+        std::fs::write(std::path::Path::new(&directory).join(format!("{name}.png")), png).unwrap();
     }
 
     /// Whether the page has opened a dialogue, as `alert` does.
