@@ -27,5 +27,6 @@ step "packages"
 # What would be published has to be complete. The build of each package from its archive is left out: it compiles every dependency
 # again, which takes minutes and finds little that the tests above do not; before a publication, run this without --no-verify.
 cargo package --workspace --locked --no-verify --allow-dirty --quiet
-step "a client in another language"
+step "clients in other languages"
 scripts/interop.sh
+scripts/tus.sh

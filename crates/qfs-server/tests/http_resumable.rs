@@ -118,6 +118,7 @@ async fn an_upload_that_was_cut_goes_on() {
     assert!(!rig.tree.path().join("a b.bin").exists(), "nothing has its name before it is whole");
     let done = append(rig.address, &upload, at, true, &content[at..]).await;
     assert_eq!((done.status, done.header("upload-complete")), (201, "?1"), "{done:?}");
+    assert_eq!(done.header("upload-offset"), SIZE.to_string());
     assert!(std::fs::read(rig.tree.path().join("a b.bin")).unwrap() == content);
     assert!(partial_files(&rig).is_empty());
     let after = state(rig.address, &upload).await;

@@ -296,6 +296,8 @@ async fn receive<S: WriteStore, R: Answer>(
     // Whatever comes of it, nothing can be put behind it any more.
     reply.also(UPLOAD_COMPLETE, fields::truth(true));
     let (meta, sha256) = end(ask, view, resource, key, job).await?;
+    // The draft leaves it out where an upload is complete; some clients look for it in every answer.
+    reply.also(UPLOAD_OFFSET, meta.size.into());
     upload::tell(&meta, sha256, existed, reply).await
 }
 
