@@ -75,6 +75,7 @@ fn of_scenario(scenario: &ScenarioResults) -> Vec<Goal> {
             faster(BASELINE, "curl", 1.2),
             faster(BASELINE, "scp", 2.0),
             faster(BASELINE, "curl+sha256sum", 2.5),
+            faster("curl-from-qfs", "curl", 0.9),
             cheaper(scenario, "curl"),
             faster(SMALL_PACKETS, "curl", 0.9),
             faster(SMALL_PACKETS, "scp", 1.3),

@@ -197,6 +197,13 @@ impl Server {
         Address::Ticket(self.ticket.clone())
     }
 
+    /// Where browsers and curl find it.
+    #[must_use]
+    pub fn https(&self) -> Option<String> {
+        let place = self.ticket.strip_prefix("qfs://")?;
+        Some(format!("https://{}", place.split('#').next()?))
+    }
+
     /// What it has used so far.
     #[must_use]
     pub fn usage(&self) -> Usage {

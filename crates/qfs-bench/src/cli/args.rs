@@ -78,10 +78,11 @@ Examples:
   qfs-bench run bulk --markdown bulk.md --goals goals.md --commit 1a2b3c4
 
 Scenarios: bulk small again swarm resume update insert list latency (these run when none is named),
-           pull push pull-again push-again pull-changed push-changed put (together: sync);
-           wan-clean wan-lossy wan-shallow wan-long wan-again
-           wan-long-again (together: wan); all
-Peers:     curl curl+sha256sum curl-bbr rsync rsync-ssh scp aria2c rclone cp qfs-cubic qfs-bbr
+           pull push pull-again push-again pull-changed push-changed put put-swarm (together: sync);
+           wan-clean wan-lossy wan-shallow wan-long wan-again wan-long-again put-lossy put-long
+           update-far insert-far (together: wan); all
+Peers:     curl curl-from-qfs curl+sha256sum curl-bbr rsync rsync-ssh scp aria2c rclone zsync cp
+           qfs-cubic qfs-bbr
 
 Every scenario makes its own data. What is not installed is left out and said so. Figures are medians of rounds in
 turns, and ratios pair by pair. Exit codes: 0 every run did its work; 1 one did not; 2 usage; 130 interrupted.";

@@ -1,17 +1,36 @@
-//! curl from nginx, with one file over HTTP/1.1 and many in parallel over HTTP/2.
+//! curl from nginx, and from the HTTP door of qfs, with one file over HTTP/1.1 and many in parallel over HTTP/2.
+
+use std::ffi::OsString;
 
 use super::nginx::Nginx;
 use super::place::AtClient;
-use super::{Job, Peer, PeerError, Place, Started};
+use super::{Job, Peer, PeerError, Place, Started, ours};
 use crate::process::{Daemon, Invocation};
+use crate::qfs;
 use crate::scenario::{Scenario, Task};
 
 #[derive(Debug)]
 struct Curl {
-    nginx: Nginx,
+    server: Server,
     client: AtClient,
     checked: bool,
     tcp: String,
+}
+
+/// What it fetches from.
+#[derive(Debug)]
+enum Server {
+    Nginx(Nginx),
+    Ours(qfs::Server),
+}
+
+impl Server {
+    fn daemon(&self) -> &Daemon {
+        match self {
+            Self::Nginx(nginx) => &nginx.daemon,
+            Self::Ours(server) => server.daemon(),
+        }
+    }
 }
 
 pub(super) fn can(scenario: &Scenario) -> bool {
@@ -20,6 +39,11 @@ pub(super) fn can(scenario: &Scenario) -> bool {
         Task::Resume => scenario.shape.files == 1,
         Task::Again | Task::Update(_) | Task::Known | Task::List | Task::Pull(_) | Task::Push(_) | Task::Put => false,
     }
+}
+
+/// From the HTTP door.
+pub(super) fn can_fetch(scenario: &Scenario) -> bool {
+    scenario.task == Task::Fetch && scenario.link.is_none()
 }
 
 /// Computes the digest afterwards, which is the closest to qfs that curl can do.
@@ -41,26 +65,35 @@ pub(super) fn start_bbr(place: &Place<'_>) -> Started {
     Ok(Box::new(Curl::start(&place, false)?))
 }
 
+/// From the HTTP door of qfs.
+pub(super) fn start_from_ours(place: &Place<'_>) -> Started {
+    let server = ours::serve(place, place.ours, &[])?;
+    let url = server.https().ok_or_else(|| PeerError::Setup("its server printed no ticket".to_owned()))?;
+    Ok(Box::new(Curl::of(place, Server::Ours(server), &url, &["--insecure".into()], false)?))
+}
+
 impl Curl {
     fn start(place: &Place<'_>, checked: bool) -> Result<Self, PeerError> {
-        let program = place.program("curl")?;
+        place.program("curl")?;
         let nginx = Nginx::start(place)?;
+        let (url, trust) = (nginx.url.clone(), ["--cacert".into(), nginx.certificate.clone().into_os_string()]);
+        Self::of(place, Server::Nginx(nginx), &url, &trust, checked)
+    }
+
+    fn of(place: &Place<'_>, server: Server, url: &str, trust: &[OsString], checked: bool) -> Result<Self, PeerError> {
         // The user's own configuration must not be used, for which -q has to come first.
-        let flags = ["-q", "--silent", "--show-error", "--fail", "--cacert"];
-        let curl = Invocation::new(program).args(flags).arg(&nginx.certificate);
+        let flags = ["-q", "--silent", "--show-error", "--fail"];
+        let curl = Invocation::new(place.program("curl")?).args(flags).args(trust);
         let curl = if place.data.shape.files == 1 {
             let name = place.data.shape.name(0);
-            curl.args(["--http1.1", "--output", &name, &format!("{}/{name}", nginx.url)])
+            curl.args(["--http1.1", "--output", &name, &format!("{url}/{name}")])
         } else {
-            let list: String = place
-                .data
-                .names()
-                .map(|name| format!("url = \"{}/{name}\"\noutput = \"{name}\"\n", nginx.url))
-                .collect();
+            let list: String =
+                place.data.names().map(|name| format!("url = \"{url}/{name}\"\noutput = \"{name}\"\n")).collect();
             curl.args(["--http2", "--parallel", "--create-dirs", "--config"]).arg(place.write("curl.list", &list)?)
         };
         let curl = if checked { then_sha256sum(curl) } else { curl };
-        Ok(Self { client: place.at_client(curl), nginx, checked, tcp: place.tcp_note() })
+        Ok(Self { client: place.at_client(curl), server, checked, tcp: place.tcp_note() })
     }
 }
 
@@ -73,7 +106,11 @@ fn then_sha256sum(command: Invocation) -> Invocation {
 impl Peer for Curl {
     fn about(&self) -> String {
         let more = if self.checked { ", then sha256sum" } else { ", no checksum" };
-        format!("curl from nginx over HTTPS{more}{}", self.tcp)
+        let whose = match self.server {
+            Server::Nginx(_) => "nginx",
+            Server::Ours(_) => "qfs-server",
+        };
+        format!("curl from {whose} over HTTPS{more}{}", self.tcp)
     }
 
     fn command(&self, job: &Job<'_>) -> Invocation {
@@ -82,6 +119,6 @@ impl Peer for Curl {
     }
 
     fn daemon(&self) -> Option<&Daemon> {
-        Some(&self.nginx.daemon)
+        Some(self.server.daemon())
     }
 }

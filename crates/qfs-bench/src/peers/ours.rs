@@ -27,35 +27,46 @@ impl Ours {
     /// # Errors
     /// When the server does not start.
     pub fn start(place: &Place<'_>, ours: &OursSpec, more: &[&str]) -> Result<Self, PeerError> {
-        let and_more =
-            |args: &[OsString], end| -> Vec<OsString> { args.iter().cloned().chain(arguments_of(end, more)).collect() };
-        let (root, rights): (_, &[OsString]) = match place.task.is_upload() {
-            true => (&place.home, &["--allow".into(), "read,write".into()]),
-            false => (&place.data.root, &[]),
-        };
-        let spec = ServerSpec {
-            program: ours.server.clone(),
-            ip: place.ends.server_ip.clone(),
-            port: 0,
-            root: root.clone(),
-            extra: and_more(&[&ours.server_args[..], rights].concat(), "server"),
-            without_env: ours.without_env.clone(),
-            wrapper: place.ends.server_end.clone(),
-        };
-        let server = Server::start(place.supervisor, &spec).map_err(|error| match error {
-            BenchError::Server(error) => PeerError::Process(error),
-            BenchError::Process(ProcessError::Interrupted) => PeerError::Process(ProcessError::Interrupted),
-            other => PeerError::Setup(other.to_string()),
-        })?;
+        let root = published(place);
+        let server = serve(place, ours, more)?;
         let client = Client {
             program: ours.client.clone(),
             address: server.address(),
-            extra: and_more(&ours.client_args, "client"),
+            extra: with_more(&ours.client_args, "client", more),
             without_env: ours.without_env.clone(),
         };
         let (end, config) = (place.ends.client_end.clone(), place.home.join("config"));
-        Ok(Self { server, client, end, config, root: root.clone() })
+        Ok(Self { server, client, end, config, root: root.to_owned() })
     }
+}
+
+/// What the server publishes.
+fn published<'a>(place: &'a Place<'_>) -> &'a Path {
+    if place.task.is_upload() { &place.home } else { &place.data.root }
+}
+
+/// Starts a server of ours.
+pub(super) fn serve(place: &Place<'_>, ours: &OursSpec, more: &[&str]) -> Result<Server, PeerError> {
+    let rights: &[OsString] = if place.task.is_upload() { &["--allow".into(), "read,write".into()] } else { &[] };
+    let spec = ServerSpec {
+        program: ours.server.clone(),
+        ip: place.ends.server_ip.clone(),
+        port: 0,
+        root: published(place).to_owned(),
+        extra: with_more(&[&ours.server_args[..], rights].concat(), "server", more),
+        without_env: ours.without_env.clone(),
+        wrapper: place.ends.server_end.clone(),
+    };
+    Server::start(place.supervisor, &spec).map_err(|error| match error {
+        BenchError::Server(error) => PeerError::Process(error),
+        BenchError::Process(ProcessError::Interrupted) => PeerError::Process(ProcessError::Interrupted),
+        other => PeerError::Setup(other.to_string()),
+    })
+}
+
+/// `args`, and those of `more` that are for `end`.
+fn with_more(args: &[OsString], end: &str, more: &[&str]) -> Vec<OsString> {
+    args.iter().cloned().chain(arguments_of(end, more)).collect()
 }
 
 impl Ours {
