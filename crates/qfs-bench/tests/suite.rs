@@ -94,7 +94,7 @@ fn both_directions_are_measured_from_every_state() {
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     let report = json(&output);
     let scenarios = report["scenarios"].as_array().unwrap();
-    assert_eq!(scenarios.len(), 7);
+    assert_eq!(scenarios.len(), 8);
     for scenario in scenarios {
         let ours = &scenario["contenders"][0];
         assert_eq!((&ours["name"], ours["samples"].as_array().unwrap().len()), (&"qfs".into(), 2), "{scenario}");
