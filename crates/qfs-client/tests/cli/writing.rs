@@ -236,6 +236,25 @@ fn an_upload_that_was_cut_off_is_continued() {
     assert_eq!(names(&lab.path().join("root")), ["big"]);
 }
 
+/// A client that is killed and run again is there before the server knows that the first is gone.
+///
+/// Fails when: what the first one left lies beside the whole file for days.
+#[test]
+fn what_an_upload_left_goes_when_another_brought_all_of_it() {
+    let lab = writable(&[]);
+    let content = noise(24 << 20);
+    lab.at_home("big", &content);
+    let link = slow_link(lab.server().address());
+    let mut first = lab.through(link.addr().port(), &["put", "big"]).stdout(Stdio::null()).spawn().unwrap();
+    wait_until("something of it is there", || !names(&lab.path().join("root")).is_empty());
+    lab.run(["put", "big"]).ends_with(0);
+    assert!(std::fs::read(lab.published("big")).unwrap() == content);
+    assert_eq!(names(&lab.path().join("root")).len(), 2);
+    rustix::process::kill_process(rustix::process::Pid::from_child(&first), rustix::process::Signal::INT).unwrap();
+    wait(&mut first);
+    wait_until("nothing is left of it", || names(&lab.path().join("root")) == ["big"]);
+}
+
 #[test]
 fn cat_pours_out_what_is_asked_for() {
     let content = noise(900_000);

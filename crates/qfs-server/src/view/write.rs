@@ -62,7 +62,6 @@ impl<S: WriteStore> View<S> {
     ///
     /// # Errors
     /// [`HandlerError::Forbidden`]; what looking failed with.
-    #[cfg(feature = "http")]
     pub(crate) fn current(&self, right: Right, path: &RemotePath) -> Result<Option<ObjectMeta>, HandlerError> {
         self.access.allow(right, path)?;
         match self.versions.store().object(path) {

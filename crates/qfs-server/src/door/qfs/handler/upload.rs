@@ -17,7 +17,8 @@ use qfs_store::{blocking, blocking_threads};
 use super::base;
 use super::stall::{Arrivals, watched};
 use crate::error::HandlerError;
-use crate::intake::{FLUSH_BYTES, Growing, HELD_BYTES, Intake, private_key};
+use crate::gate::rights::Right;
+use crate::intake::{FLUSH_BYTES, Growing, HELD_BYTES, Intake, private_key, step};
 use crate::service::Service;
 use crate::view::View;
 
@@ -76,7 +77,10 @@ async fn take<S: WriteStore, K: ByteSink, C: ChunkSource>(
     };
     let digest = match taken {
         Ok(digest) => digest,
-        Err(error) => return Err(intake.fail(error).await),
+        Err(error) => {
+            intake.keep &= !is_there(view, path, request.size, request.modified).await;
+            return Err(intake.fail(error).await);
+        }
     };
     let spec = CommitSpec {
         modified: request.modified.unwrap_or_else(Timestamp::now),
@@ -85,6 +89,19 @@ async fn take<S: WriteStore, K: ByteSink, C: ChunkSource>(
         durable: request.durable,
     };
     Ok(written(&intake.commit(view, spec, digest).await?, Some(digest)))
+}
+
+/// Whether `path` is what an upload of so many bytes and this time would have made of it. A client that was killed comes anew before its
+/// first connection is known to be dead, and brings all of it another way: nobody continues what the first one left.
+async fn is_there<S: WriteStore>(
+    view: &View<S>,
+    path: RemotePath,
+    size: Option<u64>,
+    modified: Option<Timestamp>,
+) -> bool {
+    let current = step(view, move |view| view.current(Right::Write, &path)).await;
+    let Ok(Some(meta)) = current else { return false };
+    Some(meta.size) == size && Some(meta.modified) == modified
 }
 
 /// What became of a file, as clients are told.
