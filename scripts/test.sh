@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Every test of qfs: formatting, lints, unit and behaviour tests, documentation, packages, the client in another language, and the Python
-# package.
+# Every test of qfs: formatting, lints, unit and behaviour tests, documentation, packages, the client in another language, the commands
+# of the book, and the Python package.
 #   scripts/test.sh            all of it (what CI runs)
 #   scripts/test.sh --fast     formatting, lints and cargo tests only
 set -euo pipefail
@@ -29,5 +29,7 @@ step "packages"
 cargo package --workspace --locked --no-verify --allow-dirty --quiet
 step "a client in another language"
 scripts/interop.sh
+step "the commands of the book"
+scripts/book-check.sh
 step "the Python package"
 scripts/python.sh
