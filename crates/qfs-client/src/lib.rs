@@ -38,7 +38,7 @@
 //! |---|---|
 //! | connect | [`Session::connect`](session::Session::connect) |
 //! | list everything, with details | [`exchange::list`](session::exchange::list), [`exchange::tree`](session::exchange::tree) |
-//! | look at one name, or into one directory | [`look::stat`](transfer::look::stat), [`look::children`](transfer::look::children) |
+//! | look at one name, or into one directory | [`look::stat`](transfer::look::stat), [`look::children`](transfer::look::children), [`look::files`](transfer::look::files) |
 //! | read parts of a file into memory | [`RemoteFile`](transfer::remote_file::RemoteFile) |
 //! | take a whole file as it comes, verified at the end | [`cat`](transfer::cat::cat) |
 //! | fetch many files into a store | [`run::fetch`](transfer::run::fetch) |

@@ -117,6 +117,10 @@ async fn names_are_looked_at_and_files_read_in_parts() {
     assert_eq!(look::children(session, Some(&path("nothing"))).await.unwrap(), None);
     assert_eq!(look::children(session, Some(&path("e"))).await.unwrap(), None, "a file is no directory");
 
+    let below = spawnable(look::files(session, Some(&path("a")))).await.unwrap().unwrap();
+    assert_eq!(below.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["a/b/c.bin", "a/d.txt"]);
+    assert_eq!(look::files(session, Some(&path("e"))).await.unwrap(), None);
+
     let found = spawnable(look::stat(session, &path("a/b/c.bin"))).await.unwrap().unwrap();
     assert_eq!((found.kind, found.size), (Kind::File, 700_000));
     assert_eq!(look::stat(session, &path("a")).await.unwrap().unwrap().kind, Kind::Directory);

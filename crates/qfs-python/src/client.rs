@@ -1,7 +1,5 @@
 //! A client and its operations. Each begins at once and is returned as a call that is waited for.
 
-use std::collections::BTreeMap;
-use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -9,28 +7,28 @@ use std::time::Duration;
 use bytes::Bytes;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
-use qfs_client::config::{DEFAULT_PARALLEL, FetchConfig};
 use qfs_client::error::Failure;
 use qfs_client::plan::selection::Selection;
-use qfs_client::plan::sync::{FilterRules, Options};
-use qfs_client::session::{Session, exchange};
+use qfs_client::session::Session;
 use qfs_client::transfer::cat::{self, Part};
 use qfs_client::transfer::look::Found;
-use qfs_client::transfer::put::{self, PutConfig, Replace};
+use qfs_client::transfer::put;
 use qfs_client::transfer::remote_file::RemoteFile;
-use qfs_client::transfer::sync::{Direction, SyncConfig, SyncRequest, prepare};
+use qfs_client::transfer::sync::{Direction, prepare};
 use qfs_client::transfer::{change, look, run, single};
 use qfs_core::model::{ByteRange, RemotePath};
 use qfs_core::wire::Kind;
 use qfs_store::local::{Hidden, LocalStore};
 use tokio::sync::mpsc;
 
+use crate::asked::{How, Sync, path, top};
 use crate::call::Call;
 use crate::counters::Counters;
 use crate::engine::Engine;
 use crate::fault::Fault;
+use crate::file::File;
 use crate::upload::{BLOCKS_AHEAD, Upload};
-use crate::values::{Entry, File, Outcome, Step};
+use crate::values::{Entry, Outcome, Step};
 
 /// Pieces of a file that wait to be put together.
 const PIECES_AHEAD: usize = 8;
@@ -44,43 +42,6 @@ pub(crate) struct Client {
     engine: Arc<Engine>,
     /// None once it is closed.
     session: Mutex<Option<Session>>,
-}
-
-/// How files are fetched or uploaded.
-#[derive(FromPyObject)]
-struct How {
-    overwrite: bool,
-    checksum: bool,
-    parallel: bool,
-    durable: bool,
-}
-
-impl How {
-    fn fetch(&self) -> FetchConfig {
-        let parallel = self.parallel.then_some(DEFAULT_PARALLEL);
-        let (overwrite, checksum, durable) = (self.overwrite, self.checksum, self.durable);
-        FetchConfig { parallel, overwrite, checksum, durable, perms: true, ..FetchConfig::default() }
-    }
-
-    fn put(&self) -> PutConfig {
-        let replace = if self.overwrite { Replace::Any } else { Replace::Never };
-        let (parallel, checksum, durable) = (self.parallel.then_some(DEFAULT_PARALLEL), self.checksum, self.durable);
-        PutConfig { parallel, replace, checksum, durable, perms: true, ..PutConfig::default() }
-    }
-}
-
-/// What a `pull` or `push` is asked for.
-#[derive(FromPyObject)]
-struct Sync {
-    delete: bool,
-    max_delete: String,
-    checksum: bool,
-    update: bool,
-    links: bool,
-    durable: bool,
-    include: Vec<String>,
-    exclude: Vec<String>,
-    dry_run: bool,
 }
 
 impl Client {
@@ -121,30 +82,22 @@ impl Client {
         let directory = top(directory)?;
         self.begin(
             async move |session, _| {
-                let mut rows = Vec::new();
-                let mut take = |page: Vec<(RemotePath, qfs_core::wire::TreeEntry)>| {
-                    rows.extend(page.into_iter().filter(|(_, row)| row.kind == Kind::File));
-                    ControlFlow::Continue(())
-                };
-                exchange::tree(&session, directory.as_ref(), &mut take).await.map_err(within(directory.as_ref()))?;
-                Ok(rows.into_iter().map(|(name, row)| Entry::new(name.as_str(), row.into())).collect::<Vec<_>>())
+                let found = look::files(&session, directory.as_ref()).await.map_err(within(directory.as_ref()))?;
+                found.ok_or_else(|| missing(directory.as_ref()))
             },
-            |py, rows| Ok(rows.into_pyobject(py)?.unbind()),
+            entries,
         )
     }
 
     /// What lies directly in a directory.
     fn children(&self, directory: &str) -> PyResult<Call> {
         let directory = top(directory)?;
-        let entries = |rows: BTreeMap<RemotePath, Found>| -> Vec<Entry> {
-            rows.into_iter().map(|(name, found)| Entry::new(name.as_str(), found)).collect()
-        };
         self.begin(
             async move |session, _| {
                 let found = look::children(&session, directory.as_ref()).await.map_err(within(directory.as_ref()))?;
-                found.map(entries).ok_or_else(|| missing(directory.as_ref()))
+                found.ok_or_else(|| missing(directory.as_ref()))
             },
-            |py, rows: Vec<Entry>| Ok(rows.into_pyobject(py)?.unbind()),
+            entries,
         )
     }
 
@@ -345,30 +298,13 @@ impl Client {
 
 impl Client {
     fn sync(&self, direction: Direction, directory: PathBuf, prefix: &str, sync: Sync) -> PyResult<Call> {
-        let mut rules = FilterRules::default();
-        for pattern in &sync.exclude {
-            rules.exclude(pattern);
-        }
-        for pattern in &sync.include {
-            rules.include(pattern);
-        }
-        let options = Options {
-            delete: sync.delete,
-            max_delete: sync.max_delete.parse().map_err(|error| Fault::Usage(format!("max_delete: {error}")))?,
-            checksum: sync.checksum,
-            update: sync.update,
-            links: sync.links,
-            hidden: direction == Direction::Pull,
-            filters: rules.compile().map_err(|error| Fault::Usage(error.to_string()))?,
-            ..Options::default()
-        };
-        let request = SyncRequest { direction, prefix: top(prefix)?, directory, options };
-        let config = SyncConfig { durable: sync.durable, perms: true, ..SyncConfig::default() };
+        let is_dry = sync.dry_run;
+        let (config, request) = (sync.config(), sync.request(direction, directory, top(prefix)?)?);
         self.begin(
             async move |session, counters| {
                 let prepared = prepare(&session, request).await?;
                 let steps: Vec<_> = prepared.plan.steps.iter().map(Step::from).collect();
-                if !sync.dry_run {
+                if !is_dry {
                     let names: Vec<_> =
                         prepared.plan.steps.iter().map(|step| step.path().as_str().to_owned()).collect();
                     let carried = prepared.carry_out(&session, config, counters, &mut |_, _| {}).await?;
@@ -398,23 +334,17 @@ impl Drop for Client {
     }
 }
 
+fn entries(py: Python<'_>, rows: impl IntoIterator<Item = (RemotePath, Found)>) -> PyResult<Py<PyAny>> {
+    let entries = rows.into_iter().map(|(name, found)| Entry::new(name.as_str(), found));
+    Ok(entries.collect::<Vec<_>>().into_pyobject(py)?.unbind())
+}
+
 fn outcomes(py: Python<'_>, files: Vec<qfs_client::transfer::outcome::FileOutcome>) -> PyResult<Py<PyAny>> {
     Ok(files.into_iter().map(Outcome::from).collect::<Vec<_>>().into_pyobject(py)?.unbind())
 }
 
 fn nothing(py: Python<'_>, (): ()) -> PyResult<Py<PyAny>> {
     Ok(py.None())
-}
-
-/// A name on the server.
-fn path(name: &str) -> PyResult<RemotePath> {
-    RemotePath::parse(name).map_err(|error| Fault::Failure(Some(name.to_owned()), Failure::InvalidName(error)).into())
-}
-
-/// A directory on the server; None for the top.
-fn top(directory: &str) -> PyResult<Option<RemotePath>> {
-    let name = directory.trim_end_matches('/');
-    if name.is_empty() { Ok(None) } else { path(name).map(Some) }
 }
 
 /// A failure that has to do with `directory`, where it is not the top.

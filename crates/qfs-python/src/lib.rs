@@ -8,17 +8,21 @@
 //! | `call` | an operation under way: waited for, looked at, ended |
 //! | `counters` | how far it has come |
 //! | `client` | the operations |
+//! | `asked` | what operations are asked for |
 //! | `connect` | making a client |
+//! | `file` | a file that is read |
 //! | `upload` | an upload whose bytes come one after another |
 //! | `values` | what operations result in |
 //! | `fault` | errors of the library as exceptions |
 
+mod asked;
 mod call;
 mod client;
 mod connect;
 mod counters;
 mod engine;
 mod fault;
+mod file;
 mod upload;
 mod values;
 
@@ -32,7 +36,9 @@ mod _native {
     #[pymodule_export]
     use crate::connect::connect;
     #[pymodule_export]
+    use crate::file::File;
+    #[pymodule_export]
     use crate::upload::Upload;
     #[pymodule_export]
-    use crate::values::{Entry, File, Outcome, Step};
+    use crate::values::{Entry, Outcome, Step};
 }

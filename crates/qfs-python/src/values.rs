@@ -1,20 +1,12 @@
 //! What operations result in, as Python sees it.
 
-use std::sync::Arc;
-
 use jiff::Timestamp;
 use pyo3::prelude::*;
 use qfs_client::plan::sync::Step as PlanStep;
 use qfs_client::transfer::look::Found;
 use qfs_client::transfer::outcome::{FileOutcome, Status};
-use qfs_client::transfer::remote_file::RemoteFile;
 use qfs_core::model::Digest;
 use qfs_core::wire::Kind;
-
-use crate::call::Call;
-use crate::counters::Counters;
-use crate::engine::Engine;
-use crate::fault::Fault;
 
 /// What the server has under a name.
 #[pyclass(frozen, get_all, module = "qfs")]
@@ -118,39 +110,8 @@ impl Step {
     }
 }
 
-/// One version of a file on the server, which is read in parts.
-#[pyclass(frozen, module = "qfs._native")]
-pub(crate) struct File {
-    engine: Arc<Engine>,
-    file: RemoteFile,
-}
-
-impl File {
-    pub(crate) fn new(engine: Arc<Engine>, file: RemoteFile) -> Self {
-        Self { engine, file }
-    }
-}
-
-#[pymethods]
-impl File {
-    /// Size in bytes.
-    #[getter]
-    fn size(&self) -> u64 {
-        self.file.size()
-    }
-
-    /// Up to `length` bytes from `offset` on.
-    fn read_at(&self, offset: u64, length: usize) -> PyResult<Call> {
-        let file = self.file.clone();
-        let work = async move { file.read_at(offset, length).await.map_err(Fault::of(file.path().as_str())) };
-        Call::begin(&self.engine, Arc::<Counters>::default(), work, |py, bytes| {
-            Ok(pyo3::types::PyBytes::new(py, &bytes).into_any().unbind())
-        })
-    }
-}
-
 /// As it stands in `sha256:HEX`.
-pub(crate) fn text(digest: Digest) -> String {
+fn text(digest: Digest) -> String {
     format!("{}:{digest}", digest.kind().name())
 }
 

@@ -115,6 +115,9 @@ def test_get_and_put(server, client, home):
     assert (home / "back/in/tree/deep/one").read_bytes() == NOISE
     assert seen[-1].bytes == len(NOISE) + 1 and seen[-1].files == 2
     assert {outcome.status for outcome in client.get(None, str(home / "back"))} == {"unchanged"}
+    # Names whose sizes nobody has listed.
+    client.get(["in/tree/two", "in/tree/deep/one"], home / "once", progress=seen.append)
+    assert seen[-1] == qfs.Progress(len(NOISE) + 1, len(NOISE) + 1, 2, 2)
 
     assert client.get_file("in/tree/two", home / "made" / "zwei").status == "downloaded"
     assert (home / "made" / "zwei").read_bytes() == b"2"
@@ -279,7 +282,9 @@ def test_others_run_while_one_waits():
 def test_an_interrupt_ends_the_wait():
     with silence() as port:
         url = f"qfs://127.0.0.1:{port.getsockname()[1]}"
-        code = f"import qfs\ntry: qfs.connect({url!r}, timeout=50, transport='udp')\nexcept KeyboardInterrupt: raise SystemExit(9)"
+        # Whoever is started in the background ignores interrupts, and Python then leaves it at that.
+        code = "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        code += f"import qfs\ntry: qfs.connect({url!r}, timeout=50, transport='udp')\nexcept KeyboardInterrupt: raise SystemExit(9)"
         program = subprocess.Popen([sys.executable, "-c", code])
         port.recv(65536)
         program.send_signal(signal.SIGINT)

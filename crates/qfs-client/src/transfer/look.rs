@@ -100,6 +100,24 @@ pub async fn children(
     Ok(listed.filter(|listed| directory.is_none() || listed.is_tree || !found.is_empty()).map(|_| found))
 }
 
+/// Every file below `directory`, or all for None, in ascending order of their names. None where there is no such directory.
+///
+/// # Errors
+/// [`Failure`] when it cannot be listed.
+pub async fn files(
+    session: &Session,
+    directory: Option<&RemotePath>,
+) -> Result<Option<Vec<(RemotePath, Found)>>, Failure> {
+    let mut found = Vec::new();
+    let mut take = |rows: Vec<(RemotePath, TreeEntry)>| {
+        let below = rows.into_iter().filter(|(name, row)| row.kind == Kind::File && child(directory, name).is_some());
+        found.extend(below.map(|(name, row)| (name, row.into())));
+        ControlFlow::Continue(())
+    };
+    let listed = unless_missing(exchange::tree(session, directory, &mut take).await)?;
+    Ok(listed.filter(|listed| directory.is_none() || listed.is_tree || !found.is_empty()).map(|_| found))
+}
+
 /// What lies directly in `directory` and is `name` or above it; None when `name` does not lie below.
 fn child(directory: Option<&RemotePath>, name: &RemotePath) -> Option<RemotePath> {
     let taken = match directory {
