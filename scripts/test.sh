@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Every test of qfs: formatting, lints, unit and behaviour tests, documentation, packages, and the client in another language.
+# Every test of qfs: formatting, lints, unit and behaviour tests, documentation, packages, the client in another language, the commands
+# of the book, and the Python package.
 #   scripts/test.sh            all of it (what CI runs)
 #   scripts/test.sh --fast     formatting, lints and cargo tests only
 set -euo pipefail
@@ -30,3 +31,7 @@ cargo package --workspace --locked --no-verify --allow-dirty --quiet
 step "clients in other languages"
 scripts/interop.sh
 scripts/tus.sh
+step "the commands of the book"
+scripts/book-check.sh
+step "the Python package"
+scripts/python.sh

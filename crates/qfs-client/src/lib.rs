@@ -34,6 +34,25 @@
 //! [`Observer`](qfs_core::observe::Observer), and `verify.rs` compares a directory with a server's listing. Where the key of a
 //! server is not pinned, a [`TrustStore`](trust::TrustStore) decides; [`trust::known_servers`] is the one of the command line.
 //!
+//! | to | call |
+//! |---|---|
+//! | connect | [`Session::connect`](session::Session::connect) |
+//! | list everything, with details | [`exchange::list`](session::exchange::list), [`exchange::tree`](session::exchange::tree) |
+//! | look at one name, or into one directory | [`look::stat`](transfer::look::stat), [`look::children`](transfer::look::children), [`look::files`](transfer::look::files) |
+//! | read parts of a file into memory | [`RemoteFile`](transfer::remote_file::RemoteFile) |
+//! | take a whole file as it comes, verified at the end | [`cat`](transfer::cat::cat) |
+//! | fetch many files into a store | [`run::fetch`](transfer::run::fetch) |
+//! | fetch one file to any path | [`fetch_file`](transfer::single::fetch_file) |
+//! | upload files, bytes, or what comes from elsewhere | [`put`](transfer::put::put), [`put_bytes`](transfer::put::put_bytes), [`put_stream`](transfer::put::put_stream) |
+//! | make one side like the other | [`sync::prepare`](transfer::sync::prepare) and what it returns |
+//! | remove, copy, make directories | [`change`](transfer::change) |
+//!
+//! **Every one of these is a future that may be spawned, and dropping it ends its work**: requests under way are cancelled, and nothing
+//! half done appears under a name, here or on the server. A step on the disk that has begun is finished. What has arrived of a file is kept,
+//! and the same call later continues it. There is no global state: everything belongs to a [`Session`](session::Session), of which a
+//! program may have as many as it likes, and which lives until its last clone is gone. An [`Observer`](qfs_core::observe::Observer)
+//! that is given to a call is told of that call's transfers.
+//!
 //! | module | owns |
 //! |---|---|
 //! | [`config`] | what a run is asked to do |

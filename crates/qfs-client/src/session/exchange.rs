@@ -116,7 +116,7 @@ pub(super) const MAX_FILE_BYTES: u64 = i64::MAX as u64;
 /// [`Failure`].
 pub async fn list(
     session: &Session,
-    on_page: &mut dyn FnMut(Vec<(RemotePath, EntryMeta)>) -> ControlFlow<()>,
+    on_page: &mut (dyn FnMut(Vec<(RemotePath, EntryMeta)>) -> ControlFlow<()> + Send),
 ) -> Result<u64, Failure> {
     Listing { request: ListRequest::default(), last: None, rows: 0, is_tree: false, is_whole: true, on_page }
         .whole(session)
@@ -140,7 +140,7 @@ pub struct TreeListing {
 pub async fn tree(
     session: &Session,
     prefix: Option<&RemotePath>,
-    on_page: &mut dyn FnMut(Vec<(RemotePath, TreeEntry)>) -> ControlFlow<()>,
+    on_page: &mut (dyn FnMut(Vec<(RemotePath, TreeEntry)>) -> ControlFlow<()> + Send),
 ) -> Result<TreeListing, Failure> {
     let prefix = prefix.map(|prefix| prefix.as_str().to_owned());
     let request = ListRequest { tree: true, prefix, ..ListRequest::default() };
@@ -155,7 +155,7 @@ struct Listing<'a, R> {
     rows: u64,
     is_tree: bool,
     is_whole: bool,
-    on_page: &'a mut dyn FnMut(Vec<(RemotePath, R)>) -> ControlFlow<()>,
+    on_page: &'a mut (dyn FnMut(Vec<(RemotePath, R)>) -> ControlFlow<()> + Send),
 }
 
 impl<R: DeserializeOwned> Listing<'_, R> {

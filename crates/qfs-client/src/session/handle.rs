@@ -33,10 +33,13 @@ const RECONNECT_PATIENCE: Duration = Duration::from_secs(4);
 #[derive(Clone)]
 pub struct Session {
     inner: Arc<Inner>,
+    /// Who is told of what is done by way of this handle.
+    observer: Arc<dyn Observer>,
 }
 
 struct Inner {
     config: ConnectConfig,
+    /// Who is told of what the connection does by itself.
     observer: Arc<dyn Observer>,
     /// Whom further connections may meet.
     whom: Whom,
@@ -88,7 +91,7 @@ impl Session {
             let link = self.another(config.patience).await;
             let link =
                 link.map_err(|error| final_failure(&error).unwrap_or(Failure::ConnectionLost(error.to_string())))?;
-            let (observer, told) = (Arc::clone(&self.inner.observer), Arc::clone(&self.inner.other_hash));
+            let (observer, told) = (Arc::clone(&self.observer), Arc::clone(&self.inner.other_hash));
             sessions.push(Self::over(link, config, observer, self.inner.whom.clone(), told));
         }
         Ok(sessions)
@@ -127,7 +130,7 @@ impl Session {
     ) -> Self {
         let inner = Inner {
             config,
-            observer,
+            observer: Arc::clone(&observer),
             whom,
             live: Mutex::new(Live { link, generation: 0 }),
             reconnecting: tokio::sync::Mutex::default(),
@@ -136,12 +139,21 @@ impl Session {
             other_hash,
             granted: Mutex::default(),
         };
-        let session = Self { inner: Arc::new(inner) };
+        let session = Self { inner: Arc::new(inner), observer };
         if session.inner.config.transport == Transport::Auto {
             let watched = Arc::downgrade(&session.inner);
-            watch::begin(move || watched.upgrade().map(|inner| Session { inner }));
+            watch::begin(move || {
+                watched.upgrade().map(|inner| Session { observer: Arc::clone(&inner.observer), inner })
+            });
         }
         session
+    }
+
+    /// The same connection, of whose transfers `observer` is told, and not whoever was so far. So each of several pieces of work on one
+    /// connection has its own progress.
+    #[must_use]
+    pub fn observed_by(&self, observer: Arc<dyn Observer>) -> Self {
+        Self { inner: Arc::clone(&self.inner), observer }
     }
 
     /// The server's key.
@@ -171,7 +183,7 @@ impl Session {
     pub(crate) fn note_hash(&self, kind: HashKind) {
         let asked = self.inner.config.hash;
         if kind != asked && !self.inner.other_hash.swap(true, Ordering::Relaxed) {
-            self.inner.observer.event(Event::OtherHash { asked, given: kind });
+            self.observer.event(Event::OtherHash { asked, given: kind });
         }
     }
 
@@ -235,7 +247,7 @@ impl Session {
             if left.is_zero() && (attempt > 1 || !self.grant_one()) {
                 break;
             }
-            self.inner.observer.event(Event::Reconnecting { attempt, wait, reason: &reason });
+            self.observer.event(Event::Reconnecting { attempt, wait, reason: &reason });
             tokio::time::sleep(wait.min(left)).await;
             wait = (wait * 2).min(LONGEST_WAIT);
             let left = if attempt > 1 { self.time_left().max(FIRST_WAIT) } else { RECONNECT_PATIENCE };
@@ -301,7 +313,7 @@ impl Session {
     }
 
     pub(crate) fn observer(&self) -> &Arc<dyn Observer> {
-        &self.inner.observer
+        &self.observer
     }
 }
 

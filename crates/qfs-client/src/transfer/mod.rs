@@ -6,8 +6,11 @@
 //! | [`run`] | a whole run: names, then directories |
 //! | `scheduler` | which files are under way at once |
 //! | [`download`] | one file: fetch, verify, commit, and again what is missing |
+//! | [`single`] | one file to any path here |
 //! | [`put`] | uploads |
 //! | [`cat`] | one file to wherever its bytes are wanted |
+//! | [`remote_file`] | one version of a file, read in parts into memory |
+//! | [`look`] | what the server has under a name, and in a directory |
 //! | [`verify`] | two sides compared |
 //! | [`sync`] | two sides made alike |
 //! | [`change`] | small changes of what the server has |
@@ -15,6 +18,7 @@
 //! | `batch` | many small files on one stream |
 //! | `maps` | chunk maps of the server's versions, in either direction |
 //! | `small` | a small file that is in memory: verified and committed in one step |
+//! | `planned_store` | a store by other names, and with conditions of its own |
 //! | `partial` | what is here of a version that is being fetched |
 //! | `probe` | what the server has, without its content |
 //! | `here` | the file that is here already |
@@ -30,14 +34,18 @@ pub mod download;
 pub(crate) mod here;
 pub(crate) mod job;
 pub(crate) mod live;
+pub mod look;
 pub(crate) mod maps;
 pub mod outcome;
 mod partial;
+mod planned_store;
 pub(crate) mod planner;
 pub(crate) mod probe;
 pub mod put;
+pub mod remote_file;
 pub mod run;
 pub(crate) mod scheduler;
+pub mod single;
 mod small;
 pub mod sync;
 pub mod verify;

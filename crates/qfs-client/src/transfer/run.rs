@@ -25,8 +25,8 @@ use crate::transfer::outcome::{FileOutcome, RunOutcome, Status};
 use crate::transfer::planner::{PLANNED_PAGES, Planner};
 use crate::transfer::scheduler::{LOOK_AHEAD_FILES, Scheduler};
 
-/// Fetches what `selection` means, and tells `done` of the files as they end, those that end together together: in order when one
-/// after another. What lies below names that turn out to be directories comes last.
+/// Fetches what `selection` means, tells `observer` of it, and `done` of the files as they end, those that end together together: in
+/// order when one after another. What lies below names that turn out to be directories comes last.
 ///
 /// # Errors
 /// [`Failure`] when the listing cannot be had. Failures of single files are in the outcome.
@@ -36,7 +36,7 @@ pub async fn fetch(
     selection: Selection,
     config: FetchConfig,
     observer: Arc<dyn Observer>,
-    done: &mut dyn FnMut(&[&FileOutcome]),
+    done: &mut (dyn FnMut(&[&FileOutcome]) + Send),
 ) -> Result<RunOutcome, Failure> {
     fetch_with(session, store, Library::default(), selection, config, observer, done).await
 }
@@ -52,9 +52,10 @@ pub async fn fetch_with(
     selection: Selection,
     config: FetchConfig,
     observer: Arc<dyn Observer>,
-    done: &mut dyn FnMut(&[&FileOutcome]),
+    done: &mut (dyn FnMut(&[&FileOutcome]) + Send),
 ) -> Result<RunOutcome, Failure> {
     let begun = Instant::now();
+    let session = &session.observed_by(Arc::clone(&observer));
     let streams = config.parallel.map_or(2, std::num::NonZero::get);
     let sessions = session.widen(config.connections).await?;
     let flush = flush_bytes(streams.max(sessions.len()));
@@ -99,7 +100,7 @@ pub async fn fetch_with(
 struct Run<'a> {
     context: Context,
     observer: Arc<dyn Observer>,
-    done: &'a mut dyn FnMut(&[&FileOutcome]),
+    done: &'a mut (dyn FnMut(&[&FileOutcome]) + Send),
 }
 
 impl Run<'_> {

@@ -56,7 +56,7 @@ struct Task {
 /// Keeps the right number of downloads under way.
 pub(crate) struct Scheduler<'a> {
     context: Context,
-    done: &'a mut dyn FnMut(&[&FileOutcome]),
+    done: &'a mut (dyn FnMut(&[&FileOutcome]) + Send),
     /// Of which outcomes nothing is told yet: more is going to be found out about them.
     untold: fn(&FileOutcome) -> bool,
     running: JoinSet<Ended>,
@@ -78,7 +78,7 @@ impl<'a> Scheduler<'a> {
         context: Context,
         first: usize,
         untold: fn(&FileOutcome) -> bool,
-        done: &'a mut dyn FnMut(&[&FileOutcome]),
+        done: &'a mut (dyn FnMut(&[&FileOutcome]) + Send),
     ) -> Self {
         Self {
             context,

@@ -36,7 +36,7 @@ async fn show(mut rows: Rows<'_>) -> Result<Exit, Problem> {
 /// Gives the rows of the listing to `on_page`, as they arrive.
 pub(crate) async fn each_page(
     context: &Context,
-    on_page: &mut dyn FnMut(Vec<(RemotePath, EntryMeta)>) -> ControlFlow<()>,
+    on_page: &mut (dyn FnMut(Vec<(RemotePath, EntryMeta)>) -> ControlFlow<()> + Send),
 ) -> Result<(), Problem> {
     let session = context.session().await?;
     exchange::list(&session, on_page).await.map(drop).map_err(|failure| {

@@ -1,15 +1,14 @@
 //! `rm`: removes files of the server, and with `--recursive` directories.
 
-use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::time::Instant;
 
 use qfs_client::error::Failure;
 use qfs_client::session::{Session, exchange};
-use qfs_client::transfer::change;
+use qfs_client::transfer::change::{self, Doomed};
 use qfs_client::transfer::outcome::{FileOutcome, RunOutcome, Status};
-use qfs_core::model::{ETag, RemotePath};
-use qfs_core::wire::{Kind, RemoteError, StatusCode};
+use qfs_core::model::RemotePath;
+use qfs_core::wire::Kind;
 
 use super::list::parse;
 use crate::cli::connection::Context;
@@ -18,9 +17,6 @@ use crate::cli::report::human::{FileLine, FileLines};
 use crate::cli::report::json::{self, Run};
 use crate::cli::report::{Problem, human, problem};
 use crate::cli::verbs::RmArgs;
-
-/// What is removed: in this order, so that directories come after what is in them.
-type Doomed = Vec<(RemotePath, Kind, Option<ETag>)>;
 
 pub(crate) async fn run(context: &Context, args: &RmArgs) -> Result<Exit, Problem> {
     let begun = Instant::now();
@@ -69,7 +65,7 @@ async fn doomed(
 ) -> Result<Doomed, Failure> {
     let Some(pattern) = pattern else {
         let path = RemotePath::parse(text.trim_end_matches('/')).map_err(Failure::InvalidName)?;
-        return if recursive { whole(session, path).await } else { Ok(vec![(path, Kind::File, None)]) };
+        return if recursive { change::doomed(session, path).await } else { Ok(vec![(path, Kind::File, None)]) };
     };
     let mut found = Vec::new();
     exchange::tree(session, None, &mut |rows| {
@@ -79,27 +75,6 @@ async fn doomed(
     })
     .await?;
     Ok(found)
-}
-
-/// A directory with everything below it; a file alone.
-async fn whole(session: &Session, path: RemotePath) -> Result<Doomed, Failure> {
-    let mut rows = BTreeMap::new();
-    let listed = exchange::tree(session, Some(&path), &mut |page| {
-        rows.extend(page.into_iter().map(|(name, row)| (name, (row.kind, row.etag))));
-        ControlFlow::Continue(())
-    })
-    .await;
-    match listed {
-        Err(Failure::Refused(RemoteError { code: StatusCode::NOT_FOUND, .. })) => {
-            return Ok(vec![(path, Kind::File, None)]);
-        }
-        listed => drop(listed?),
-    }
-    // What lies below a name comes behind it in the listing, so the reverse order empties directories first.
-    let mut doomed: Doomed = rows.into_iter().rev().map(|(name, (kind, etag))| (name, kind, etag)).collect();
-    doomed.sort_by_key(|(_, kind, _)| *kind == Kind::Directory);
-    doomed.push((path, Kind::Directory, None));
-    Ok(doomed)
 }
 
 fn ended(name: &str, removed: Result<(), Failure>) -> FileOutcome {

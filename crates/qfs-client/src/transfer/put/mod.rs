@@ -9,6 +9,7 @@
 //! | `batch` | many small files on one stream |
 //! | `planned` | files of which a plan says what they replace |
 //! | `run` | all of them: what is there already, in which order |
+//! | `stream` | one file from memory, or from wherever its bytes come |
 
 mod batch;
 mod changed;
@@ -16,11 +17,13 @@ mod context;
 mod planned;
 mod run;
 mod source;
+mod stream;
 mod upload;
 
 pub use context::{PutConfig, Replace};
-pub use run::{put, put_stream};
-pub use source::{Source, SourceError, Tree, open_tree, sources};
+pub use run::put;
+pub use source::{Source, SourceError, Tree, gather, open_tree, sources};
+pub use stream::{put_bytes, put_stream};
 
 pub(crate) use context::Present;
 pub(crate) use planned::{Planned, upload_all};

@@ -28,7 +28,7 @@ pub(crate) async fn upload_all(
     files: Vec<Planned>,
     config: PutConfig,
     observer: Arc<dyn Observer>,
-    done: &mut dyn FnMut(FileOutcome),
+    done: &mut (dyn FnMut(FileOutcome) + Send),
 ) {
     let at_once = config.parallel.map_or(1, NonZeroUsize::get);
     let put = Put::new(sessions, config, observer);

@@ -6,23 +6,20 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::Bytes;
 use futures_util::stream::{self, StreamExt as _};
 use qfs_core::body::Stages;
-use qfs_core::model::{Hasher, RemotePath};
-use qfs_core::observe::{Event, FileId, Observer};
-use qfs_core::stream::ByteSink as _;
-use qfs_core::wire::{Kind, Precondition, RemoteError, StatusCode, TreeEntry, UploadRequest};
-use tokio::sync::mpsc;
+use qfs_core::model::RemotePath;
+use qfs_core::observe::{Event, Observer};
+use qfs_core::wire::{Kind, RemoteError, StatusCode, TreeEntry};
 
 use super::batch::{self, BATCH_FILES, BATCHED_BYTES, Ended, Item};
-use super::context::{Present, Put, PutConfig, Replace};
+use super::context::{Present, Put, PutConfig};
 use super::source::Source;
 use super::upload;
-use crate::error::{AttemptError, Failure};
+use crate::error::Failure;
 use crate::insight::gauge::Gauge;
-use crate::session::{Session, exchange, writing};
-use crate::transfer::outcome::{FileOutcome, RunOutcome, Status};
+use crate::session::{Session, exchange};
+use crate::transfer::outcome::{FileOutcome, RunOutcome};
 
 /// Up to this many files each one is asked about by itself; for more, the directory that holds them all is listed once.
 const ASKED_SINGLY: usize = 4;
@@ -30,7 +27,7 @@ const ASKED_SINGLY: usize = 4;
 /// Files or batches under way when they come one after another.
 const IN_SEQUENCE: usize = 2;
 
-/// Uploads `sources`, and tells `done` of each as it ends: in order when one after another.
+/// Uploads `sources`, tells `observer` of it, and `done` of each as it ends: in order when one after another.
 ///
 /// # Errors
 /// [`Failure`] when it cannot be found out what the server has. Failures of single files are in the outcome.
@@ -39,9 +36,10 @@ pub async fn put(
     sources: Vec<Source>,
     config: PutConfig,
     observer: Arc<dyn Observer>,
-    done: &mut dyn FnMut(&[&FileOutcome]),
+    done: &mut (dyn FnMut(&[&FileOutcome]) + Send),
 ) -> Result<RunOutcome, Failure> {
     let begun = Instant::now();
+    let session = &session.observed_by(Arc::clone(&observer));
     let sessions: Arc<[Session]> = session.widen(config.connections).await?.into();
     let bytes = sources.iter().map(|source| source.meta.size).sum();
     observer.event(Event::Planned { files: sources.len(), bytes });
@@ -82,7 +80,7 @@ async fn transfer(
     put: Put,
     session: &Session,
     sources: Vec<Source>,
-    done: &mut dyn FnMut(&[&FileOutcome]),
+    done: &mut (dyn FnMut(&[&FileOutcome]) + Send),
 ) -> Result<Vec<FileOutcome>, Failure> {
     let present = present(session, &sources).await?;
     let units = units(&put, sources, present);
@@ -208,77 +206,4 @@ fn common_directory(sources: &[Source]) -> Option<RemotePath> {
         });
     }
     RemotePath::parse(&common?.join("/")).ok()
-}
-
-/// Uploads what `blocks` brings, until the channel is closed, as the file `remote`. It cannot be continued when the connection is
-/// lost: what was read is gone.
-///
-/// # Errors
-/// [`Failure`].
-pub async fn put_stream(
-    session: &Session,
-    remote: &RemotePath,
-    mut blocks: mpsc::Receiver<std::io::Result<Bytes>>,
-    config: PutConfig,
-    observer: Arc<dyn Observer>,
-) -> Result<FileOutcome, Failure> {
-    let begun = Instant::now();
-    let file = FileId(0);
-    let condition = match config.replace {
-        Replace::Any => Precondition::ANY,
-        Replace::Never | Replace::Seen => Precondition::ABSENT,
-    };
-    let request = UploadRequest {
-        filename: remote.as_str().to_owned(),
-        condition,
-        durable: config.durable,
-        ..UploadRequest::default()
-    };
-    let (mut hasher, mut sent) = (Hasher::of_kind(session.hash()), 0u64);
-    let attempt = async {
-        let lease = session.lease();
-        let (mut conversation, head) = writing::upload(session, &lease, request).await?;
-        hasher = Hasher::of_kind(head.hash);
-        observer.event(Event::Started { file, name: remote, size: 0, resumed_from: 0 });
-        while let Some(block) = blocks.recv().await {
-            let block = block.map_err(|error| AttemptError::Final(Failure::Local(error.to_string())))?;
-            hasher.update(&block);
-            for part in frames(&block) {
-                if let Err(error) = conversation.sink.send(part).await {
-                    return Err(conversation.reason(error).await);
-                }
-            }
-            sent += block.len() as u64;
-            session.note_progress();
-            observer.event(Event::Received { file, bytes: block.len() as u64 });
-        }
-        let end = Bytes::from_static(&[0; 4]);
-        if let Err(error) = conversation.sink.send(end).await {
-            return Err(conversation.reason(error).await);
-        }
-        conversation.conclude(std::mem::take(&mut hasher).finish()).await
-    };
-    let written = attempt.await.map_err(|error| match error.into_failure() {
-        Failure::Refused(RemoteError { code: StatusCode::EXISTS, .. }) => Failure::Exists,
-        failure => failure,
-    })?;
-    let digest = written.digest;
-    observer.event(digest.map_or(Event::Unchanged { file }, |digest| Event::Committed { file, digest }));
-    let name = remote.as_str().to_owned();
-    let status = Status::Uploaded;
-    Ok(FileOutcome {
-        name,
-        size: Some(written.size),
-        digest,
-        status,
-        received: sent,
-        reused: 0,
-        elapsed: begun.elapsed(),
-    })
-}
-
-/// `block` as the blocks of a body of unknown length (PROTOCOL §4.5.3), each its length and its bytes.
-fn frames(block: &Bytes) -> impl Iterator<Item = Bytes> + '_ {
-    let pieces = block.chunks(qfs_core::wire::MAX_FRAME_BYTES).map(|piece| block.slice_ref(piece));
-    pieces.flat_map(|piece| [Bytes::copy_from_slice(&(piece.len() as u32).to_be_bytes()), piece])
 }

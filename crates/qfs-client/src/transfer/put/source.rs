@@ -1,14 +1,14 @@
 //! What is uploaded: files below a directory of this machine, and the names they get on the server.
 
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use qfs_core::model::RemotePath;
 use qfs_core::observe::FileId;
 use qfs_core::store::{Entry, ListQuery, ObjectMeta, Store, StoreError, Versions};
-use qfs_store::blocking_threads;
 use qfs_store::local::{Hidden, LocalStore};
+use qfs_store::{blocking, blocking_threads};
 
 /// A directory of this machine from which files are uploaded.
 pub type Tree = Arc<Versions<LocalStore>>;
@@ -59,7 +59,7 @@ pub fn open_tree(path: &Path) -> Result<Tree, SourceError> {
 pub fn sources(
     path: &Path,
     remote: &RemotePath,
-    add: &mut dyn FnMut(Tree, RemotePath, RemotePath, ObjectMeta),
+    add: &mut (dyn FnMut(Tree, RemotePath, RemotePath, ObjectMeta) + Send),
 ) -> Result<(), SourceError> {
     let is_directory = std::fs::metadata(path)?.is_dir();
     if !is_directory {
@@ -85,4 +85,25 @@ pub fn sources(
         ControlFlow::Continue(())
     })?;
     if unnameable { Err(SourceError::Name) } else { Ok(()) }
+}
+
+/// The files that `paths` stand for, each a path here and its name on the server: as [`sources`], on a thread where that may block.
+///
+/// # Errors
+/// [`SourceError`], with the path that it is about.
+pub async fn gather(paths: Vec<(PathBuf, RemotePath)>) -> Result<Vec<Source>, (PathBuf, SourceError)> {
+    let gathering = blocking(move || {
+        let mut found: Vec<Source> = Vec::new();
+        for (path, remote) in paths {
+            let mut add = |tree, local, remote, meta| {
+                let id = FileId(found.len());
+                found.push(Source { id, tree, local, remote, meta });
+            };
+            if let Err(error) = sources(&path, &remote, &mut add) {
+                return Ok(Err((path, error)));
+            }
+        }
+        Ok(Ok(found))
+    });
+    gathering.await.unwrap_or_else(|error| Err((PathBuf::new(), error.into())))
 }

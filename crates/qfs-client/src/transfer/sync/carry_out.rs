@@ -1,6 +1,6 @@
 //! Carrying out the steps of a plan, phase after phase.
 
-use std::cell::Cell;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::stream::{self, StreamExt as _};
 
@@ -16,9 +16,9 @@ use crate::plan::sync::{Condition, Step};
 pub(super) async fn carry_out<T: Target>(
     target: &mut T,
     steps: &[Step],
-    report: &mut dyn FnMut(usize, StepEnd),
+    report: &mut (dyn FnMut(usize, StepEnd) + Send),
 ) -> Result<u64, Failure> {
-    let mut run = Run { target, steps, report, failed: Cell::new(false), lost: Cell::new(false), bytes: 0 };
+    let mut run = Run { target, steps, report, failed: AtomicBool::new(false), lost: AtomicBool::new(false), bytes: 0 };
     for phase in phases(steps) {
         run.phase(&phase).await;
     }
@@ -30,17 +30,17 @@ pub(super) async fn carry_out<T: Target>(
 struct Run<'a, T> {
     target: &'a mut T,
     steps: &'a [Step],
-    report: &'a mut dyn FnMut(usize, StepEnd),
-    failed: Cell<bool>,
+    report: &'a mut (dyn FnMut(usize, StepEnd) + Send),
+    failed: AtomicBool,
     /// Whether there is no sense in asking for more.
-    lost: Cell<bool>,
+    lost: AtomicBool,
     bytes: u64,
 }
 
 impl<T: Target> Run<'_, T> {
     async fn phase(&mut self, phase: &Phase) {
         let of = phase.steps();
-        if phase.needs_success() && self.failed.get() {
+        if phase.needs_success() && self.failed.load(Ordering::Relaxed) {
             of.iter().for_each(|step| (self.report)(*step, StepEnd::NotDone));
             return;
         }
@@ -67,7 +67,7 @@ impl<T: Target> Run<'_, T> {
         let begin = |step: &usize| {
             let step = *step;
             async move {
-                if lost.get() || (careful && failed.get()) {
+                if lost.load(Ordering::Relaxed) || (careful && failed.load(Ordering::Relaxed)) {
                     return (step, None);
                 }
                 (step, Some(target.perform(&steps[step]).await))
@@ -85,8 +85,8 @@ impl<T: Target> Run<'_, T> {
                     continue;
                 }
                 Some(Err(failure)) => {
-                    failed.set(true);
-                    lost.set(lost.get() || is_lost(&failure));
+                    failed.store(true, Ordering::Relaxed);
+                    lost.fetch_or(is_lost(&failure), Ordering::Relaxed);
                     StepEnd::Failed(failure)
                 }
             };
@@ -96,7 +96,7 @@ impl<T: Target> Run<'_, T> {
     }
 
     async fn transfer(&mut self, of: &[usize]) {
-        if self.lost.get() {
+        if self.lost.load(Ordering::Relaxed) {
             of.iter().for_each(|step| (self.report)(*step, StepEnd::NotDone));
             return;
         }
@@ -110,8 +110,8 @@ impl<T: Target> Run<'_, T> {
             let end = match ended {
                 Ok(()) => StepEnd::Done,
                 Err(failure) => {
-                    failed.set(true);
-                    lost.set(lost.get() || is_lost(&failure));
+                    failed.store(true, Ordering::Relaxed);
+                    lost.fetch_or(is_lost(&failure), Ordering::Relaxed);
                     StepEnd::Failed(failure)
                 }
             };

@@ -7,7 +7,7 @@
 //! | `digests` | finding out the digests that decide something |
 //! | `prepare` | from what is asked for to a plan |
 //! | `target` | what can be done on the side that is written to |
-//! | `pull` | that side is a directory here; `planned_store` gives it the names and conditions of the plan, `copy` copies there |
+//! | `pull` | that side is a directory here; `transfer/planned_store` gives it the names and conditions of the plan, `copy` copies there |
 //! | `push` | that side is the server |
 //! | `phases` | in which order the steps may be carried out |
 //! | `carry_out` | carrying them out |
@@ -19,7 +19,6 @@ mod digests;
 mod here;
 mod outcome;
 mod phases;
-mod planned_store;
 mod prepare;
 mod pull;
 mod push;

@@ -126,7 +126,7 @@ async fn adapt(options: &mut Options, direction: Direction, prefix: Option<&Remo
 }
 
 impl Prepared {
-    /// Carries out the plan, and tells `report` of each step, by its number in the plan, as it ends.
+    /// Carries out the plan, tells `observer` of its transfers, and `report` of each step, by its number in the plan, as it ends.
     ///
     /// # Errors
     /// [`Failure`] when it cannot be begun, or what was done cannot be brought to stable storage. Failures of single steps are in the
@@ -136,7 +136,7 @@ impl Prepared {
         session: &Session,
         config: SyncConfig,
         observer: Arc<dyn Observer>,
-        report: &mut dyn FnMut(usize, &StepEnd),
+        report: &mut (dyn FnMut(usize, &StepEnd) + Send),
     ) -> Result<SyncOutcome, Failure> {
         let steps = &self.plan.steps;
         let mut ends = vec![StepEnd::NotDone; steps.len()];
@@ -146,6 +146,7 @@ impl Prepared {
             let files = usize::try_from(summary.transfers).unwrap_or(usize::MAX);
             observer.event(Event::Planned { files, bytes: summary.transfer_bytes });
             let tree = self.tree(config).await?;
+            let session = &session.observed_by(Arc::clone(&observer));
             let sessions: Arc<[Session]> = session.widen(config.connections).await?.into();
             let mut note = |step: usize, end: StepEnd| {
                 report(step, &end);

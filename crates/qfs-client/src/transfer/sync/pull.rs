@@ -13,7 +13,6 @@ use qfs_store::blocking;
 use tokio::sync::mpsc;
 
 use super::copy::copy;
-use super::planned_store::PlannedStore;
 use super::request::SyncConfig;
 use super::target::{Performed, Target, Transferred, Wanted};
 use super::there::whole_name;
@@ -26,6 +25,7 @@ use crate::transfer::delta::Means;
 use crate::transfer::delta::library::Library;
 use crate::transfer::job::{Context, Job};
 use crate::transfer::outcome::{FileOutcome, Status};
+use crate::transfer::planned_store::PlannedStore;
 use crate::transfer::put::Tree;
 use crate::transfer::scheduler::Scheduler;
 
@@ -54,7 +54,7 @@ impl Target for Here {
         performed.map_err(|error| changed_or(store_failure(&error), &error))
     }
 
-    async fn transfer(&mut self, files: Vec<Wanted>, done: &mut dyn FnMut(Transferred)) {
+    async fn transfer(&mut self, files: Vec<Wanted>, done: &mut (dyn FnMut(Transferred) + Send)) {
         let mut steps = HashMap::with_capacity(files.len());
         let mut names = HashMap::with_capacity(files.len());
         let mut jobs = Vec::with_capacity(files.len());

@@ -71,7 +71,7 @@ impl Target for There {
         Ok(Performed::Done)
     }
 
-    async fn transfer(&mut self, files: Vec<Wanted>, done: &mut dyn FnMut(Transferred)) {
+    async fn transfer(&mut self, files: Vec<Wanted>, done: &mut (dyn FnMut(Transferred) + Send)) {
         let mut steps = HashMap::with_capacity(files.len());
         let mut planned = Vec::with_capacity(files.len());
         for Wanted { step, path, file, onto } in files {

@@ -35,7 +35,7 @@ pub(super) trait Target {
     async fn perform(&self, step: &Step) -> Result<Performed, Failure>;
 
     /// Transfers files, and tells `done` of each as it ends, in no order.
-    async fn transfer(&mut self, files: Vec<Wanted>, done: &mut dyn FnMut(Transferred));
+    async fn transfer(&mut self, files: Vec<Wanted>, done: &mut (dyn FnMut(Transferred) + Send));
 
     /// What remains to be done at the end of a run in which anything was changed.
     async fn finish(&mut self) -> Result<(), Failure>;

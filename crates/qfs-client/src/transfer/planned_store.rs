@@ -13,14 +13,14 @@ use qfs_core::store::{
 };
 
 /// See the module. Only the names of the plan are in it; for others it says [`StoreError::NotFound`].
-pub(super) struct PlannedStore<S> {
+pub(crate) struct PlannedStore<S> {
     inner: S,
     /// By name on the server: the name here, and what must be there when it is written.
     names: HashMap<RemotePath, (RemotePath, Condition)>,
 }
 
 impl<S> PlannedStore<S> {
-    pub(super) fn new(inner: S, names: HashMap<RemotePath, (RemotePath, Condition)>) -> Self {
+    pub(crate) fn new(inner: S, names: HashMap<RemotePath, (RemotePath, Condition)>) -> Self {
         Self { inner, names }
     }
 
