@@ -9,6 +9,7 @@ use crate::digest_file::DigestFile;
 use crate::gate::access::Gate;
 use crate::gate::rights::Rights;
 use crate::identity::IdentityDir;
+use crate::pace::Pacing;
 
 /// Everything a [`crate::Server`] is told.
 #[derive(Debug)]
@@ -32,6 +33,8 @@ pub struct ServerConfig {
     pub limits: Limits,
     /// How long for each step.
     pub deadlines: Deadlines,
+    /// How fast.
+    pub pacing: Pacing,
     /// Where digests are remembered between runs; None to forget them.
     pub digest_file: Option<DigestFile>,
     /// Who may do what.
@@ -55,6 +58,7 @@ impl ServerConfig {
             tuning: ServerTuning::default(),
             limits: Limits::default(),
             deadlines: Deadlines::default(),
+            pacing: Pacing::default(),
             digest_file: None,
             gate: Gate::open(Rights::READ),
             renewal: None,

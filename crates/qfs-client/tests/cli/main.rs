@@ -17,6 +17,7 @@ mod limits;
 mod list;
 mod live;
 mod menu;
+mod pacing;
 mod path_notes;
 mod perms;
 mod pin_matrix;

@@ -5,7 +5,9 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use jiff::tz::TimeZone;
 use qfs_server::gate::tokens::TokenFile;
+use qfs_server::pace::Pacing;
 use qfs_server::{Deadlines, DigestFile, Gate, IdentityDir, IdentityDirError, Limits, Server, ServerConfig};
 use qfs_store::local::{Hidden, LinkSurvey, LocalStore};
 use qfs_transport::{Identity, IdentityFileError, Roots, ServerTuning, TransportError};
@@ -30,7 +32,7 @@ pub(crate) struct Started {
 }
 
 /// Binds the server that `args` describe, and gives up every right that serving does not need.
-pub(crate) async fn start(args: &Args) -> Result<Started, Failure> {
+pub(crate) async fn start(args: &Args, file: Option<&Path>) -> Result<Started, Failure> {
     raise_file_limit();
     let root = published_directory(&args.root)?;
     let (identity, key) = identity(args)?;
@@ -52,6 +54,8 @@ pub(crate) async fn start(args: &Args) -> Result<Started, Failure> {
     if args.cert.is_none() || args.auth == Auth::Tokens {
         read.push(args.certs.clone());
     }
+    // The configuration file is read anew on SIGHUP, and editors replace it by another of its name.
+    read.extend(file.and_then(directory_of));
     let places = Places {
         uploads: if gate.is_writable() { vec![root.clone()] } else { Vec::new() },
         published: vec![root],
@@ -81,6 +85,12 @@ pub(crate) async fn start(args: &Args) -> Result<Started, Failure> {
             stall: args.stall_timeout,
             partial_age: args.partial_age,
             ..Deadlines::default()
+        },
+        pacing: Pacing {
+            all: args.limit.clone(),
+            each: args.limit_client.clone(),
+            // Now: the sandbox keeps the server from the files that say which it is.
+            zone: Some(TimeZone::system()),
         },
         digest_file,
         gate,
@@ -123,6 +133,11 @@ pub(crate) fn identity(args: &Args) -> Result<(Identity, PathBuf), Failure> {
             Err(Failure::refused("--key needs --cert".to_owned(), "name the file of the key's certificate"))
         }
     }
+}
+
+/// The directory in which a file really is.
+fn directory_of(file: &Path) -> Option<PathBuf> {
+    fs::canonicalize(file).ok()?.parent().map(Path::to_owned)
 }
 
 /// Who vouches for clients. A file that cannot be used must not let everybody in.

@@ -4,6 +4,7 @@
 
 use std::convert::Infallible;
 use std::fmt;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -24,7 +25,7 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 pub struct Gate {
     tokens: Option<Tokens>,
     /// What those may do who show nothing, where nothing has to be shown.
-    anybody: Rights,
+    anybody: AtomicU8,
     /// Whether the store may be changed at all: otherwise nobody may, whatever a token says.
     writable: bool,
 }
@@ -40,7 +41,7 @@ impl Gate {
     /// Everybody who reaches the server may do what `anybody` says.
     #[must_use]
     pub fn open(anybody: Rights) -> Self {
-        Self { tokens: None, anybody, writable: anybody.change_anything() }
+        Self { tokens: None, anybody: anybody.bits().into(), writable: anybody.change_anything() }
     }
 
     /// Who shows a token of `file`, now or after it changed. Blocks.
@@ -52,7 +53,7 @@ impl Gate {
         let rules = watch::Sender::new(Arc::new(file.parse(&bytes)?));
         let writable = rules.borrow().records().iter().any(|record| record.rights().change_anything());
         let tokens = Some(Tokens { file, rules, seen: Mutex::new(Ok(bytes)) });
-        Ok(Self { tokens, anybody: Rights::READ, writable })
+        Ok(Self { tokens, anybody: Rights::READ.bits().into(), writable })
     }
 
     /// Whether anything may be changed by anybody, now or later: settled when the server starts, because it then gives up the
@@ -60,6 +61,16 @@ impl Gate {
     #[must_use]
     pub fn is_writable(&self) -> bool {
         self.writable
+    }
+
+    /// Lets anybody do so much from the next request on; false, and nothing changes, where that needs a store that may be changed and
+    /// this one may not.
+    pub(crate) fn set_anybody(&self, anybody: Rights) -> bool {
+        let is_possible = self.writable || !anybody.change_anything();
+        if is_possible {
+            self.anybody.store(anybody.bits(), Ordering::Relaxed);
+        }
+        is_possible
     }
 
     /// How many tokens there are; None when everybody is let in.
@@ -85,13 +96,14 @@ impl Gate {
     /// [`HandlerError::Denied`].
     pub(crate) fn admit_token(&self, shown: Option<&Token>) -> Result<Access, HandlerError> {
         let writable = self.writable;
-        let Some(tokens) = &self.tokens else { return Ok(Access { grant: None, anybody: self.anybody, writable }) };
+        let anybody = Rights::from_bits(self.anybody.load(Ordering::Relaxed));
+        let Some(tokens) = &self.tokens else { return Ok(Access { grant: None, anybody, writable }) };
         let shown = shown.ok_or(HandlerError::Denied)?;
         let current = tokens.rules.subscribe();
         let rules = Arc::clone(&current.borrow());
         match rules.position(shown) {
             Some(index) if !rules.records()[index].is_expired(Timestamp::now()) => {
-                Ok(Access { grant: Some(Grant { rules, index, current }), anybody: self.anybody, writable })
+                Ok(Access { grant: Some(Grant { rules, index, current }), anybody, writable })
             }
             _ => Err(HandlerError::Denied),
         }

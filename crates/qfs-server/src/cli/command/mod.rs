@@ -9,6 +9,11 @@ use std::process::ExitCode;
 use super::args::{Args, Command};
 use super::failure::Failure;
 
+/// Prints a text, and that is all.
+pub(crate) fn print(text: &str) -> Result<ExitCode, Failure> {
+    output::print(text).map(|()| ExitCode::SUCCESS)
+}
+
 /// Runs `command`, whose common flags are in `args`.
 pub(crate) fn run(args: &Args, command: &Command) -> Result<ExitCode, Failure> {
     match command {

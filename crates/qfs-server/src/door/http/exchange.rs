@@ -9,7 +9,7 @@ use qfs_core::store::WriteStore;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout};
 
-use super::ask::{Ask, RequestBody};
+use super::ask::{Ask, PacedBody, RequestBody};
 use super::client::Client;
 use super::error::HttpError;
 use super::reply::{Answer, Form, Outlet, Reply};
@@ -43,6 +43,7 @@ pub(super) async fn serve<S: WriteStore, O: Outlet, P: Progress>(
     let start = Instant::now();
     let mut record = Record::default();
     let form = Form::of_accept(request.headers.get(ACCEPT));
+    let body = PacedBody::new(body, client.lane.clone());
     let gone = reply.gone();
     let result = tokio::select! {
         biased;
@@ -120,7 +121,7 @@ async fn answer<S: WriteStore, R: Answer>(
         change::ensure_possible(&ask, &request.method)?;
     }
     let _turn = client.commands.acquire().await.map_err(|_| HandlerError::ShuttingDown)?;
-    let _command = turn(&service.commands, service.deadlines.queue).await?;
+    let _command = turn(&service.commands, service.deadlines().queue).await?;
     let (view, withdrawn) = (service.view(access.clone()), access);
     let answered = async {
         if is_reading {

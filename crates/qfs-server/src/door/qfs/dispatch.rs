@@ -20,6 +20,7 @@ use crate::gate::access::Access;
 use crate::gate::audit::Answered;
 use crate::gate::patience::Progress;
 use crate::gate::rights::Right;
+use crate::pace::Paced;
 use crate::service::Service;
 
 /// The request half of a stream.
@@ -43,6 +44,19 @@ impl RequestSource for RequestReader {
 
     fn stop(&mut self, code: StatusCode) {
         RequestReader::stop(self, code);
+    }
+}
+
+/// The request itself is short and bounded, and not held up; what follows it is.
+impl<R: RequestSource> RequestSource for Paced<R> {
+    type Rest = Paced<R::Rest>;
+
+    fn into_rest(self) -> Self::Rest {
+        self.map(R::into_rest)
+    }
+
+    fn stop(&mut self, code: StatusCode) {
+        self.inner_mut().stop(code);
     }
 }
 
@@ -155,7 +169,7 @@ async fn read_request<S>(
     quota: &Quota,
     source: &mut impl RequestSource,
 ) -> Result<Asked, HandlerError> {
-    let deadlines = &service.deadlines;
+    let deadlines = service.deadlines();
     let latest = Instant::now() + deadlines.request;
     let late = |_| HandlerError::RequestTimeout;
     let mut prefix = [0; FRAME_PREFIX_BYTES];
@@ -218,7 +232,7 @@ async fn answer<S: WriteStore, K: ByteSink, P: Progress + Path, R: RequestSource
         return handler::path_note(reply, note, service.drain.subscribe()).await;
     }
     let _turn = wait_for(&quota.commands, reply, None).await?;
-    let _command = wait_for(&service.commands, reply, Some(service.deadlines.queue)).await?;
+    let _command = wait_for(&service.commands, reply, Some(service.deadlines().queue)).await?;
     if reads(&request) && !access.reads() {
         return Err(HandlerError::Forbidden(Right::Read));
     }
@@ -234,11 +248,11 @@ async fn answer<S: WriteStore, K: ByteSink, P: Progress + Path, R: RequestSource
         Request::GetIdentity(_) => handler::identity(&service.announcer, reply).await,
         Request::Upload(upload) => {
             reply.fail_by_message();
-            let origin = Origin { token: outcome.token.as_deref(), reads: reads_too, stall: service.deadlines.stall };
+            let origin = Origin { token: outcome.token.as_deref(), reads: reads_too, stall: service.deadlines().stall };
             handler::upload(service, &view, share, reply, upload, origin, rest()).await
         }
         Request::UploadMany(many) => {
-            let (stall, ledger) = (service.deadlines.stall, &mut outcome.uploaded);
+            let (stall, ledger) = (service.deadlines().stall, &mut outcome.uploaded);
             handler::upload_many(service, &view, share, reply, many, stall, rest(), ledger).await
         }
         Request::Copy(copy) => handler::copy(service, &view, reply, copy).await,
