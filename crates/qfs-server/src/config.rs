@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use qfs_transport::{Roots, ServerTuning};
 
+use crate::deliveries::Deliveries;
 use crate::digest_file::DigestFile;
 use crate::gate::access::Gate;
 use crate::gate::rights::Rights;
@@ -37,6 +38,8 @@ pub struct ServerConfig {
     pub pacing: Pacing,
     /// Where digests are remembered between runs; None to forget them.
     pub digest_file: Option<DigestFile>,
+    /// Who is told what was handed out.
+    pub deliveries: Option<Deliveries>,
     /// Who may do what.
     pub gate: Gate,
     /// Where the key is kept that comes after this one; None: no change of the key is ever announced.
@@ -60,6 +63,7 @@ impl ServerConfig {
             deadlines: Deadlines::default(),
             pacing: Pacing::default(),
             digest_file: None,
+            deliveries: None,
             gate: Gate::open(Rights::READ),
             renewal: None,
         }

@@ -31,6 +31,7 @@
 //! | `service` | what every door shares: the files, the gate, budgets and limits |
 //! | `intake` | one file on its way in, whichever door it comes through |
 //! | `uploads` | uploads that are continued later (HTTP) |
+//! | `deliveries` | who is told what was handed out |
 //! | `controls` | what may be changed while it runs |
 //! | `room` | how much may still be uploaded |
 //! | [`pace`] | how fast bytes go out and come in |
@@ -45,6 +46,7 @@
 
 pub mod config;
 mod controls;
+mod deliveries;
 pub mod digest_file;
 mod door;
 mod error;
@@ -63,6 +65,7 @@ mod view;
 
 pub use config::{Deadlines, Limits, ServerConfig};
 pub use controls::Controls;
+pub use deliveries::{Deliveries, Delivery};
 pub use digest_file::DigestFile;
 pub use door::{BLOCKING_THREADS, Drained, ServeError};
 pub use gate::access::Gate;

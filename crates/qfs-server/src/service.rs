@@ -15,6 +15,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::config::{Deadlines, Limits, ServerConfig};
 use crate::controls::Controls;
+use crate::deliveries::Deliveries;
 use crate::digest_file::DigestFile;
 use crate::gate::access::{Access, Gate};
 use crate::gate::admission::{Admission, address_key};
@@ -34,6 +35,7 @@ pub(crate) struct Service<S> {
     /// Seen through a [`View`] only.
     versions: Arc<Versions<S>>,
     digest_file: Option<DigestFile>,
+    pub(crate) deliveries: Option<Deliveries>,
     pub(crate) gate: Arc<Gate>,
     pub(crate) admission: Arc<Admission>,
     pub(crate) limits: Limits,
@@ -83,6 +85,7 @@ impl<S: Store> Service<S> {
         Self {
             versions: Arc::new(Versions::new(store, Arc::new(DigestCache::default()), threads)),
             digest_file: config.digest_file,
+            deliveries: config.deliveries,
             gate: Arc::new(config.gate),
             admission: Arc::new(Admission::new(limits)),
             limits,

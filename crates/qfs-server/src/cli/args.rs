@@ -18,7 +18,7 @@ use super::expiry::Expiry;
 use super::log_format::LogFormat;
 #[cfg(feature = "metrics")]
 use super::parsers::metrics_address;
-use super::parsers::{age, count, duration, memory, size};
+use super::parsers::{age, count, duration, lifetime, memory, size};
 use super::sandbox::Sandbox;
 
 const AFTER_HELP: &str = "\
@@ -203,9 +203,39 @@ pub(crate) enum Command {
     /// Make, show and revoke the tokens that let clients in under --auth tokens
     #[command(subcommand, after_help = TOKEN_EXAMPLES)]
     Token(TokenCommand),
+    /// Hand out some files and directories alone, without further ado, until told to stop, for a time, or so many times
+    #[command(after_help = SHARE_EXAMPLES)]
+    Share(ShareArgs),
     /// Show and renew the key that clients know this server by
     #[command(subcommand, after_help = IDENTITY_EXAMPLES)]
     Identity(IdentityCommand),
+}
+
+const SHARE_EXAMPLES: &str = "\
+Prints a ticket for qfs-client and a link for browsers, on a terminal also as a picture for a telephone. Both have a token in them
+that is good for this share alone. It listens at all addresses and any free port, with a key of its own, unless --ip, --port or
+--certs say otherwise.
+
+Examples:
+  qfs-server share report.pdf
+  qfs-server share ~/photos/2026 notes.txt --for 1h
+  qfs-server share disk.img --times 1           until it was downloaded once";
+
+/// `share`
+#[derive(Debug, clap::Args)]
+pub(crate) struct ShareArgs {
+    /// Files and directories, from anywhere that you can read; nothing beside them is handed out
+    #[arg(value_name = "PATH", required = true)]
+    pub(crate) paths: Vec<PathBuf>,
+    /// End by itself after this time (90s, 30m, 12h, 7d)
+    #[arg(long = "for", env = "QFS_FOR", value_name = "TIME", value_parser = lifetime)]
+    pub(crate) time: Option<Duration>,
+    /// End by itself when everything was downloaded so many times
+    #[arg(long, env = "QFS_TIMES", value_name = "N", value_parser = clap::value_parser!(u32).range(1..1_000_000))]
+    pub(crate) times: Option<u32>,
+    /// Let everybody in who reaches the port, without a token
+    #[arg(long, env = "QFS_OPEN", value_parser = FalseyValueParser::new())]
+    pub(crate) open: bool,
 }
 
 const IDENTITY_EXAMPLES: &str = "\

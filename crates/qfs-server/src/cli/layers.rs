@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _};
-use qfs_config::{ConfigFile, Error, Layer, Place, without_empty_variables};
+use qfs_config::{ConfigFile, Error, Layer, Origin, Place, without_empty_variables};
 
 use super::args::Args;
 use super::failure::Failure;
@@ -97,6 +97,11 @@ impl Reading {
             .map(|name| (format!("{} -> {}", shown(before.get(&name)), shown(after.get(&name))), name))
             .map(|(how, name)| (name, how))
             .collect()
+    }
+
+    /// Where the value of an option came from.
+    pub(crate) fn origin(&self, id: &str) -> Origin {
+        self.layer.origin(&self.matches, id)
     }
 
     /// All options, as `--print-config` shows them.

@@ -18,8 +18,6 @@ mod start;
 
 use std::process::ExitCode;
 
-use qfs_server::BLOCKING_THREADS;
-
 use failure::Failure;
 use layers::{Reading, Unread};
 use reload::Reload;
@@ -39,7 +37,7 @@ pub(crate) fn main() -> ExitCode {
     let args = &reading.args;
     let done = match &args.command {
         _ if args.print_config => command::print(&reading.show()),
-        Some(command) => log::set_up(args).and_then(|()| command::run(args, command)),
+        Some(command) => log::set_up(args).and_then(|()| command::run(&reading, command)),
         None => log::set_up(args).and_then(|()| serve(&reading)),
     };
     match done {
@@ -51,12 +49,7 @@ pub(crate) fn main() -> ExitCode {
 /// What the program does when no subcommand is named.
 fn serve(reading: &Reading) -> Result<ExitCode, Failure> {
     let args = &reading.args;
-    // One thread for the network: for a QUIC end point several are slower, not faster. More end points bring their own.
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .max_blocking_threads(BLOCKING_THREADS)
-        .build()
-        .map_err(Failure::runtime)?;
+    let runtime = start::runtime()?;
     let code = runtime.block_on(async {
         // Before anything is printed: whoever reads the first line may already send a signal.
         let mut signals = Signals::catch().map_err(Failure::runtime)?;

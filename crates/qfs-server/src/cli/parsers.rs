@@ -84,3 +84,12 @@ pub(super) fn count(text: &str) -> Result<usize, String> {
         _ => Err("expected a number from 1 to 1000000".to_owned()),
     }
 }
+
+/// A time as [`age`] has it, or in seconds.
+pub(super) fn lifetime(text: &str) -> Result<Duration, String> {
+    match text.strip_suffix('s').map(str::parse::<u32>) {
+        Some(Ok(seconds)) if seconds > 0 => Ok(Duration::from_secs(seconds.into())),
+        Some(_) => Err("expected a time such as 90s, 30m, 12h or 7d".to_owned()),
+        None => age(text),
+    }
+}

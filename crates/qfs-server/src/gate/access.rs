@@ -31,7 +31,8 @@ pub struct Gate {
 }
 
 struct Tokens {
-    file: TokenFile,
+    /// None: the rules never change.
+    file: Option<TokenFile>,
     rules: watch::Sender<Arc<Document>>,
     /// What was last found, so that each change is told once.
     seen: Mutex<Result<Vec<u8>, String>>,
@@ -52,8 +53,19 @@ impl Gate {
         let bytes = file.bytes()?;
         let rules = watch::Sender::new(Arc::new(file.parse(&bytes)?));
         let writable = rules.borrow().records().iter().any(|record| record.rights().change_anything());
-        let tokens = Some(Tokens { file, rules, seen: Mutex::new(Ok(bytes)) });
+        let tokens = Some(Tokens { file: Some(file), rules, seen: Mutex::new(Ok(bytes)) });
         Ok(Self { tokens, anybody: Rights::READ.bits().into(), writable })
+    }
+
+    /// Who shows a token that is made now and stands in no file, for reading, until it `expires`.
+    ///
+    /// # Errors
+    /// [`TokenFileError::Random`].
+    pub fn one_token(expires: Option<Timestamp>) -> Result<(Self, Token), TokenFileError> {
+        let (token, document) = TokenFile::unwritten(expires)?;
+        let rules = watch::Sender::new(Arc::new(document));
+        let tokens = Some(Tokens { file: None, rules, seen: Mutex::new(Ok(Vec::new())) });
+        Ok((Self { tokens, anybody: Rights::READ.bits().into(), writable: false }, token))
     }
 
     /// Whether anything may be changed by anybody, now or later: settled when the server starts, because it then gives up the
@@ -111,7 +123,7 @@ impl Gate {
 
     /// Follows the token file for as long as it is polled.
     pub(crate) async fn follow(self: &Arc<Self>) -> Infallible {
-        if self.tokens.is_none() {
+        if self.tokens.as_ref().is_none_or(|tokens| tokens.file.is_none()) {
             return std::future::pending().await;
         }
         loop {
@@ -127,7 +139,8 @@ impl Gate {
 
 impl Tokens {
     fn look(&self) {
-        let found = self.file.bytes().and_then(|bytes| Ok((self.file.parse(&bytes)?, bytes)));
+        let Some(file) = &self.file else { return };
+        let found = file.bytes().and_then(|bytes| Ok((file.parse(&bytes)?, bytes)));
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         match found {
             Ok((_, bytes)) if seen.as_ref() == Ok(&bytes) => {}

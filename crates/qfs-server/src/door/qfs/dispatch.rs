@@ -15,6 +15,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::handler::{self, Ledger, Origin, Path, Reply};
 use crate::config::Limits;
+use crate::deliveries::Delivery;
 use crate::error::HandlerError;
 use crate::gate::access::Access;
 use crate::gate::audit::Answered;
@@ -107,6 +108,23 @@ impl Outcome {
             Some(request) => (request.command(), request.filename().unwrap_or_default()),
             None => ("none", ""),
         }
+    }
+
+    /// What was handed out, if all went well with an answer of so many bytes.
+    pub(crate) fn delivered(&self, bytes: u64) -> impl Iterator<Item = Delivery<'_>> {
+        let one = match &self.request {
+            // Also where holes were left out.
+            Some(Request::Download(download)) if download.range.is_none() => {
+                Some((download.filename.as_str(), u64::MAX))
+            }
+            Some(Request::Download(download)) => Some((download.filename.as_str(), bytes)),
+            Some(Request::DownloadRanges(ranges)) => Some((ranges.filename.as_str(), bytes)),
+            _ => None,
+        };
+        let is_many = matches!(self.request, Some(Request::DownloadMany(_)));
+        let many = self.many().filter(move |(_, answered)| is_many && answered.code == StatusCode::OK);
+        let one = one.map(|(name, bytes)| Delivery::File { name, bytes });
+        one.into_iter().chain(many.map(|(name, answered)| Delivery::File { name, bytes: answered.bytes }))
     }
 
     /// The names that a command about many files is about, as the client sent them, and what became of each as far as it got.
