@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use qfs_transport::{Roots, ServerTuning};
 
+use crate::deliveries::Deliveries;
 use crate::digest_file::DigestFile;
 use crate::gate::access::Gate;
 use crate::gate::rights::Rights;
 use crate::identity::IdentityDir;
+use crate::pace::Pacing;
 
 /// Everything a [`crate::Server`] is told.
 #[derive(Debug)]
@@ -32,8 +34,12 @@ pub struct ServerConfig {
     pub limits: Limits,
     /// How long for each step.
     pub deadlines: Deadlines,
+    /// How fast.
+    pub pacing: Pacing,
     /// Where digests are remembered between runs; None to forget them.
     pub digest_file: Option<DigestFile>,
+    /// Who is told what was handed out.
+    pub deliveries: Option<Deliveries>,
     /// Who may do what.
     pub gate: Gate,
     /// Where the key is kept that comes after this one; None: no change of the key is ever announced.
@@ -55,7 +61,9 @@ impl ServerConfig {
             tuning: ServerTuning::default(),
             limits: Limits::default(),
             deadlines: Deadlines::default(),
+            pacing: Pacing::default(),
             digest_file: None,
+            deliveries: None,
             gate: Gate::open(Rights::READ),
             renewal: None,
         }

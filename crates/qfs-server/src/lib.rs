@@ -31,7 +31,10 @@
 //! | `service` | what every door shares: the files, the gate, budgets and limits |
 //! | `intake` | one file on its way in, whichever door it comes through |
 //! | `uploads` | uploads that are continued later (HTTP) |
+//! | `deliveries` | who is told what was handed out |
+//! | `controls` | what may be changed while it runs |
 //! | `room` | how much may still be uploaded |
+//! | [`pace`] | how fast bytes go out and come in |
 //! | `view` | the published files as one request may see them |
 //! | [`gate`] | who is let in, and what is written down about it |
 //! | `maps` | chunk maps of published versions, made once and kept for a while |
@@ -42,6 +45,8 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that panics has failed, which is its job"))]
 
 pub mod config;
+mod controls;
+mod deliveries;
 pub mod digest_file;
 mod door;
 mod error;
@@ -50,6 +55,7 @@ pub mod identity;
 mod intake;
 mod maps;
 mod metrics;
+pub mod pace;
 mod room;
 pub mod server;
 mod service;
@@ -58,6 +64,8 @@ mod uploads;
 mod view;
 
 pub use config::{Deadlines, Limits, ServerConfig};
+pub use controls::Controls;
+pub use deliveries::{Deliveries, Delivery};
 pub use digest_file::DigestFile;
 pub use door::{BLOCKING_THREADS, Drained, ServeError};
 pub use gate::access::Gate;

@@ -1,7 +1,7 @@
 //! How much may still be uploaded: the space that has to stay free, and what uploads under way have been promised.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use qfs_core::store::Space;
 
@@ -10,12 +10,17 @@ use crate::error::HandlerError;
 /// Kept free unless something else was said, in bytes; on a small disk a twentieth of it.
 const USUALLY_FREE: u64 = 1 << 30;
 
+/// What is left free, and how much one file may have.
+#[derive(Debug, Clone, Copy)]
+struct Bounds {
+    keep_free: Option<u64>,
+    max_upload: Option<u64>,
+}
+
 /// The room for uploads, of all connections together. Clones share it.
 #[derive(Debug, Clone)]
 pub(crate) struct Room {
-    keep_free: Option<u64>,
-    /// Most bytes of one file.
-    pub(crate) max_upload: Option<u64>,
+    bounds: Arc<Mutex<Bounds>>,
     /// Bytes that uploads under way may still write.
     promised: Arc<AtomicU64>,
 }
@@ -23,7 +28,21 @@ pub(crate) struct Room {
 impl Room {
     /// Keeps `keep_free` bytes free (None: as much as is usual), and takes no file beyond `max_upload` bytes.
     pub(crate) fn new(keep_free: Option<u64>, max_upload: Option<u64>) -> Self {
-        Self { keep_free, max_upload, promised: Arc::default() }
+        Self { bounds: Arc::new(Mutex::new(Bounds { keep_free, max_upload })), promised: Arc::default() }
+    }
+
+    /// Other bounds from now on; what was promised stays.
+    pub(crate) fn set(&self, keep_free: Option<u64>, max_upload: Option<u64>) {
+        *self.bounds.lock().unwrap_or_else(PoisonError::into_inner) = Bounds { keep_free, max_upload };
+    }
+
+    /// Most bytes of one file.
+    pub(crate) fn max_upload(&self) -> Option<u64> {
+        self.bounds().max_upload
+    }
+
+    fn bounds(&self) -> Bounds {
+        *self.bounds.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether a file of `size` bytes is taken at all.
@@ -31,7 +50,7 @@ impl Room {
     /// # Errors
     /// [`HandlerError::NoSpace`] when it is larger than any may be.
     pub(crate) fn ensure_taken(&self, size: u64) -> Result<(), HandlerError> {
-        if self.max_upload.is_some_and(|most| size > most) {
+        if self.max_upload().is_some_and(|most| size > most) {
             return Err(HandlerError::NoSpace("the file is larger than this server takes"));
         }
         Ok(())
@@ -47,7 +66,7 @@ impl Room {
         // Given back when dropped, also on the way out below.
         let promise = Promise { promised: Arc::clone(&self.promised), left: bytes };
         if let Some(space) = space {
-            let keep = self.keep_free.unwrap_or_else(|| USUALLY_FREE.min(space.total / 20));
+            let keep = self.bounds().keep_free.unwrap_or_else(|| USUALLY_FREE.min(space.total / 20));
             if space.free.saturating_sub(promised) < keep {
                 return Err(HandlerError::NoSpace("the server's disk is too full for it"));
             }

@@ -8,6 +8,7 @@ use qfs_core::store::WriteStore;
 use qfs_transport::{BoundTcp, Identity, Listener, SocketBuffers, TransportError};
 
 use crate::config::ServerConfig;
+use crate::controls::Controls;
 #[cfg(feature = "http")]
 use crate::door::http;
 #[cfg(feature = "metrics")]
@@ -86,6 +87,12 @@ impl<S: WriteStore> Server<S> {
     #[must_use]
     pub fn gate(&self) -> &Gate {
         &self.service.gate
+    }
+
+    /// What may be changed while it serves.
+    #[must_use]
+    pub fn controls(&self) -> Controls {
+        self.service.controls()
     }
 
     /// What the kernel granted for socket buffers.

@@ -3,7 +3,8 @@
 //! Knows no door and no network. A door gets the files through [`Service::view`] and in no other way.
 
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::net::SocketAddr;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use qfs_core::body::Budget;
@@ -13,13 +14,16 @@ use tokio::sync::{Semaphore, watch};
 use tracing::{debug, error, info, warn};
 
 use crate::config::{Deadlines, Limits, ServerConfig};
+use crate::controls::Controls;
+use crate::deliveries::Deliveries;
 use crate::digest_file::DigestFile;
 use crate::gate::access::{Access, Gate};
-use crate::gate::admission::Admission;
+use crate::gate::admission::{Admission, address_key};
 use crate::gate::audit::{self, Refusals};
 use crate::identity::Announcer;
 use crate::maps::Maps;
 use crate::metrics::Metrics;
+use crate::pace::{Lane, Pace};
 use crate::room::Room;
 use crate::view::View;
 
@@ -31,11 +35,14 @@ pub(crate) struct Service<S> {
     /// Seen through a [`View`] only.
     versions: Arc<Versions<S>>,
     digest_file: Option<DigestFile>,
+    pub(crate) deliveries: Option<Deliveries>,
     pub(crate) gate: Arc<Gate>,
     pub(crate) admission: Arc<Admission>,
     pub(crate) limits: Limits,
-    pub(crate) deadlines: Deadlines,
+    deadlines: Arc<RwLock<Deadlines>>,
     pub(crate) budget: Arc<Budget>,
+    /// How fast bytes go.
+    pub(crate) pace: Arc<Pace>,
     /// For uploads.
     pub(crate) room: Room,
     /// Those that come in several requests.
@@ -78,11 +85,13 @@ impl<S: Store> Service<S> {
         Self {
             versions: Arc::new(Versions::new(store, Arc::new(DigestCache::default()), threads)),
             digest_file: config.digest_file,
+            deliveries: config.deliveries,
             gate: Arc::new(config.gate),
             admission: Arc::new(Admission::new(limits)),
             limits,
-            deadlines: config.deadlines,
+            deadlines: Arc::new(RwLock::new(config.deadlines)),
             budget: Budget::new(limits.buffer_bytes),
+            pace: Pace::new(config.pacing),
             room: Room::new(limits.keep_free, limits.max_upload),
             #[cfg(feature = "http")]
             uploads: Arc::default(),
@@ -109,6 +118,27 @@ impl<S: Store> Service<S> {
 }
 
 impl<S> Service<S> {
+    /// The lane of a new connection with `peer`.
+    pub(crate) fn lane(&self, peer: SocketAddr) -> Lane {
+        self.pace.lane(address_key(peer.ip()))
+    }
+
+    /// How long each step may take, as of now.
+    pub(crate) fn deadlines(&self) -> Deadlines {
+        *self.deadlines.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What may be changed while the server runs.
+    pub(crate) fn controls(&self) -> Controls {
+        Controls {
+            pace: Arc::clone(&self.pace),
+            gate: Arc::clone(&self.gate),
+            room: self.room.clone(),
+            admission: Arc::clone(&self.admission),
+            deadlines: Arc::clone(&self.deadlines),
+        }
+    }
+
     pub(crate) fn is_draining(&self) -> bool {
         *self.drain.borrow()
     }
@@ -120,7 +150,7 @@ impl<S> Service<S> {
         let used = |most: usize, free: usize| most.saturating_sub(free);
         let (map_bytes, most_map_bytes) = self.maps.level();
         let limits = vec![
-            ("connections", self.admission.count(), self.limits.connections),
+            ("connections", self.admission.count(), self.admission.most()),
             ("buffer_bytes", used(buffer_bytes, self.budget.free_bytes()), buffer_bytes),
             ("map_bytes", map_bytes, most_map_bytes),
             ("commands", used(commands, self.commands.available_permits()), commands),
@@ -153,7 +183,7 @@ impl<S: WriteStore> Service<S> {
             return std::future::pending().await;
         }
         loop {
-            let (versions, age) = (Arc::clone(&self.versions), self.deadlines.partial_age);
+            let (versions, age) = (Arc::clone(&self.versions), self.deadlines().partial_age);
             match qfs_store::blocking(move || versions.store().remove_abandoned(age)).await {
                 Ok(0) => {}
                 Ok(removed) => info!(removed, "uploads that nobody has continued were removed"),

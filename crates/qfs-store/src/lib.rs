@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`local`] | a directory of this machine; the only code that touches published or downloaded files |
 //! | [`mem`] | a store in memory, for tests and examples |
+//! | [`picked`] | files and directories from anywhere, and nothing beside them; read-only |
 //! | [`blocking()`] | tokio's blocking threads, for everything that waits for a disk |
 //!
 //! A store never sees a message or a network.
@@ -30,6 +31,7 @@
 mod blocking;
 pub mod local;
 pub mod mem;
+pub mod picked;
 mod sync;
 
 pub use blocking::{blocking, blocking_threads};

@@ -261,6 +261,8 @@ fn try_start(options: &ServerOptions<'_>) -> Result<ServerProcess, String> {
         .arg(certs)
         .arg("--cache-dir")
         .arg(place.path().join("cache"))
+        // Whoever runs the tests may have a configuration file.
+        .env("QFS_CONFIG_DIR", place.path())
         .args(options.args)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

@@ -1,8 +1,9 @@
-//! What can be said on the command line. Every flag has a variable `QFS_<FLAG>`; a flag beats its variable.
+//! What can be said on the command line. Every flag has a variable `QFS_<FLAG>` and a key in the configuration file;
+//! a flag beats its variable, and the variable the file.
 //!
 //! Owns the definitions alone; what they mean together is settled in [`super::settings`].
 
-use std::ffi::OsStr;
+use std::ffi::OsString;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -14,6 +15,7 @@ use qfs_client::trust::known_servers::parse_address;
 use qfs_core::model::{DEFAULT_PORT, Fingerprint, HashKind, Ticket};
 use qfs_transport::{Congestion, Way};
 
+use super::choice::{Choice, ChoiceParser, PlaceParser};
 use super::sync_args::{PULL_EXAMPLES, PUSH_EXAMPLES, PullArgs, PushArgs};
 use super::verbs::{CAT_EXAMPLES, CatArgs, PUT_EXAMPLES, PutArgs, RM_EXAMPLES, RmArgs, VERIFY_EXAMPLES, VerifyArgs};
 
@@ -23,6 +25,7 @@ Examples:
   qfs-client list                               what the server at 127.0.0.1:8000 has
   qfs-client get report.pdf 'photos/*.jpg'      fetch files to client_env
   qfs-client --server qfs://data.example.org:8000#sha256:HEX get --all --parallel
+  qfs-client lab: list                          of the server that the configuration file calls lab
 
 Exit codes:
     0  all done
@@ -37,8 +40,10 @@ Exit codes:
     9  a file vanished between listing and reading; all others are done
   130  interrupted
 
-Every flag has a variable: QFS_PORT for --port, QFS_SAVE_DIR for --save-dir; a flag beats it.
-A token is shown with --token-file, QFS_TOKEN, or a ticket in --server-file or QFS_SERVER; no flag takes it itself.
+Every flag has a variable: QFS_PORT for --port, QFS_SAVE_DIR for --save-dir; a flag beats it. Both beat the configuration file,
+client.toml in ~/.config/qfs (--config), whose keys are the flags' names. A server that it has as [servers.lab] is named by lab:
+as the first word. --print-config shows what counts, and why.
+A token is shown with --token-file, --token-command, QFS_TOKEN, or a ticket in --server-file or QFS_SERVER; no flag takes it itself.
 A download that was cut off is continued by running the same command again.";
 
 const LIST_EXAMPLES: &str = "\
@@ -90,10 +95,10 @@ pub(crate) struct Options {
         value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) port: u16,
 
-    /// A ticket, qfs://HOST:PORT[#sha256:HEX], instead of --ip and --port
-    #[arg(long, global = true, value_name = "TICKET", env = "QFS_SERVER", hide_env_values = true,
-        value_parser = TicketParser { bare: false })]
-    pub(crate) server: Option<Ticket>,
+    /// A ticket, qfs://HOST:PORT[#sha256:HEX], or the name of a server in the configuration file, instead of --ip and --port
+    #[arg(long, global = true, value_name = "SERVER", env = "QFS_SERVER", hide_env_values = true,
+        value_parser = ChoiceParser)]
+    pub(crate) server: Option<Choice>,
 
     /// A file with a ticket; the way for one with a token, which must not stand on the command line
     #[arg(long, global = true, value_name = "FILE", env = "QFS_SERVER_FILE", hide_env_values = true)]
@@ -102,6 +107,26 @@ pub(crate) struct Options {
     /// A file with the token that lets you in; the token itself may be in QFS_TOKEN
     #[arg(long, global = true, value_name = "FILE", env = "QFS_TOKEN_FILE", hide_env_values = true)]
     pub(crate) token_file: Option<PathBuf>,
+
+    /// A command, run by the shell, that prints the token
+    #[arg(
+        long,
+        global = true,
+        value_name = "COMMAND",
+        env = "QFS_TOKEN_COMMAND",
+        hide_env_values = true,
+        conflicts_with = "token_file"
+    )]
+    pub(crate) token_command: Option<OsString>,
+
+    /// Read options from this file instead of client.toml in the user's configuration directory
+    #[arg(long, global = true, value_name = "FILE", env = "QFS_CONFIG", hide_env_values = true)]
+    pub(crate) config: Option<PathBuf>,
+
+    /// Print all options with their values and where each came from, and do nothing else
+    #[arg(long, global = true, env = "QFS_PRINT_CONFIG", hide_env_values = true, value_parser = FalseyValueParser::new(),
+        action = ArgAction::SetTrue)]
+    pub(crate) print_config: bool,
 
     /// The key that the server must have
     #[arg(long, global = true, value_name = "sha256:HEX", env = "QFS_FINGERPRINT", hide_env_values = true)]
@@ -319,7 +344,7 @@ pub(crate) enum TrustCommand {
     #[command(long_flag = "remove", after_help = TRUST_EXAMPLES)]
     Remove {
         /// HOST:PORT or a ticket
-        #[arg(value_name = "SERVER", value_parser = TicketParser { bare: true })]
+        #[arg(id = "known_server", value_name = "SERVER", value_parser = PlaceParser)]
         server: Ticket,
     },
 }
@@ -328,7 +353,7 @@ pub(crate) enum TrustCommand {
 #[derive(Debug, clap::Args)]
 pub(crate) struct ServerKey {
     /// HOST:PORT or a ticket
-    #[arg(value_name = "SERVER", value_parser = TicketParser { bare: true })]
+    #[arg(id = "known_server", value_name = "SERVER", value_parser = PlaceParser)]
     pub(crate) server: Ticket,
 
     /// Its key; without it, the server is asked, and on a terminal you are
@@ -381,35 +406,6 @@ fn parse_host(text: &str) -> Result<String, String> {
     parse_address(&server.to_string())
         .map(|address| address.host)
         .map_err(|_| "expected an IPv4 or IPv6 address or a host name; the port goes into --port".to_owned())
-}
-
-/// Reads a ticket, or where it may be `bare`, `HOST[:PORT]`, which is one without its `qfs://`. clap would quote the whole text of
-/// one it does not like, and there may be a token in it.
-#[derive(Debug, Clone, Copy)]
-struct TicketParser {
-    bare: bool,
-}
-
-impl clap::builder::TypedValueParser for TicketParser {
-    type Value = Ticket;
-
-    fn parse_ref(
-        &self,
-        command: &clap::Command,
-        arg: Option<&clap::Arg>,
-        value: &OsStr,
-    ) -> Result<Ticket, clap::Error> {
-        let text = value.to_string_lossy();
-        let parsed: Result<Ticket, _> =
-            if self.bare && !text.starts_with("qfs://") { format!("qfs://{text}").parse() } else { text.parse() };
-        parsed.map_err(|why| {
-            let quoted = text.split(['#', '?', '&', '@']).next().unwrap_or_default();
-            let rest = if quoted.len() < text.len() { "…" } else { "" };
-            let arg = arg.map(ToString::to_string).unwrap_or_default();
-            let message = format!("invalid value '{quoted}{rest}' for '{arg}': {why}\n");
-            clap::Error::raw(clap::error::ErrorKind::ValueValidation, message).with_cmd(command)
-        })
-    }
 }
 
 /// `60`, `60s`, `1m`, `1h` or `500ms`.

@@ -2,11 +2,13 @@
 
 mod args;
 mod bars;
+mod choice;
 mod command;
 mod connection;
 mod exit;
 mod input;
 mod interrupt;
+mod layers;
 mod log;
 mod menu;
 mod names;
@@ -54,6 +56,11 @@ pub(crate) fn prepare(args: impl IntoIterator<Item = OsString>) -> Result<Invoca
 fn refuse(refusal: Refusal) -> Exit {
     let problem = match refusal {
         Refusal::Problem(problem) => problem,
+        Refusal::Shown(text) => {
+            let screen = Screen::new(false, false);
+            let _ = screen.result(&text);
+            return finish(&screen, Ok(Exit::Done));
+        }
         Refusal::Clap(error) => match usage::problem(&error) {
             Some(problem) => problem,
             None => {

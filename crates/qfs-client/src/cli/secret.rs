@@ -1,11 +1,14 @@
-//! Secrets from files and variables: read, and never quoted back.
+//! Secrets from files, commands and variables: read, and never quoted back.
 #![allow(clippy::disallowed_methods, reason = "the user's own files, named on the command line")]
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
 
 use qfs_core::model::{MAX_TOKEN_BYTES, Ticket, Token};
 
@@ -14,6 +17,9 @@ use super::report::Problem;
 
 /// Largest file that is read, in bytes: a ticket with the longest host and token fits.
 const MAX_FILE_BYTES: u64 = MAX_TOKEN_BYTES as u64 + 1024;
+
+/// How long a command may take that prints a token: a person may have to find a passphrase.
+const COMMAND_PATIENCE: Duration = Duration::from_secs(120);
 
 /// The variable with the token itself.
 pub(crate) const TOKEN_VARIABLE: &str = "QFS_TOKEN";
@@ -24,6 +30,41 @@ pub(crate) fn token_from(path: &Path) -> Result<Token, Problem> {
     let token = text.trim_end().parse().map_err(|e| Problem::local(unusable(path, "token"), e))?;
     refuse_exposed(path, mode, "token")?;
     Ok(token)
+}
+
+/// The token that `--token-command` prints. It may ask a person, on the terminal, for so long.
+pub(crate) fn token_by(command: &OsStr) -> Result<Token, Problem> {
+    let failed = |why: &dyn std::fmt::Display| {
+        Problem::local("the token command failed", why)
+            .hint("it prints the token, and nothing else, to standard output")
+    };
+    let mut shell = Command::new("sh");
+    let spawned = shell.arg("-c").arg(command).stdout(Stdio::piped()).spawn();
+    let mut child = spawned.map_err(|e| failed(&e))?;
+    let mut output = child.stdout.take();
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        let read = output.as_mut().map_or(Ok(0), |output| output.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes));
+        // Nobody waits any more after a timeout.
+        let _ = sender.send(read.map(|_| bytes));
+    });
+    let received = receiver.recv_timeout(COMMAND_PATIENCE);
+    if received.is_err() || matches!(&received, Ok(Ok(bytes)) if bytes.len() as u64 > MAX_FILE_BYTES) {
+        // It may have ended by itself.
+        let _ = child.kill();
+    }
+    let status = child.wait().map_err(|e| failed(&e))?;
+    let bytes = match received {
+        Ok(read) => read.map_err(|e| failed(&e))?,
+        Err(_) => return Err(failed(&format!("it took longer than {} s", COMMAND_PATIENCE.as_secs()))),
+    };
+    if !status.success() {
+        return Err(failed(&status));
+    }
+    // What it printed is not quoted: most of a token that is nearly right is a token.
+    let text = str::from_utf8(&bytes).unwrap_or_default();
+    text.trim_end().parse().map_err(|e| failed(&e))
 }
 
 /// The ticket in `--server-file`.
@@ -70,7 +111,7 @@ fn unusable(path: &Path, what: &str) -> String {
 }
 
 /// A secret that others can read is none. The file is refused, as ssh does with keys: a warning would be read once.
-fn refuse_exposed(path: &Path, mode: u32, what: &str) -> Result<(), Problem> {
+pub(crate) fn refuse_exposed(path: &Path, mode: u32, what: &str) -> Result<(), Problem> {
     if mode & 0o077 == 0 {
         return Ok(());
     }

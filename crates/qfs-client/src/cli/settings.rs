@@ -1,21 +1,23 @@
-//! What the flags and variables mean together.
+//! What the flags, the variables and the configuration file mean together.
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use clap::builder::Resettable;
 use clap::parser::ValueSource;
-use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _};
+use clap::{ArgMatches, FromArgMatches as _};
 use qfs_client::config::{ConnectConfig, FetchConfig, ServerAddress, Vouching};
 use qfs_client::session::{PATHS_FILE_NAME, WAYS_FILE_NAME};
 use qfs_client::trust::known_servers::{KnownServers, store_path};
+use qfs_config::Origin;
 use qfs_core::model::{Fingerprint, Ticket, Token};
 use qfs_transport::{ClientTuning, Identity};
 
 use super::args::{Args, Command, Fsync, Options, Tls, TrustCommand};
+use super::choice::Choice;
 use super::exit::Exit;
+use super::layers::{self, Reading, Unread};
 use super::report::Problem;
 use super::secret;
 
@@ -40,6 +42,8 @@ pub(crate) enum Refusal {
     Clap(Box<clap::Error>),
     /// Each value is right, together they are not.
     Problem(Problem),
+    /// The options were to be shown.
+    Shown(String),
 }
 
 impl From<clap::Error> for Refusal {
@@ -48,19 +52,33 @@ impl From<clap::Error> for Refusal {
     }
 }
 
-/// Reads arguments and environment.
+impl From<Unread> for Refusal {
+    fn from(unread: Unread) -> Self {
+        match unread {
+            Unread::Clap(error) => Self::Clap(error),
+            Unread::Problem(problem) => Self::Problem(problem),
+        }
+    }
+}
+
+/// Reads arguments, environment and the configuration file.
 pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<(Settings, Option<Command>), Refusal> {
-    let matches = without_empty_variables(Args::command()).try_get_matches_from(args)?;
-    let args = Args::from_arg_matches(&matches)?;
+    let reading = layers::read(args)?;
+    let args = Args::from_arg_matches(&reading.matches)?;
+    if args.options.print_config {
+        return Err(Refusal::Shown(reading.show()));
+    }
     let mut command = args.command;
-    settle_all(&mut command, &matches)?;
-    let json = args.options.json && (command.is_some() || source(&matches, "json") == Origin::Flag);
+    settle_all(&mut command, &reading.matches)?;
+    let json = args.options.json && (command.is_some() || reading.is_flag("json"));
     if json && command.is_none() {
         return Err(usage("--json needs a command: the menu is a dialogue", "qfs-client --json list"));
     }
-    let (ticket, ticket_from) = settle_ticket(&args.options, &matches, command.as_ref())?;
-    let (server, pin) = settle_server(&args.options, &matches, ticket.as_ref(), ticket_from)?;
-    let token = settle_token(&args.options, &matches, ticket.and_then(|ticket| ticket.token))?;
+    let (ticket, ticket_from) = settle_ticket(&args.options, &reading, command.as_ref())?;
+    let (server, pin) = settle_server(&args.options, &reading, ticket.as_ref(), ticket_from)?;
+    let shows_a_token = !matches!(command, Some(Command::Trust(TrustCommand::List | TrustCommand::Remove { .. })));
+    let in_ticket = ticket.and_then(|ticket| ticket.token);
+    let token = if shows_a_token { settle_token(&args.options, &reading, in_ticket)? } else { None };
     let identity = client_identity(&args.options)?;
     let mut settings = settings(args.options, json, server, pin, token);
     settings.connect.identity = identity;
@@ -117,40 +135,14 @@ fn settings(
     }
 }
 
-/// Where a value comes from, weakest first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Origin {
-    Default,
-    Variable,
-    Flag,
-}
-
-fn source(matches: &ArgMatches, flag: &str) -> Origin {
-    match matches.value_source(flag) {
-        Some(ValueSource::CommandLine) => Origin::Flag,
-        Some(ValueSource::EnvVariable) => Origin::Variable,
-        _ => Origin::Default,
-    }
-}
-
-/// A variable that is set to nothing counts as not set, as elsewhere.
-fn without_empty_variables(command: clap::Command) -> clap::Command {
-    command
-        .mut_args(|arg| {
-            let is_empty = |name| std::env::var_os(name).is_some_and(|value: OsString| value.is_empty());
-            if arg.get_env().is_some_and(is_empty) { arg.env(Resettable::Reset) } else { arg }
-        })
-        .mut_subcommands(without_empty_variables)
-}
-
-/// Names beat `QFS_ALL`; names and `--all` together are a contradiction.
+/// Names beat `QFS_ALL` and the file; names and `--all` together are a contradiction.
 fn settle_all(command: &mut Option<Command>, matches: &ArgMatches) -> Result<(), Refusal> {
     if let Some(Command::Get(get)) = command
         && get.all
         && !get.names.is_empty()
     {
         let own = matches.subcommand_matches("get");
-        if own.is_some_and(|own| source(own, "all") == Origin::Flag) {
+        if own.is_some_and(|own| own.value_source("all") == Some(ValueSource::CommandLine)) {
             return Err(usage("--all and names cannot be used together", "give the names, or --all alone"));
         }
         get.all = false;
@@ -162,16 +154,17 @@ fn settle_all(command: &mut Option<Command>, matches: &ArgMatches) -> Result<(),
 /// it must not come from the command line, which everybody on the machine can read.
 fn settle_ticket(
     options: &Options,
-    matches: &ArgMatches,
+    reading: &Reading,
     command: Option<&Command>,
 ) -> Result<(Option<Ticket>, Origin), Refusal> {
-    let (text_from, file_from) = (source(matches, "server"), source(matches, "server_file"));
+    let (text_from, file_from) = (reading.origin("server"), reading.origin("server_file"));
     let trusted = match command {
         Some(Command::Trust(TrustCommand::Add(key) | TrustCommand::Replace(key))) => Some(&key.server),
         Some(Command::Trust(TrustCommand::Remove { server })) => Some(server),
         _ => None,
     };
-    let on_line = options.server.iter().filter(|_| text_from == Origin::Flag).chain(trusted);
+    let said = options.server.iter().filter_map(Choice::ticket).filter(|_| text_from == Origin::Flag);
+    let on_line = said.chain(trusted);
     if on_line.into_iter().any(|ticket| ticket.token.is_some()) {
         let what =
             "a ticket with a token must not stand on the command line: everybody on this machine can read it there";
@@ -180,45 +173,57 @@ fn settle_ticket(
             "put it into a file for --server-file, or into QFS_SERVER; this token is best revoked",
         ));
     }
-    if text_from == Origin::Flag && file_from == Origin::Flag {
+    if reading.is_flag("server") && reading.is_flag("server_file") {
         return Err(usage("--server cannot be used with --server-file", "give one of them"));
     }
     let from = text_from.max(file_from);
-    let is_weaker = from < source(matches, "ip").max(source(matches, "port"));
+    let is_weaker = from < reading.origin("ip").max(reading.origin("port"));
     match &options.server_file {
         _ if is_weaker => Ok((None, from)),
         Some(path) if file_from > text_from => {
             let ticket = secret::ticket_from(path).map_err(Refusal::Problem)?;
             Ok((Some(ticket), from))
         }
-        _ => Ok((options.server.clone(), from)),
+        _ => {
+            let named = reading.named.as_ref().and_then(|named| named.ticket.clone());
+            Ok((named.or_else(|| options.server.as_ref().and_then(Choice::ticket).cloned()), from))
+        }
     }
 }
 
-/// What is shown to the server. A flag is the strongest, then the token in the ticket, which was made for this very server.
-fn settle_token(options: &Options, matches: &ArgMatches, in_ticket: Option<Token>) -> Result<Option<Token>, Refusal> {
-    let from_file = || options.token_file.as_deref().map(secret::token_from).transpose().map_err(Refusal::Problem);
-    if source(matches, "token_file") == Origin::Flag {
-        return from_file();
+/// What is shown to the server. A flag is the strongest, then the token in the ticket and what belongs to a server that was named,
+/// which are for this very server.
+fn settle_token(options: &Options, reading: &Reading, in_ticket: Option<Token>) -> Result<Option<Token>, Refusal> {
+    let sources = ["token_file", "token_command"];
+    let fetched = || match (&options.token_file, &options.token_command) {
+        (Some(path), _) => secret::token_from(path).map(Some).map_err(Refusal::Problem),
+        (None, Some(command)) => secret::token_by(command).map(Some).map_err(Refusal::Problem),
+        (None, None) => Ok(None),
+    };
+    if sources.iter().any(|id| reading.is_flag(id)) {
+        return fetched();
     }
     if in_ticket.is_some() {
         return Ok(in_ticket);
     }
+    if sources.iter().any(|id| reading.is_of_named(id)) {
+        return fetched();
+    }
     match secret::token_in(std::env::var_os(secret::TOKEN_VARIABLE)).map_err(Refusal::Problem)? {
         Some(token) => Ok(Some(token)),
-        None => from_file(),
+        None => fetched(),
     }
 }
 
 /// The server and its pin: a ticket, or `--ip` and `--port`; a flag beats variables of the other kind.
 fn settle_server(
     options: &Options,
-    matches: &ArgMatches,
+    reading: &Reading,
     ticket: Option<&Ticket>,
     ticket_from: Origin,
 ) -> Result<(ServerAddress, Option<Fingerprint>), Refusal> {
-    let parts_from = source(matches, "ip").max(source(matches, "port"));
-    if ticket_from == Origin::Flag && parts_from == Origin::Flag {
+    let parts_from = reading.origin("ip").max(reading.origin("port"));
+    if ticket.is_some() && ticket_from == Origin::Flag && parts_from == Origin::Flag {
         return Err(usage("--server cannot be used with --ip or --port", "the ticket has both"));
     }
     let Some(ticket) = ticket else {
@@ -226,7 +231,7 @@ fn settle_server(
     };
     let server = ServerAddress { host: ticket.host.clone(), port: ticket.port };
     let pin = match (ticket.fingerprint, options.fingerprint) {
-        (Some(in_ticket), Some(flag)) if in_ticket != flag => match ticket_from.cmp(&source(matches, "fingerprint")) {
+        (Some(in_ticket), Some(flag)) if in_ticket != flag => match ticket_from.cmp(&reading.origin("fingerprint")) {
             std::cmp::Ordering::Less => flag,
             std::cmp::Ordering::Greater => in_ticket,
             std::cmp::Ordering::Equal => {

@@ -5,6 +5,7 @@
 
 mod certificates;
 mod common;
+mod config;
 mod delta;
 mod delta_put;
 mod emulator;
@@ -16,6 +17,7 @@ mod limits;
 mod list;
 mod live;
 mod menu;
+mod pacing;
 mod path_notes;
 mod perms;
 mod pin_matrix;

@@ -9,18 +9,22 @@ use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 use qfs_core::model::DEFAULT_PORT;
 use qfs_server::gate::rights::Rights;
 use qfs_server::gate::tokens::TokenId;
+use qfs_server::pace::Limit;
 use qfs_store::local;
 use qfs_transport::Congestion;
 use qfs_transport::MAX_ENDPOINTS;
 
 use super::expiry::Expiry;
-
 use super::log_format::LogFormat;
+#[cfg(feature = "metrics")]
+use super::parsers::metrics_address;
+use super::parsers::{age, count, duration, lifetime, memory, size};
 use super::sandbox::Sandbox;
 
 const AFTER_HELP: &str = "\
 The first signal (SIGTERM, SIGINT) lets running transfers finish and exits 0; a second one ends at once with 130.
 Exit code 2: it did not start. Exit code 1: it failed while serving. RUST_LOG is honoured.
+A flag beats its variable, and both beat the configuration file, whose keys are the flags' names; --print-config shows what counts.
 
 Example, a directory for everybody who reaches this machine:
   qfs-server --ip 0.0.0.0 --root /srv/data
@@ -78,6 +82,13 @@ pub(crate) struct Args {
     /// Take no file larger than this
     #[arg(long, env = "QFS_MAX_UPLOAD", value_name = "SIZE", value_parser = size)]
     pub(crate) max_upload: Option<u64>,
+    /// Bytes a second for all clients together: down and up (10M,1M), one for both, off, or by the time of day, the last for the rest
+    /// (08:00-18:00=2M,off)
+    #[arg(long, env = "QFS_LIMIT", value_name = "RATE[,RATE]", default_value = "off")]
+    pub(crate) limit: Limit,
+    /// The same for each client
+    #[arg(long, env = "QFS_LIMIT_CLIENT", value_name = "RATE[,RATE]", default_value = "off")]
+    pub(crate) limit_client: Limit,
     /// Keep what was cut off of an upload for its client for so long (12h, 7d, 4w)
     #[arg(long, env = "QFS_PARTIAL_AGE", value_name = "TIME", default_value = "7d", value_parser = age)]
     pub(crate) partial_age: Duration,
@@ -130,6 +141,12 @@ pub(crate) struct Args {
     /// Keep the audit trail in this file, whatever the log shows: connections, commands, refusals
     #[arg(long, env = "QFS_AUDIT_LOG", value_name = "FILE")]
     pub(crate) audit_log: Option<PathBuf>,
+    /// Read options from this file instead of server.toml in the user's configuration directory or /etc/qfs/server.toml
+    #[arg(long, global = true, env = "QFS_CONFIG", value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Print all options with their values and where each came from, and do nothing else
+    #[arg(long, global = true, env = "QFS_PRINT_CONFIG", value_parser = FalseyValueParser::new())]
+    pub(crate) print_config: bool,
     /// Say nothing but errors
     #[arg(short, long, global = true, env = "QFS_QUIET", conflicts_with = "verbose", value_parser = FalseyValueParser::new())]
     pub(crate) quiet: bool,
@@ -186,9 +203,39 @@ pub(crate) enum Command {
     /// Make, show and revoke the tokens that let clients in under --auth tokens
     #[command(subcommand, after_help = TOKEN_EXAMPLES)]
     Token(TokenCommand),
+    /// Hand out some files and directories alone, without further ado, until told to stop, for a time, or so many times
+    #[command(after_help = SHARE_EXAMPLES)]
+    Share(ShareArgs),
     /// Show and renew the key that clients know this server by
     #[command(subcommand, after_help = IDENTITY_EXAMPLES)]
     Identity(IdentityCommand),
+}
+
+const SHARE_EXAMPLES: &str = "\
+Prints a ticket for qfs-client and a link for browsers, on a terminal also as a picture for a telephone. Both have a token in them
+that is good for this share alone. It listens at all addresses and any free port, with a key of its own, unless --ip, --port or
+--certs say otherwise.
+
+Examples:
+  qfs-server share report.pdf
+  qfs-server share ~/photos/2026 notes.txt --for 1h
+  qfs-server share disk.img --times 1           until it was downloaded once";
+
+/// `share`
+#[derive(Debug, clap::Args)]
+pub(crate) struct ShareArgs {
+    /// Files and directories, from anywhere that you can read; nothing beside them is handed out
+    #[arg(value_name = "PATH", required = true)]
+    pub(crate) paths: Vec<PathBuf>,
+    /// End by itself after this time (90s, 30m, 12h, 7d)
+    #[arg(long = "for", env = "QFS_FOR", value_name = "TIME", value_parser = lifetime)]
+    pub(crate) time: Option<Duration>,
+    /// End by itself when everything was downloaded so many times
+    #[arg(long, env = "QFS_TIMES", value_name = "N", value_parser = clap::value_parser!(u32).range(1..1_000_000))]
+    pub(crate) times: Option<u32>,
+    /// Let everybody in who reaches the port, without a token
+    #[arg(long, env = "QFS_OPEN", value_parser = FalseyValueParser::new())]
+    pub(crate) open: bool,
 }
 
 const IDENTITY_EXAMPLES: &str = "\
@@ -289,15 +336,6 @@ pub(crate) struct CreateArgs {
     pub(crate) ticket: bool,
 }
 
-/// A port of loopback, or an address with one.
-#[cfg(feature = "metrics")]
-fn metrics_address(text: &str) -> Result<std::net::SocketAddr, String> {
-    match text.trim_start_matches(':').parse::<u16>() {
-        Ok(port) => Ok((Ipv4Addr::LOCALHOST, port).into()),
-        Err(_) => text.parse().map_err(|_| "expected a port, or an address and a port as in 192.0.2.7:9100".to_owned()),
-    }
-}
-
 impl Args {
     /// Whether HTTP is served.
     #[cfg(feature = "http")]
@@ -334,80 +372,6 @@ impl Args {
 /// takes turns with the first; beyond eight, disks and memory are what is short.
 fn usual_endpoints(processors: usize) -> usize {
     if processors <= 3 { 1 } else { (processors / 2).min(8) }
-}
-
-/// A time as people write it: seconds, or a number with `ms`, `s` or `m`.
-fn duration(text: &str) -> Result<Duration, String> {
-    let digits = text.bytes().take_while(|b| b.is_ascii_digit() || *b == b'.').count();
-    let (number, unit) = text.split_at(digits);
-    let seconds = match unit {
-        "" | "s" => 1.0,
-        "ms" => 0.001,
-        "m" => 60.0,
-        _ => return Err("expected a time such as 30, 30s, 500ms or 2m".to_owned()),
-    };
-    match number.parse::<f64>().map(|n| Duration::try_from_secs_f64(n * seconds)) {
-        Ok(Ok(duration)) if duration <= MAX_TIME => Ok(duration),
-        Ok(_) => Err("at most a day".to_owned()),
-        Err(_) => Err("expected a time such as 30, 30s, 500ms or 2m".to_owned()),
-    }
-}
-
-const MAX_TIME: Duration = Duration::from_secs(24 * 3600);
-
-/// An age as people write it: a whole number with `m`, `h`, `d` or `w`.
-fn age(text: &str) -> Result<Duration, String> {
-    let expected = || "expected a time such as 30m, 12h, 7d or 4w".to_owned();
-    let (number, unit) = text.split_at_checked(text.len().saturating_sub(1)).ok_or_else(expected)?;
-    let seconds = match unit {
-        "m" => 60,
-        "h" => 3600,
-        "d" => 24 * 3600,
-        "w" => 7 * 24 * 3600,
-        _ => return Err(expected()),
-    };
-    match number.parse::<u32>() {
-        Ok(number) if number > 0 => Ok(Duration::from_secs(u64::from(number) * seconds)),
-        _ => Err(expected()),
-    }
-}
-
-/// A size in bytes, or with `K`, `M` or `G` in powers of 1024; at least 1M.
-fn memory(text: &str) -> Result<usize, String> {
-    let (number, shift) = match text.as_bytes().last() {
-        Some(b'K' | b'k') => (&text[..text.len() - 1], 10),
-        Some(b'M' | b'm') => (&text[..text.len() - 1], 20),
-        Some(b'G' | b'g') => (&text[..text.len() - 1], 30),
-        _ => (text, 0),
-    };
-    let bytes = number.parse::<usize>().ok().and_then(|n| n.checked_mul(1 << shift));
-    match bytes {
-        Some(bytes) if bytes >= 1 << 20 => Ok(bytes),
-        _ => Err("expected a size such as 64M or 1G, at least 1M".to_owned()),
-    }
-}
-
-/// A size in bytes, or with `K`, `M`, `G` or `T` in powers of 1024.
-fn size(text: &str) -> Result<u64, String> {
-    let number = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let shift = match text[number.len()..].to_ascii_uppercase().as_str() {
-        "" => 0,
-        "K" => 10,
-        "M" => 20,
-        "G" => 30,
-        "T" => 40,
-        _ => 64,
-    };
-    let bytes = number.parse::<u64>().ok().and_then(|n| 1u64.checked_shl(shift).and_then(|unit| n.checked_mul(unit)));
-    bytes.ok_or_else(|| "expected a size such as 500M, 10G or 1T".to_owned())
-}
-
-/// A limit: 0 would mean that nothing works, and never means unlimited.
-fn count(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(n @ 1..=1_000_000) => Ok(n),
-        _ => Err("expected a number from 1 to 1000000".to_owned()),
-    }
 }
 
 #[cfg(test)]

@@ -5,9 +5,12 @@ mod args;
 mod command;
 mod expiry;
 mod failure;
+mod layers;
 mod links;
 mod log;
 mod log_format;
+mod parsers;
+mod reload;
 mod renew;
 mod sandbox;
 mod signals;
@@ -15,11 +18,9 @@ mod start;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-use qfs_server::BLOCKING_THREADS;
-
-use args::Args;
 use failure::Failure;
+use layers::{Reading, Unread};
+use reload::Reload;
 use signals::Signals;
 use start::Started;
 
@@ -28,11 +29,17 @@ const EXIT_INTERRUPTED: u8 = 130;
 
 /// The program.
 pub(crate) fn main() -> ExitCode {
-    let args = Args::parse();
-    let done = log::set_up(&args).and_then(|()| match &args.command {
-        Some(command) => command::run(&args, command),
-        None => serve(&args),
-    });
+    let reading = match layers::read(std::env::args_os().collect()) {
+        Ok(reading) => reading,
+        Err(Unread::Clap(error)) => error.exit(),
+        Err(Unread::File(error)) => return Failure::from(error).report(),
+    };
+    let args = &reading.args;
+    let done = match &args.command {
+        _ if args.print_config => command::print(&reading.show()),
+        Some(command) => log::set_up(args).and_then(|()| command::run(&reading, command)),
+        None => log::set_up(args).and_then(|()| serve(&reading)),
+    };
     match done {
         Ok(code) => code,
         Err(failure) => failure.report(),
@@ -40,23 +47,20 @@ pub(crate) fn main() -> ExitCode {
 }
 
 /// What the program does when no subcommand is named.
-fn serve(args: &Args) -> Result<ExitCode, Failure> {
-    // One thread for the network: for a QUIC end point several are slower, not faster. More end points bring their own.
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .max_blocking_threads(BLOCKING_THREADS)
-        .build()
-        .map_err(Failure::runtime)?;
+fn serve(reading: &Reading) -> Result<ExitCode, Failure> {
+    let args = &reading.args;
+    let runtime = start::runtime()?;
     let code = runtime.block_on(async {
         // Before anything is printed: whoever reads the first line may already send a signal.
         let mut signals = Signals::catch().map_err(Failure::runtime)?;
-        let Started { server, store, survey, renewal } = start::start(args).await?;
+        let Started { server, store, survey, renewal } = start::start(args, reading.file()).await?;
         if !announce::lines(args, &server)? {
             return Ok(ExitCode::SUCCESS);
         }
         announce::notices(args, &server);
         links::tell(args, store, survey);
-        let (first, second) = signals.split(|| renewal.look_anew());
+        let reload = Reload::new(reading, server.controls(), renewal);
+        let (first, second) = signals.split(|| reload.look_anew());
         tokio::select! {
             served = server.serve(first) => {
                 let drained = served.map_err(Failure::serve)?;

@@ -22,6 +22,11 @@ impl Renewal {
         Self { files, shown: identity.shown(), first: identity.fingerprint(), is_quiet: args.quiet }
     }
 
+    /// Whether there are files to look at.
+    pub(crate) fn has_files(&self) -> bool {
+        self.files.is_some()
+    }
+
     /// Directories in which the files are, whichever links lead there, by which they can be read later.
     pub(crate) fn directories(&self) -> Vec<PathBuf> {
         let files = self.files.iter().flat_map(|(certificate, key)| [certificate, key]);
@@ -32,9 +37,7 @@ impl Renewal {
     /// Shows what the files hold now, if it can be used; what was shown stays otherwise. Connections that exist are not touched.
     #[expect(clippy::print_stderr, reason = "the command line's own output")]
     pub(crate) fn look_anew(&self) {
-        let Some((certificate, key)) = &self.files else {
-            return info!("SIGHUP: there is nothing to look at anew without --cert");
-        };
+        let Some((certificate, key)) = &self.files else { return };
         match Identity::from_files(certificate, key) {
             Ok(identity) => {
                 self.shown.replace(&identity);

@@ -5,11 +5,16 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use jiff::tz::TimeZone;
 use qfs_server::gate::tokens::TokenFile;
-use qfs_server::{Deadlines, DigestFile, Gate, IdentityDir, IdentityDirError, Limits, Server, ServerConfig};
+use qfs_server::pace::Pacing;
+use qfs_server::{
+    BLOCKING_THREADS, Deadlines, DigestFile, Gate, IdentityDir, IdentityDirError, Limits, Server, ServerConfig,
+};
 use qfs_store::local::{Hidden, LinkSurvey, LocalStore};
 use qfs_transport::{Identity, IdentityFileError, Roots, ServerTuning, TransportError};
 use rustix::process::{Resource, getrlimit, setrlimit};
+use tokio::runtime::Runtime;
 use tracing::warn;
 
 use super::args::{Args, Auth, Switch};
@@ -30,7 +35,7 @@ pub(crate) struct Started {
 }
 
 /// Binds the server that `args` describe, and gives up every right that serving does not need.
-pub(crate) async fn start(args: &Args) -> Result<Started, Failure> {
+pub(crate) async fn start(args: &Args, file: Option<&Path>) -> Result<Started, Failure> {
     raise_file_limit();
     let root = published_directory(&args.root)?;
     let (identity, key) = identity(args)?;
@@ -52,6 +57,8 @@ pub(crate) async fn start(args: &Args) -> Result<Started, Failure> {
     if args.cert.is_none() || args.auth == Auth::Tokens {
         read.push(args.certs.clone());
     }
+    // The configuration file is read anew on SIGHUP, and editors replace it by another of its name.
+    read.extend(file.and_then(directory_of));
     let places = Places {
         uploads: if gate.is_writable() { vec![root.clone()] } else { Vec::new() },
         published: vec![root],
@@ -82,24 +89,41 @@ pub(crate) async fn start(args: &Args) -> Result<Started, Failure> {
             partial_age: args.partial_age,
             ..Deadlines::default()
         },
+        pacing: Pacing {
+            all: args.limit.clone(),
+            each: args.limit_client.clone(),
+            // Now: the sandbox keeps the server from the files that say which it is.
+            zone: Some(TimeZone::system()),
+        },
         digest_file,
         gate,
         renewal: args.cert.is_none().then(|| IdentityDir::new(&args.certs)),
         ..ServerConfig::new(SocketAddr::new(args.ip, args.port))
     };
-    let server = Server::bind(config, &identity, store.clone()).map_err(|e| {
-        let hint = match &e {
-            TransportError::Bind { source, .. } => bind_hint(source),
-            TransportError::BindTcp { source, .. } if source.kind() == io::ErrorKind::AddrInUse => {
-                "another program has this TCP port: choose another with --port N, or serve no HTTP with --http off"
-            }
-            TransportError::BindTcp { source, .. } => bind_hint(source),
-            _ => "run with -vv for more",
-        };
-        Failure::refused(e.to_string(), hint)
-    })?;
+    let server = Server::bind(config, &identity, store.clone()).map_err(not_bound)?;
     sandbox::enter(args.sandbox(), &places)?;
     Ok(Started { server, store, survey, renewal })
+}
+
+/// The runtime of a server. One thread for the network: for a QUIC end point several are slower, not faster. More end points bring their
+/// own.
+pub(crate) fn runtime() -> Result<Runtime, Failure> {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_all().max_blocking_threads(BLOCKING_THREADS).build().map_err(Failure::runtime)
+}
+
+/// Why there is no server, and what to do.
+#[expect(clippy::needless_pass_by_value, reason = "used with map_err")]
+pub(crate) fn not_bound(error: TransportError) -> Failure {
+    let hint = match &error {
+        TransportError::Bind { source, .. } => bind_hint(source),
+        TransportError::BindTcp { source, .. } if source.kind() == io::ErrorKind::AddrInUse => {
+            "another program has this TCP port: choose another with --port N, or serve no HTTP with --http off"
+        }
+        TransportError::BindTcp { source, .. } => bind_hint(source),
+        _ => "run with -vv for more",
+    };
+    Failure::refused(error.to_string(), hint)
 }
 
 /// The identity, and where its key is: of the files that are named, or of the directory.
@@ -123,6 +147,11 @@ pub(crate) fn identity(args: &Args) -> Result<(Identity, PathBuf), Failure> {
             Err(Failure::refused("--key needs --cert".to_owned(), "name the file of the key's certificate"))
         }
     }
+}
+
+/// The directory in which a file really is.
+fn directory_of(file: &Path) -> Option<PathBuf> {
+    fs::canonicalize(file).ok()?.parent().map(Path::to_owned)
 }
 
 /// Who vouches for clients. A file that cannot be used must not let everybody in.
@@ -158,7 +187,7 @@ fn published_directory(root: &Path) -> Result<PathBuf, Failure> {
 }
 
 /// Whoever has the key can pose as this server; it must not lie among the files for everybody.
-fn refuse_published_key(root: &Path, key: &Path) -> Result<(), Failure> {
+pub(crate) fn refuse_published_key(root: &Path, key: &Path) -> Result<(), Failure> {
     match fs::canonicalize(key) {
         Ok(canonical) if !canonical.starts_with(root) => Ok(()),
         Ok(_) => Err(Failure::refused(
@@ -211,7 +240,7 @@ fn digest_file(args: &Args, root: &Path) -> Option<DigestFile> {
 }
 
 /// Every open file is a descriptor, and the default limit of 1024 is for programs that use select(2).
-fn raise_file_limit() {
+pub(crate) fn raise_file_limit() {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     if let Err(error) = setrlimit(Resource::Nofile, limit) {

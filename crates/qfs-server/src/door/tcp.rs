@@ -109,7 +109,7 @@ impl<S: WriteStore> TcpPort<S> {
             }
         };
         // What did not finish is counted from what is left.
-        let _ = timeout(self.service.deadlines.drain, finish).await;
+        let _ = timeout(self.service.deadlines().drain, finish).await;
         let drained = Drained { cut: connections.len() };
         cut.send_replace(true);
         let _ = timeout(CUT_PATIENCE, async { while connections.join_next().await.is_some() {} }).await;
@@ -175,7 +175,7 @@ impl<S: WriteStore> Arriving<S> {
     /// Completes the handshake and hands the client over, within the deadline for a first request.
     async fn begin(self, stream: TcpStream) {
         let Self { service, acceptor, spoken, peer, admitted, cut } = self;
-        let deadline = Instant::now() + service.deadlines.first_request;
+        let deadline = Instant::now() + service.deadlines().first_request;
         let handshake = async {
             #[cfg(feature = "http")]
             let stream = if spoken.http { http::refuse_plain(stream).await? } else { stream };

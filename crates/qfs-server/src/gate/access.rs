@@ -4,6 +4,7 @@
 
 use std::convert::Infallible;
 use std::fmt;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -24,13 +25,14 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 pub struct Gate {
     tokens: Option<Tokens>,
     /// What those may do who show nothing, where nothing has to be shown.
-    anybody: Rights,
+    anybody: AtomicU8,
     /// Whether the store may be changed at all: otherwise nobody may, whatever a token says.
     writable: bool,
 }
 
 struct Tokens {
-    file: TokenFile,
+    /// None: the rules never change.
+    file: Option<TokenFile>,
     rules: watch::Sender<Arc<Document>>,
     /// What was last found, so that each change is told once.
     seen: Mutex<Result<Vec<u8>, String>>,
@@ -40,7 +42,7 @@ impl Gate {
     /// Everybody who reaches the server may do what `anybody` says.
     #[must_use]
     pub fn open(anybody: Rights) -> Self {
-        Self { tokens: None, anybody, writable: anybody.change_anything() }
+        Self { tokens: None, anybody: anybody.bits().into(), writable: anybody.change_anything() }
     }
 
     /// Who shows a token of `file`, now or after it changed. Blocks.
@@ -51,8 +53,19 @@ impl Gate {
         let bytes = file.bytes()?;
         let rules = watch::Sender::new(Arc::new(file.parse(&bytes)?));
         let writable = rules.borrow().records().iter().any(|record| record.rights().change_anything());
-        let tokens = Some(Tokens { file, rules, seen: Mutex::new(Ok(bytes)) });
-        Ok(Self { tokens, anybody: Rights::READ, writable })
+        let tokens = Some(Tokens { file: Some(file), rules, seen: Mutex::new(Ok(bytes)) });
+        Ok(Self { tokens, anybody: Rights::READ.bits().into(), writable })
+    }
+
+    /// Who shows a token that is made now and stands in no file, for reading, until it `expires`.
+    ///
+    /// # Errors
+    /// [`TokenFileError::Random`].
+    pub fn one_token(expires: Option<Timestamp>) -> Result<(Self, Token), TokenFileError> {
+        let (token, document) = TokenFile::unwritten(expires)?;
+        let rules = watch::Sender::new(Arc::new(document));
+        let tokens = Some(Tokens { file: None, rules, seen: Mutex::new(Ok(Vec::new())) });
+        Ok((Self { tokens, anybody: Rights::READ.bits().into(), writable: false }, token))
     }
 
     /// Whether anything may be changed by anybody, now or later: settled when the server starts, because it then gives up the
@@ -60,6 +73,16 @@ impl Gate {
     #[must_use]
     pub fn is_writable(&self) -> bool {
         self.writable
+    }
+
+    /// Lets anybody do so much from the next request on; false, and nothing changes, where that needs a store that may be changed and
+    /// this one may not.
+    pub(crate) fn set_anybody(&self, anybody: Rights) -> bool {
+        let is_possible = self.writable || !anybody.change_anything();
+        if is_possible {
+            self.anybody.store(anybody.bits(), Ordering::Relaxed);
+        }
+        is_possible
     }
 
     /// How many tokens there are; None when everybody is let in.
@@ -85,13 +108,14 @@ impl Gate {
     /// [`HandlerError::Denied`].
     pub(crate) fn admit_token(&self, shown: Option<&Token>) -> Result<Access, HandlerError> {
         let writable = self.writable;
-        let Some(tokens) = &self.tokens else { return Ok(Access { grant: None, anybody: self.anybody, writable }) };
+        let anybody = Rights::from_bits(self.anybody.load(Ordering::Relaxed));
+        let Some(tokens) = &self.tokens else { return Ok(Access { grant: None, anybody, writable }) };
         let shown = shown.ok_or(HandlerError::Denied)?;
         let current = tokens.rules.subscribe();
         let rules = Arc::clone(&current.borrow());
         match rules.position(shown) {
             Some(index) if !rules.records()[index].is_expired(Timestamp::now()) => {
-                Ok(Access { grant: Some(Grant { rules, index, current }), anybody: self.anybody, writable })
+                Ok(Access { grant: Some(Grant { rules, index, current }), anybody, writable })
             }
             _ => Err(HandlerError::Denied),
         }
@@ -99,7 +123,7 @@ impl Gate {
 
     /// Follows the token file for as long as it is polled.
     pub(crate) async fn follow(self: &Arc<Self>) -> Infallible {
-        if self.tokens.is_none() {
+        if self.tokens.as_ref().is_none_or(|tokens| tokens.file.is_none()) {
             return std::future::pending().await;
         }
         loop {
@@ -115,7 +139,8 @@ impl Gate {
 
 impl Tokens {
     fn look(&self) {
-        let found = self.file.bytes().and_then(|bytes| Ok((self.file.parse(&bytes)?, bytes)));
+        let Some(file) = &self.file else { return };
+        let found = file.bytes().and_then(|bytes| Ok((file.parse(&bytes)?, bytes)));
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         match found {
             Ok((_, bytes)) if seen.as_ref() == Ok(&bytes) => {}

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::config::Limits;
@@ -11,6 +12,8 @@ use crate::gate::audit::Refusal;
 #[derive(Debug)]
 pub(crate) struct Admission {
     limits: Limits,
+    /// Connections in all, and from one address, which may change.
+    most: (AtomicUsize, AtomicUsize),
     state: Mutex<State>,
 }
 
@@ -35,13 +38,26 @@ pub(crate) enum Verdict {
 
 impl Admission {
     pub(crate) fn new(limits: Limits) -> Self {
-        Self { limits, state: Mutex::default() }
+        let most = (limits.connections.into(), limits.connections_per_ip.into());
+        Self { limits, most, state: Mutex::default() }
+    }
+
+    /// Other bounds from now on; connections that are there stay.
+    pub(crate) fn set_most(&self, in_all: usize, per_ip: usize) {
+        self.most.0.store(in_all, Ordering::Relaxed);
+        self.most.1.store(per_ip, Ordering::Relaxed);
+    }
+
+    /// Most connections in all.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn most(&self) -> usize {
+        self.most.0.load(Ordering::Relaxed)
     }
 
     /// Judges a client at `peer`; `validated` when its address is known to be its own.
     pub(crate) fn judge(self: &Arc<Self>, peer: SocketAddr, validated: bool) -> Verdict {
         let mut state = self.lock();
-        if state.connections >= self.limits.connections {
+        if state.connections >= self.most.0.load(Ordering::Relaxed) {
             return Verdict::Refuse(Refusal::Connections);
         }
         if !validated && state.unvalidated_handshakes >= self.limits.unvalidated_handshakes {
@@ -50,7 +66,7 @@ impl Admission {
         let key = address_key(peer.ip());
         if let Some(key) = key {
             let count = state.by_address.entry(key).or_default();
-            if *count >= self.limits.connections_per_ip {
+            if *count >= self.most.1.load(Ordering::Relaxed) {
                 return Verdict::Refuse(Refusal::ConnectionsOfAddress);
             }
             *count += 1;
@@ -106,7 +122,7 @@ impl Drop for Admitted {
 }
 
 /// What counts as one address: an IPv4 address, or the /64 that one IPv6 host commonly has. None for loopback.
-fn address_key(address: IpAddr) -> Option<IpAddr> {
+pub(crate) fn address_key(address: IpAddr) -> Option<IpAddr> {
     match address.to_canonical() {
         address if address.is_loopback() => None,
         IpAddr::V6(v6) => Some(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64).into()),

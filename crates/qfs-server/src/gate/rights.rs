@@ -66,6 +66,16 @@ impl Rights {
         self.include(Right::Write) || self.include(Right::Delete)
     }
 
+    /// As a number, for [`Self::from_bits`].
+    pub(crate) const fn bits(self) -> u8 {
+        self.0
+    }
+
+    /// From the number that [`Self::bits`] made.
+    pub(crate) const fn from_bits(bits: u8) -> Self {
+        Self(bits)
+    }
+
     fn names(self) -> impl Iterator<Item = &'static str> {
         Right::ALL.into_iter().filter(move |right| self.include(*right)).map(Right::name)
     }

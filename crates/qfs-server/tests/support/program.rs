@@ -41,6 +41,7 @@ impl Home {
             .env("QFS_PORT", "0")
             .env("XDG_CACHE_HOME", self.path().join("cache"))
             .env("QFS_ROOT", "root")
+            .env("QFS_CONFIG_DIR", self.path().join("config"))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());

@@ -121,6 +121,9 @@ fn only_the_command_line_prints_parses_and_exits() {
     for crate_name in ["qfs-client", "qfs-server"] {
         forbid(&format!("{crate_name}/src"), &words, &["/cli/", "main.rs"]);
     }
+    // What it reads are definitions of clap's; what they mean is for the programs.
+    let of_others = ["qfs_core", "qfs_transport", "qfs_client", "qfs_server"];
+    forbid("qfs-config/src", &[&words[1..], &of_others].concat(), &[]);
 }
 
 /// Whoever uses quinn has these already, so that the controller costs them nothing.

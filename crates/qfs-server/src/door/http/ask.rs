@@ -11,12 +11,35 @@ use super::error::HttpError;
 use super::reply::Form;
 use super::target::Target;
 use crate::error::HandlerError;
+use crate::pace::{Direction, Lane};
 use crate::service::Service;
 
 /// What a client sends behind the head of its request.
 pub(super) trait RequestBody: Send + 'static {
     /// The next part; None at the end, an error when it broke off.
     fn chunk(&mut self) -> impl Future<Output = Option<Result<Bytes, ()>>> + Send;
+}
+
+/// A body that is read no faster than its client's lane has it.
+pub(super) struct PacedBody<B> {
+    body: B,
+    lane: Lane,
+}
+
+impl<B> PacedBody<B> {
+    pub(super) fn new(body: B, lane: Lane) -> Self {
+        Self { body, lane }
+    }
+}
+
+impl<B: RequestBody> RequestBody for PacedBody<B> {
+    async fn chunk(&mut self) -> Option<Result<Bytes, ()>> {
+        let next = self.body.chunk().await;
+        if let Some(Ok(bytes)) = &next {
+            self.lane.pass_all(Direction::Up, bytes.len()).await;
+        }
+        next
+    }
 }
 
 /// The whole of `body`, at most `limit` bytes, within `patience`.

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use crate::gate::abandoned::Abandoned;
 use crate::gate::audit::{Refusal, Visit};
 use crate::metrics;
+use crate::pace::Lane;
 use crate::service::Service;
 
 /// One connection, whichever way it came.
@@ -24,6 +25,7 @@ pub(super) struct Client {
     /// Where else this server is to be had (RFC 7838).
     pub(super) elsewhere: Option<HeaderValue>,
     pub(super) share: Share,
+    pub(super) lane: Lane,
     pub(super) commands: Semaphore,
     visit: Mutex<Visit>,
     abandoned: Mutex<Abandoned>,
@@ -58,6 +60,7 @@ impl Client {
             port,
             elsewhere: HeaderValue::from_str(&format!("h3=\":{port}\"; ma=86400")).ok(),
             share: service.budget.share(),
+            lane: service.lane(peer),
             commands: Semaphore::new(service.limits.commands_per_connection),
             visit: Mutex::new(Visit::begin(door, way, peer, certificate)),
             abandoned: Mutex::new(Abandoned::new(&service.limits, Instant::now())),

@@ -85,7 +85,7 @@ async fn serve<S: WriteStore>(
         .http1()
         .timer(TokioTimer::new())
         // Also the time that a connection is kept for a next request.
-        .header_read_timeout(service.deadlines.request)
+        .header_read_timeout(service.deadlines().request)
         .max_headers(MAX_HEADERS)
         .max_buf_size(MAX_HEADER_BYTES)
         .half_close(false);
@@ -98,7 +98,7 @@ async fn serve<S: WriteStore>(
         .max_pending_accept_reset_streams(MAX_RESET_UNSEEN)
         .max_local_error_reset_streams(MAX_RESET_HERE)
         .keep_alive_interval(IDLE / 3)
-        .keep_alive_timeout(service.deadlines.request);
+        .keep_alive_timeout(service.deadlines().request);
     let answer = service_fn(|request| answer(Arc::clone(&service), Arc::clone(&client), flow.clone(), request));
     let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), answer));
     let reason = {
@@ -126,7 +126,7 @@ async fn serve<S: WriteStore>(
 
 /// Resolves with the reason when the connection is to end: nothing was asked, nothing is under way, or nothing is taken.
 async fn watch<S: WriteStore>(service: &Service<S>, client: &Client, flow: &Flow, deadline: Instant) -> &'static str {
-    let patience = Patience::new(service.deadlines.stall, Arc::clone(&service.budget));
+    let patience = Patience::new(service.deadlines().stall, Arc::clone(&service.budget));
     let unblocked = Unblocked::new(flow);
     let mut drain = service.drain.subscribe();
     let looks = async {
@@ -176,9 +176,9 @@ async fn answer<S: WriteStore>(
         gone: Some(gone),
         whole: Arc::clone(&whole),
     };
-    let patience = Patience::new(service.deadlines.stall, Arc::clone(&service.budget));
+    let patience = Patience::new(service.deadlines().stall, Arc::clone(&service.budget));
     let head_only = parts.method == http::Method::HEAD;
-    let reply = Reply::new(outlet, flow, patience, client.elsewhere.clone(), head_only);
+    let reply = Reply::new(outlet, flow, patience, client.lane.clone(), client.elsewhere.clone(), head_only);
     tokio::spawn(exchange::serve(service, client, parts, IncomingBody::new(body), reply));
     // When the client goes, this is dropped, and `wanted` with it.
     let (head, has_body) = made.await.map_err(|_| CutOff)?;

@@ -9,12 +9,13 @@ use qfs_core::store::WriteStore;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout};
 
-use super::ask::{Ask, RequestBody};
+use super::ask::{Ask, PacedBody, RequestBody};
 use super::client::Client;
 use super::error::HttpError;
 use super::reply::{Answer, Form, Outlet, Reply};
 use super::target::{Place, Target};
 use super::{archive, change, credential, directory, file, own};
+use crate::deliveries::Delivery;
 use crate::error::HandlerError;
 use crate::gate::audit;
 use crate::gate::patience::Progress;
@@ -29,6 +30,10 @@ struct Record {
     command: &'static str,
     name: String,
     token: Option<String>,
+    /// Whether all that is below the directory was asked for.
+    is_archive: bool,
+    /// Whether a page about the file was asked for, and not the file.
+    is_page: bool,
 }
 
 /// Answers one request to its end.
@@ -43,6 +48,7 @@ pub(super) async fn serve<S: WriteStore, O: Outlet, P: Progress>(
     let start = Instant::now();
     let mut record = Record::default();
     let form = Form::of_accept(request.headers.get(ACCEPT));
+    let body = PacedBody::new(body, client.lane.clone());
     let gone = reply.gone();
     let result = tokio::select! {
         biased;
@@ -64,6 +70,17 @@ pub(super) async fn serve<S: WriteStore, O: Outlet, P: Progress>(
         bytes: reply.sent(),
         took: start.elapsed(),
     });
+    if let Some(deliveries) =
+        service.deliveries.as_ref().filter(|_| result.is_ok() && record.command == "GET" && !record.is_page)
+    {
+        let (name, bytes) = (record.name.as_str(), reply.sent());
+        let directory = name.trim_start_matches('/');
+        deliveries.tell(if record.is_archive {
+            Delivery::Archive { directory }
+        } else {
+            Delivery::File { name, bytes }
+        });
+    }
     match &result {
         Err(error) if error.is_abandoned() => client.note_abandoned(&service),
         Err(HttpError::Handler(HandlerError::Denied)) => return client.note_denied(&service),
@@ -120,7 +137,7 @@ async fn answer<S: WriteStore, R: Answer>(
         change::ensure_possible(&ask, &request.method)?;
     }
     let _turn = client.commands.acquire().await.map_err(|_| HandlerError::ShuttingDown)?;
-    let _command = turn(&service.commands, service.deadlines.queue).await?;
+    let _command = turn(&service.commands, service.deadlines().queue).await?;
     let (view, withdrawn) = (service.view(access.clone()), access);
     let answered = async {
         if is_reading {
@@ -166,6 +183,7 @@ async fn get<S: WriteStore, R: Answer>(
     let directory = match &ask.target.place {
         Place::File(path) => {
             path.as_str().clone_into(&mut record.name);
+            record.is_page = ask.target.has("view");
             return file::answer(ask, view, path, reply).await;
         }
         Place::Directory(path) => {
@@ -175,7 +193,8 @@ async fn get<S: WriteStore, R: Answer>(
         Place::Root => None,
         Place::Own(_) | Place::Nothing => return Err(HandlerError::NotFound.into()),
     };
-    if ask.target.has("tar") {
+    record.is_archive = ask.target.has("tar");
+    if record.is_archive {
         archive::answer(ask, view, directory, reply).await
     } else {
         directory::answer(ask, view, directory, reply).await

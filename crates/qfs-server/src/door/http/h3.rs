@@ -153,7 +153,7 @@ async fn serve_request<S: WriteStore>(
     request: RequestResolver<h3_quinn::Connection, Bytes>,
 ) {
     let peer = client.peer;
-    let (request, stream) = match timeout(service.deadlines.request, request.resolve_request()).await {
+    let (request, stream) = match timeout(service.deadlines().request, request.resolve_request()).await {
         Ok(Ok(resolved)) => resolved,
         Ok(Err(error)) => {
             debug!(%peer, %error, "not a request");
@@ -164,10 +164,10 @@ async fn serve_request<S: WriteStore>(
     };
     let (sending, receiving) = stream.split();
     let outlet = H3Outlet { sending, connection: connection.clone(), least: share_of(&service.h3_connections) };
-    let patience = Patience::new(service.deadlines.stall, Arc::clone(&service.budget));
+    let patience = Patience::new(service.deadlines().stall, Arc::clone(&service.budget));
     let (parts, ()) = request.into_parts();
     let head_only = parts.method == http::Method::HEAD;
-    let reply = Reply::new(outlet, connection, patience, None, head_only);
+    let reply = Reply::new(outlet, connection, patience, client.lane.clone(), None, head_only);
     exchange::serve(service, client, parts, ReceivedBody(receiving), reply).await;
 }
 

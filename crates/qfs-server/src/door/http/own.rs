@@ -71,7 +71,7 @@ async fn take_token<S: WriteStore, R: Answer>(
     reply: &mut R,
 ) -> Result<(), HttpError> {
     same_site(ask)?;
-    let form = whole_body(body, MAX_FORM_BYTES, ask.service.deadlines.request).await?;
+    let form = whole_body(body, MAX_FORM_BYTES, ask.service.deadlines().request).await?;
     let fields = target::pairs(std::str::from_utf8(&form).map_err(|_| HttpError::Malformed("this is no form"))?);
     let value = |name: &str| fields.iter().find(|(key, _)| key == name).map_or("", |(_, value)| value.as_str());
     let next = place_to_go(value("next"));

@@ -14,6 +14,7 @@ use qfs_core::wire::StatusCode as Code;
 use super::error::HttpError;
 use super::page;
 use crate::gate::patience::{Patience, Progress};
+use crate::pace::{Direction, Lane};
 
 /// What carries an answer.
 pub(super) trait Outlet: Send {
@@ -59,6 +60,7 @@ pub(super) struct Reply<O, P> {
     outlet: O,
     progress: P,
     patience: Patience,
+    lane: Lane,
     /// Headers of every answer on this connection.
     elsewhere: Option<HeaderValue>,
     /// Headers of this one.
@@ -73,10 +75,11 @@ impl<O: Outlet, P: Progress> Reply<O, P> {
         outlet: O,
         progress: P,
         patience: Patience,
+        lane: Lane,
         elsewhere: Option<HeaderValue>,
         head_only: bool,
     ) -> Self {
-        Self { outlet, progress, patience, elsewhere, also: HeaderMap::new(), head_only, begun: false, sent: 0 }
+        Self { outlet, progress, patience, lane, elsewhere, also: HeaderMap::new(), head_only, begun: false, sent: 0 }
     }
 
     /// Bytes of the body so far.
@@ -157,10 +160,32 @@ impl<O: Outlet, P: Progress> Answer for Reply<O, P> {
 }
 
 impl<O: Outlet, P: Progress> ByteSink for Reply<O, P> {
-    async fn send(&mut self, bytes: Bytes) -> Result<(), StreamError> {
-        if self.head_only || bytes.is_empty() {
-            return Ok(());
+    async fn send(&mut self, mut bytes: Bytes) -> Result<(), StreamError> {
+        while !self.head_only && !bytes.is_empty() {
+            let piece = bytes.split_to(bytes.len().min(self.lane.piece(Direction::Down)));
+            // Before the client's patience is tried: this is not its doing.
+            self.lane.pass(Direction::Down, piece.len()).await;
+            self.send_now(piece).await?;
         }
+        Ok(())
+    }
+
+    fn finish(&mut self) {}
+
+    fn reset(&mut self, code: Code) {
+        self.outlet.cut(code);
+    }
+
+    fn set_priority(&mut self, _: i32) {}
+
+    async fn stopped(&mut self) {
+        // Whoever answers is dropped when the client is gone.
+        std::future::pending().await
+    }
+}
+
+impl<O: Outlet, P: Progress> Reply<O, P> {
+    async fn send_now(&mut self, bytes: Bytes) -> Result<(), StreamError> {
         let length = bytes.len() as u64;
         let result = tokio::select! {
             biased;
@@ -177,19 +202,6 @@ impl<O: Outlet, P: Progress> ByteSink for Reply<O, P> {
                 Err(StreamError::Stopped(Code::TIMEOUT))
             }
         }
-    }
-
-    fn finish(&mut self) {}
-
-    fn reset(&mut self, code: Code) {
-        self.outlet.cut(code);
-    }
-
-    fn set_priority(&mut self, _: i32) {}
-
-    async fn stopped(&mut self) {
-        // Whoever answers is dropped when the client is gone.
-        std::future::pending().await
     }
 }
 

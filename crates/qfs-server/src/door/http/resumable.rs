@@ -289,7 +289,7 @@ async fn receive<S: WriteStore, R: Answer>(
     let job = Job { intake, assembly, size: length, held: Some(held) };
     let exact = if request.content.is_none() && request.complete { Some(missing) } else { request.content };
     let part = Part { start: request.offset, exact, most: missing, digest };
-    let job = job.receive(body, part, ask.service.deadlines.stall).await?;
+    let job = job.receive(body, part, ask.service.deadlines().stall).await?;
     if !request.complete {
         return incomplete(ask, request.is_first.then_some(&resource), job.assembly.frontier(), reply).await;
     }

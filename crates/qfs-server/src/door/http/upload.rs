@@ -82,7 +82,7 @@ pub(super) fn sha256<S>(ask: &Ask<'_, S>, name: &http::HeaderName) -> Result<Opt
 
 /// What is taken at most, as a client is told.
 pub(super) fn limit<S>(ask: &Ask<'_, S>) -> HeaderValue {
-    let most = ask.service.room.max_upload.map(|most| HeaderValue::try_from(format!("max-size={most}")));
+    let most = ask.service.room.max_upload().map(|most| HeaderValue::try_from(format!("max-size={most}")));
     most.and_then(Result::ok).unwrap_or(HeaderValue::from_static("min-size=0"))
 }
 
@@ -127,7 +127,7 @@ pub(super) async fn put<S: WriteStore, R: Answer>(
             let assembly = assemble(&intake, size).await?;
             let job = Job { intake, assembly, size, held: None };
             let part = Part { start: 0, most: size, exact: Some(size), digest };
-            let job = job.receive(body, part, ask.service.deadlines.stall).await?;
+            let job = job.receive(body, part, ask.service.deadlines().stall).await?;
             let sha256 = job.assembly.digest().ok_or(HttpError::Inconsistent)?;
             (job.intake, sha256)
         }
@@ -193,7 +193,7 @@ async fn unsized_body<S: WriteStore>(
     let mut never = pin!(std::future::pending());
     // The stage is private: dropped, it is gone.
     loop {
-        let (blocks, ended) = gather(&mut body, ask.service.deadlines.stall, &mut never).await;
+        let (blocks, ended) = gather(&mut body, ask.service.deadlines().stall, &mut never).await;
         growing = growing.take(ask.service, view, &mut intake.promise, blocks).await?;
         match ended {
             Some(Ok(())) => break,

@@ -24,7 +24,7 @@ const PIECES_AHEAD: usize = 16;
 /// A turn for a walk, kept for as long as it takes.
 pub(super) async fn turn<S>(ask: &Ask<'_, S>) -> Result<OwnedSemaphorePermit, HttpError> {
     let waiting = Arc::clone(&ask.service.listings).acquire_owned();
-    let permit = timeout(ask.service.deadlines.queue, waiting).await.map_err(|_| HandlerError::Busy)?;
+    let permit = timeout(ask.service.deadlines().queue, waiting).await.map_err(|_| HandlerError::Busy)?;
     Ok(permit.map_err(|_| HandlerError::ShuttingDown)?)
 }
 

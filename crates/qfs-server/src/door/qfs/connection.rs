@@ -23,6 +23,7 @@ use crate::gate::admission::Admitted;
 use crate::gate::audit::{self, Refusal, Refusals, Visit};
 use crate::gate::patience::{Patience, Progress, Taken};
 use crate::metrics;
+use crate::pace::{Lane, Paced};
 use crate::service::Service;
 
 /// What the audit trail calls this door.
@@ -33,6 +34,7 @@ struct Client {
     connection: Connection,
     peer: SocketAddr,
     quota: Quota,
+    lane: Lane,
     /// Whether a whole request has come.
     heard: AtomicBool,
     abandoned: Mutex<Abandoned>,
@@ -50,7 +52,7 @@ pub(crate) async fn serve<S: WriteStore>(
     mut admitted: Admitted,
 ) {
     let peer = incoming.remote_address();
-    let deadline = Instant::now() + service.deadlines.first_request;
+    let deadline = Instant::now() + service.deadlines().first_request;
     let connection = match timeout_at(deadline, listener.handshake(incoming)).await {
         Ok(Ok(connection)) => connection,
         Ok(Err(lost)) => {
@@ -82,6 +84,7 @@ pub(crate) async fn serve_connection<S: WriteStore>(
         connection,
         peer,
         quota: Quota::new(&service.limits, service.budget.share()),
+        lane: service.lane(peer),
         heard: AtomicBool::new(false),
         abandoned: Mutex::new(Abandoned::new(&service.limits, Instant::now())),
         denied: AtomicU32::new(0),
@@ -140,10 +143,11 @@ async fn serve_streams<S: WriteStore>(service: &Arc<Service<S>>, client: &Arc<Cl
 
 async fn serve_stream<S: WriteStore>(service: Arc<Service<S>>, client: Arc<Client>, sink: Sink, source: RequestReader) {
     let start = Instant::now();
-    let patience = Patience::new(service.deadlines.stall, Arc::clone(&service.budget));
-    let mut reply = Reply::new(sink, client.connection.clone(), patience);
+    let patience = Patience::new(service.deadlines().stall, Arc::clone(&service.budget));
+    let mut reply = Reply::new(sink, client.connection.clone(), patience, client.lane.clone());
     let heard = || client.heard.store(true, Ordering::Relaxed);
-    let outcome = dispatch::serve(&service, &client.quota, &mut reply, source, heard).await;
+    let outcome =
+        dispatch::serve(&service, &client.quota, &mut reply, Paced::new(source, client.lane.clone()), heard).await;
     let (peer, bytes) = (client.peer, reply.sent());
     client.visit().count(bytes);
     let told = outcome.error.as_ref().map(HandlerError::told);
@@ -155,6 +159,9 @@ async fn serve_stream<S: WriteStore>(service: Arc<Service<S>>, client: Arc<Clien
         bytes,
         took: start.elapsed(),
     });
+    if let Some(deliveries) = service.deliveries.as_ref().filter(|_| outcome.error.is_none()) {
+        outcome.delivered(bytes).for_each(|delivery| deliveries.tell(delivery));
+    }
     if outcome.error.as_ref().is_some_and(HandlerError::is_abandoned) {
         client.note_abandoned(&service.refusals);
         if bytes == 0 {

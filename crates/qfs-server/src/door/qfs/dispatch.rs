@@ -15,11 +15,13 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::handler::{self, Ledger, Origin, Path, Reply};
 use crate::config::Limits;
+use crate::deliveries::Delivery;
 use crate::error::HandlerError;
 use crate::gate::access::Access;
 use crate::gate::audit::Answered;
 use crate::gate::patience::Progress;
 use crate::gate::rights::Right;
+use crate::pace::Paced;
 use crate::service::Service;
 
 /// The request half of a stream.
@@ -43,6 +45,19 @@ impl RequestSource for RequestReader {
 
     fn stop(&mut self, code: StatusCode) {
         RequestReader::stop(self, code);
+    }
+}
+
+/// The request itself is short and bounded, and not held up; what follows it is.
+impl<R: RequestSource> RequestSource for Paced<R> {
+    type Rest = Paced<R::Rest>;
+
+    fn into_rest(self) -> Self::Rest {
+        self.map(R::into_rest)
+    }
+
+    fn stop(&mut self, code: StatusCode) {
+        self.inner_mut().stop(code);
     }
 }
 
@@ -93,6 +108,23 @@ impl Outcome {
             Some(request) => (request.command(), request.filename().unwrap_or_default()),
             None => ("none", ""),
         }
+    }
+
+    /// What was handed out, if all went well with an answer of so many bytes.
+    pub(crate) fn delivered(&self, bytes: u64) -> impl Iterator<Item = Delivery<'_>> {
+        let one = match &self.request {
+            // Also where holes were left out.
+            Some(Request::Download(download)) if download.range.is_none() => {
+                Some((download.filename.as_str(), u64::MAX))
+            }
+            Some(Request::Download(download)) => Some((download.filename.as_str(), bytes)),
+            Some(Request::DownloadRanges(ranges)) => Some((ranges.filename.as_str(), bytes)),
+            _ => None,
+        };
+        let is_many = matches!(self.request, Some(Request::DownloadMany(_)));
+        let many = self.many().filter(move |(_, answered)| is_many && answered.code == StatusCode::OK);
+        let one = one.map(|(name, bytes)| Delivery::File { name, bytes });
+        one.into_iter().chain(many.map(|(name, answered)| Delivery::File { name, bytes: answered.bytes }))
     }
 
     /// The names that a command about many files is about, as the client sent them, and what became of each as far as it got.
@@ -155,7 +187,7 @@ async fn read_request<S>(
     quota: &Quota,
     source: &mut impl RequestSource,
 ) -> Result<Asked, HandlerError> {
-    let deadlines = &service.deadlines;
+    let deadlines = service.deadlines();
     let latest = Instant::now() + deadlines.request;
     let late = |_| HandlerError::RequestTimeout;
     let mut prefix = [0; FRAME_PREFIX_BYTES];
@@ -218,7 +250,7 @@ async fn answer<S: WriteStore, K: ByteSink, P: Progress + Path, R: RequestSource
         return handler::path_note(reply, note, service.drain.subscribe()).await;
     }
     let _turn = wait_for(&quota.commands, reply, None).await?;
-    let _command = wait_for(&service.commands, reply, Some(service.deadlines.queue)).await?;
+    let _command = wait_for(&service.commands, reply, Some(service.deadlines().queue)).await?;
     if reads(&request) && !access.reads() {
         return Err(HandlerError::Forbidden(Right::Read));
     }
@@ -234,11 +266,11 @@ async fn answer<S: WriteStore, K: ByteSink, P: Progress + Path, R: RequestSource
         Request::GetIdentity(_) => handler::identity(&service.announcer, reply).await,
         Request::Upload(upload) => {
             reply.fail_by_message();
-            let origin = Origin { token: outcome.token.as_deref(), reads: reads_too, stall: service.deadlines.stall };
+            let origin = Origin { token: outcome.token.as_deref(), reads: reads_too, stall: service.deadlines().stall };
             handler::upload(service, &view, share, reply, upload, origin, rest()).await
         }
         Request::UploadMany(many) => {
-            let (stall, ledger) = (service.deadlines.stall, &mut outcome.uploaded);
+            let (stall, ledger) = (service.deadlines().stall, &mut outcome.uploaded);
             handler::upload_many(service, &view, share, reply, many, stall, rest(), ledger).await
         }
         Request::Copy(copy) => handler::copy(service, &view, reply, copy).await,

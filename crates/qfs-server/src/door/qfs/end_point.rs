@@ -122,7 +122,7 @@ impl<S: WriteStore> EndPoint<S> {
             }
         };
         // What did not finish is counted from what is left.
-        let _ = timeout(self.service.deadlines.drain, finish).await;
+        let _ = timeout(self.service.deadlines().drain, finish).await;
         Drained { cut: connections.len() }
     }
 }

@@ -157,6 +157,19 @@ impl TokenFile {
         Ok((token, record))
     }
 
+    /// A token that stands in no file, with what would stand there.
+    ///
+    /// # Errors
+    /// [`TokenFileError::Random`].
+    pub(crate) fn unwritten(expires: Option<Timestamp>) -> Result<(Token, Document), TokenFileError> {
+        let token: Token =
+            format!("{TOKEN_PREFIX}{}", Digest::from_bytes(random()?)).parse().map_err(|_| TokenFileError::Random)?;
+        let (id, created) = (TokenId::from_bytes(random()?), whole_seconds(Timestamp::now()));
+        let mut document = Document::default();
+        document.push(Record { id, sha256: token.digest(), created, expires, scope: None, can: None, name: None });
+        Ok((token, document))
+    }
+
     /// Forgets these tokens; returns those that were not there. Blocks.
     ///
     /// # Errors

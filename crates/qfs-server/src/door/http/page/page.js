@@ -86,3 +86,16 @@ document.addEventListener("keydown", (event) => {
     else links[Math.min(Math.max(next, 0), links.length - 1)].focus();
   }
 });
+
+// A link may bring a token behind its #, which browsers send to nobody, so that it is in no log. It is taken out of the address, and
+// given to the form that asks for one.
+const brought = /^#token=([A-Za-z0-9._~-]{1,512})$/.exec(location.hash);
+if (brought) {
+  history.replaceState(null, "", location.pathname + location.search);
+  const field = document.getElementById("token");
+  if (field && !document.getElementById("wrong")) {
+    field.value = brought[1];
+    field.form.elements.next.value ||= location.pathname;
+    field.form.submit();
+  }
+}

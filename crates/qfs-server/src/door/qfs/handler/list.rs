@@ -45,7 +45,7 @@ pub(crate) async fn list<S: Store, K: ByteSink>(
     let prefix = request.prefix.as_deref().map(RemotePath::parse).transpose().map_err(|_| HandlerError::NotFound)?;
     let (tree, hash) = (request.tree, request.hash);
     let waiting = Arc::clone(&service.listings).acquire_owned();
-    let permit = tokio::time::timeout(service.deadlines.queue, waiting)
+    let permit = tokio::time::timeout(service.deadlines().queue, waiting)
         .await
         .map_err(|_| HandlerError::Busy)?
         .map_err(|_| HandlerError::ShuttingDown)?;

@@ -6,6 +6,7 @@ use qfs_core::wire::{StatusCode, encode};
 
 use crate::error::HandlerError;
 use crate::gate::patience::{Patience, Progress};
+use crate::pace::{Direction, Lane};
 
 /// A sink that gives up on a client that takes nothing, and counts.
 #[derive(Debug)]
@@ -13,6 +14,7 @@ pub(crate) struct Reply<K, P> {
     sink: K,
     progress: P,
     patience: Patience,
+    lane: Lane,
     begun: bool,
     /// Whether everything that is answered is a message, so that a failure can be one at any time.
     messages: bool,
@@ -20,9 +22,9 @@ pub(crate) struct Reply<K, P> {
 }
 
 impl<K: ByteSink, P: Progress> Reply<K, P> {
-    /// An answer on `sink`, given up when `progress` stands still for longer than `patience` has it.
-    pub(crate) fn new(sink: K, progress: P, patience: Patience) -> Self {
-        Self { sink, progress, patience, begun: false, messages: false, sent: 0 }
+    /// An answer on `sink`, no faster than `lane` has it, given up when `progress` stands still for longer than `patience` has it.
+    pub(crate) fn new(sink: K, progress: P, patience: Patience, lane: Lane) -> Self {
+        Self { sink, progress, patience, lane, begun: false, messages: false, sent: 0 }
     }
 
     /// From now on a failure is a message, also behind the head (PROTOCOL §4.5): the client may be in the middle of sending.
@@ -69,23 +71,15 @@ impl<K: ByteSink, P: Progress> Reply<K, P> {
 }
 
 impl<K: ByteSink, P: Progress> ByteSink for Reply<K, P> {
-    async fn send(&mut self, bytes: Bytes) -> Result<(), StreamError> {
+    async fn send(&mut self, mut bytes: Bytes) -> Result<(), StreamError> {
         self.begun = true;
-        let length = bytes.len() as u64;
-        let result = tokio::select! {
-            biased;
-            result = self.sink.send(bytes) => Some(result),
-            () = self.patience.ends(&self.progress) => None,
-        };
-        match result {
-            Some(Ok(())) => {
-                self.sent += length;
-                Ok(())
-            }
-            Some(Err(error)) => Err(error),
-            None => {
-                self.sink.reset(StatusCode::TIMEOUT);
-                Err(StreamError::Stopped(StatusCode::TIMEOUT))
+        loop {
+            let piece = bytes.split_to(bytes.len().min(self.lane.piece(Direction::Down)));
+            // Before the client's patience is tried: this is not its doing.
+            self.lane.pass(Direction::Down, piece.len()).await;
+            self.send_now(piece).await?;
+            if bytes.is_empty() {
+                return Ok(());
             }
         }
     }
@@ -104,5 +98,27 @@ impl<K: ByteSink, P: Progress> ByteSink for Reply<K, P> {
 
     async fn stopped(&mut self) {
         self.sink.stopped().await;
+    }
+}
+
+impl<K: ByteSink, P: Progress> Reply<K, P> {
+    async fn send_now(&mut self, bytes: Bytes) -> Result<(), StreamError> {
+        let length = bytes.len() as u64;
+        let result = tokio::select! {
+            biased;
+            result = self.sink.send(bytes) => Some(result),
+            () = self.patience.ends(&self.progress) => None,
+        };
+        match result {
+            Some(Ok(())) => {
+                self.sent += length;
+                Ok(())
+            }
+            Some(Err(error)) => Err(error),
+            None => {
+                self.sink.reset(StatusCode::TIMEOUT);
+                Err(StreamError::Stopped(StatusCode::TIMEOUT))
+            }
+        }
     }
 }

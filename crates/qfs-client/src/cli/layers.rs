@@ -1,0 +1,220 @@
+//! The command line, read on top of the configuration file: which file, which of the servers that it names, and where each value
+//! came from.
+//!
+//! Knows which options say where a server is and what it is shown; what they mean together is settled in [`super::settings`].
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::builder::Resettable;
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Command, CommandFactory as _};
+use qfs_config::{ConfigFile, Error, Layer, Origin, Place, without_empty_variables};
+use qfs_core::model::Ticket;
+
+use super::args::Args;
+use super::choice::{Choice, is_name};
+use super::exit::Exit;
+use super::report::Problem;
+use super::secret;
+
+const PLACE: Place = Place { name: "client.toml", system: None };
+
+/// The table of the file with servers in it.
+const SERVERS: &str = "servers";
+
+/// Options that say where a server is, which key it has, and what it is shown. One who names a server means that server's.
+const OF_A_SERVER: [&str; 7] = ["server", "server_file", "ip", "port", "fingerprint", "token_file", "token_command"];
+
+/// Options that say where the server is, each of which can do so without the others.
+const ADDRESSES: [&str; 4] = ["server", "server_file", "ip", "port"];
+
+/// A server of the configuration file that was asked for.
+pub(crate) struct Named {
+    name: String,
+    /// Who asked.
+    origin: Origin,
+    /// What the file has as its `server`.
+    pub(crate) ticket: Option<Ticket>,
+}
+
+/// The command line, read.
+pub(crate) struct Reading {
+    pub(crate) matches: ArgMatches,
+    layer: Layer,
+    pub(crate) named: Option<Named>,
+}
+
+/// Why there is no [`Reading`].
+pub(crate) enum Unread {
+    /// clap's: an error, or a request for help or the version.
+    Clap(Box<clap::Error>),
+    /// The file cannot be used.
+    Problem(Problem),
+}
+
+impl From<clap::Error> for Unread {
+    fn from(error: clap::Error) -> Self {
+        Self::Clap(Box::new(error))
+    }
+}
+
+impl From<Error> for Unread {
+    fn from(error: Error) -> Self {
+        Self::Problem(Problem::new(Exit::Usage, error.to_string()).hint(error.hint()))
+    }
+}
+
+/// Reads the arguments, the environment and the file.
+pub(crate) fn read(args: impl IntoIterator<Item = OsString>) -> Result<Reading, Unread> {
+    let args = with_name_as_option(args.into_iter().collect());
+    let command = || without_empty_variables(Args::command());
+    let given = command().try_get_matches_from(&args)?;
+    let named_by = |path: &PathBuf| Some(path.clone());
+    let path = given.get_one("config").map_or_else(|| PLACE.find(|name| std::env::var_os(name)), named_by);
+    let file = path.map(|path| ConfigFile::read(&path)).transpose()?;
+    let definitions = Args::command();
+    let base = file.as_ref().map(|file| base(file, &definitions)).transpose()?.unwrap_or_default();
+    let Some((name, origin)) = choice(&given, &base) else {
+        let layer = base.beaten_by(&definitions, &given)?;
+        return finish(command(), &args, layer, None);
+    };
+    let (section, ticket) = section(file.as_ref(), &definitions, &name)?;
+    let layer = base.without(&OF_A_SERVER).under(section);
+    // A flag or a variable that names a server means all that belongs to it; variables about another one do not count.
+    let command = if origin < Origin::Variable { command() } else { without_variables(command(), &OF_A_SERVER[1..]) };
+    let layer = layer.beaten_by(&definitions, &given)?;
+    finish(command, &args, layer, Some(Named { name, origin, ticket }))
+}
+
+fn finish(command: Command, args: &[OsString], layer: Layer, named: Option<Named>) -> Result<Reading, Unread> {
+    match layer.defaults_of(command).try_get_matches_from(args) {
+        Ok(matches) => Ok(Reading { matches, layer, named }),
+        Err(error) => Err(layer.explain(&error).map_or_else(|| error.into(), Unread::from)),
+    }
+}
+
+/// `lab: list` is `--server=lab list`; only as the first word, where it cannot be anything else.
+fn with_name_as_option(mut args: Vec<OsString>) -> Vec<OsString> {
+    let name = args.get(1).and_then(|first| first.to_str()?.strip_suffix(':').filter(|name| is_name(name)));
+    if let Some(option) = name.map(|name| format!("--server={name}").into()) {
+        args[1] = option;
+    }
+    args
+}
+
+/// What the file says outside of its servers; these are looked at too, so that a mistake shows before one is needed.
+fn base(file: &ConfigFile, definitions: &Command) -> Result<Layer, Unread> {
+    let layer = file.layer(definitions, &[SERVERS])?;
+    for name in file.names(SERVERS)? {
+        section(Some(file), definitions, &name)?;
+    }
+    if let Some([text]) = layer.words("server")
+        && text.parse().is_ok_and(|ticket: Ticket| ticket.token.is_some())
+    {
+        secret::refuse_exposed(file.path(), file.mode(), "ticket").map_err(Unread::Problem)?;
+    }
+    Ok(layer)
+}
+
+/// The server that is named by what is strongest of all that says where the server is.
+fn choice(given: &ArgMatches, base: &Layer) -> Option<(String, Origin)> {
+    let origin = |id: &str| match given.value_source(id) {
+        Some(ValueSource::CommandLine) => Origin::Flag,
+        Some(ValueSource::EnvVariable) => Origin::Variable,
+        _ => Origin::Default,
+    };
+    let strongest = ADDRESSES.map(origin).into_iter().max()?;
+    match given.get_one::<Choice>("server") {
+        Some(Choice::Named(name)) if origin("server") == strongest => Some((name.clone(), strongest)),
+        _ if strongest > Origin::Default => None,
+        _ => base.words("server")?.first().filter(|text| is_name(text)).map(|name| (name.clone(), Origin::File(0))),
+    }
+}
+
+/// What the file says about the server `name`, and its ticket.
+fn section(file: Option<&ConfigFile>, definitions: &Command, name: &str) -> Result<(Layer, Option<Ticket>), Unread> {
+    let layer = file.map(|file| file.section(definitions, SERVERS, name, &[])).transpose()?.flatten();
+    let (Some(layer), Some(file)) = (layer, file) else { return Err(unknown(file, name)?) };
+    let ticket = match layer.words("server").and_then(<[String]>::first) {
+        None => None,
+        Some(text) => Some(text.parse::<Ticket>().map_err(|why| {
+            let hint = "server is a ticket here, qfs://HOST:PORT[#sha256:HEX], as qfs-server prints it";
+            layer.refuse("server", &format!("the ticket of {name} cannot be used: {why}"), hint)
+        })?),
+    };
+    if ticket.as_ref().is_some_and(|ticket| ticket.token.is_some()) {
+        secret::refuse_exposed(file.path(), file.mode(), "ticket").map_err(Unread::Problem)?;
+    }
+    let has = |id: &str| layer.words(id).is_some();
+    let places = [has("server"), has("server_file"), has("ip") || has("port")];
+    if places.into_iter().filter(|said| *said).count() != 1 {
+        let what = format!(
+            "[{SERVERS}.{name}] says in {} ways where the server is",
+            if places == [false; 3] { "no" } else { "several" }
+        );
+        let hint = "it has one of server, server-file, or ip and port";
+        return Err(Error::in_file(file.path(), &what, hint).into());
+    }
+    Ok((layer, ticket))
+}
+
+/// That there is no such server. A text that was meant as a ticket comes here too.
+fn unknown(file: Option<&ConfigFile>, name: &str) -> Result<Unread, Unread> {
+    let names = file.map(|file| file.names(SERVERS)).transpose()?.unwrap_or_default();
+    let what = format!("no server is called {name} in the configuration file");
+    let hint = match (names.is_empty(), file) {
+        (false, _) => {
+            format!("it has {}; a ticket starts with qfs://, and an address goes into --ip", names.join(", "))
+        }
+        (true, Some(file)) => {
+            format!("add [{SERVERS}.{name}] to {}, or give a ticket, qfs://HOST:PORT", file.path().display())
+        }
+        (true, None) => match PLACE.usual(|name| std::env::var_os(name)) {
+            Some(path) => format!("there is none; make {}, or give a ticket, qfs://HOST:PORT", path.display()),
+            None => "there is none; name it with --config, or give a ticket, qfs://HOST:PORT".to_owned(),
+        },
+    };
+    Ok(Unread::Problem(Problem::new(Exit::Usage, what).hint(hint)))
+}
+
+fn without_variables(command: Command, ids: &[&str]) -> Command {
+    ids.iter().fold(command, |command, id| command.mut_arg(id, |arg| arg.env(Resettable::Reset)))
+}
+
+impl Reading {
+    /// Where the value of an option came from. What belongs to a server that was named came from whoever named it.
+    pub(crate) fn origin(&self, id: &str) -> Origin {
+        match (self.layer.origin(&self.matches, id), &self.named) {
+            (Origin::File(_), Some(named)) if OF_A_SERVER.contains(&id) => named.origin,
+            (origin, _) => origin,
+        }
+    }
+
+    /// Whether the option was given on the command line itself.
+    pub(crate) fn is_flag(&self, id: &str) -> bool {
+        self.layer.origin(&self.matches, id) == Origin::Flag
+    }
+
+    /// Whether the value belongs to the server that was named.
+    pub(crate) fn is_of_named(&self, id: &str) -> bool {
+        self.named.is_some() && matches!(self.layer.origin(&self.matches, id), Origin::File(_))
+    }
+
+    /// All options, as `--print-config` shows them. No token is in it.
+    pub(crate) fn show(&self) -> String {
+        let mut text = qfs_config::show(&Args::command(), &self.matches, &self.layer, &|long, word| match word
+            .parse::<Ticket>()
+        {
+            Ok(ticket) if long == "server" => ticket.to_string(),
+            _ => word.to_owned(),
+        });
+        if let Some(Named { name, ticket: Some(ticket), .. }) = &self.named {
+            text = format!("# {name} is {ticket}\n{text}");
+        }
+        if std::env::var_os(secret::TOKEN_VARIABLE).is_some_and(|value| !value.is_empty()) {
+            text.push_str(&format!("# the variable {} holds a token\n", secret::TOKEN_VARIABLE));
+        }
+        text
+    }
+}

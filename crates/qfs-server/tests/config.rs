@@ -1,0 +1,106 @@
+//! The configuration file of the real program: where it is, what beats it, what is wrong with it, and what is shown of it.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test may panic, and makes the files it publishes"
+)]
+
+mod support;
+
+use std::process::Command;
+
+use support::program::{Home, Running};
+
+/// The program without the root in its variable, which would beat the file.
+fn command(home: &Home) -> Command {
+    let mut command = home.command();
+    command.env_remove("QFS_ROOT");
+    command
+}
+
+fn shown(command: &mut Command) -> String {
+    let output = command.arg("--print-config").output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn line<'a>(shown: &'a str, key: &str) -> &'a str {
+    shown.lines().find(|line| line.starts_with(&format!("{key} "))).unwrap_or_else(|| panic!("no {key}: {shown}"))
+}
+
+#[test]
+fn the_file_is_found_and_used() {
+    let home = Home::new();
+    home.tree.write("config/server.toml", b"root = \"root\"\ncerts = \"elsewhere\"\n");
+    let server = Running::start(&mut command(&home));
+    assert!(server.lines.contains(&"serving root".to_owned()), "{:?}", server.lines);
+    assert!(home.path().join("elsewhere/server.key").exists());
+    drop(server);
+
+    // Named, it is read in place of the usual one, and a flag beats it.
+    home.tree.write("other.toml", b"root = \"nowhere\"\n");
+    home.tree.write("second/x", b"x");
+    let server = Running::start(command(&home).args(["--config", "other.toml", "--root", "second"]));
+    assert!(server.lines.contains(&"serving second".to_owned()), "{:?}", server.lines);
+    drop(server);
+    let output = command(&home).env("QFS_CONFIG", "other.toml").output().unwrap();
+    assert!(String::from_utf8_lossy(&output.stderr).contains("cannot publish nowhere"), "{output:?}");
+
+    // Tokens are made in the directory of the file's identity.
+    let output = command(&home).args(["token", "create"]).output().unwrap();
+    assert!(output.status.success() && home.path().join("elsewhere/tokens").exists(), "{output:?}");
+}
+
+#[test]
+fn what_counts_is_shown_with_where_it_came_from() {
+    let home = Home::new();
+    home.tree.write(
+        "config/server.toml",
+        b"root = \"root\"\nallow = \"read,write\"\nmtu = 1300\nmax-connections = 5\nhidden = true\n",
+    );
+    let shown = shown(command(&home).args(["--allow", "read"]).env("QFS_MTU", "1400"));
+    assert!(
+        line(&shown, "root").contains("\"root\"") && line(&shown, "root").ends_with("config/server.toml:1"),
+        "{shown}"
+    );
+    assert!(line(&shown, "allow").contains("\"read\"") && line(&shown, "allow").ends_with("# flag --allow"), "{shown}");
+    assert!(line(&shown, "mtu").contains("1400") && line(&shown, "mtu").ends_with("# variable QFS_MTU"), "{shown}");
+    assert!(line(&shown, "max-connections").ends_with("server.toml:4"), "{shown}");
+    assert!(line(&shown, "hidden").contains("true") && line(&shown, "hidden").ends_with("server.toml:5"), "{shown}");
+    assert!(line(&shown, "tcp").contains("\"on\"") && line(&shown, "tcp").ends_with("# default"), "{shown}");
+    assert!(shown.contains("# audit-log is not set"), "{shown}");
+
+    // It can be used as a file that says the same, whatever the variables are.
+    home.tree.write("again.toml", shown.as_bytes());
+    let again = self::shown(command(&home).args(["--config", "again.toml"]));
+    assert!(line(&again, "mtu").contains("1400") && line(&again, "mtu").contains("again.toml:"), "{again}");
+}
+
+#[test]
+fn a_mistake_in_the_file_starts_nothing_and_is_named() {
+    let home = Home::new();
+    for (text, what, hint) in [
+        (
+            "root = 'root'\nmax-conections = 4\n",
+            "server.toml:2: unknown key max-conections",
+            "did you mean max-connections?",
+        ),
+        ("hidden = 'yes'\n", "server.toml:1: hidden is a switch, and this is a text", "hidden = true"),
+        ("\nport = 70000\n", "server.toml:2: invalid value '70000' for 'port'", "--port"),
+        ("allow = 'everything'\n", "server.toml:1: invalid value 'everything' for 'allow'", "--allow"),
+        ("root = root\n", "server.toml:1: ", "TOML"),
+        ("quiet = true\nverbose = 1\n", "server.toml:2: verbose contradicts quiet in line 1", "one of them"),
+    ] {
+        home.tree.write("config/server.toml", text.as_bytes());
+        let output = command(&home).env_remove("QFS_PORT").output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        let lines: Vec<_> = said.lines().collect();
+        assert!(lines[0].starts_with("error: ") && lines[0].contains(what), "{said}");
+        assert!(lines[1].starts_with("hint: ") && lines[1].contains(hint) && lines.len() == 2, "{said}");
+    }
+    let output = command(&home).args(["--config", "missing.toml"]).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(2) && said.contains("missing.toml: cannot read the configuration"), "{said}");
+}
