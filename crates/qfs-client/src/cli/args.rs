@@ -12,8 +12,10 @@ use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 use qfs_client::config::{DEFAULT_PARALLEL, MAX_CONNECTIONS, MAX_PARALLEL, ServerAddress, Transport};
 use qfs_client::trust::known_servers::parse_address;
 use qfs_core::model::{DEFAULT_PORT, Fingerprint, HashKind, Ticket};
+use qfs_manual::Manual;
 use qfs_transport::{Congestion, Way};
 
+use super::completion::Asking;
 use super::sync_args::{PULL_EXAMPLES, PUSH_EXAMPLES, PullArgs, PushArgs};
 use super::verbs::{CAT_EXAMPLES, CatArgs, PUT_EXAMPLES, PutArgs, RM_EXAMPLES, RmArgs, VERIFY_EXAMPLES, VerifyArgs};
 
@@ -281,6 +283,11 @@ pub(crate) enum Command {
     /// Show or change the store of known servers
     #[command(subcommand, after_help = TRUST_EXAMPLES, arg_required_else_help = false)]
     Trust(TrustCommand),
+    #[command(flatten)]
+    Manual(Manual),
+    /// Names for the completions of a shell: no command that can be said here (see [`Asking`]).
+    #[command(skip)]
+    CompleteNames(Asking),
 }
 
 /// `list`

@@ -3,6 +3,7 @@
 mod args;
 mod bars;
 mod command;
+mod completion;
 mod connection;
 mod exit;
 mod input;
@@ -25,6 +26,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use args::Command;
+use completion::Asking;
 use connection::Context;
 use exit::Exit;
 use interrupt::Interrupt;
@@ -41,8 +43,15 @@ pub(crate) struct Invocation {
 
 /// Reads the command line. Help, the version and mistakes are dealt with here, and end the program with this code.
 pub(crate) fn prepare(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, ExitCode> {
+    let mut args: Vec<OsString> = args.into_iter().collect();
+    let asking = Asking::of(&args);
+    if asking.is_some() {
+        // What the environment says counts for it as for every command.
+        args.splice(1.., ["-q", "list"].map(OsString::from));
+    }
     match settings::parse(args) {
         Ok((settings, command)) => {
+            let command = asking.map(Command::CompleteNames).or(command);
             let screen = Screen::new(settings.quiet, command.is_none());
             log::start(settings.quiet, settings.verbose, &screen);
             Ok(Invocation { settings, command, screen })
@@ -110,6 +119,8 @@ async fn dispatch(context: &mut Context, command: Option<Command>) -> Result<Exi
         Some(Command::Pull(args)) => command::sync::pull(context, &args).await,
         Some(Command::Push(args)) => command::sync::push(context, &args).await,
         Some(Command::Trust(verb)) => command::trust::run(context, &verb).await,
+        Some(Command::Manual(manual)) => command::manual::run(context, &manual),
+        Some(Command::CompleteNames(asking)) => Ok(command::complete_names::run(asking).await),
     }
 }
 

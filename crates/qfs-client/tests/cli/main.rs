@@ -5,6 +5,7 @@
 
 mod certificates;
 mod common;
+mod completions;
 mod delta;
 mod delta_put;
 mod emulator;

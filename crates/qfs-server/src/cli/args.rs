@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::builder::{FalseyValueParser, PossibleValuesParser};
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 use qfs_core::model::DEFAULT_PORT;
+use qfs_manual::Manual;
 use qfs_server::gate::rights::Rights;
 use qfs_server::gate::tokens::TokenId;
 use qfs_store::local;
@@ -189,6 +190,8 @@ pub(crate) enum Command {
     /// Show and renew the key that clients know this server by
     #[command(subcommand, after_help = IDENTITY_EXAMPLES)]
     Identity(IdentityCommand),
+    #[command(flatten)]
+    Manual(Manual),
 }
 
 const IDENTITY_EXAMPLES: &str = "\
