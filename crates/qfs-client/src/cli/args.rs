@@ -283,6 +283,9 @@ pub(crate) enum Command {
     /// Show or change the store of known servers
     #[command(subcommand, after_help = TRUST_EXAMPLES, arg_required_else_help = false)]
     Trust(TrustCommand),
+    /// Find out what stands between this machine and a server, and what to do about it
+    #[command(after_help = DOCTOR_EXAMPLES)]
+    Doctor(DoctorArgs),
     #[command(flatten)]
     Manual(Manual),
     /// Names for the completions of a shell: no command that can be said here (see [`Asking`]).
@@ -329,6 +332,22 @@ pub(crate) enum TrustCommand {
         #[arg(value_name = "SERVER", value_parser = TicketParser { bare: true })]
         server: Ticket,
     },
+}
+
+const DOCTOR_EXAMPLES: &str = "\
+Examples:
+  qfs-client doctor                                  the server that every command would use
+  qfs-client doctor data.example.org:8000
+  qfs-client doctor --json | jq '.findings[] | select(.level != \"ok\")'
+Each line begins with `ok`, `warning` or `error`. Exit code 3: not reached; 4: not trusted; else 0. It takes some five seconds,
+fetches part of the largest file to nowhere, and leaves nothing behind on either side.";
+
+/// `doctor`
+#[derive(Debug, clap::Args)]
+pub(crate) struct DoctorArgs {
+    /// HOST:PORT or a ticket, in place of --server, --ip and --port
+    #[arg(value_name = "SERVER", value_parser = TicketParser { bare: true })]
+    pub(crate) server: Option<Ticket>,
 }
 
 /// A server with its key.

@@ -169,6 +169,7 @@ fn settle_ticket(
     let trusted = match command {
         Some(Command::Trust(TrustCommand::Add(key) | TrustCommand::Replace(key))) => Some(&key.server),
         Some(Command::Trust(TrustCommand::Remove { server })) => Some(server),
+        Some(Command::Doctor(doctor)) => doctor.server.as_ref(),
         _ => None,
     };
     let on_line = options.server.iter().filter(|_| text_from == Origin::Flag).chain(trusted);
