@@ -41,6 +41,8 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that panics has failed, which is its job"))]
 
+#[cfg(feature = "announce")]
+mod beacon;
 pub mod config;
 pub mod digest_file;
 mod door;
@@ -57,6 +59,8 @@ mod service;
 mod uploads;
 mod view;
 
+#[cfg(feature = "announce")]
+pub use beacon::{Beacon, BeaconError};
 pub use config::{Deadlines, Limits, ServerConfig};
 pub use digest_file::DigestFile;
 pub use door::{BLOCKING_THREADS, Drained, ServeError};

@@ -286,6 +286,9 @@ pub(crate) enum Command {
     /// Find out what stands between this machine and a server, and what to do about it
     #[command(after_help = DOCTOR_EXAMPLES)]
     Doctor(DoctorArgs),
+    /// List the servers of the local network that announce themselves: name, address, ticket
+    #[command(after_help = DISCOVER_EXAMPLES)]
+    Discover(DiscoverArgs),
     #[command(flatten)]
     Manual(Manual),
     /// Names for the completions of a shell: no command that can be said here (see [`Asking`]).
@@ -348,6 +351,21 @@ pub(crate) struct DoctorArgs {
     /// HOST:PORT or a ticket, in place of --server, --ip and --port
     #[arg(value_name = "SERVER", value_parser = TicketParser { bare: true })]
     pub(crate) server: Option<Ticket>,
+}
+
+const DISCOVER_EXAMPLES: &str = "\
+Examples:
+  qfs-client discover
+  qfs-client discover --for 5s --json | jq -r '.servers[].ticket'
+A server is found that was started with --announce. Anybody on the network can announce any name: compare the fingerprint.";
+
+/// `discover`
+#[derive(Debug, clap::Args)]
+pub(crate) struct DiscoverArgs {
+    /// How long is listened
+    #[arg(long = "for", value_name = "TIME", env = "QFS_FOR", hide_env_values = true, default_value = "2s",
+        value_parser = parse_timeout)]
+    pub(crate) time: Duration,
 }
 
 /// A server with its key.

@@ -120,6 +120,7 @@ async fn dispatch(context: &mut Context, command: Option<Command>) -> Result<Exi
         Some(Command::Push(args)) => command::sync::push(context, &args).await,
         Some(Command::Trust(verb)) => command::trust::run(context, &verb).await,
         Some(Command::Doctor(args)) => Ok(command::doctor::run(context, args).await),
+        Some(Command::Discover(args)) => command::discover::run(context, args.time).await,
         Some(Command::Manual(manual)) => command::manual::run(context, &manual),
         Some(Command::CompleteNames(asking)) => Ok(command::complete_names::run(asking).await),
     }

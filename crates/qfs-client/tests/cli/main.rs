@@ -8,6 +8,7 @@ mod common;
 mod completions;
 mod delta;
 mod delta_put;
+mod discover;
 mod emulator;
 mod exit_codes;
 mod fake;

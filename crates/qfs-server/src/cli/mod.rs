@@ -55,12 +55,16 @@ fn serve(args: &Args) -> Result<ExitCode, Failure> {
             return Ok(ExitCode::SUCCESS);
         }
         announce::notices(args, &server);
+        #[cfg(feature = "announce")]
+        let beacon = announce::on_the_network(args, &server)?;
         links::tell(args, store, survey);
         let (first, second) = signals.split(|| renewal.look_anew());
         tokio::select! {
             served = server.serve(first) => {
                 let drained = served.map_err(Failure::serve)?;
                 announce::drained(args, drained);
+                #[cfg(feature = "announce")]
+                drop(beacon);
                 Ok(ExitCode::SUCCESS)
             }
             () = second => Ok(ExitCode::from(EXIT_INTERRUPTED)),

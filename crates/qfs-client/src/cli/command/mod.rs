@@ -7,6 +7,7 @@ use crate::cli::report::Problem;
 
 pub(crate) mod cat;
 pub(crate) mod complete_names;
+pub(crate) mod discover;
 pub(crate) mod doctor;
 pub(crate) mod get;
 pub(crate) mod list;
