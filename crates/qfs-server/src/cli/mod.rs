@@ -10,6 +10,7 @@ mod log;
 mod log_format;
 mod renew;
 mod sandbox;
+mod service_manager;
 mod signals;
 mod start;
 
@@ -20,6 +21,7 @@ use qfs_server::BLOCKING_THREADS;
 
 use args::Args;
 use failure::Failure;
+use service_manager::ServiceManager;
 use signals::Signals;
 use start::Started;
 
@@ -50,6 +52,7 @@ fn serve(args: &Args) -> Result<ExitCode, Failure> {
     let code = runtime.block_on(async {
         // Before anything is printed: whoever reads the first line may already send a signal.
         let mut signals = Signals::catch().map_err(Failure::runtime)?;
+        let manager = ServiceManager::of_environment();
         let Started { server, store, survey, renewal } = start::start(args).await?;
         if !announce::lines(args, &server)? {
             return Ok(ExitCode::SUCCESS);
@@ -58,8 +61,14 @@ fn serve(args: &Args) -> Result<ExitCode, Failure> {
         #[cfg(feature = "announce")]
         let beacon = announce::on_the_network(args, &server)?;
         links::tell(args, store, survey);
-        let (first, second) = signals.split(|| renewal.look_anew());
+        manager.ready();
+        let (first, second) = signals.split(|| manager.reload(|| renewal.look_anew()));
+        let first = async {
+            first.await;
+            manager.stopping();
+        };
         tokio::select! {
+            never = manager.keep_alive() => match never {},
             served = server.serve(first) => {
                 let drained = served.map_err(Failure::serve)?;
                 announce::drained(args, drained);
