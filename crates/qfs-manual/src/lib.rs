@@ -4,6 +4,7 @@
 //! commands and prints what [`Manual::text`] returns.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that panics has failed, which is its job"))]
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests read the pages that they have written"))]
 
 use std::io;
 use std::path::{Path, PathBuf};
