@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The container image of qfs-server, from nothing: the server, the client for the health check, and the libraries that they are linked to.
-#   scripts/image.sh BIN OUT VERSION     writes OUT/qfs-server-VERSION.tar, and tries what is in it
+#   scripts/image.sh BIN OUT VERSION     writes OUT/qfs-server-VERSION.tar.gz, and tries what is in it
 # The layer is the same bytes each time; its description is not, in which buildah names a container by chance.
 # Needs root and buildah. Uses a store of its own; nothing is left in this machine's.
 set -euo pipefail
@@ -38,8 +38,11 @@ buildah "${store[@]}" config --user 65532:65532 --port 8000/udp --port 8000/tcp 
 archive=$out/qfs-server-$version.tar
 rm -f "$archive"
 buildah "${store[@]}" commit --quiet --format docker --timestamp "$SOURCE_DATE_EPOCH" "$container" "docker-archive:$archive:qfs-server:$version" >/dev/null
-size=$(stat -c %s "$archive")
-echo "image: $((size / 1000)) kB" >&2
+unpacked=$(stat -c %s "$archive")
+gzip -9nf "$archive"
+# What is fetched counts, as registries count.
+size=$(stat -c %s "$archive.gz")
+echo "image: $((size / 1000)) kB to fetch, $((unpacked / 1000)) kB unpacked" >&2
 ((size < 20000000)) || { echo "the image is larger than 20 MB" >&2 && exit 1; }
 
 # What is in the image, run as it would be: by its user, in its root, with what it says.

@@ -9,7 +9,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-quick=no level=9 out=${CARGO_TARGET_DIR:-target}/package bin=
+quick=no level=6 out=${CARGO_TARGET_DIR:-target}/package bin=
 while (($#)); do
   case $1 in
     --quick) quick=yes level=1 ;;
