@@ -61,11 +61,13 @@
 //! | [`transfer`] | files under way, and how they ended |
 //! | [`insight`] | where the time of a run went, and what limited it |
 //! | [`trust`] | whether the key a server shows is believed; the servers known |
+//! | [`discovery`] | servers of the local network that announce themselves |
 //! | [`error`] | what can go wrong |
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that panics has failed, which is its job"))]
 
 pub mod config;
+pub mod discovery;
 pub mod error;
 pub mod insight;
 pub mod plan;

@@ -44,6 +44,8 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that panics has failed, which is its job"))]
 
+#[cfg(feature = "announce")]
+mod beacon;
 pub mod config;
 mod controls;
 mod deliveries;
@@ -63,6 +65,8 @@ mod service;
 mod uploads;
 mod view;
 
+#[cfg(feature = "announce")]
+pub use beacon::{Beacon, BeaconError};
 pub use config::{Deadlines, Limits, ServerConfig};
 pub use controls::Controls;
 pub use deliveries::{Deliveries, Delivery};

@@ -28,7 +28,7 @@ pub use connection::{Connection, RequestReader, Sink, Source, Way};
 pub use error::{ConnectError, TransportError};
 pub use path_report::PathReport;
 pub use qfs_congestion::Congestion;
-pub use quic::{BoundEndpoint, ClientEndpoint, Incoming, Listener, MAX_ENDPOINTS, SocketBuffers};
+pub use quic::{BoundEndpoint, ClientEndpoint, Incoming, Listener, MAX_ENDPOINTS, SocketBuffers, packets_a_call};
 #[doc(hidden)]
 pub use tcp::exercise;
 pub use tcp::{BoundTcp, TcpAcceptor, TlsStream, connect_tcp};

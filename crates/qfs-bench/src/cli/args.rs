@@ -7,6 +7,7 @@ use clap::builder::FalseyValueParser;
 use clap::parser::ValueSource;
 use clap::{ArgAction, ArgMatches, CommandFactory as _, Parser};
 use qfs_bench::crowd::MAX_PROCESSES;
+use qfs_manual::Manual;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -39,6 +40,8 @@ pub(crate) enum Command {
     Run(RunArgs),
     /// Draw what was measured before
     Draw(DrawArgs),
+    #[command(flatten)]
+    Manual(Manual),
 }
 
 const DRAW_EXAMPLES: &str = "\

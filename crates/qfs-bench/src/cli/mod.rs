@@ -9,6 +9,7 @@ mod output;
 mod suite;
 
 use std::io;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::parser::ValueSource;
@@ -17,6 +18,7 @@ use qfs_bench::BenchError;
 use qfs_bench::process::{ProcessError, Supervisor};
 use qfs_bench::qfs::has_token;
 use qfs_bench::report::escape;
+use qfs_manual::Manual;
 
 use args::{Args, Command, Common};
 
@@ -40,12 +42,23 @@ pub(crate) fn main() -> ExitCode {
         None => crowd::run(&args.crowd, &args.common, &supervisor),
         Some(Command::Run(run)) => suite::run(run, &args.common, &supervisor),
         Some(Command::Draw(drawing)) => draw::run(drawing, &args.common),
+        Some(Command::Manual(manual)) => describe(manual),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(1),
         Err(error) => fail(&error),
     }
+}
+
+/// The program's own man pages and completions.
+fn describe(manual: &Manual) -> Result<bool, BenchError> {
+    let path = match manual {
+        Manual::Man { out: Some(directory) } => directory.clone(),
+        _ => PathBuf::new(),
+    };
+    let text = manual.text(Args::command()).map_err(|source| BenchError::Local { doing: "write", path, source })?;
+    output::result(&text).map(|()| true)
 }
 
 fn fail(error: &BenchError) -> ExitCode {

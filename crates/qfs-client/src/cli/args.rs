@@ -13,9 +13,11 @@ use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 use qfs_client::config::{DEFAULT_PARALLEL, MAX_CONNECTIONS, MAX_PARALLEL, ServerAddress, Transport};
 use qfs_client::trust::known_servers::parse_address;
 use qfs_core::model::{DEFAULT_PORT, Fingerprint, HashKind, Ticket};
+use qfs_manual::Manual;
 use qfs_transport::{Congestion, Way};
 
 use super::choice::{Choice, ChoiceParser, PlaceParser};
+use super::completion::Asking;
 use super::sync_args::{PULL_EXAMPLES, PUSH_EXAMPLES, PullArgs, PushArgs};
 use super::verbs::{CAT_EXAMPLES, CatArgs, PUT_EXAMPLES, PutArgs, RM_EXAMPLES, RmArgs, VERIFY_EXAMPLES, VerifyArgs};
 
@@ -306,6 +308,17 @@ pub(crate) enum Command {
     /// Show or change the store of known servers
     #[command(subcommand, after_help = TRUST_EXAMPLES, arg_required_else_help = false)]
     Trust(TrustCommand),
+    /// Find out what stands between this machine and a server, and what to do about it
+    #[command(after_help = DOCTOR_EXAMPLES)]
+    Doctor(DoctorArgs),
+    /// List the servers of the local network that announce themselves: name, address, ticket
+    #[command(after_help = DISCOVER_EXAMPLES)]
+    Discover(DiscoverArgs),
+    #[command(flatten)]
+    Manual(Manual),
+    /// Names for the completions of a shell: no command that can be said here (see [`Asking`]).
+    #[command(skip)]
+    CompleteNames(Asking),
 }
 
 /// `list`
@@ -347,6 +360,37 @@ pub(crate) enum TrustCommand {
         #[arg(id = "known_server", value_name = "SERVER", value_parser = PlaceParser)]
         server: Ticket,
     },
+}
+
+const DOCTOR_EXAMPLES: &str = "\
+Examples:
+  qfs-client doctor                                  the server that every command would use
+  qfs-client doctor data.example.org:8000
+  qfs-client doctor --json | jq '.findings[] | select(.level != \"ok\")'
+Each line begins with `ok`, `warning` or `error`. Exit code 3: not reached; 4: not trusted; else 0. It takes some five seconds,
+fetches part of the largest file to nowhere, and leaves nothing behind on either side.";
+
+/// `doctor`
+#[derive(Debug, clap::Args)]
+pub(crate) struct DoctorArgs {
+    /// HOST:PORT or a ticket, in place of --server, --ip and --port
+    #[arg(value_name = "SERVER", value_parser = PlaceParser)]
+    pub(crate) place: Option<Ticket>,
+}
+
+const DISCOVER_EXAMPLES: &str = "\
+Examples:
+  qfs-client discover
+  qfs-client discover --for 5s --json | jq -r '.servers[].ticket'
+A server is found that was started with --announce. Anybody on the network can announce any name: compare the fingerprint.";
+
+/// `discover`
+#[derive(Debug, clap::Args)]
+pub(crate) struct DiscoverArgs {
+    /// How long is listened
+    #[arg(long = "for", value_name = "TIME", env = "QFS_FOR", hide_env_values = true, default_value = "2s",
+        value_parser = parse_timeout)]
+    pub(crate) time: Duration,
 }
 
 /// A server with its key.

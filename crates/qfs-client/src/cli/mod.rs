@@ -4,6 +4,7 @@ mod args;
 mod bars;
 mod choice;
 mod command;
+mod completion;
 mod connection;
 mod exit;
 mod input;
@@ -27,6 +28,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use args::Command;
+use completion::Asking;
 use connection::Context;
 use exit::Exit;
 use interrupt::Interrupt;
@@ -43,8 +45,15 @@ pub(crate) struct Invocation {
 
 /// Reads the command line. Help, the version and mistakes are dealt with here, and end the program with this code.
 pub(crate) fn prepare(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, ExitCode> {
-    match settings::parse(args) {
+    let mut args: Vec<OsString> = args.into_iter().collect();
+    let asking = Asking::of(&args);
+    if asking.is_some() {
+        // What the environment says counts for it as for every command.
+        args.splice(1.., ["-q", "list"].map(OsString::from));
+    }
+    match settings::parse(args, asking.is_none()) {
         Ok((settings, command)) => {
+            let command = asking.map(Command::CompleteNames).or(command);
             let screen = Screen::new(settings.quiet, command.is_none());
             log::start(settings.quiet, settings.verbose, &screen);
             Ok(Invocation { settings, command, screen })
@@ -117,6 +126,10 @@ async fn dispatch(context: &mut Context, command: Option<Command>) -> Result<Exi
         Some(Command::Pull(args)) => command::sync::pull(context, &args).await,
         Some(Command::Push(args)) => command::sync::push(context, &args).await,
         Some(Command::Trust(verb)) => command::trust::run(context, &verb).await,
+        Some(Command::Doctor(args)) => Ok(command::doctor::run(context, args).await),
+        Some(Command::Discover(args)) => command::discover::run(context, args.time).await,
+        Some(Command::Manual(manual)) => command::manual::run(context, &manual),
+        Some(Command::CompleteNames(asking)) => Ok(command::complete_names::run(asking).await),
     }
 }
 

@@ -61,8 +61,12 @@ impl From<Unread> for Refusal {
     }
 }
 
-/// Reads arguments, environment and the configuration file.
-pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<(Settings, Option<Command>), Refusal> {
+/// Reads arguments, environment and the configuration file. Without `attended` no command is run for a token, which may ask something:
+/// there is none then.
+pub(crate) fn parse(
+    args: impl IntoIterator<Item = OsString>,
+    attended: bool,
+) -> Result<(Settings, Option<Command>), Refusal> {
     let reading = layers::read(args)?;
     let args = Args::from_arg_matches(&reading.matches)?;
     if args.options.print_config {
@@ -78,7 +82,7 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<(Setting
     let (server, pin) = settle_server(&args.options, &reading, ticket.as_ref(), ticket_from)?;
     let shows_a_token = !matches!(command, Some(Command::Trust(TrustCommand::List | TrustCommand::Remove { .. })));
     let in_ticket = ticket.and_then(|ticket| ticket.token);
-    let token = if shows_a_token { settle_token(&args.options, &reading, in_ticket)? } else { None };
+    let token = if shows_a_token { settle_token(&args.options, &reading, in_ticket, attended)? } else { None };
     let identity = client_identity(&args.options)?;
     let mut settings = settings(args.options, json, server, pin, token);
     settings.connect.identity = identity;
@@ -161,6 +165,7 @@ fn settle_ticket(
     let trusted = match command {
         Some(Command::Trust(TrustCommand::Add(key) | TrustCommand::Replace(key))) => Some(&key.server),
         Some(Command::Trust(TrustCommand::Remove { server })) => Some(server),
+        Some(Command::Doctor(doctor)) => doctor.place.as_ref(),
         _ => None,
     };
     let said = options.server.iter().filter_map(Choice::ticket).filter(|_| text_from == Origin::Flag);
@@ -193,10 +198,16 @@ fn settle_ticket(
 
 /// What is shown to the server. A flag is the strongest, then the token in the ticket and what belongs to a server that was named,
 /// which are for this very server.
-fn settle_token(options: &Options, reading: &Reading, in_ticket: Option<Token>) -> Result<Option<Token>, Refusal> {
+fn settle_token(
+    options: &Options,
+    reading: &Reading,
+    in_ticket: Option<Token>,
+    attended: bool,
+) -> Result<Option<Token>, Refusal> {
     let sources = ["token_file", "token_command"];
     let fetched = || match (&options.token_file, &options.token_command) {
         (Some(path), _) => secret::token_from(path).map(Some).map_err(Refusal::Problem),
+        (None, Some(_)) if !attended => Ok(None),
         (None, Some(command)) => secret::token_by(command).map(Some).map_err(Refusal::Problem),
         (None, None) => Ok(None),
     };

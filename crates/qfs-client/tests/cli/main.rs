@@ -5,9 +5,11 @@
 
 mod certificates;
 mod common;
+mod completions;
 mod config;
 mod delta;
 mod delta_put;
+mod discover;
 mod emulator;
 mod exit_codes;
 mod fake;

@@ -137,6 +137,19 @@ fn page(address: SocketAddr, is_certified: bool) -> String {
     )
 }
 
+/// Announces the server on the local network, where that was asked for.
+#[cfg(feature = "announce")]
+pub(crate) fn on_the_network<S: qfs_core::store::WriteStore>(
+    args: &Args,
+    server: &Server<S>,
+) -> Result<Option<qfs_server::Beacon>, Failure> {
+    let Some(name) = &args.announce else { return Ok(None) };
+    let own = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let name = if name.is_empty() { &own } else { name };
+    let beacon = qfs_server::Beacon::light(name, server.local_addr(), server.fingerprint());
+    beacon.map(Some).map_err(|e| Failure::refused(e.to_string(), "leave out --announce, or let multicast DNS through"))
+}
+
 /// Says what shutting down cut off.
 #[expect(clippy::print_stderr, reason = "the command line's own output")]
 pub(crate) fn drained(args: &Args, drained: Drained) {

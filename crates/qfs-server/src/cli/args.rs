@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::builder::{FalseyValueParser, PossibleValuesParser};
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 use qfs_core::model::DEFAULT_PORT;
+use qfs_manual::Manual;
 use qfs_server::gate::rights::Rights;
 use qfs_server::gate::tokens::TokenId;
 use qfs_server::pace::Limit;
@@ -70,6 +71,10 @@ pub(crate) struct Args {
     #[cfg(feature = "metrics")]
     #[arg(long, env = "QFS_METRICS", value_name = "ADDR", value_parser = metrics_address)]
     pub(crate) metrics: Option<std::net::SocketAddr>,
+    /// Tell the local network that this server is there, under NAME or this machine's, for `qfs-client discover` (DNS-SD)
+    #[cfg(feature = "announce")]
+    #[arg(long, env = "QFS_ANNOUNCE", value_name = "NAME", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    pub(crate) announce: Option<String>,
     /// Who may list and read: `open`, everybody who reaches the port; `tokens`, who shows one of `token create`
     #[arg(long, env = "QFS_AUTH", value_name = "WHO", default_value = "open", hide_possible_values = true)]
     pub(crate) auth: Auth,
@@ -209,6 +214,8 @@ pub(crate) enum Command {
     /// Show and renew the key that clients know this server by
     #[command(subcommand, after_help = IDENTITY_EXAMPLES)]
     Identity(IdentityCommand),
+    #[command(flatten)]
+    Manual(Manual),
 }
 
 const SHARE_EXAMPLES: &str = "\

@@ -13,6 +13,7 @@ mod parsers;
 mod reload;
 mod renew;
 mod sandbox;
+mod service_manager;
 mod signals;
 mod start;
 
@@ -21,6 +22,7 @@ use std::process::ExitCode;
 use failure::Failure;
 use layers::{Reading, Unread};
 use reload::Reload;
+use service_manager::ServiceManager;
 use signals::Signals;
 use start::Started;
 
@@ -53,18 +55,29 @@ fn serve(reading: &Reading) -> Result<ExitCode, Failure> {
     let code = runtime.block_on(async {
         // Before anything is printed: whoever reads the first line may already send a signal.
         let mut signals = Signals::catch().map_err(Failure::runtime)?;
+        let manager = ServiceManager::of_environment();
         let Started { server, store, survey, renewal } = start::start(args, reading.file()).await?;
         if !announce::lines(args, &server)? {
             return Ok(ExitCode::SUCCESS);
         }
         announce::notices(args, &server);
+        #[cfg(feature = "announce")]
+        let beacon = announce::on_the_network(args, &server)?;
         links::tell(args, store, survey);
         let reload = Reload::new(reading, server.controls(), renewal);
-        let (first, second) = signals.split(|| reload.look_anew());
+        manager.ready();
+        let (first, second) = signals.split(|| manager.reload(|| reload.look_anew()));
+        let first = async {
+            first.await;
+            manager.stopping();
+        };
         tokio::select! {
+            never = manager.keep_alive() => match never {},
             served = server.serve(first) => {
                 let drained = served.map_err(Failure::serve)?;
                 announce::drained(args, drained);
+                #[cfg(feature = "announce")]
+                drop(beacon);
                 Ok(ExitCode::SUCCESS)
             }
             () = second => Ok(ExitCode::from(EXIT_INTERRUPTED)),

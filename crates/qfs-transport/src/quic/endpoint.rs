@@ -37,6 +37,16 @@ impl SocketBuffers {
     }
 }
 
+/// How many packets towards `peer` the kernel takes in one call (UDP_SEGMENT, udp(7)); 1 where it takes no more.
+///
+/// # Errors
+/// When there is no socket.
+pub fn packets_a_call(peer: IpAddr) -> io::Result<usize> {
+    let any: IpAddr = if peer.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let (socket, _) = bind_socket(SocketAddr::new(any, 0))?;
+    Ok(quinn::udp::UdpSocketState::new((&socket).into())?.max_gso_segments())
+}
+
 /// Makes connections from one UDP socket.
 #[derive(Debug)]
 pub struct ClientEndpoint {

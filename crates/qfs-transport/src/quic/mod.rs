@@ -11,7 +11,7 @@ mod streams;
 mod windows;
 
 pub(crate) use connection::Connection;
-pub use endpoint::{ClientEndpoint, SocketBuffers};
+pub use endpoint::{ClientEndpoint, SocketBuffers, packets_a_call};
 pub use listener::{BoundEndpoint, Listener};
 pub use quinn::Incoming;
 pub use steering::MAX_ENDPOINTS;

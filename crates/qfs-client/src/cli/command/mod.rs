@@ -6,8 +6,12 @@ use crate::cli::exit::Exit;
 use crate::cli::report::Problem;
 
 pub(crate) mod cat;
+pub(crate) mod complete_names;
+pub(crate) mod discover;
+pub(crate) mod doctor;
 pub(crate) mod get;
 pub(crate) mod list;
+pub(crate) mod manual;
 pub(crate) mod put;
 pub(crate) mod rm;
 pub(crate) mod sync;

@@ -9,7 +9,9 @@ mod token;
 
 use std::process::ExitCode;
 
-use super::args::Command;
+use clap::CommandFactory as _;
+
+use super::args::{Args, Command};
 use super::failure::Failure;
 use super::layers::Reading;
 
@@ -25,5 +27,12 @@ pub(crate) fn run(reading: &Reading, command: &Command) -> Result<ExitCode, Fail
         Command::Share(share) => share::run(reading, share),
         Command::Token(verb) => token::run(args, verb),
         Command::Identity(verb) => identity::run(args, verb),
+        Command::Manual(manual) => {
+            let text = manual.text(Args::command()).map_err(|e| {
+                let what = format!("cannot write the man pages: {e}");
+                Failure::refused(what, "choose another directory with --out")
+            })?;
+            output::print(&text).map(|()| ExitCode::SUCCESS)
+        }
     }
 }
