@@ -5,8 +5,11 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use qfs_core::store::WriteStore;
 use qfs_server::gate::tokens::TokenFile;
-use qfs_server::{Deadlines, DigestFile, Gate, IdentityDir, IdentityDirError, Limits, Server, ServerConfig};
+use qfs_server::{
+    BLOCKING_THREADS, Deadlines, DigestFile, Gate, IdentityDir, IdentityDirError, Limits, Server, ServerConfig,
+};
 use qfs_store::local::{Hidden, LinkSurvey, LocalStore};
 use qfs_transport::{Identity, IdentityFileError, Roots, ServerTuning, TransportError};
 use rustix::process::{Resource, getrlimit, setrlimit};
@@ -19,19 +22,18 @@ use super::renew::Renewal;
 use super::sandbox::{self, Places};
 
 /// A server that is bound and confined.
-pub(crate) struct Started {
-    pub(crate) server: Server<LocalStore>,
-    /// What it publishes.
-    pub(crate) store: LocalStore,
-    /// What becomes of the links in it, where that is known by now.
-    pub(crate) survey: Option<LinkSurvey>,
+pub(crate) struct Started<S> {
+    pub(crate) server: Server<S>,
     /// Takes up the certificate anew.
     pub(crate) renewal: Renewal,
 }
 
-/// Binds the server that `args` describe, and gives up every right that serving does not need.
-pub(crate) async fn start(args: &Args) -> Result<Started, Failure> {
-    raise_file_limit();
+/// A published directory, and what becomes of the links in it, where that is known by now.
+pub(crate) type Published = (LocalStore, Option<LinkSurvey>);
+
+/// Binds the server that `args` describe for a directory, and gives up every right that serving does not need.
+pub(crate) async fn directory(args: &Args) -> Result<(Started<LocalStore>, Published), Failure> {
+    refuse_bucket_settings(args)?;
     let root = published_directory(&args.root)?;
     let (identity, key) = identity(args)?;
     refuse_published_key(&root, &key)?;
@@ -47,18 +49,50 @@ pub(crate) async fn start(args: &Args) -> Result<Started, Failure> {
     let store = store.never_by_link(&own.into_iter().flatten().collect::<Vec<_>>());
     let mut survey = links::survey(args, &store)?;
     let gate = gate(args)?;
-    let mut read = renewal.directories();
-    // Tokens, and what is announced of a next key, are read again and again.
-    if args.cert.is_none() || args.auth == Auth::Tokens {
-        read.push(args.certs.clone());
-    }
     let places = Places {
         uploads: if gate.is_writable() { vec![root.clone()] } else { Vec::new() },
         published: vec![root],
         linked: survey.as_mut().map(|survey| std::mem::take(&mut survey.outside)).unwrap_or_default(),
-        read,
+        read: read(args, &renewal),
         kept: cache.map(Path::to_owned).into_iter().collect(),
+        ..Places::default()
     };
+    let parts = Parts {
+        store: store.clone(),
+        identity,
+        renewal,
+        gate,
+        digest_file,
+        places,
+        blocking_threads: BLOCKING_THREADS,
+    };
+    Ok((bind(args, parts)?, (store, survey)))
+}
+
+/// What differs between one kind of root and another.
+pub(crate) struct Parts<S> {
+    pub(crate) store: S,
+    pub(crate) identity: Identity,
+    pub(crate) renewal: Renewal,
+    pub(crate) gate: Gate,
+    pub(crate) digest_file: Option<DigestFile>,
+    pub(crate) places: Places,
+    pub(crate) blocking_threads: usize,
+}
+
+/// What is read while the server serves: tokens, and what is announced of a next key, again and again.
+pub(crate) fn read(args: &Args, renewal: &Renewal) -> Vec<PathBuf> {
+    let mut read = renewal.directories();
+    if args.cert.is_none() || args.auth == Auth::Tokens {
+        read.push(args.certs.clone());
+    }
+    read
+}
+
+/// Binds the server, and confines it.
+pub(crate) fn bind<S: WriteStore>(args: &Args, parts: Parts<S>) -> Result<Started<S>, Failure> {
+    raise_file_limit();
+    let Parts { store, identity, renewal, gate, digest_file, places, blocking_threads } = parts;
     let config = ServerConfig {
         clients: args.client_ca.as_deref().map(client_authorities).transpose()?,
         #[cfg(feature = "http")]
@@ -74,6 +108,7 @@ pub(crate) async fn start(args: &Args) -> Result<Started, Failure> {
             buffer_bytes: args.buffer_memory,
             keep_free: args.keep_free,
             max_upload: args.max_upload,
+            blocking_threads,
             ..Limits::default()
         },
         deadlines: Deadlines {
@@ -87,7 +122,7 @@ pub(crate) async fn start(args: &Args) -> Result<Started, Failure> {
         renewal: args.cert.is_none().then(|| IdentityDir::new(&args.certs)),
         ..ServerConfig::new(SocketAddr::new(args.ip, args.port))
     };
-    let server = Server::bind(config, &identity, store.clone()).map_err(|e| {
+    let server = Server::bind(config, &identity, store).map_err(|e| {
         let hint = match &e {
             TransportError::Bind { source, .. } => bind_hint(source),
             TransportError::BindTcp { source, .. } if source.kind() == io::ErrorKind::AddrInUse => {
@@ -99,7 +134,7 @@ pub(crate) async fn start(args: &Args) -> Result<Started, Failure> {
         Failure::refused(e.to_string(), hint)
     })?;
     sandbox::enter(args.sandbox(), &places)?;
-    Ok(Started { server, store, survey, renewal })
+    Ok(Started { server, renewal })
 }
 
 /// The identity, and where its key is: of the files that are named, or of the directory.
@@ -138,8 +173,27 @@ fn client_authorities(path: &Path) -> Result<Roots, Failure> {
 
 const ROOT_HINT: &str = "make it, or name another with --root DIR";
 
+/// Settings of a bucket mean that one was meant.
+fn refuse_bucket_settings(args: &Args) -> Result<(), Failure> {
+    #[cfg(feature = "bucket")]
+    if !args.root_option.is_empty() || args.spool.is_some() {
+        return Err(Failure::refused(
+            "--root-option and --spool are for a bucket, and --root is a directory".to_owned(),
+            "name a bucket, as in --root s3://BUCKET/PREFIX, or leave them out",
+        ));
+    }
+    let root = args.root.to_string_lossy();
+    if ["s3://", "gs://", "az://"].iter().any(|scheme| root.starts_with(scheme)) {
+        return Err(Failure::refused(
+            format!("cannot publish {root}: this server was built without buckets"),
+            "build it with the feature `bucket`, which is on by default",
+        ));
+    }
+    Ok(())
+}
+
 /// Who may read. Tokens that cannot be read as they stand start nothing.
-fn gate(args: &Args) -> Result<Gate, Failure> {
+pub(crate) fn gate(args: &Args) -> Result<Gate, Failure> {
     match args.auth {
         Auth::Open => Ok(Gate::open(args.allow)),
         Auth::Tokens => Gate::tokens(TokenFile::in_directory(&args.certs))
@@ -182,7 +236,7 @@ fn bind_hint(error: &io::Error) -> &'static str {
 }
 
 /// Where digests are remembered; None, with a warning, when there is no good place.
-fn digest_file(args: &Args, root: &Path) -> Option<DigestFile> {
+pub(crate) fn digest_file(args: &Args, root: &Path) -> Option<DigestFile> {
     let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let directory = args
         .cache_dir
