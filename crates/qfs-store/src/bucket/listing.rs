@@ -224,7 +224,9 @@ async fn described(shared: &Arc<Shared>, objects: Vec<(String, Info)>) -> Result
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let now = i64::try_from(now).unwrap_or(i64::MAX);
     let describe = |(key, info): (String, Info)| async move {
-        if !shared.reads_attributes {
+        // What is no name is never asked for: its address might be that of another object.
+        let name = key.get(shared.prefix.len()..).map(|name| name.strip_suffix('/').unwrap_or(name));
+        if !shared.reads_attributes || name.is_none_or(|name| RemotePath::parse(name).is_err()) {
             return Ok(Some(Found { key, info }));
         }
         let identity = attributes::listed_identity(&key, &info);

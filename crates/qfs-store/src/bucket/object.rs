@@ -78,6 +78,10 @@ impl BucketObject {
         let end = (index + window.max(1)).min(self.blocks());
         let (mut at, mut own) = (index, None);
         while at < end {
+            // A little is not worth a request: it comes with what follows.
+            if at > index && end < self.blocks() && end - at < SEGMENT.min(window) / 2 {
+                break;
+            }
             let Some((count, fetch)) = self.shared.blocks.claim(self.version, at, SEGMENT.min(end - at), at == index)
             else {
                 // It is there, or on its way, or there is no room for it.

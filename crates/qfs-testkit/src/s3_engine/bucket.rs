@@ -87,7 +87,7 @@ impl Bucket {
             return refusal;
         }
         let size = stored.content.len();
-        let mut answer = Answer::ok(stored.content.clone());
+        let mut answer = Answer::ok("");
         if let Some((start, end)) =
             request.header("range").and_then(|range| range.strip_prefix("bytes=")?.split_once('-'))
         {
@@ -99,13 +99,14 @@ impl Bucket {
             answer.status = 206;
             answer.headers.push(("content-range".to_owned(), format!("bytes {start}-{}/{size}", end - 1)));
             answer.content = stored.content[start..end].to_vec();
+        } else {
+            answer.content = stored.content.clone();
         }
         let changed = stored.changed.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
         answer.headers.extend([("etag".to_owned(), stored.tag.clone()), ("last-modified".to_owned(), changed)]);
         answer.headers.extend(stored.headers.iter().cloned());
         if request.method == "HEAD" {
             answer.length = Some(size);
-            answer.content.clear();
         }
         answer
     }

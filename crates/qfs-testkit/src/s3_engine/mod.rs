@@ -167,7 +167,7 @@ impl S3Engine {
         shared.seen.push((request.method.clone(), target));
         let at = shared.faults.iter().position(|(what, _)| line.contains(what.as_str()));
         let fault = at.and_then(|at| shared.faults.remove(at)).map(|(_, fault)| fault);
-        let answer = match fault {
+        let mut answer = match fault {
             Some(Fault::Status(status, code)) => Answer::error(status, code),
             Some(Fault::Cut) => Answer::error(500, "Cut"),
             Some(Fault::Replaced) => {
@@ -177,6 +177,10 @@ impl S3Engine {
             }
             _ => shared.bucket.answer(request),
         };
+        if request.method == "HEAD" {
+            answer.length.get_or_insert(answer.content.len());
+            answer.content.clear();
+        }
         (answer, fault)
     }
 }

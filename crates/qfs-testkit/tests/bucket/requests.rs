@@ -86,15 +86,15 @@ fn a_small_object_costs_one_request() {
 #[test]
 fn a_large_object_is_fetched_ahead_in_large_pieces_and_once_for_all_readers() {
     let lab = lab();
-    let content = noise(40 << 20);
+    let content = noise(20 << 20);
     lab.engine.put("large", &content);
-    lab.engine.delay(Duration::from_millis(100));
+    lab.engine.delay(Duration::from_millis(300));
     let begun = Instant::now();
     assert!(read(&lab.store, "large").unwrap() == content);
-    // 160 blocks one after another would take 16 s.
-    assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+    // 80 blocks one after another would take 24 s.
+    assert!(begun.elapsed() < Duration::from_secs(12), "{:?}", begun.elapsed());
     let requests = methods(&lab).len();
-    assert!(requests <= 30, "{requests} requests for 40 MiB");
+    assert!(requests <= 20, "{requests} requests for 20 MiB");
     // What is kept is not asked for again: the first of these is the look, and the object does not fit twice.
     lab.engine.delay(Duration::ZERO);
     lab.engine.put("shared", &content[..8 << 20]);
@@ -169,17 +169,20 @@ fn what_passes_is_tried_again_and_never_a_wrong_byte() {
     let lab = lab();
     let content = noise(3 << 20);
     lab.engine.put("file", &content);
-    for fault in [
+    for (number, fault) in [
         Fault::Status(500, "InternalError"),
         Fault::Status(503, "SlowDown"),
         Fault::Status(429, ""),
         Fault::Truncated,
         Fault::Cut,
-    ] {
+    ]
+    .into_iter()
+    .enumerate()
+    {
         let store = lab.store.clone();
         // A version of its own each time, so that nothing of it is in memory.
         lab.engine.remove("file");
-        lab.engine.put("file", &[&content[..], &[lab.engine.seen().len() as u8]].concat());
+        lab.engine.put("file", &[&content[..], &[number as u8]].concat());
         for what in ["HEAD file", "GET file", "GET file"] {
             lab.engine.fail(what, fault);
         }

@@ -108,7 +108,8 @@ fn visit(document: &[u8], end: &mut dyn FnMut(&[String], &str)) -> Result<(), Cl
             }
             Event::Text(piece) => text.push_str(&piece.decode().map_err(CloudError::nonsense)?),
             Event::CData(piece) => text.push_str(&piece.decode().map_err(CloudError::nonsense)?),
-            Event::GeneralRef(reference) => match reference.resolve_char_ref().map_err(CloudError::nonsense)? {
+            // NUL is none of XML's characters, but may be one of a key, which is no name of ours then.
+            Event::GeneralRef(reference) => match reference.resolve_char_ref().unwrap_or(Some('\0')) {
                 Some(character) => text.push(character),
                 None => {
                     let name = reference.decode().map_err(CloudError::nonsense)?;
