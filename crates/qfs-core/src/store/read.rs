@@ -88,6 +88,9 @@ pub trait Object: Send + Sync {
     }
 }
 
+/// An object that was opened, and its first bytes.
+pub type Opened = (Arc<dyn Object>, Bytes);
+
 /// What a listing is to contain. By default: every file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ListQuery {
@@ -172,7 +175,7 @@ pub trait Store: Send + Sync + 'static {
 
     /// Opens several small objects, each with its first bytes, in order. Where each opening is a round trip, many are under way at
     /// once.
-    fn open_all(&self, paths: &[&RemotePath], first: usize) -> Vec<Result<(Arc<dyn Object>, Bytes), StoreError>> {
+    fn open_all(&self, paths: &[&RemotePath], first: usize) -> Vec<Result<Opened, StoreError>> {
         paths.iter().map(|path| self.open(path, first)).collect()
     }
 
@@ -204,7 +207,7 @@ impl<S: Store + ?Sized> Store for Arc<S> {
         (**self).known_digest(etag, kind)
     }
 
-    fn open_all(&self, paths: &[&RemotePath], first: usize) -> Vec<Result<(Arc<dyn Object>, Bytes), StoreError>> {
+    fn open_all(&self, paths: &[&RemotePath], first: usize) -> Vec<Result<Opened, StoreError>> {
         (**self).open_all(paths, first)
     }
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, Weak};
 
 use bytes::Bytes;
 
-use super::{DigestCache, Entry, LeaveOut, ListQuery, Object, ObjectMeta, Store, StoreError, Visit};
+use super::{DigestCache, Entry, LeaveOut, ListQuery, Object, ObjectMeta, Opened, Store, StoreError, Visit};
 use crate::model::{Digest, ETag, HashKind, Holes, RemotePath};
 use crate::offload::Threads;
 
@@ -122,12 +122,7 @@ impl<S: Store> Versions<S> {
         opened.into_iter().map(|opened| self.whole(opened?, limit, kind)).collect()
     }
 
-    fn whole(
-        &self,
-        (object, content): (Arc<dyn Object>, Bytes),
-        limit: u64,
-        kind: HashKind,
-    ) -> Result<Option<Whole>, StoreError> {
+    fn whole(&self, (object, content): Opened, limit: u64, kind: HashKind) -> Result<Option<Whole>, StoreError> {
         let ObjectMeta { size, modified, ref etag, unsettled, executable } = *object.meta();
         if size > limit {
             return Ok(None);

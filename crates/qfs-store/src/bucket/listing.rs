@@ -157,7 +157,10 @@ impl Rows<'_, '_> {
     }
 }
 
-type Task = tokio::task::JoinHandle<Result<(Vec<(String, Option<Info>)>, Option<Next>), CloudError>>;
+/// Keys of a page, with what is known of each object.
+type Keys = Vec<(String, Option<Info>)>;
+
+type Task = tokio::task::JoinHandle<Result<(Keys, Option<Next>), CloudError>>;
 
 /// The pages of a listing, the next one under way.
 struct Pages {
@@ -194,7 +197,7 @@ impl Pages {
         }));
     }
 
-    fn next(&mut self) -> Result<Option<Vec<(String, Option<Info>)>>, CloudError> {
+    fn next(&mut self) -> Result<Option<Keys>, CloudError> {
         let Some(task) = self.ahead.take().transpose()? else { return Ok(None) };
         let (rows, next) = self.shared.wait(async { task.await.map_err(CloudError::unavailable)? })?;
         match next {
@@ -211,7 +214,7 @@ impl Pages {
 }
 
 /// Objects and what was put together, in the order of the keys.
-fn merged(objects: Vec<Found>, prefixes: Vec<String>) -> Vec<(String, Option<Info>)> {
+fn merged(objects: Vec<Found>, prefixes: Vec<String>) -> Keys {
     let mut rows: Vec<_> = objects.into_iter().map(|found| (found.key, Some(found.info))).collect();
     rows.extend(prefixes.into_iter().map(|prefix| (prefix, None)));
     rows.sort_by(|(a, _), (b, _)| a.cmp(b));

@@ -40,7 +40,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use qfs_core::model::{Digest, ETag, HashKind, RemotePath};
-use qfs_core::store::{LeaveOut, ListQuery, Object, Store, StoreError, Visit};
+use qfs_core::store::{LeaveOut, ListQuery, Object, Opened, Store, StoreError, Visit};
 
 use crate::local::{Hidden, LocalStore};
 use cloud::{Cloud, Info};
@@ -274,7 +274,7 @@ impl Store for BucketStore {
         listing::list(&self.shared, query, visit, left_out)
     }
 
-    fn open_all(&self, paths: &[&RemotePath], first: usize) -> Vec<Result<(Arc<dyn Object>, Bytes), StoreError>> {
+    fn open_all(&self, paths: &[&RemotePath], first: usize) -> Vec<Result<Opened, StoreError>> {
         let shared = &self.shared;
         let open = |path: &RemotePath| {
             let key = (!is_hidden(shared, path)).then(|| shared.key(path));
@@ -289,9 +289,8 @@ impl Store for BucketStore {
             Ok(opened) => opened,
             Err(error) => paths.iter().map(|_| Err(error.clone())).collect(),
         };
-        let object = |(key, info, content): (String, Info, Bytes)| -> (Arc<dyn Object>, Bytes) {
-            (Arc::new(shared.opened(key, &info)), content)
-        };
+        let object =
+            |(key, info, content): (String, Info, Bytes)| -> Opened { (Arc::new(shared.opened(key, &info)), content) };
         opened.into_iter().map(|opened| opened.map(object).map_err(CloudError::into_store)).collect()
     }
 

@@ -45,7 +45,7 @@ impl Names {
 /// What is under a name.
 pub(super) enum There {
     Nothing,
-    Object(Info),
+    Object(Box<Info>),
     Directory,
 }
 
@@ -56,7 +56,7 @@ pub(super) enum There {
 pub(super) fn look(shared: &Arc<Shared>, path: &RemotePath) -> Result<There, StoreError> {
     let key = shared.key(path);
     match head(shared, &key)? {
-        Some(info) => Ok(There::Object(info)),
+        Some(info) => Ok(There::Object(Box::new(info))),
         None if is_directory(shared, path)? => Ok(There::Directory),
         None => ensure_ways(shared, path).map(|()| There::Nothing),
     }

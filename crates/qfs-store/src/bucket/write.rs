@@ -118,7 +118,7 @@ impl BucketStore {
     ) -> Result<ObjectMeta, StoreError> {
         let shared = &self.shared;
         let info = match self.look(path)? {
-            There::Object(info) => info,
+            There::Object(info) => *info,
             There::Directory => return Err(StoreError::NotRegular),
             There::Nothing => return Err(StoreError::NotFound),
         };
@@ -261,7 +261,7 @@ impl WriteStore for BucketStore {
         let info = match self.look(path)? {
             There::Nothing => return Err(StoreError::NotFound),
             There::Directory => return Err(StoreError::NotRegular),
-            There::Object(info) => info,
+            There::Object(info) => *info,
         };
         let tag = match condition {
             Condition::Absent => return Err(StoreError::Exists),
