@@ -14,7 +14,7 @@ use super::attributes::{self, Attributes};
 use super::cloud::{Info, Next, Page, PageQuery};
 use super::error::CloudError;
 use super::order::{Order, Row};
-use super::{Shared, is_hidden};
+use super::shared::{Shared, is_hidden};
 
 /// Keys of a page: as many as S3 gives.
 const PAGE: usize = 1000;

@@ -15,12 +15,14 @@
 //! | `known` | what would cost a request to learn again |
 //! | `listing`, `order` | pages of keys, and rows made of them |
 //! | `object`, `blocks` | reading: ahead of the reader, once for all |
-//! | `write`, `names`, `stage` | the writing half |
+//! | `write`, `names`, `ways`, `conditions`, `stage` | the writing half |
+//! | `shared` | what all of it works on |
 //! | `error` | what failures mean |
 
 mod attributes;
 mod blocks;
 mod cloud;
+mod conditions;
 mod error;
 mod known;
 mod listing;
@@ -31,21 +33,23 @@ mod order;
 mod other;
 mod patience;
 mod s3;
+mod shared;
 mod stage;
+mod ways;
 mod write;
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 
-use bytes::{Bytes, BytesMut};
-use futures_util::StreamExt;
+use bytes::Bytes;
 use qfs_core::model::{Digest, ETag, HashKind, RemotePath};
 use qfs_core::store::{LeaveOut, ListQuery, Object, Opened, Store, StoreError, Visit};
 
 use crate::local::{Hidden, LocalStore};
 use cloud::{Cloud, Info};
 use error::CloudError;
-use object::BucketObject;
+use object::opened;
+use shared::{LOCKS, Runtime, Shared, is_hidden};
 
 pub use error::SetupError;
 pub use location::{Location, Provider};
@@ -70,26 +74,8 @@ pub struct BucketStore {
     spool: Option<LocalStore>,
 }
 
-/// What all parts of a store work on.
-struct Shared {
-    cloud: Box<dyn Cloud>,
-    /// In front of every key, with a slash at its end, or empty.
-    prefix: String,
-    blocks: blocks::Blocks,
-    known: known::Known,
-    reads_attributes: bool,
-    hidden: bool,
-    names: names::Names,
-    /// Held by whoever replaces or removes, so that of two in this process one wins whatever the bucket checks; by key.
-    locks: Vec<Mutex<()>>,
-    runtime: Runtime,
-}
-
 /// Small objects that are opened at once for one request.
 const OPENINGS: usize = 64;
-
-/// Keys share this many locks.
-const LOCKS: usize = 256;
 
 impl BucketStore {
     /// The store on the bucket that `settings` describe. Sends nothing: see [`check`].
@@ -122,7 +108,7 @@ impl BucketStore {
             known: known::Known::default(),
             reads_attributes,
             hidden: settings.hidden,
-            names: names::Names::default(),
+            ways: ways::Ways::default(),
             locks: (0..LOCKS).map(|_| Mutex::default()).collect(),
             runtime: Runtime::default(),
         };
@@ -156,100 +142,6 @@ pub fn check(settings: &Settings) -> Result<(), SetupError> {
     checked.join().unwrap_or_else(|_| Err(SetupError::Unreachable("asking it failed".to_owned())))
 }
 
-/// Where requests run: begins with the first, ends with the store.
-#[derive(Default)]
-struct Runtime(OnceLock<Option<tokio::runtime::Runtime>>);
-
-impl Runtime {
-    fn handle(&self) -> Result<&tokio::runtime::Handle, CloudError> {
-        let begin = || {
-            let builder = &mut tokio::runtime::Builder::new_multi_thread();
-            builder.worker_threads(1).thread_name("qfs-bucket").enable_all().build().ok()
-        };
-        let runtime = self.0.get_or_init(begin).as_ref();
-        runtime.map(tokio::runtime::Runtime::handle).ok_or_else(|| CloudError::unavailable("no thread for requests"))
-    }
-}
-
-impl Drop for Runtime {
-    fn drop(&mut self) {
-        if let Some(Some(runtime)) = self.0.take() {
-            // Dropped where waiting is not allowed, it would panic.
-            runtime.shutdown_background();
-        }
-    }
-}
-
-impl Shared {
-    /// Waits for `work`. Blocks.
-    fn wait<T>(&self, work: impl Future<Output = Result<T, CloudError>>) -> Result<T, CloudError> {
-        self.runtime.handle()?.block_on(work)
-    }
-
-    /// Begins `work`; where there is no runtime it is dropped.
-    fn spawn<T: Send + 'static>(
-        &self,
-        work: impl Future<Output = T> + Send + 'static,
-    ) -> Result<tokio::task::JoinHandle<T>, CloudError> {
-        Ok(self.runtime.handle()?.spawn(work))
-    }
-
-    fn key(&self, path: &RemotePath) -> String {
-        format!("{}{}", self.prefix, path.as_str())
-    }
-
-    /// The lock that `key` has with others.
-    fn lock(&self, key: &str) -> std::sync::MutexGuard<'_, ()> {
-        let sum = key.bytes().fold(0usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(usize::from(byte)));
-        self.locks[sum % LOCKS].lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
-
-    /// An object that is described so, open.
-    fn opened(self: &Arc<Self>, key: String, info: &Info) -> BucketObject {
-        let meta = attributes::meta(&key, info);
-        self.known.learn(&meta.etag, info.attributes.as_ref());
-        let version = attributes::identity(&meta.etag);
-        BucketObject::new(self, key, meta, info.tag.clone(), version)
-    }
-
-    /// The object `key` with its first bytes, in one request.
-    async fn first(&self, key: &str, first: u64) -> Result<(Info, Bytes), CloudError> {
-        if first == 0 {
-            return Ok((self.cloud.head(key).await?, Bytes::new()));
-        }
-        let mut patience = patience::Patience::new();
-        loop {
-            let (info, mut body) = match self.cloud.get(key, 0..first, None).await {
-                // No range is within an object of no bytes.
-                Err(CloudError::Range) => return Ok((self.cloud.head(key).await?, Bytes::new())),
-                answer => answer?,
-            };
-            let length = usize::try_from(first.min(info.size)).unwrap_or(usize::MAX);
-            let mut content = BytesMut::new();
-            let mut why = CloudError::unavailable("the body ended early");
-            while let Some(piece) = body.next().await {
-                match piece {
-                    Ok(piece) if piece.len() <= length - content.len() => content.extend_from_slice(&piece),
-                    Ok(_) => return Err(CloudError::nonsense("more than was asked for")),
-                    Err(error) => {
-                        why = error;
-                        break;
-                    }
-                }
-            }
-            if content.len() == length {
-                return Ok((info, content.freeze()));
-            }
-            patience.again(why).await?;
-        }
-    }
-}
-
-/// Whether a name is kept from everybody.
-fn is_hidden(shared: &Shared, path: &RemotePath) -> bool {
-    !shared.hidden && path.is_hidden()
-}
-
 impl Store for BucketStore {
     fn open(&self, path: &RemotePath, first: usize) -> Result<(Arc<dyn Object>, Bytes), StoreError> {
         if is_hidden(&self.shared, path) {
@@ -258,7 +150,7 @@ impl Store for BucketStore {
         let key = self.shared.key(path);
         let (info, content) =
             self.shared.wait(self.shared.first(&key, first as u64)).map_err(CloudError::into_store)?;
-        Ok((Arc::new(self.shared.opened(key, &info)), content))
+        Ok((Arc::new(opened(&self.shared, key, &info)), content))
     }
 
     fn list(&self, query: &ListQuery, visit: &mut Visit<'_>) -> Result<(), StoreError> {
@@ -285,13 +177,13 @@ impl Store for BucketStore {
             }
         };
         let all = async { Ok(futures_util::future::join_all(paths.iter().map(|path| open(path))).await) };
-        let opened = match shared.wait(all) {
-            Ok(opened) => opened,
+        let answers = match shared.wait(all) {
+            Ok(answers) => answers,
             Err(error) => paths.iter().map(|_| Err(error.clone())).collect(),
         };
         let object =
-            |(key, info, content): (String, Info, Bytes)| -> Opened { (Arc::new(shared.opened(key, &info)), content) };
-        opened.into_iter().map(|opened| opened.map(object).map_err(CloudError::into_store)).collect()
+            |(key, info, content): (String, Info, Bytes)| -> Opened { (Arc::new(opened(shared, key, &info)), content) };
+        answers.into_iter().map(|answer| answer.map(object).map_err(CloudError::into_store)).collect()
     }
 
     fn openings_at_once(&self) -> usize {

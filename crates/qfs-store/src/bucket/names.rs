@@ -1,46 +1,14 @@
 //! Whether a name is free to be written: in a bucket nothing keeps `a` and `a/b` from being objects both, so this has to be asked.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
 
 use qfs_core::model::RemotePath;
 use qfs_core::store::StoreError;
 
-use super::Shared;
 use super::cloud::Info;
 use super::error::CloudError;
 use super::listing::exists_below;
-
-/// How long it is believed that no object has the name of a directory. Where another program makes one meanwhile, both are there,
-/// and nothing is lost.
-const BELIEVED: Duration = Duration::from_secs(60);
-/// Directories remembered.
-const MAX_REMEMBERED: usize = 4096;
-
-/// Names of directories that were found to be no objects.
-#[derive(Default)]
-pub(super) struct Names(Mutex<HashMap<String, Instant>>);
-
-impl Names {
-    fn is_known(&self, key: &str) -> bool {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.get(key).is_some_and(|at| at.elapsed() < BELIEVED)
-    }
-
-    fn remember(&self, key: String) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.len() >= MAX_REMEMBERED {
-            known.clear();
-        }
-        known.insert(key, Instant::now());
-    }
-
-    /// An object is made under this key.
-    pub(super) fn forget(&self, key: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
-    }
-}
+use super::shared::{Shared, is_hidden};
 
 /// What is under a name.
 pub(super) enum There {
@@ -83,13 +51,13 @@ pub(super) fn is_directory(shared: &Arc<Shared>, path: &RemotePath) -> Result<bo
 pub(super) fn ensure_ways(shared: &Arc<Shared>, path: &RemotePath) -> Result<(), StoreError> {
     for (end, _) in path.as_str().match_indices('/') {
         let key = format!("{}{}", shared.prefix, &path.as_str()[..end]);
-        if shared.names.is_known(&key) {
+        if shared.ways.is_known(&key) {
             continue;
         }
         if head(shared, &key)?.is_some() {
             return Err(StoreError::NotRegular);
         }
-        shared.names.remember(key);
+        shared.ways.remember(key);
     }
     Ok(())
 }
@@ -99,7 +67,7 @@ pub(super) fn ensure_ways(shared: &Arc<Shared>, path: &RemotePath) -> Result<(),
 /// # Errors
 /// [`StoreError::Reserved`] for a hidden name; [`StoreError::NotRegular`] when it is a directory, or an object is on the way.
 pub(super) fn ensure_free(shared: &Arc<Shared>, path: &RemotePath) -> Result<(), StoreError> {
-    if super::is_hidden(shared, path) {
+    if is_hidden(shared, path) {
         return Err(StoreError::Reserved);
     }
     ensure_ways(shared, path)?;

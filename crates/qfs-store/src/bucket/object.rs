@@ -10,10 +10,12 @@ use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use qfs_core::store::{Object, ObjectMeta, StoreError};
 
-use super::Shared;
+use super::attributes;
 use super::blocks::{BLOCK, Fetch};
+use super::cloud::Info;
 use super::error::CloudError;
 use super::patience::Patience;
+use super::shared::Shared;
 
 /// Blocks of one request ahead, at most: 4 MiB.
 const SEGMENT: u64 = 16;
@@ -34,6 +36,14 @@ pub(super) struct BucketObject {
     /// The version, as blocks are named by it.
     pub(super) version: u128,
     runs: Mutex<Vec<Run>>,
+}
+
+/// An object that is described so, open.
+pub(super) fn opened(shared: &Arc<Shared>, key: String, info: &Info) -> BucketObject {
+    let meta = attributes::meta(&key, info);
+    shared.known.learn(&meta.etag, info.attributes.as_ref());
+    let version = attributes::identity(&meta.etag);
+    BucketObject::new(shared, key, meta, info.tag.clone(), version)
 }
 
 /// A reader that goes forward.

@@ -13,12 +13,12 @@ use qfs_core::model::{Digest, RemotePath};
 use qfs_core::store::{CommitSpec, ObjectMeta, StageSpec, StagedObject, StoreError, WriteStore};
 use tokio::task::JoinSet;
 
-use super::Shared;
 use super::attributes::Attributes;
 use super::cloud::Only;
+use super::conditions::{condition, refused, written};
 use super::error::CloudError;
 use super::names;
-use super::write::{condition, refused, written};
+use super::shared::Shared;
 use crate::local::LocalStore;
 
 /// Bytes of a part; of larger objects more, so that [`MAX_PARTS`] are enough.
@@ -90,7 +90,7 @@ impl BucketStage {
             condition(shared, &key, &spec.condition).map_err(keep)?;
             self.upload(&key, size, &attributes, spec).map_err(keep)?
         };
-        shared.names.forget(&key);
+        shared.ways.forget(&key);
         let meta = written(shared, &key, size, tag, attributes);
         if let Err(error) = self.spool.discard() {
             tracing::warn!("what was gathered of an upload that is done cannot be removed: {error}");

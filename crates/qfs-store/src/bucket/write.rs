@@ -10,56 +10,17 @@ use qfs_core::store::{
     CommitSpec, Condition, ObjectMeta, Space, StageSpec, StagedObject, StoreError, TargetMeta, WriteStore,
 };
 
+use super::BucketStore;
 use super::attributes::{self, Attributes};
-use super::cloud::{Info, Only};
+use super::cloud::Only;
+use super::conditions::{condition, refused, written};
 use super::error::CloudError;
 use super::names::{self, There};
+use super::shared::is_hidden;
 use super::stage::BucketStage;
-use super::{BucketStore, Shared, is_hidden};
 
 /// The largest object that S3 copies in one request.
 const MAX_COPY_BYTES: u64 = 5 << 30;
-
-/// What the bucket is to check, after a look at what is under `path`: the request itself is the check, and the look serves buckets
-/// that do not check everything.
-///
-/// # Errors
-/// [`StoreError::Exists`], [`StoreError::Conflict`].
-pub(super) fn condition(shared: &Shared, key: &str, condition: &Condition) -> Result<Only, StoreError> {
-    match condition {
-        Condition::Any => Ok(Only::Any),
-        Condition::Absent => match names::head(shared, key)? {
-            Some(_) => Err(StoreError::Exists),
-            None => Ok(Only::Absent),
-        },
-        Condition::Matches(version) => match names::head(shared, key)? {
-            Some(info) if attributes::etag(key, &info) == *version => Ok(info.tag.map_or(Only::Any, Only::Tag)),
-            _ => Err(StoreError::Conflict),
-        },
-    }
-}
-
-/// What the bucket's refusal means under `condition`.
-pub(super) fn refused(error: CloudError, condition: &Condition) -> StoreError {
-    match (error, condition) {
-        (CloudError::Precondition | CloudError::Doubtful, Condition::Absent) => StoreError::Exists,
-        (CloudError::Precondition | CloudError::Doubtful, _) => StoreError::Conflict,
-        (error, _) => error.into_store(),
-    }
-}
-
-/// What an object has become that was just written.
-pub(super) fn written(
-    shared: &Shared,
-    key: &str,
-    size: u64,
-    tag: Option<String>,
-    attributes: Attributes,
-) -> ObjectMeta {
-    let meta = attributes::meta(key, &Info { size, tag, changed: 0, attributes: Some(attributes.clone()) });
-    shared.known.learn(&meta.etag, Some(&attributes));
-    meta
-}
 
 impl BucketStore {
     fn put_object(
@@ -84,7 +45,7 @@ impl BucketStore {
         let tag = shared
             .wait(shared.cloud.put(&key, content, &attributes, &only))
             .map_err(|error| refused(error, &commit.condition))?;
-        shared.names.forget(&key);
+        shared.ways.forget(&key);
         Ok(written(shared, &key, size, tag, attributes))
     }
 
@@ -240,7 +201,7 @@ impl WriteStore for BucketStore {
             Err(CloudError::Unsupported) => return Ok(None),
             Err(error) => return Err(refused(error, &commit.condition)),
         }
-        shared.names.forget(&key);
+        shared.ways.forget(&key);
         // What a copy's ETag is, only the bucket knows; its version does not depend on that.
         Ok(Some(written(shared, &key, info.size, None, attributes)))
     }
