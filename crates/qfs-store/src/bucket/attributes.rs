@@ -4,8 +4,6 @@ use jiff::Timestamp;
 use qfs_core::model::{Digest, ETag, HashKind};
 use qfs_core::store::ObjectMeta;
 
-use super::cloud::Info;
-
 /// Names of qfs's own metadata, without the provider's `x-amz-meta-` and the like.
 const MODIFIED: &str = "qfs-modified";
 const EXECUTABLE: &str = "qfs-executable";
@@ -73,6 +71,18 @@ impl Attributes {
         let own = own.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
         own.chain(self.others.iter().cloned()).collect()
     }
+}
+
+/// What is known of an object.
+#[derive(Debug, Clone)]
+pub(super) struct Info {
+    pub(super) size: u64,
+    /// Its ETag, with its quotes, as it is shown back to the bucket.
+    pub(super) tag: Option<String>,
+    /// When the bucket got it, in seconds since 1970.
+    pub(super) changed: i64,
+    /// What was stored beside it; None where nobody has asked for it, as in a listing.
+    pub(super) attributes: Option<Attributes>,
 }
 
 /// 128 bits that nobody else chooses.

@@ -8,22 +8,11 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 
 use super::attributes::Attributes;
+pub(super) use super::attributes::Info;
 use super::error::CloudError;
 
 /// A request under way.
 pub(super) type Job<'a, T> = BoxFuture<'a, Result<T, CloudError>>;
-
-/// What is known of an object.
-#[derive(Debug, Clone)]
-pub(super) struct Info {
-    pub(super) size: u64,
-    /// Its ETag, with its quotes, as it is shown back to the bucket.
-    pub(super) tag: Option<String>,
-    /// When the bucket got it, in seconds since 1970.
-    pub(super) changed: i64,
-    /// What was stored beside it; None where nobody has asked for it, as in a listing.
-    pub(super) attributes: Option<Attributes>,
-}
 
 /// What a condition of the bucket says must be there.
 #[derive(Debug, Clone, PartialEq, Eq)]

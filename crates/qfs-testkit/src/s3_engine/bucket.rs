@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use qfs_core::model::Digest;
 
-use super::{Answer, Request};
+use super::message::{Answer, Request, decode};
 
 /// An object.
 #[derive(Debug, Clone, Default)]
@@ -122,7 +122,7 @@ impl Bucket {
             );
             return Answer { headers: vec![("etag".to_owned(), tag)], ..Answer::ok("") };
         };
-        let source = super::decode(source);
+        let source = decode(source);
         let key = source.splitn(3, '/').nth(2).unwrap_or_default();
         let Some(original) = self.objects.get(key).cloned() else { return Answer::error(404, "NoSuchKey") };
         if request.header("x-amz-copy-source-if-match").is_some_and(|tag| tag != original.tag) {
