@@ -7,6 +7,7 @@ use qfs_transport::{Roots, ServerTuning};
 
 use crate::deliveries::Deliveries;
 use crate::digest_file::DigestFile;
+use crate::door::BLOCKING_THREADS;
 use crate::gate::access::Gate;
 use crate::gate::rights::Rights;
 use crate::identity::IdentityDir;
@@ -110,6 +111,8 @@ pub struct Limits {
     pub keep_free: Option<u64>,
     /// Largest file that is taken, in bytes; None: as large as there is room for.
     pub max_upload: Option<u64>,
+    /// Threads of an end point that wait for the store: [`BLOCKING_THREADS`] for disks, more where each step is a round trip.
+    pub blocking_threads: usize,
     /// File contents in memory, in bytes: being read, waiting to be sent, or sent and not yet acknowledged.
     pub buffer_bytes: usize,
 }
@@ -133,6 +136,7 @@ impl Default for Limits {
             batch_steps: 4,
             keep_free: None,
             max_upload: None,
+            blocking_threads: BLOCKING_THREADS,
             buffer_bytes: 256 << 20,
         }
     }

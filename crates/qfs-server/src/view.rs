@@ -92,6 +92,24 @@ impl<S: Store> View<S> {
         if self.access.covers(path) { self.versions.read_whole(path, limit, kind) } else { Err(StoreError::NotFound) }
     }
 
+    /// As [`Self::read_whole`] of each of `paths`, in order, many under way at once where that suits the store. Blocks.
+    pub(crate) fn read_all_whole(
+        &self,
+        paths: &[&RemotePath],
+        limit: u64,
+        kind: HashKind,
+    ) -> Vec<Result<Option<Whole>, StoreError>> {
+        if !paths.iter().all(|path| self.access.covers(path)) {
+            return paths.iter().map(|path| self.read_whole(path, limit, kind)).collect();
+        }
+        self.versions.read_all_whole(paths, limit, kind)
+    }
+
+    /// How many small files are best read at once.
+    pub(crate) fn openings_at_once(&self) -> usize {
+        self.versions.store().openings_at_once().max(1)
+    }
+
     /// Lists what lies in the scope, below `prefix` if there is one, with directories and links where a `tree` is wanted, and with
     /// digests of `kind`. Blocks.
     ///

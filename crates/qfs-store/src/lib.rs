@@ -3,6 +3,7 @@
 //! | module | owns |
 //! |---|---|
 //! | [`local`] | a directory of this machine; the only code that touches published or downloaded files |
+//! | `bucket` | a bucket of S3, Google Cloud Storage or Azure (feature `bucket`) |
 //! | [`mem`] | a store in memory, for tests and examples |
 //! | [`picked`] | files and directories from anywhere, and nothing beside them; read-only |
 //! | [`blocking()`] | tokio's blocking threads, for everything that waits for a disk |
@@ -29,6 +30,8 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that panics has failed, which is its job"))]
 
 mod blocking;
+#[cfg(feature = "bucket")]
+pub mod bucket;
 pub mod local;
 pub mod mem;
 pub mod picked;

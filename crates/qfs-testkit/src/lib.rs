@@ -7,6 +7,7 @@ pub mod fault_store;
 pub mod gullible;
 pub mod hostile_server;
 pub mod impostor;
+pub mod s3_engine;
 pub mod tcp_proxy;
 pub mod tree;
 pub mod udp_proxy;

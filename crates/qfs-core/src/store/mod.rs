@@ -29,7 +29,9 @@ mod write;
 
 pub use digest_cache::DigestCache;
 pub use live::Live;
-pub use read::{DirectoryMeta, Entry, LeaveOut, LinkMeta, ListQuery, Object, ObjectMeta, Omission, Store, Visit};
+pub use read::{
+    DirectoryMeta, Entry, LeaveOut, LinkMeta, ListQuery, Object, ObjectMeta, Omission, Opened, Store, Visit,
+};
 pub use versions::{BLOCK_BYTES, Version, Versions, Whole};
 pub use write::{CommitSpec, Condition, Space, StageSpec, StagedObject, TargetMeta, WriteStore};
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 
 use super::StoreError;
-use crate::model::{ETag, Holes, RemotePath};
+use crate::model::{Digest, ETag, HashKind, Holes, RemotePath};
 
 /// What a store knows of one version of an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,6 +88,9 @@ pub trait Object: Send + Sync {
     }
 }
 
+/// An object that was opened, and its first bytes.
+pub type Opened = (Arc<dyn Object>, Bytes);
+
 /// What a listing is to contain. By default: every file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ListQuery {
@@ -162,6 +165,24 @@ pub trait Store: Send + Sync + 'static {
         let _ = left_out;
         self.list(query, visit)
     }
+
+    /// The digest of `kind` of this version, where the store was told one along with what it has opened or listed. Like every
+    /// digest it is somebody's word until the bytes have been hashed. Asks nobody.
+    fn known_digest(&self, etag: &ETag, kind: HashKind) -> Option<Digest> {
+        let _ = (etag, kind);
+        None
+    }
+
+    /// Opens several small objects, each with its first bytes, in order. Where each opening is a round trip, many are under way at
+    /// once.
+    fn open_all(&self, paths: &[&RemotePath], first: usize) -> Vec<Result<Opened, StoreError>> {
+        paths.iter().map(|path| self.open(path, first)).collect()
+    }
+
+    /// How many openings of small objects are best under way at once; 1 where the next one costs as much as the first.
+    fn openings_at_once(&self) -> usize {
+        1
+    }
 }
 
 impl<S: Store + ?Sized> Store for Arc<S> {
@@ -180,5 +201,17 @@ impl<S: Store + ?Sized> Store for Arc<S> {
         left_out: &mut LeaveOut<'_>,
     ) -> Result<(), StoreError> {
         (**self).list_telling(query, visit, left_out)
+    }
+
+    fn known_digest(&self, etag: &ETag, kind: HashKind) -> Option<Digest> {
+        (**self).known_digest(etag, kind)
+    }
+
+    fn open_all(&self, paths: &[&RemotePath], first: usize) -> Vec<Result<Opened, StoreError>> {
+        (**self).open_all(paths, first)
+    }
+
+    fn openings_at_once(&self) -> usize {
+        (**self).openings_at_once()
     }
 }

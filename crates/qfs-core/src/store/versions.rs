@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, Weak};
 
 use bytes::Bytes;
 
-use super::{DigestCache, Entry, LeaveOut, ListQuery, Object, ObjectMeta, Store, StoreError, Visit};
+use super::{DigestCache, Entry, LeaveOut, ListQuery, Object, ObjectMeta, Opened, Store, StoreError, Visit};
 use crate::model::{Digest, ETag, HashKind, Holes, RemotePath};
 use crate::offload::Threads;
 
@@ -71,6 +71,9 @@ impl<S: Store> Versions<S> {
     fn open_bare(&self, path: &RemotePath) -> Result<Version, StoreError> {
         let (object, first) = self.store.open(path, BLOCK_BYTES as usize)?;
         let meta = object.meta();
+        for told in HashKind::ALL.into_iter().filter_map(|kind| self.store.known_digest(&meta.etag, kind)) {
+            self.digests.remember(&meta.etag, told);
+        }
         // A file of one block is read in one go: there is nothing to share, and small files are many.
         if meta.size <= BLOCK_BYTES {
             let shared = Shared::new(object, first, &self.digests, &self.kept);
@@ -90,12 +93,36 @@ impl<S: Store> Versions<S> {
         Ok(Version::new(shared, self.threads.clone()))
     }
 
+    /// The digest of this version, if it is remembered, or the store was told it.
+    fn digest_of(&self, meta: &ObjectMeta, kind: HashKind) -> Option<Digest> {
+        self.digests.recall(&meta.etag, kind).or_else(|| {
+            let told = self.store.known_digest(&meta.etag, kind).filter(|_| !meta.unsettled)?;
+            self.digests.remember(&meta.etag, told);
+            Some(told)
+        })
+    }
+
     /// The whole of `path` with its digest of `kind`, in one go, if it has no more than `limit` bytes; None when it has more. Blocks.
     ///
     /// # Errors
     /// As [`Store::open`] and [`Object::ensure_unchanged`].
     pub fn read_whole(&self, path: &RemotePath, limit: u64, kind: HashKind) -> Result<Option<Whole>, StoreError> {
-        let (object, content) = self.store.open(path, usize::try_from(limit).unwrap_or(usize::MAX))?;
+        let opened = self.store.open(path, usize::try_from(limit).unwrap_or(usize::MAX))?;
+        self.whole(opened, limit, kind)
+    }
+
+    /// As [`Self::read_whole`] of each of `paths`, in order; as many at once as suits the store. Blocks.
+    pub fn read_all_whole(
+        &self,
+        paths: &[&RemotePath],
+        limit: u64,
+        kind: HashKind,
+    ) -> Vec<Result<Option<Whole>, StoreError>> {
+        let opened = self.store.open_all(paths, usize::try_from(limit).unwrap_or(usize::MAX));
+        opened.into_iter().map(|opened| self.whole(opened?, limit, kind)).collect()
+    }
+
+    fn whole(&self, (object, content): Opened, limit: u64, kind: HashKind) -> Result<Option<Whole>, StoreError> {
         let ObjectMeta { size, modified, ref etag, unsettled, executable } = *object.meta();
         if size > limit {
             return Ok(None);
@@ -135,7 +162,7 @@ impl<S: Store> Versions<S> {
     ) -> Result<(), StoreError> {
         let visit: &mut Visit<'_> = &mut |path, entry| {
             let digest = match &entry {
-                Entry::File(meta) => self.digests.recall(&meta.etag, kind),
+                Entry::File(meta) => self.digest_of(meta, kind),
                 Entry::Directory(_) | Entry::Link(_) => None,
             };
             visit(path, entry, digest)

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 
 use super::{ObjectMeta, Store, StoreError};
-use crate::model::{ETag, RemotePath};
+use crate::model::{Digest, ETag, RemotePath};
 
 /// What is about to be written.
 #[derive(Debug, Clone)]
@@ -107,6 +107,38 @@ pub trait WriteStore: Store {
         content: &[Bytes],
         commit: &CommitSpec,
     ) -> Result<ObjectMeta, StoreError>;
+
+    /// As [`Self::put_described`], of content whose digest the caller has just made: a store that keeps digests beside objects need
+    /// not make it once more.
+    ///
+    /// # Errors
+    /// As [`Self::put`].
+    fn put_known(
+        &self,
+        path: &RemotePath,
+        content: &[Bytes],
+        commit: &CommitSpec,
+        digest: Digest,
+    ) -> Result<ObjectMeta, StoreError> {
+        let _ = digest;
+        self.put_described(path, content, commit)
+    }
+
+    /// Makes `path` a copy of the version `version` of `from`, without its bytes passing through here; None when the store cannot.
+    /// `commit.executable` of None means: as the original.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] and [`StoreError::Changed`] as the original is; as [`Self::put`].
+    fn copy_within(
+        &self,
+        from: &RemotePath,
+        version: &ETag,
+        path: &RemotePath,
+        commit: &CommitSpec,
+    ) -> Result<Option<ObjectMeta>, StoreError> {
+        let _ = (from, version, path, commit);
+        Ok(None)
+    }
 
     /// Sets an existing target's modification time.
     ///
@@ -276,6 +308,15 @@ pub trait StagedObject: Send + Sync {
     /// # Errors
     /// [`StoreError::Exists`] or [`StoreError::Conflict`] when the condition does not hold; the staged content is kept then.
     fn commit(&self, spec: &CommitSpec) -> Result<ObjectMeta, StoreError>;
+
+    /// As [`Self::commit`], of content whose digest the caller has just made.
+    ///
+    /// # Errors
+    /// As [`Self::commit`].
+    fn commit_known(&self, spec: &CommitSpec, digest: Digest) -> Result<ObjectMeta, StoreError> {
+        let _ = digest;
+        self.commit(spec)
+    }
 
     /// Removes the staged content: it is known to be wrong.
     ///

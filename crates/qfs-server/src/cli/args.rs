@@ -50,9 +50,17 @@ pub(crate) struct Args {
     /// Whether the TCP port is open too, for clients whose network carries no UDP: on, off
     #[arg(long, env = "QFS_TCP", value_name = "ON|OFF", default_value = "on", hide_possible_values = true)]
     pub(crate) tcp: Switch,
-    /// The published directory
+    /// The published directory, or a bucket: s3://BUCKET[/PREFIX], gs://…, az://… (see --root-option)
     #[arg(long, env = "QFS_ROOT", value_name = "DIR", default_value = "server_databases")]
     pub(crate) root: PathBuf,
+    /// A setting of the bucket, beside its provider's usual variables such as AWS_ACCESS_KEY_ID (repeatable)
+    #[cfg(feature = "bucket")]
+    #[arg(long, env = "QFS_ROOT_OPTION", value_name = "KEY=VALUE", value_delimiter = ',')]
+    pub(crate) root_option: Vec<String>,
+    /// Where uploads are gathered before they go into the bucket [default: spool in the cache directory]
+    #[cfg(feature = "bucket")]
+    #[arg(long, env = "QFS_SPOOL", value_name = "DIR")]
+    pub(crate) spool: Option<PathBuf>,
     /// Publish names that begin with a dot too
     #[arg(long, env = "QFS_HIDDEN", value_parser = FalseyValueParser::new())]
     pub(crate) hidden: bool,

@@ -2,6 +2,8 @@
 
 mod announce;
 mod args;
+#[cfg(feature = "bucket")]
+mod bucket;
 mod command;
 mod expiry;
 mod failure;
@@ -18,6 +20,9 @@ mod signals;
 mod start;
 
 use std::process::ExitCode;
+
+use qfs_core::store::WriteStore;
+use qfs_server::BLOCKING_THREADS;
 
 use failure::Failure;
 use layers::{Reading, Unread};
@@ -50,40 +55,66 @@ pub(crate) fn main() -> ExitCode {
 
 /// What the program does when no subcommand is named.
 fn serve(reading: &Reading) -> Result<ExitCode, Failure> {
-    let args = &reading.args;
-    let runtime = start::runtime()?;
+    #[cfg(feature = "bucket")]
+    if let Some(settings) = bucket::settings(&reading.args)? {
+        return run(bucket::BLOCKING_THREADS, async |signals| {
+            serve_until_told(reading, bucket::start(reading, &settings)?, signals, || {}).await
+        });
+    }
+    run(BLOCKING_THREADS, async |signals| {
+        let (started, (store, survey)) = start::directory(reading).await?;
+        serve_until_told(reading, started, signals, || links::tell(&reading.args, store, survey)).await
+    })
+}
+
+/// Runs `work` on the runtime of the first end point.
+fn run(
+    blocking_threads: usize,
+    work: impl AsyncFnOnce(Signals) -> Result<ExitCode, Failure>,
+) -> Result<ExitCode, Failure> {
+    let runtime = start::runtime(blocking_threads)?;
     let code = runtime.block_on(async {
         // Before anything is printed: whoever reads the first line may already send a signal.
-        let mut signals = Signals::catch().map_err(Failure::runtime)?;
-        let manager = ServiceManager::of_environment();
-        let Started { server, store, survey, renewal } = start::start(args, reading.file()).await?;
-        if !announce::lines(args, &server)? {
-            return Ok(ExitCode::SUCCESS);
-        }
-        announce::notices(args, &server);
-        #[cfg(feature = "announce")]
-        let beacon = announce::on_the_network(args, &server)?;
-        links::tell(args, store, survey);
-        let reload = Reload::new(reading, server.controls(), renewal);
-        manager.ready();
-        let (first, second) = signals.split(|| manager.reload(|| reload.look_anew()));
-        let first = async {
-            first.await;
-            manager.stopping();
-        };
-        tokio::select! {
-            never = manager.keep_alive() => match never {},
-            served = server.serve(first) => {
-                let drained = served.map_err(Failure::serve)?;
-                announce::drained(args, drained);
-                #[cfg(feature = "announce")]
-                drop(beacon);
-                Ok(ExitCode::SUCCESS)
-            }
-            () = second => Ok(ExitCode::from(EXIT_INTERRUPTED)),
-        }
+        work(Signals::catch().map_err(Failure::runtime)?).await
     });
     // A long read may still be under way; nothing of it is wanted.
     runtime.shutdown_background();
     code
+}
+
+/// Says where the server is, serves, and ends as the signals say. `tell` says what else there is to say.
+async fn serve_until_told<S: WriteStore>(
+    reading: &Reading,
+    started: Started<S>,
+    mut signals: Signals,
+    tell: impl FnOnce(),
+) -> Result<ExitCode, Failure> {
+    let args = &reading.args;
+    let manager = ServiceManager::of_environment();
+    let Started { server, renewal } = started;
+    if !announce::lines(args, &server)? {
+        return Ok(ExitCode::SUCCESS);
+    }
+    announce::notices(args, &server);
+    #[cfg(feature = "announce")]
+    let beacon = announce::on_the_network(args, &server)?;
+    tell();
+    let reload = Reload::new(reading, server.controls(), renewal);
+    manager.ready();
+    let (first, second) = signals.split(|| manager.reload(|| reload.look_anew()));
+    let first = async {
+        first.await;
+        manager.stopping();
+    };
+    tokio::select! {
+        never = manager.keep_alive() => match never {},
+        served = server.serve(first) => {
+            let drained = served.map_err(Failure::serve)?;
+            announce::drained(args, drained);
+            #[cfg(feature = "announce")]
+            drop(beacon);
+            Ok(ExitCode::SUCCESS)
+        }
+        () = second => Ok(ExitCode::from(EXIT_INTERRUPTED)),
+    }
 }

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use landlock::{
-    ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset, RulesetAttr,
-    RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
+    ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, NetPort, PathBeneath, PathFd, Ruleset,
+    RulesetAttr, RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
 };
 use qfs_store::local::Outside;
 use tracing::{info, warn};
@@ -61,6 +61,8 @@ pub(crate) struct Places {
     pub(crate) read: Vec<PathBuf>,
     /// Directories whose files are read, made, written, renamed and removed.
     pub(crate) kept: Vec<PathBuf>,
+    /// TCP ports that are connected to, on any machine.
+    pub(crate) connects: Vec<u16>,
 }
 
 /// The first version of Landlock that governs everything that changes a file (truncation came last, with Linux 6.2).
@@ -124,7 +126,7 @@ fn restrict(wanted: Sandbox, places: &Places) -> Result<RulesetStatus, RulesetEr
         .handle_access(AccessFs::from_all(WHOLE_FOR_FILES))?
         .set_compatibility(CompatLevel::BestEffort)
         .handle_access(AccessFs::from_all(NEWEST))?
-        // No rule permits any: the TCP port is open by now, the server connects to nobody, and signals nobody.
+        // The TCP port is open by now; a bucket is connected to, and nobody else; nobody is signalled.
         .handle_access(AccessNet::from_all(NEWEST))?
         .scope(Scope::from_all(NEWEST))?
         .create()?
@@ -143,6 +145,9 @@ fn restrict(wanted: Sandbox, places: &Places) -> Result<RulesetStatus, RulesetEr
                 Err(error) => warn!("the sandbox leaves out {}: {error}", shown(directory)),
             }
         }
+    }
+    for port in &places.connects {
+        rules = rules.add_rule(NetPort::new(*port, AccessNet::ConnectTcp))?;
     }
     for place in &places.linked {
         let access = if place.is_directory { published() } else { read() };

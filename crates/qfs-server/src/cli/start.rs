@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use jiff::tz::TimeZone;
+use qfs_core::store::WriteStore;
 use qfs_server::gate::tokens::TokenFile;
 use qfs_server::pace::Pacing;
 use qfs_server::{
@@ -19,24 +20,25 @@ use tracing::warn;
 
 use super::args::{Args, Auth, Switch};
 use super::failure::Failure;
+use super::layers::Reading;
 use super::links;
 use super::renew::Renewal;
 use super::sandbox::{self, Places};
 
 /// A server that is bound and confined.
-pub(crate) struct Started {
-    pub(crate) server: Server<LocalStore>,
-    /// What it publishes.
-    pub(crate) store: LocalStore,
-    /// What becomes of the links in it, where that is known by now.
-    pub(crate) survey: Option<LinkSurvey>,
+pub(crate) struct Started<S> {
+    pub(crate) server: Server<S>,
     /// Takes up the certificate anew.
     pub(crate) renewal: Renewal,
 }
 
-/// Binds the server that `args` describe, and gives up every right that serving does not need.
-pub(crate) async fn start(args: &Args, file: Option<&Path>) -> Result<Started, Failure> {
-    raise_file_limit();
+/// A published directory, and what becomes of the links in it, where that is known by now.
+pub(crate) type Published = (LocalStore, Option<LinkSurvey>);
+
+/// Binds the server that the options describe for a directory, and gives up every right that serving does not need.
+pub(crate) async fn directory(reading: &Reading) -> Result<(Started<LocalStore>, Published), Failure> {
+    let args = &reading.args;
+    refuse_bucket_settings(args)?;
     let root = published_directory(&args.root)?;
     let (identity, key) = identity(args)?;
     refuse_published_key(&root, &key)?;
@@ -52,20 +54,53 @@ pub(crate) async fn start(args: &Args, file: Option<&Path>) -> Result<Started, F
     let store = store.never_by_link(&own.into_iter().flatten().collect::<Vec<_>>());
     let mut survey = links::survey(args, &store)?;
     let gate = gate(args)?;
-    let mut read = renewal.directories();
-    // Tokens, and what is announced of a next key, are read again and again.
-    if args.cert.is_none() || args.auth == Auth::Tokens {
-        read.push(args.certs.clone());
-    }
-    // The configuration file is read anew on SIGHUP, and editors replace it by another of its name.
-    read.extend(file.and_then(directory_of));
     let places = Places {
         uploads: if gate.is_writable() { vec![root.clone()] } else { Vec::new() },
         published: vec![root],
         linked: survey.as_mut().map(|survey| std::mem::take(&mut survey.outside)).unwrap_or_default(),
-        read,
+        read: read(reading, &renewal),
         kept: cache.map(Path::to_owned).into_iter().collect(),
+        ..Places::default()
     };
+    let parts = Parts {
+        store: store.clone(),
+        identity,
+        renewal,
+        gate,
+        digest_file,
+        places,
+        blocking_threads: BLOCKING_THREADS,
+    };
+    Ok((bind(args, parts)?, (store, survey)))
+}
+
+/// What differs between one kind of root and another.
+pub(crate) struct Parts<S> {
+    pub(crate) store: S,
+    pub(crate) identity: Identity,
+    pub(crate) renewal: Renewal,
+    pub(crate) gate: Gate,
+    pub(crate) digest_file: Option<DigestFile>,
+    pub(crate) places: Places,
+    pub(crate) blocking_threads: usize,
+}
+
+/// What is read while the server serves: tokens, and what is announced of a next key, again and again; the configuration file on SIGHUP,
+/// in its directory, because editors replace it by another of its name.
+pub(crate) fn read(reading: &Reading, renewal: &Renewal) -> Vec<PathBuf> {
+    let args = &reading.args;
+    let mut read = renewal.directories();
+    read.extend(reading.file().and_then(directory_of));
+    if args.cert.is_none() || args.auth == Auth::Tokens {
+        read.push(args.certs.clone());
+    }
+    read
+}
+
+/// Binds the server, and confines it.
+pub(crate) fn bind<S: WriteStore>(args: &Args, parts: Parts<S>) -> Result<Started<S>, Failure> {
+    raise_file_limit();
+    let Parts { store, identity, renewal, gate, digest_file, places, blocking_threads } = parts;
     let config = ServerConfig {
         clients: args.client_ca.as_deref().map(client_authorities).transpose()?,
         #[cfg(feature = "http")]
@@ -81,6 +116,7 @@ pub(crate) async fn start(args: &Args, file: Option<&Path>) -> Result<Started, F
             buffer_bytes: args.buffer_memory,
             keep_free: args.keep_free,
             max_upload: args.max_upload,
+            blocking_threads,
             ..Limits::default()
         },
         deadlines: Deadlines {
@@ -100,16 +136,16 @@ pub(crate) async fn start(args: &Args, file: Option<&Path>) -> Result<Started, F
         renewal: args.cert.is_none().then(|| IdentityDir::new(&args.certs)),
         ..ServerConfig::new(SocketAddr::new(args.ip, args.port))
     };
-    let server = Server::bind(config, &identity, store.clone()).map_err(not_bound)?;
+    let server = Server::bind(config, &identity, store).map_err(not_bound)?;
     sandbox::enter(args.sandbox(), &places)?;
-    Ok(Started { server, store, survey, renewal })
+    Ok(Started { server, renewal })
 }
 
 /// The runtime of a server. One thread for the network: for a QUIC end point several are slower, not faster. More end points bring their
 /// own.
-pub(crate) fn runtime() -> Result<Runtime, Failure> {
+pub(crate) fn runtime(blocking_threads: usize) -> Result<Runtime, Failure> {
     let mut builder = tokio::runtime::Builder::new_current_thread();
-    builder.enable_all().max_blocking_threads(BLOCKING_THREADS).build().map_err(Failure::runtime)
+    builder.enable_all().max_blocking_threads(blocking_threads).build().map_err(Failure::runtime)
 }
 
 /// Why there is no server, and what to do.
@@ -167,8 +203,27 @@ fn client_authorities(path: &Path) -> Result<Roots, Failure> {
 
 const ROOT_HINT: &str = "make it, or name another with --root DIR";
 
+/// Settings of a bucket mean that one was meant.
+fn refuse_bucket_settings(args: &Args) -> Result<(), Failure> {
+    #[cfg(feature = "bucket")]
+    if !args.root_option.is_empty() || args.spool.is_some() {
+        return Err(Failure::refused(
+            "--root-option and --spool are for a bucket, and --root is a directory".to_owned(),
+            "name a bucket, as in --root s3://BUCKET/PREFIX, or leave them out",
+        ));
+    }
+    let root = args.root.to_string_lossy();
+    if ["s3://", "gs://", "az://"].iter().any(|scheme| root.starts_with(scheme)) {
+        return Err(Failure::refused(
+            format!("cannot publish {root}: this server was built without buckets"),
+            "build it with the feature `bucket`, which is on by default",
+        ));
+    }
+    Ok(())
+}
+
 /// Who may read. Tokens that cannot be read as they stand start nothing.
-fn gate(args: &Args) -> Result<Gate, Failure> {
+pub(crate) fn gate(args: &Args) -> Result<Gate, Failure> {
     match args.auth {
         Auth::Open => Ok(Gate::open(args.allow)),
         Auth::Tokens => Gate::tokens(TokenFile::in_directory(&args.certs))
@@ -211,7 +266,7 @@ fn bind_hint(error: &io::Error) -> &'static str {
 }
 
 /// Where digests are remembered; None, with a warning, when there is no good place.
-fn digest_file(args: &Args, root: &Path) -> Option<DigestFile> {
+pub(crate) fn digest_file(args: &Args, root: &Path) -> Option<DigestFile> {
     let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let directory = args
         .cache_dir

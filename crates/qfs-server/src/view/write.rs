@@ -90,7 +90,7 @@ impl<S: WriteStore> View<S> {
         spec: &CommitSpec,
         digest: Digest,
     ) -> Result<ObjectMeta, HandlerError> {
-        let meta = stage.commit(spec).map_err(refused)?;
+        let meta = stage.commit_known(spec, digest).map_err(refused)?;
         if spec.durable {
             self.versions.store().sync_directories().map_err(refused)?;
         }
@@ -111,7 +111,7 @@ impl<S: WriteStore> View<S> {
         digest: Digest,
     ) -> Result<ObjectMeta, HandlerError> {
         self.access.allow(Right::Write, path)?;
-        let meta = self.versions.store().put_described(path, content, spec).map_err(refused)?;
+        let meta = self.versions.store().put_known(path, content, spec, digest).map_err(refused)?;
         self.remember(&meta, digest);
         Ok(meta)
     }
@@ -142,6 +142,20 @@ impl<S: WriteStore> View<S> {
             return Err(HandlerError::Changed);
         }
         let _promise = promise(meta.size)?;
+        if let Some(digest) = original.known_digest() {
+            let spec = CommitSpec {
+                modified: copy.modified.unwrap_or(meta.modified),
+                executable: Some(copy.executable.unwrap_or(meta.executable)),
+                condition: copy.condition.clone(),
+                durable: false,
+            };
+            if let Some(copied) =
+                self.versions.store().copy_within(&copy.from, &meta.etag, path, &spec).map_err(refused)?
+            {
+                self.remember(&copied, digest);
+                return Ok((copied, digest));
+            }
+        }
         let stage = self.stage(path, &StageSpec { size: None, etag: meta.etag.clone() })?;
         let copied = (|| {
             let digest = body::copy(&original, &*stage, copy.hash)?;

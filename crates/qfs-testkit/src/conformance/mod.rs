@@ -9,7 +9,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use jiff::Timestamp;
 use qfs_core::model::{ETag, RemotePath};
-use qfs_core::store::{CommitSpec, Condition, Entry, ListQuery, StageSpec, StagedObject, Store, WriteStore};
+use qfs_core::store::{
+    CommitSpec, Condition, Entry, ListQuery, StageSpec, StagedObject, Store, StoreError, WriteStore,
+};
 
 mod conditions;
 mod reading;
@@ -27,6 +29,13 @@ pub use writing::*;
 pub trait Subject: Sized {
     /// The store.
     type Store: WriteStore;
+
+    /// Whether an open object outlives its name, and tells that it was rewritten without being read. Where not, a read gives the
+    /// bytes of the version that was opened, or says that it changed.
+    const OUTLIVES: bool = true;
+
+    /// Whether there are symbolic links.
+    const LINKS: bool = true;
 
     /// A new, empty one.
     fn new() -> Self;
@@ -155,6 +164,15 @@ fn rows_of<S: Subject>(subject: &S, query: &ListQuery) -> Vec<(String, Entry)> {
     };
     subject.store().list(query, visit).expect("list");
     rows
+}
+
+/// Makes a link, and says whether there is one now.
+fn link<S: Subject>(subject: &S, name: &str, target: &str) -> bool {
+    match subject.store().make_link(&path(name), target, false) {
+        Ok(()) => S::LINKS,
+        Err(StoreError::Unsupported) if !S::LINKS => false,
+        Err(error) => panic!("{name}: {error}"),
+    }
 }
 
 fn etag<S: Subject>(subject: &S, name: &str) -> ETag {

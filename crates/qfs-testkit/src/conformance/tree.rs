@@ -2,21 +2,22 @@
 
 use qfs_core::store::{Condition, ListQuery, Store, StoreError, WriteStore};
 
-use super::{Subject, content, keep, listing, path, put, replace, rows_of, time};
+use super::{Subject, content, keep, link, listing, path, put, replace, rows_of, time};
 
 /// `remove` takes files and links away, and nothing else.
 pub fn files_and_links_are_removed_and_nothing_else<S: Subject>(subject: &S) {
     let store = subject.store();
     put(subject, "d/file", "x");
     put(subject, "d/kept", "kept");
-    store.make_link(&path("d/link"), "kept", false).expect("link");
     store.remove(&path("d/file"), &Condition::Any, false).expect("a file");
-    store.remove(&path("d/link"), &Condition::Any, false).expect("a link");
-    store.make_link(&path("d/link"), "kept", false).expect("link");
-    assert!(matches!(store.remove_link(&path("d/link"), Some("other"), false), Err(StoreError::Conflict)));
+    if link(subject, "d/link", "kept") {
+        store.remove(&path("d/link"), &Condition::Any, false).expect("a link");
+        store.make_link(&path("d/link"), "kept", false).expect("link");
+        assert!(matches!(store.remove_link(&path("d/link"), Some("other"), false), Err(StoreError::Conflict)));
+        store.remove_link(&path("d/link"), Some("kept"), false).expect("this link");
+    }
     assert!(matches!(store.remove_link(&path("d/kept"), None, false), Err(StoreError::NotRegular)));
     assert!(matches!(store.remove_link(&path("d"), None, false), Err(StoreError::NotRegular)));
-    store.remove_link(&path("d/link"), Some("kept"), false).expect("this link");
     assert!(matches!(store.remove_link(&path("d/link"), None, false), Err(StoreError::NotFound)));
     assert_eq!(content(subject, "d/kept"), "kept");
     for (name, error) in
@@ -59,12 +60,14 @@ pub fn directories_are_made_and_removed_when_empty<S: Subject>(subject: &S) {
 pub fn links_are_made_inside_only<S: Subject>(subject: &S) {
     let store = subject.store();
     put(subject, "d/file", "content");
-    store.make_link(&path("d/link"), "file", true).expect("link");
-    store.make_link(&path("new/up"), "../d", true).expect("link");
-    store.sync_directories().expect("sync");
     for target in ["/etc/passwd", "../../x", "file/..", ""] {
         assert!(matches!(store.make_link(&path("d/bad"), target, false), Err(StoreError::Outside)), "{target}");
     }
+    if !link(subject, "d/link", "file") {
+        return;
+    }
+    store.make_link(&path("new/up"), "../d", true).expect("link");
+    store.sync_directories().expect("sync");
     assert!(matches!(store.make_link(&path("d/file"), "x", false), Err(StoreError::Exists)));
     for name in ["d", "d/link", "d/file/x", "new/up/x"] {
         assert!(matches!(store.make_link(&path(name), "x", false), Err(StoreError::NotRegular)), "{name}");

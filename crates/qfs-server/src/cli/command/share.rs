@@ -32,7 +32,7 @@ const EXIT_INTERRUPTED: u8 = 130;
 
 /// Hands out what `share` names until its end.
 pub(crate) fn run(reading: &Reading, share: &ShareArgs) -> Result<ExitCode, Failure> {
-    let runtime = start::runtime()?;
+    let runtime = start::runtime(qfs_server::BLOCKING_THREADS)?;
     let code = runtime.block_on(serve(reading, share));
     // A long read may still be under way; nothing of it is wanted.
     runtime.shutdown_background();

@@ -14,7 +14,7 @@ use tracing::{error, info};
 
 use super::connection;
 use crate::door::tcp::{Spoken, TcpPort};
-use crate::door::{BLOCKING_THREADS, Drained, ServeError};
+use crate::door::{Drained, ServeError};
 use crate::gate::admission::Verdict;
 use crate::gate::audit::Refusal;
 use crate::service::Service;
@@ -149,7 +149,7 @@ impl<S: WriteStore> Others<S> {
         spoken: &Spoken,
     ) -> Result<Self, TransportError> {
         let start = |sockets: Sockets| {
-            let driver = Driver::new()?;
+            let driver = Driver::new(service.limits.blocking_threads)?;
             let end_point = driver.enter(|| EndPoint::start(Arc::clone(service), sockets, spoken))?;
             Ok((driver, end_point))
         };
@@ -209,10 +209,10 @@ impl Running {
 struct Driver(Option<Runtime>);
 
 impl Driver {
-    fn new() -> Result<Self, TransportError> {
+    fn new(blocking_threads: usize) -> Result<Self, TransportError> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
-            .max_blocking_threads(BLOCKING_THREADS)
+            .max_blocking_threads(blocking_threads)
             .build()?;
         Ok(Self(Some(runtime)))
     }

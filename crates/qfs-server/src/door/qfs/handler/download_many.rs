@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::{BufMut, Bytes, BytesMut};
 use qfs_core::body::{Reservation, Share};
 use qfs_core::model::{HashKind, RemotePath};
-use qfs_core::store::{BLOCK_BYTES, Store, StoreError};
+use qfs_core::store::{BLOCK_BYTES, Store, StoreError, Whole};
 use qfs_core::stream::ByteSink;
 use qfs_core::wire::{
     DownloadManyRequest, EncodeError, FileRecord, MAX_SMALL_FILE_BYTES, ManyHead, RemoteError, StatusCode, encode,
@@ -106,21 +106,30 @@ fn step<S: Store>(
 ) -> Result<Done, EncodeError> {
     let mut out = BytesMut::with_capacity(STEP_BYTES.min(names.len() * USUAL_ANSWER_BYTES));
     let mut answered = Vec::with_capacity(names.len().min(STEP_FILES));
-    for name in names.iter().take(STEP_FILES) {
-        answered.push(answer(view, name, hash, &mut out)?);
-        if out.len() >= STEP_BYTES {
+    let mut names = names.iter().take(STEP_FILES).map(|name| RemotePath::parse(name).ok());
+    while out.len() < STEP_BYTES {
+        let group: Vec<_> = names.by_ref().take(view.openings_at_once()).collect();
+        if group.is_empty() {
             break;
+        }
+        let paths: Vec<_> = group.iter().flatten().collect();
+        let mut read = view.read_all_whole(&paths, MAX_SMALL_FILE_BYTES, hash).into_iter();
+        for path in group {
+            // What is left of a group when the step is full is read once more by the next one.
+            if out.len() >= STEP_BYTES {
+                break;
+            }
+            let read = if path.is_some() { read.next() } else { None };
+            let read = read.map_or(Err(HandlerError::NotFound), |read| Ok(read?));
+            answered.push(answer(read, &mut out)?);
         }
     }
     room.shrink(out.capacity());
     Ok(Done { bytes: room.attach(out.freeze()), answered })
 }
 
-/// Appends the record of `name` and its body to `out`, or why there is none.
-fn answer<S: Store>(view: &View<S>, name: &str, hash: HashKind, out: &mut BytesMut) -> Result<Answered, EncodeError> {
-    let read = RemotePath::parse(name)
-        .map_err(|_| HandlerError::NotFound)
-        .and_then(|path| Ok(view.read_whole(&path, MAX_SMALL_FILE_BYTES, hash)?));
+/// Appends the record of a file and its body to `out`, or why there is none.
+fn answer(read: Result<Option<Whole>, HandlerError>, out: &mut BytesMut) -> Result<Answered, EncodeError> {
     let refusal = match read {
         Ok(Some(whole)) => {
             let size = whole.content.len() as u64;

@@ -2,6 +2,7 @@
 //!
 //! Files are verified and committed many at a time, in one step on a blocking thread, while the next ones arrive.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -9,7 +10,7 @@ use qfs_core::body::ReceiveError;
 use qfs_core::body::{Answer, Share};
 use qfs_core::framing::FrameError;
 use qfs_core::model::{Digest, RemotePath};
-use qfs_core::store::{CommitSpec, WriteStore};
+use qfs_core::store::{CommitSpec, StoreError, WriteStore};
 use qfs_core::stream::{ByteSink, ChunkSource};
 use qfs_core::wire::{
     MAX_MANY_FILES, ManyHead, StatusCode, UploadManyRequest, UploadRecord, decode_upload_record, encode, put_refusal,
@@ -128,12 +129,12 @@ fn write<S: WriteStore>(
     _turn: OwnedSemaphorePermit,
 ) -> Result<(Bytes, Vec<Answered>), HandlerError> {
     let (mut answers, mut answered) = (BytesMut::with_capacity(files.len() * 256), Vec::with_capacity(files.len()));
-    for file in &files {
-        let result = if full {
-            Err(HandlerError::NoSpace("the server's disk is too full for it"))
-        } else {
-            write_one(view, file, durable)
-        };
+    let results = if full {
+        files.iter().map(|_| Err(HandlerError::NoSpace("the server's disk is too full for it"))).collect()
+    } else {
+        write_all(view, &files, durable)
+    };
+    for (file, result) in files.iter().zip(results) {
         match result {
             Ok(frame) => {
                 answers.extend_from_slice(&frame);
@@ -150,6 +151,35 @@ fn write<S: WriteStore>(
         view.sync_directories()?;
     }
     Ok((answers.freeze(), answered))
+}
+
+/// Threads for one step, where each file costs round trips.
+const WRITERS: usize = 32;
+
+/// Writes `files`, several at once where that suits the store; what became of each, in order.
+fn write_all<S: WriteStore>(view: &View<S>, files: &[Arrived], durable: bool) -> Vec<Result<Bytes, HandlerError>> {
+    let writers = view.openings_at_once().min(WRITERS).min(files.len());
+    if writers <= 1 {
+        return files.iter().map(|file| write_one(view, file, durable)).collect();
+    }
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut done = Vec::new();
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            let Some(file) = files.get(index) else { return done };
+            done.push((index, write_one(view, file, durable)));
+        }
+    };
+    let mut done: Vec<_> = std::thread::scope(|scope| {
+        let writers: Vec<_> = (0..writers).map(|_| scope.spawn(work)).collect();
+        writers.into_iter().filter_map(|writer| writer.join().ok()).flatten().collect()
+    });
+    done.sort_by_key(|(index, _)| *index);
+    let mut done = done.into_iter().peekable();
+    // What a thread that panicked has taken is not written, as far as anybody knows.
+    let lost = || Err(StoreError::Io(std::io::Error::other("a thread that writes failed")).into());
+    (0..files.len()).map(|at| done.next_if(|(index, _)| *index == at).map_or_else(lost, |(_, result)| result)).collect()
 }
 
 fn write_one<S: WriteStore>(view: &View<S>, file: &Arrived, durable: bool) -> Result<Bytes, HandlerError> {

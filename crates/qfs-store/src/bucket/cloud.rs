@@ -1,0 +1,121 @@
+//! What the store asks of a bucket, whoever provides it. Every request is retried inside until it has an answer or its deadline has
+//! passed; nothing here knows of names, directories or versions of qfs.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use futures_util::stream::BoxStream;
+
+use super::attributes::Attributes;
+pub(super) use super::attributes::Info;
+use super::error::CloudError;
+
+/// A request under way.
+pub(super) type Job<'a, T> = BoxFuture<'a, Result<T, CloudError>>;
+
+/// What a condition of the bucket says must be there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Only {
+    /// Whatever is.
+    Any,
+    /// Nothing.
+    Absent,
+    /// The object with this ETag.
+    Tag(String),
+}
+
+/// Which part of a listing is asked for.
+#[derive(Debug, Clone, Default)]
+pub(super) struct PageQuery {
+    /// Keys begin with this.
+    pub(super) prefix: String,
+    /// Keys are behind this one.
+    pub(super) after: Option<String>,
+    /// What the page before said.
+    pub(super) token: Option<String>,
+    /// Keys with another slash behind the prefix are put together.
+    pub(super) shallow: bool,
+    /// Most rows.
+    pub(super) most: usize,
+}
+
+/// One page of a listing.
+#[derive(Debug, Default)]
+pub(super) struct Page {
+    /// In the order of the keys.
+    pub(super) objects: Vec<(String, Info)>,
+    /// What was put together, each with its slash, in order.
+    pub(super) prefixes: Vec<String>,
+    /// How to ask for the next page; None at the end.
+    pub(super) next: Option<Next>,
+}
+
+/// How a listing goes on.
+#[derive(Debug, Clone)]
+pub(super) enum Next {
+    /// With this token.
+    Token(String),
+    /// Behind this key.
+    After(String),
+}
+
+/// The body of an answer.
+pub(super) type Body = BoxStream<'static, Result<Bytes, CloudError>>;
+
+/// A bucket.
+pub(super) trait Cloud: Send + Sync + 'static {
+    /// What is known of `key`, attributes too.
+    fn head<'a>(&'a self, key: &'a str) -> Job<'a, Info>;
+
+    /// `range` of `key`, as far as there is anything of it, of the object with the ETag `tag` where one is given. The body may break
+    /// off; whoever reads it counts.
+    fn get<'a>(&'a self, key: &'a str, range: Range<u64>, tag: Option<&'a str>) -> Job<'a, (Info, Body)>;
+
+    /// One page of the keys.
+    fn page<'a>(&'a self, query: &'a PageQuery) -> Job<'a, Page>;
+
+    /// Makes `content` the object `key`; its ETag.
+    fn put<'a>(
+        &'a self,
+        key: &'a str,
+        content: Bytes,
+        attributes: &'a Attributes,
+        only: &'a Only,
+    ) -> Job<'a, Option<String>>;
+
+    /// Stores other attributes beside the object `key` with the ETag `tag`, without moving its content.
+    fn describe<'a>(&'a self, key: &'a str, tag: Option<&'a str>, attributes: &'a Attributes) -> Job<'a, ()>;
+
+    /// Makes `to` a copy of the object `from` with the ETag `tag`, with these attributes.
+    fn copy<'a>(
+        &'a self,
+        from: &'a str,
+        tag: Option<&'a str>,
+        to: &'a str,
+        attributes: &'a Attributes,
+        only: &'a Only,
+    ) -> Job<'a, ()>;
+
+    /// Removes `key`, if it has the ETag `tag` where one is given.
+    fn delete<'a>(&'a self, key: &'a str, tag: Option<&'a str>) -> Job<'a, ()>;
+
+    /// Begins an upload in parts; its name.
+    fn begin<'a>(&'a self, key: &'a str, attributes: &'a Attributes) -> Job<'a, String>;
+
+    /// Uploads part `number`, from 0; its ETag.
+    fn part<'a>(&'a self, key: &'a str, upload: &'a str, number: usize, content: Bytes) -> Job<'a, String>;
+
+    /// Makes the parts the object, in one step; its ETag.
+    fn complete<'a>(
+        &'a self,
+        key: &'a str,
+        upload: &'a str,
+        parts: &'a [String],
+        nonce: &'a str,
+        only: &'a Only,
+    ) -> Job<'a, Option<String>>;
+
+    /// Forgets the parts.
+    fn abort<'a>(&'a self, key: &'a str, upload: &'a str) -> Job<'a, ()>;
+}

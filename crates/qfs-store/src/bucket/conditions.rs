@@ -1,0 +1,50 @@
+//! Conditions: what a bucket is asked to check, and what its refusal means.
+
+use qfs_core::store::{Condition, ObjectMeta, StoreError};
+
+use super::attributes::{self, Attributes};
+use super::cloud::{Info, Only};
+use super::error::CloudError;
+use super::names;
+use super::shared::Shared;
+
+/// What the bucket is to check, after a look at what is under `path`: the request itself is the check, and the look serves buckets
+/// that do not check everything.
+///
+/// # Errors
+/// [`StoreError::Exists`], [`StoreError::Conflict`].
+pub(super) fn condition(shared: &Shared, key: &str, condition: &Condition) -> Result<Only, StoreError> {
+    match condition {
+        Condition::Any => Ok(Only::Any),
+        Condition::Absent => match names::head(shared, key)? {
+            Some(_) => Err(StoreError::Exists),
+            None => Ok(Only::Absent),
+        },
+        Condition::Matches(version) => match names::head(shared, key)? {
+            Some(info) if attributes::etag(key, &info) == *version => Ok(info.tag.map_or(Only::Any, Only::Tag)),
+            _ => Err(StoreError::Conflict),
+        },
+    }
+}
+
+/// What the bucket's refusal means under `condition`.
+pub(super) fn refused(error: CloudError, condition: &Condition) -> StoreError {
+    match (error, condition) {
+        (CloudError::Precondition | CloudError::Doubtful, Condition::Absent) => StoreError::Exists,
+        (CloudError::Precondition | CloudError::Doubtful, _) => StoreError::Conflict,
+        (error, _) => error.into_store(),
+    }
+}
+
+/// What an object has become that was just written.
+pub(super) fn written(
+    shared: &Shared,
+    key: &str,
+    size: u64,
+    tag: Option<String>,
+    attributes: Attributes,
+) -> ObjectMeta {
+    let meta = attributes::meta(key, &Info { size, tag, changed: 0, attributes: Some(attributes.clone()) });
+    shared.known.learn(&meta.etag, Some(&attributes));
+    meta
+}

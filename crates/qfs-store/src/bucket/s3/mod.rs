@@ -1,0 +1,33 @@
+//! S3 and what speaks its protocol: requests signed by `object_store`, sent by its client, retried here.
+//!
+//! | module | owns |
+//! |---|---|
+//! | `settings` | variables and options, and what is made of them |
+//! | `request` | one request: its address, its signature, its retries |
+//! | `operations` | what the store asks, as requests |
+//! | `xml` | the few documents there are |
+//!
+//! `object_store`'s own operations for S3 do not fit: they know no condition on completing an upload or on deleting, no new
+//! metadata for what is there, and end a listing at a key that is no path to them.
+
+mod operations;
+mod request;
+mod settings;
+mod xml;
+
+use object_store::aws::AwsCredentialProvider;
+use object_store::client::HttpClient;
+
+pub(super) use settings::connect;
+
+/// A bucket of S3.
+pub(super) struct S3 {
+    client: HttpClient,
+    credentials: AwsCredentialProvider,
+    region: String,
+    /// The bucket's address, without a slash at its end.
+    address: String,
+    bucket: String,
+    signs: bool,
+    signs_content: bool,
+}

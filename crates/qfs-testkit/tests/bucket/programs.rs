@@ -1,0 +1,233 @@
+//! The real programs, with a bucket behind the server.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use qfs_core::model::Digest;
+use qfs_testkit::binaries::{ServerOptions, ServerProcess, client_bin, server_bin, without_settings};
+use qfs_testkit::s3_engine::S3Engine;
+use tempfile::TempDir;
+
+struct Lab {
+    /// None where a real engine is used.
+    _engine: Option<S3Engine>,
+    endpoint: String,
+    /// Another one for each test of a real engine.
+    root: String,
+    place: TempDir,
+    server: ServerProcess,
+}
+
+fn options(endpoint: &str) -> Vec<String> {
+    let option = |text: &str| format!("--root-option={text}");
+    vec![
+        option(&format!("aws_endpoint={endpoint}")),
+        option("aws_allow_http=true"),
+        option("aws_access_key_id=test"),
+        option("aws_secret_access_key=test"),
+    ]
+}
+
+fn start(root: &str, endpoint: &str, place: &TempDir) -> ServerProcess {
+    let (certs, spool) = (place.path().join("certs"), format!("--spool={}", place.path().join("spool").display()));
+    let options = options(endpoint);
+    let mut args = vec!["--allow=read,write,delete", spool.as_str()];
+    args.extend(options.iter().map(String::as_str));
+    ServerProcess::start_with(&ServerOptions {
+        certs: Some(&certs),
+        args: &args,
+        ..ServerOptions::new(Path::new(root))
+    })
+}
+
+fn lab(name: &str) -> Lab {
+    let real = std::env::var("QFS_TEST_S3").ok();
+    let engine = real.is_none().then(S3Engine::start);
+    let endpoint = real.unwrap_or_else(|| engine.as_ref().unwrap().endpoint());
+    let root = format!("s3://{}/{name}-{:08x}", S3Engine::BUCKET, std::process::id());
+    let place = tempfile::tempdir().unwrap();
+    let server = start(&root, &endpoint, &place);
+    Lab { _engine: engine, endpoint, root, place, server }
+}
+
+impl Lab {
+    fn here(&self) -> PathBuf {
+        let here = self.place.path().join("home");
+        fs::create_dir_all(&here).unwrap();
+        here
+    }
+
+    fn write(&self, name: &str, content: &[u8]) {
+        let path = self.here().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+
+    fn run(&self, args: &[&str]) -> Output {
+        let mut command = Command::new(client_bin());
+        without_settings(&mut command)
+            .env("QFS_CONFIG_DIR", self.place.path().join("config"))
+            .env("QFS_CACHE_DIR", self.place.path().join("cache"))
+            .args(["--server", self.server.ticket()])
+            .args(args)
+            .current_dir(self.here())
+            .stdin(Stdio::null());
+        command.output().unwrap()
+    }
+
+    #[track_caller]
+    fn works(&self, args: &[&str]) -> String {
+        let output = self.run(args);
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{args:?}: {:?} {told}\n{}", output.status, self.server.said());
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    #[track_caller]
+    fn ends(&self, args: &[&str], code: i32) {
+        let output = self.run(args);
+        assert_eq!(output.status.code(), Some(code), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+fn noise(length: usize, seed: u64) -> Vec<u8> {
+    let mut state = seed;
+    let next = move || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 56) as u8
+    };
+    std::iter::repeat_with(next).take(length).collect()
+}
+
+#[test]
+fn files_go_into_a_bucket_and_come_out_of_it() {
+    let lab = lab("inout");
+    let large = noise(21 << 20, 1);
+    lab.write("large", &large);
+    lab.write("empty", b"");
+    (0..30).for_each(|n| lab.write(&format!("d/small-{n}"), format!("content {n}").as_bytes()));
+    let told = lab.works(&["put", "large", "empty", "d"]);
+    assert!(told.contains(&format!("{}  large\n", Digest::of(&large))), "{told}");
+    let listed = lab.works(&["list", "--json"]);
+    assert!(listed.contains("\"d/small-7\"") && listed.contains(&Digest::of(b"content 7").to_string()), "{listed}");
+    lab.works(&["get", "--all"]);
+    assert!(fs::read(lab.here().join("client_env/large")).unwrap() == large);
+    assert_eq!(fs::read(lab.here().join("client_env/d/small-29")).unwrap(), b"content 29");
+    assert_eq!(fs::read(lab.here().join("client_env/empty")).unwrap(), b"");
+    let again = lab.works(&["get", "--all", "--json"]);
+    assert_eq!(again.matches("\"unchanged\"").count(), 32, "{again}");
+    assert_eq!(lab.works(&["cat", "d/small-3"]), "content 3");
+    assert_eq!(lab.works(&["cat", "--range", "8-8", "d/small-3"]), "3");
+    lab.ends(&["put", "d/small-1", "--as", "large"], 7);
+    lab.works(&["put", "d/small-1", "--as", "large", "--overwrite"]);
+    assert_eq!(lab.works(&["cat", "large"]), "content 1");
+    lab.works(&["rm", "large"]);
+    lab.ends(&["get", "large"], 5);
+    assert!(fs::read_dir(lab.place.path().join("spool")).unwrap().next().is_none(), "the spool is empty again");
+}
+
+#[test]
+fn push_and_pull_move_what_changed_and_then_nothing() {
+    let lab = lab("sync");
+    for (name, content) in [("t/a", "one"), ("t/sub/b", "two"), ("t/sub/deep/c", "three"), ("t/x-y/z", "four")] {
+        lab.write(name, content.as_bytes());
+    }
+    fs::create_dir_all(lab.here().join("t/hollow")).unwrap();
+    let run = lab.here().join("t/a");
+    fs::set_permissions(&run, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    lab.works(&["push", "t", "tree"]);
+    assert_eq!(lab.works(&["push", "t", "tree", "--dry-run"]), "", "a second push has nothing to do");
+    lab.works(&["pull", "tree", "copy"]);
+    assert_eq!(lab.works(&["pull", "tree", "copy", "--dry-run"]), "");
+    assert_eq!(lab.works(&["push", "copy", "tree", "--dry-run"]), "", "pull, then push, changes nothing");
+    assert_eq!(fs::read(lab.here().join("copy/sub/deep/c")).unwrap(), b"three");
+    assert!(lab.here().join("copy/hollow").is_dir());
+    let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(lab.here().join("copy/a")).unwrap().permissions());
+    assert_eq!(mode & 0o100, 0o100);
+    fs::remove_dir_all(lab.here().join("t/sub")).unwrap();
+    lab.write("t/a", b"changed");
+    lab.works(&["push", "t", "tree", "--delete", "--max-delete", "100%"]);
+    assert_eq!(lab.works(&["push", "t", "tree", "--delete", "--dry-run"]), "");
+    lab.works(&["pull", "tree", "copy", "--delete", "--max-delete", "100%"]);
+    assert!(!lab.here().join("copy/sub").exists() && fs::read(lab.here().join("copy/a")).unwrap() == b"changed");
+}
+
+#[test]
+fn only_what_changed_of_a_large_file_moves() {
+    let lab = lab("delta");
+    let mut content = noise(12 << 20, 3);
+    lab.write("big", &content);
+    lab.works(&["put", "big"]);
+    lab.works(&["get", "big"]);
+    content[5 << 20..(5 << 20) + 1000].fill(7);
+    lab.write("big", &content);
+    let told: serde_json::Value = serde_json::from_str(&lab.works(&["put", "big", "--overwrite", "--json"])).unwrap();
+    assert!(told["bytes"].as_u64().unwrap() < 2 << 20, "{told}");
+    let told: serde_json::Value = serde_json::from_str(&lab.works(&["get", "big", "--overwrite", "--json"])).unwrap();
+    assert!(told["bytes"].as_u64().unwrap() < 2 << 20, "{told}");
+    assert!(fs::read(lab.here().join("client_env/big")).unwrap() == content);
+}
+
+#[test]
+fn http_reads_and_writes_a_bucket() {
+    let lab = lab("http");
+    let url = |name: &str| format!("https://{}/{name}", lab.server.address());
+    let curl = |args: &[&str]| {
+        let output = Command::new("curl").args(["-sSk", "--fail-with-body"]).args(args).output().unwrap();
+        assert!(output.status.success(), "{args:?}: {output:?}");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(b"by http").unwrap();
+    curl(&["-T", file.path().to_str().unwrap(), &url("d/new")]);
+    assert_eq!(curl(&[&url("d/new")]), "by http");
+    assert_eq!(curl(&["-r", "3-6", &url("d/new")]), "http");
+    assert!(curl(&["-H", "accept: application/json", &url("d/")]).contains("\"new\""));
+    curl(&["-X", "DELETE", &url("d/new")]);
+    lab.ends(&["get", "d/new"], 5);
+}
+
+#[test]
+fn two_servers_share_a_bucket_and_an_identity() {
+    let lab = lab("two");
+    let other = start(&lab.root, &lab.endpoint, &lab.place);
+    assert_eq!(other.fingerprint(), lab.server.fingerprint());
+    lab.write("f", b"through the first");
+    lab.works(&["put", "f"]);
+    let mut command = Command::new(client_bin());
+    without_settings(&mut command).args(["--server", other.ticket(), "cat", "f"]).stdin(Stdio::null());
+    assert_eq!(command.output().unwrap().stdout, b"through the first");
+}
+
+#[test]
+fn what_cannot_be_published_is_refused_with_a_hint() {
+    let place = tempfile::tempdir().unwrap();
+    let (engine, certs) = (S3Engine::start(), place.path().join("certs"));
+    let refuse = |root: &str, args: &[String]| {
+        let mut command = Command::new(server_bin());
+        let names = std::env::vars_os().filter(|(name, _)| {
+            ["AWS_", "GOOGLE_", "AZURE_"].iter().any(|start| name.to_string_lossy().starts_with(start))
+        });
+        for (name, _) in names {
+            command.env_remove(name);
+        }
+        without_settings(&mut command).args(["--port", "0", "--root", root, "--certs"]).arg(&certs).args(args);
+        let output = command.env("HOME", place.path()).output().unwrap();
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{root}: {told}");
+        assert!(told.starts_with("error: cannot publish") && told.contains("\nhint: "), "{root}: {told}");
+        told
+    };
+    engine.fail("?list-type", qfs_testkit::s3_engine::Fault::Status(403, "InvalidAccessKeyId"));
+    assert!(refuse("s3://demo", &options(&engine.endpoint())).contains("InvalidAccessKeyId"));
+    engine.fail("?list-type", qfs_testkit::s3_engine::Fault::Status(404, "NoSuchBucket"));
+    assert!(refuse("s3://demo", &options(&engine.endpoint())).contains("no such bucket"));
+    assert!(refuse("s3://demo", &["--root-option=colour=red".to_owned()]).contains("colour is no setting"));
+    assert!(refuse("s3://demo", &["--root-option=colour".to_owned()]).contains("KEY=VALUE"));
+    refuse("s3://de mo", &[]);
+    refuse("s3://demo/../x", &[]);
+    // Neither account nor key is named.
+    refuse("az://box", &[]);
+}
