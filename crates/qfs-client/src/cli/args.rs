@@ -3,15 +3,17 @@
 //! Owns the definitions alone; what they mean together is settled in [`super::settings`].
 
 use std::ffi::OsStr;
+use std::marker::PhantomData;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use clap::builder::{FalseyValueParser, PossibleValuesParser, TypedValueParser as _};
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 use qfs_client::config::{DEFAULT_PARALLEL, MAX_CONNECTIONS, MAX_PARALLEL, ServerAddress, Transport};
 use qfs_client::trust::known_servers::parse_address;
-use qfs_core::model::{DEFAULT_PORT, Fingerprint, HashKind, Ticket};
+use qfs_core::model::{DEFAULT_PORT, Fingerprint, HashKind, ParseTicketError, Ticket, TicketSet};
 use qfs_transport::{Congestion, Way};
 
 use super::sync_args::{PULL_EXAMPLES, PUSH_EXAMPLES, PullArgs, PushArgs};
@@ -55,6 +57,7 @@ Examples:
   qfs-client get --overwrite disk.img     what changed since the last time
   qfs-client get v2.tar --seed v1.tar     what v1.tar does not have
   qfs-client get --all --parallel --save-dir mirror
+  qfs-client get big.iso --server qfs://a:8000 --server qfs://b:8000    from both at once
   qfs-client get a b > sums && (cd client_env && sha256sum -c ../sums)";
 
 const TRUST_EXAMPLES: &str = "\
@@ -90,10 +93,11 @@ pub(crate) struct Options {
         value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) port: u16,
 
-    /// A ticket, qfs://HOST:PORT[#sha256:HEX], instead of --ip and --port
+    /// A ticket, qfs://HOST:PORT[,HOST:PORT...][#sha256:HEX], instead of --ip and --port; repeated, or with several hosts, mirrors
+    /// that `get` fetches from at once
     #[arg(long, global = true, value_name = "TICKET", env = "QFS_SERVER", hide_env_values = true,
-        value_parser = TicketParser { bare: false })]
-    pub(crate) server: Option<Ticket>,
+        value_parser = TicketParser::<TicketSet>::new(false), action = ArgAction::Append)]
+    pub(crate) server: Vec<TicketSet>,
 
     /// A file with a ticket; the way for one with a token, which must not stand on the command line
     #[arg(long, global = true, value_name = "FILE", env = "QFS_SERVER_FILE", hide_env_values = true)]
@@ -319,7 +323,7 @@ pub(crate) enum TrustCommand {
     #[command(long_flag = "remove", after_help = TRUST_EXAMPLES)]
     Remove {
         /// HOST:PORT or a ticket
-        #[arg(value_name = "SERVER", value_parser = TicketParser { bare: true })]
+        #[arg(value_name = "SERVER", value_parser = TicketParser::<Ticket>::new(true))]
         server: Ticket,
     },
 }
@@ -328,7 +332,7 @@ pub(crate) enum TrustCommand {
 #[derive(Debug, clap::Args)]
 pub(crate) struct ServerKey {
     /// HOST:PORT or a ticket
-    #[arg(value_name = "SERVER", value_parser = TicketParser { bare: true })]
+    #[arg(value_name = "SERVER", value_parser = TicketParser::<Ticket>::new(true))]
     pub(crate) server: Ticket,
 
     /// Its key; without it, the server is asked, and on a terminal you are
@@ -386,21 +390,26 @@ fn parse_host(text: &str) -> Result<String, String> {
 /// Reads a ticket, or where it may be `bare`, `HOST[:PORT]`, which is one without its `qfs://`. clap would quote the whole text of
 /// one it does not like, and there may be a token in it.
 #[derive(Debug, Clone, Copy)]
-struct TicketParser {
+struct TicketParser<T> {
     bare: bool,
+    kind: PhantomData<fn() -> T>,
 }
 
-impl clap::builder::TypedValueParser for TicketParser {
-    type Value = Ticket;
+impl<T> TicketParser<T> {
+    fn new(bare: bool) -> Self {
+        Self { bare, kind: PhantomData }
+    }
+}
 
-    fn parse_ref(
-        &self,
-        command: &clap::Command,
-        arg: Option<&clap::Arg>,
-        value: &OsStr,
-    ) -> Result<Ticket, clap::Error> {
+impl<T> clap::builder::TypedValueParser for TicketParser<T>
+where
+    T: FromStr<Err = ParseTicketError> + Clone + Send + Sync + 'static,
+{
+    type Value = T;
+
+    fn parse_ref(&self, command: &clap::Command, arg: Option<&clap::Arg>, value: &OsStr) -> Result<T, clap::Error> {
         let text = value.to_string_lossy();
-        let parsed: Result<Ticket, _> =
+        let parsed: Result<T, _> =
             if self.bare && !text.starts_with("qfs://") { format!("qfs://{text}").parse() } else { text.parse() };
         parsed.map_err(|why| {
             let quoted = text.split(['#', '?', '&', '@']).next().unwrap_or_default();

@@ -7,13 +7,13 @@ use std::io::{self, Read as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use qfs_core::model::{MAX_TOKEN_BYTES, Ticket, Token};
+use qfs_core::model::{MAX_TOKEN_BYTES, TicketSet, Token};
 
 use super::exit::Exit;
 use super::report::Problem;
 
-/// Largest file that is read, in bytes: a ticket with the longest host and token fits.
-const MAX_FILE_BYTES: u64 = MAX_TOKEN_BYTES as u64 + 1024;
+/// Largest file that is read, in bytes: a ticket with the most and longest hosts and the longest token fits.
+const MAX_FILE_BYTES: u64 = (MAX_TOKEN_BYTES + TicketSet::MAX_SERVERS * 512) as u64;
 
 /// The variable with the token itself.
 pub(crate) const TOKEN_VARIABLE: &str = "QFS_TOKEN";
@@ -27,16 +27,16 @@ pub(crate) fn token_from(path: &Path) -> Result<Token, Problem> {
 }
 
 /// The ticket in `--server-file`.
-pub(crate) fn ticket_from(path: &Path) -> Result<Ticket, Problem> {
+pub(crate) fn tickets_from(path: &Path) -> Result<TicketSet, Problem> {
     let (text, mode) = read(path, "ticket")?;
-    let ticket: Ticket = text.trim_end().parse().map_err(|e| {
+    let set: TicketSet = text.trim_end().parse().map_err(|e| {
         Problem::local(unusable(path, "ticket"), e).hint("the file holds one ticket, as qfs-server prints it")
     })?;
     // Without a token a ticket is what the server tells everybody.
-    if ticket.token.is_some() {
+    if set.tickets().iter().any(|ticket| ticket.token.is_some()) {
         refuse_exposed(path, mode, "token")?;
     }
-    Ok(ticket)
+    Ok(set)
 }
 
 /// The token in the environment, if it is set.

@@ -9,9 +9,10 @@ use clap::builder::Resettable;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _};
 use qfs_client::config::{ConnectConfig, FetchConfig, ServerAddress, Vouching};
+use qfs_client::mirrors::MAX_MIRRORS;
 use qfs_client::session::{PATHS_FILE_NAME, WAYS_FILE_NAME};
 use qfs_client::trust::known_servers::{KnownServers, store_path};
-use qfs_core::model::{Fingerprint, Ticket, Token};
+use qfs_core::model::{Fingerprint, Ticket, TicketSet, Token};
 use qfs_transport::{ClientTuning, Identity};
 
 use super::args::{Args, Command, Fsync, Options, Tls, TrustCommand};
@@ -23,6 +24,8 @@ use super::secret;
 #[derive(Debug)]
 pub(crate) struct Settings {
     pub(crate) connect: ConnectConfig,
+    /// All servers, that of `connect` first, where there are several.
+    pub(crate) mirrors: Vec<ConnectConfig>,
     pub(crate) fetch: FetchConfig,
     pub(crate) save_dir: PathBuf,
     /// Files and directories that what is fetched may have in common with.
@@ -58,13 +61,42 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<(Setting
     if json && command.is_none() {
         return Err(usage("--json needs a command: the menu is a dialogue", "qfs-client --json list"));
     }
-    let (ticket, ticket_from) = settle_ticket(&args.options, &matches, command.as_ref())?;
-    let (server, pin) = settle_server(&args.options, &matches, ticket.as_ref(), ticket_from)?;
-    let token = settle_token(&args.options, &matches, ticket.and_then(|ticket| ticket.token))?;
+    let (tickets, ticket_from) = settle_tickets(&args.options, &matches, command.as_ref())?;
+    let first = tickets.first();
+    let (server, pin) = settle_server(&args.options, &matches, first, ticket_from)?;
+    let token = settle_token(&args.options, &matches, first.and_then(|ticket| ticket.token.clone()))?;
+    let mut others = Vec::new();
+    for ticket in tickets.iter().skip(1) {
+        let (server, pin) = settle_server(&args.options, &matches, Some(ticket), ticket_from)?;
+        others.push((server, pin, settle_token(&args.options, &matches, ticket.token.clone())?));
+    }
+    refuse_several(&others, command.as_ref())?;
     let identity = client_identity(&args.options)?;
     let mut settings = settings(args.options, json, server, pin, token);
     settings.connect.identity = identity;
+    if !others.is_empty() {
+        let first = settings.connect.clone();
+        let config = |(server, pin, token)| ConnectConfig { server, pin, token, ..first.clone() };
+        settings.mirrors = std::iter::once(first.clone()).chain(others.into_iter().map(config)).collect();
+    }
     Ok((settings, command))
+}
+
+/// What is written is written to one server.
+fn refuse_several<T>(others: &[T], command: Option<&Command>) -> Result<(), Refusal> {
+    let verb = match command {
+        Some(Command::Put(_)) => "put",
+        Some(Command::Push(_)) => "push",
+        Some(Command::Rm(_)) => "rm",
+        _ => return Ok(()),
+    };
+    if others.is_empty() {
+        return Ok(());
+    }
+    Err(usage(
+        &format!("{verb} takes one server: what it changes, it changes in one place"),
+        "give one --server, and run it again for each of the others",
+    ))
 }
 
 fn settings(
@@ -95,6 +127,7 @@ fn settings(
             patience: options.connect_timeout,
             retry_timeout: options.retry_timeout,
         },
+        mirrors: Vec::new(),
         fetch: FetchConfig {
             parallel: options.parallel,
             connections: options.connections,
@@ -158,20 +191,21 @@ fn settle_all(command: &mut Option<Command>, matches: &ArgMatches) -> Result<(),
     Ok(())
 }
 
-/// The ticket, given as such or in a file, and where it comes from; none where `--ip` or `--port` is stronger. With a token in it
+/// The tickets, given as such or in a file, and where they come from; none where `--ip` or `--port` is stronger. With a token in it
 /// it must not come from the command line, which everybody on the machine can read.
-fn settle_ticket(
+fn settle_tickets(
     options: &Options,
     matches: &ArgMatches,
     command: Option<&Command>,
-) -> Result<(Option<Ticket>, Origin), Refusal> {
+) -> Result<(Vec<Ticket>, Origin), Refusal> {
     let (text_from, file_from) = (source(matches, "server"), source(matches, "server_file"));
     let trusted = match command {
         Some(Command::Trust(TrustCommand::Add(key) | TrustCommand::Replace(key))) => Some(&key.server),
         Some(Command::Trust(TrustCommand::Remove { server })) => Some(server),
         _ => None,
     };
-    let on_line = options.server.iter().filter(|_| text_from == Origin::Flag).chain(trusted);
+    let named = || options.server.iter().flat_map(TicketSet::tickets);
+    let on_line = named().filter(|_| text_from == Origin::Flag).chain(trusted);
     if on_line.into_iter().any(|ticket| ticket.token.is_some()) {
         let what =
             "a ticket with a token must not stand on the command line: everybody on this machine can read it there";
@@ -186,12 +220,27 @@ fn settle_ticket(
     let from = text_from.max(file_from);
     let is_weaker = from < source(matches, "ip").max(source(matches, "port"));
     match &options.server_file {
-        _ if is_weaker => Ok((None, from)),
+        _ if is_weaker => Ok((Vec::new(), from)),
         Some(path) if file_from > text_from => {
-            let ticket = secret::ticket_from(path).map_err(Refusal::Problem)?;
-            Ok((Some(ticket), from))
+            let set = secret::tickets_from(path).map_err(Refusal::Problem)?;
+            Ok((set.into_tickets(), from))
         }
-        _ => Ok((options.server.clone(), from)),
+        _ => {
+            let mut tickets: Vec<Ticket> = Vec::new();
+            // A server that is named twice is one.
+            let is_new = |known: &[Ticket], ticket: &Ticket| {
+                known.iter().all(|other| (&other.host, other.port) != (&ticket.host, ticket.port))
+            };
+            for ticket in named() {
+                if is_new(&tickets, ticket) {
+                    tickets.push(ticket.clone());
+                }
+            }
+            if tickets.len() > MAX_MIRRORS {
+                return Err(usage(&format!("more than {MAX_MIRRORS} servers"), "give fewer of them"));
+            }
+            Ok((tickets, from))
+        }
     }
 }
 

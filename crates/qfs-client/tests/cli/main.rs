@@ -16,6 +16,7 @@ mod limits;
 mod list;
 mod live;
 mod menu;
+mod mirrors;
 mod path_notes;
 mod perms;
 mod pin_matrix;
