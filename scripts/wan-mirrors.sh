@@ -56,11 +56,11 @@ ip netns add "$client"
 ip -n "$client" link set lo up
 for n in 1 2 3 4; do
   a=WAN_A_$n b=WAN_B_$n
-  ip -n "$client" link add "up$n" type veth peer name down netns "${!b}"
+  ip -n "$client" link add "up$n" type veth peer name wire netns "${!b}"
   ip -n "$client" address add "10.97.$n.2/24" dev "up$n"
   ip -n "$client" link set "up$n" up
-  ip -n "${!b}" address add "10.97.$n.1/24" dev down
-  ip -n "${!b}" link set down up
+  ip -n "${!b}" address add "10.97.$n.1/24" dev wire
+  ip -n "${!b}" link set wire up
   ip netns exec "${!b}" sh -c 'echo 1 >/proc/sys/net/ipv4/ip_forward'
   ip -n "${!a}" link set lo up
   ip -n "${!a}" address add "10.98.$n.1/32" dev lo

@@ -11,7 +11,7 @@ use super::whole;
 use crate::error::{Failure, FailureClass};
 use crate::plan::{Step, next_step};
 use crate::transfer::download;
-use crate::transfer::job::{Context, Job, conclude};
+use crate::transfer::job::{Context, Job, conclude, told};
 use crate::transfer::outcome::{FileOutcome, Status};
 
 /// How often it is tried to tell a small file from a large one: a server may say now this and now that.
@@ -78,7 +78,7 @@ async fn from_one(context: Context, fleet: &Fleet, job: Job, leader: Option<usiz
         let is_lost = matches!(&ended.status, Status::Failed(failure) if failure.class() == FailureClass::Connection);
         match sessions.next() {
             Some(session) if is_lost => one.sessions = [session].into(),
-            _ => return download::tell(&one, &job, ended),
+            _ => return told(&one, &job, ended),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use qfs_core::model::{EntryMeta, RemotePath};
+use qfs_core::stream::Lost;
 
 use super::fleet::Fleet;
 use crate::error::Failure;
@@ -12,7 +13,7 @@ use crate::session::exchange;
 use crate::sync::lock;
 
 /// How long a page is waited for where another server could be asked instead.
-const PAGE_PATIENCE: Duration = Duration::from_secs(5);
+const PAGE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// How often it is looked whether one has come.
 const TICK: Duration = Duration::from_millis(250);
@@ -43,6 +44,7 @@ pub(crate) async fn list(
             tokio::select! {
                 listed = &mut listing => break listed,
                 () = tokio::time::sleep(TICK) => if !is_last && lock(&heard).elapsed() > PAGE_PATIENCE {
+                    mirror.lost(session.lease(), Lost::TimedOut);
                     break Err(Failure::ConnectionLost("nothing comes of the listing".to_owned()));
                 }
             }

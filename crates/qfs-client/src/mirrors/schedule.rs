@@ -123,8 +123,12 @@ impl Board {
         self.open.iter().copied().find(|stripe| self.stripes[*stripe].attempts == 0 || !is_its(*stripe))
     }
 
-    /// The stripe of others that is expected last, if `mirror` may well bring it sooner.
+    /// The stripe of others that is expected last, if `mirror` is idle and may well bring it sooner. One that is not idle would only
+    /// slow down what it has.
     fn worth_doubling(&self, mirror: usize, paces: &[Pace]) -> Option<usize> {
+        if paces[mirror].under_way > 0 {
+            return None;
+        }
         let own: BTreeSet<_> =
             self.attempts.values().filter(|own| own.mirror == mirror).map(|own| own.stripe).collect();
         let mut queued = vec![0; paces.len()];
@@ -139,7 +143,7 @@ impl Board {
             }
         }
         let (stripe, wait) = last?;
-        let own = seconds(paces[mirror].under_way + self.stripes[stripe].length, paces[mirror].rate);
+        let own = seconds(self.stripes[stripe].length, paces[mirror].rate);
         (own.is_infinite() || own < wait * WORTH_ASKING).then_some(stripe)
     }
 

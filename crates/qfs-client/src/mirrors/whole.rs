@@ -165,8 +165,9 @@ impl Whole<'_> {
             return;
         }
         self.askings[number].since = Some(Instant::now());
-        let (request, lease) = (self.request(), session.lease());
+        let (request, lease, question) = (self.request(), session.lease(), mirror.question(0));
         self.under_way.push(Box::pin(async move {
+            let _question = question;
             let named = async {
                 let head = ask::head(&session, &lease, request.clone()).await?;
                 ask::digest(&session, &lease, request, &head).await

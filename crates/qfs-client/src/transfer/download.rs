@@ -23,26 +23,14 @@ use crate::session::exchange;
 use crate::session::{Lease, Session};
 use crate::transfer::delta::{self, PlannedSeeds, Tell};
 use crate::transfer::here::Here;
-use crate::transfer::job::{Context, Job, announce_end};
+use crate::transfer::job::{Context, Job};
 use crate::transfer::live::{self, MAX_LIVE_RESTARTS};
 use crate::transfer::outcome::{FileOutcome, Status};
 use crate::transfer::partial::{Partial, RecordOnDrop, keep};
 use crate::transfer::probe::probe;
 use crate::transfer::small::Small;
 
-/// Fetches one file, or finds that nothing needs to be done.
-pub(crate) async fn run(context: Context, job: Job) -> FileOutcome {
-    let ended = attempt(&context, &job).await;
-    tell(&context, &job, ended)
-}
-
-/// Tells the end of `job`.
-pub(crate) fn tell(context: &Context, job: &Job, ended: FileOutcome) -> FileOutcome {
-    announce_end(&**context.sessions[0].observer(), job, &ended.status, ended.digest);
-    ended
-}
-
-/// As [`run`], and nobody is told of the end.
+/// Fetches one file, or finds that nothing needs to be done. Nobody is told of the end yet.
 pub(crate) async fn attempt(context: &Context, job: &Job) -> FileOutcome {
     let begun = Instant::now();
     let mut download = Download {

@@ -82,8 +82,14 @@ pub(crate) fn conclude(
     FileOutcome { name, size, digest, status, received, reused: 0, elapsed: begun.elapsed() }
 }
 
+/// Tells the end of `job`, as it is.
+pub(crate) fn told(context: &Context, job: &Job, ended: FileOutcome) -> FileOutcome {
+    announce_end(&**context.sessions[0].observer(), job, &ended.status, ended.digest);
+    ended
+}
+
 /// Tells the observer of the end of `job`.
-pub(crate) fn announce_end(observer: &dyn Observer, job: &Job, status: &Status, digest: Option<Digest>) {
+fn announce_end(observer: &dyn Observer, job: &Job, status: &Status, digest: Option<Digest>) {
     match (status, digest) {
         (Status::Failed(_), _) => observer.event(Event::Failed { file: job.id }),
         (Status::Unchanged, _) => observer.event(Event::Unchanged { file: job.id }),

