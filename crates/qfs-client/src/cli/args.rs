@@ -95,7 +95,8 @@ pub(crate) struct Options {
 
     /// A ticket, qfs://HOST:PORT[,HOST:PORT...][#sha256:HEX], instead of --ip and --port; repeated, or with several hosts, mirrors
     /// that `get` fetches from at once
-    #[arg(long, global = true, value_name = "TICKET", env = "QFS_SERVER", hide_env_values = true,
+    // Not by the name of the argument of `trust`.
+    #[arg(id = "servers", long = "server", global = true, value_name = "TICKET", env = "QFS_SERVER", hide_env_values = true,
         value_parser = TicketParser::<TicketSet>::new(false), action = ArgAction::Append)]
     pub(crate) server: Vec<TicketSet>,
 

@@ -198,7 +198,7 @@ fn settle_tickets(
     matches: &ArgMatches,
     command: Option<&Command>,
 ) -> Result<(Vec<Ticket>, Origin), Refusal> {
-    let (text_from, file_from) = (source(matches, "server"), source(matches, "server_file"));
+    let (text_from, file_from) = (source(matches, "servers"), source(matches, "server_file"));
     let trusted = match command {
         Some(Command::Trust(TrustCommand::Add(key) | TrustCommand::Replace(key))) => Some(&key.server),
         Some(Command::Trust(TrustCommand::Remove { server })) => Some(server),
