@@ -35,6 +35,7 @@ parts=(
   "malice:malicious_server::: "
   "batches:malicious_batches::: "
   "maps:malicious_maps::: MAP_LIES=1000 SEED_LIES=1000"
+  "mirrors:mirrors::: MIRROR_LIES=1000 MIRROR_DEATHS=100"
   "malice-clients:malicious_client::: "
   "http:http::: HTTP_FLOOD=200000 HTTP_SLOW=300 HTTP_SHAPES=20"
   "http-uploads:http_uploads::: HTTP_UPLOADS=200"

@@ -14,7 +14,7 @@ use qfs_core::body::{Answer, collect};
 use qfs_core::chunks::{ChunkMap, Limits, Recipe, Seeds, Source, Step, assemble};
 use qfs_core::framing::read_frame;
 use qfs_core::model::{
-    ETag, Fingerprint, Holes, Layout, MAX_PATH_NOTE_CHARS, PathNote, RemotePath, Ticket, escape_untrusted,
+    ETag, Fingerprint, Holes, Layout, MAX_PATH_NOTE_CHARS, PathNote, RemotePath, Ticket, TicketSet, escape_untrusted,
 };
 use qfs_core::stream::{Chunk, ChunkSource, Order, StreamError};
 use qfs_core::wire::{
@@ -294,7 +294,15 @@ pub fn ticket(data: &[u8]) {
     if let Ok(ticket) = text.parse::<Ticket>() {
         let written = ticket.to_string();
         is_inert(&written);
-        assert_eq!(written.parse(), Ok(ticket));
+        assert_eq!(ticket.reveal().parse(), Ok(ticket.clone()));
+        // A ticket of one server is the set of that one.
+        assert_eq!(text.parse(), Ok(TicketSet::from(ticket)));
+    }
+    if let Ok(set) = text.parse::<TicketSet>() {
+        let written = set.to_string();
+        is_inert(&written);
+        assert!(text.contains("&token=") || written.parse() == Ok(set.clone()));
+        assert!((1..=TicketSet::MAX_SERVERS).contains(&set.tickets().len()));
     }
     if let Ok(fingerprint) = text.parse::<Fingerprint>() {
         assert_eq!(fingerprint.to_string(), text.to_ascii_lowercase());

@@ -59,6 +59,7 @@
 //! | [`session`] | the connection, making it anew when it is lost, and one exchange on it |
 //! | [`plan`] | what to do, from what is known on both sides; pure |
 //! | [`transfer`] | files under way, and how they ended |
+//! | [`mirrors`] | several servers of the same files |
 //! | [`insight`] | where the time of a run went, and what limited it |
 //! | [`trust`] | whether the key a server shows is believed; the servers known |
 //! | [`discovery`] | servers of the local network that announce themselves |
@@ -70,6 +71,7 @@ pub mod config;
 pub mod discovery;
 pub mod error;
 pub mod insight;
+pub mod mirrors;
 pub mod plan;
 pub mod session;
 mod small_file;

@@ -112,4 +112,29 @@ pub enum Event<'a> {
         /// The key it has.
         new: Fingerprint,
     },
+    /// Something about one of several servers of the same files.
+    Mirror {
+        /// The server, as it was named.
+        server: &'a str,
+        /// What it is.
+        news: MirrorNews<'a>,
+    },
+}
+
+/// What there is to say of one of several servers of the same files. Texts are not safe to print.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum MirrorNews<'a> {
+    /// It could not be reached, for this reason; the others go on.
+    Unreachable(&'a str),
+    /// The connection to it is lost, for this reason; the others go on, and it is sought again.
+    Lost(&'a str),
+    /// It can be asked again.
+    Back,
+    /// It was not found again, for this reason.
+    Dropped(&'a str),
+    /// It sent what is not so, namely this, and is asked for nothing more.
+    Lied(&'a str),
+    /// It has another version of the file of this name than the first server that has it.
+    Differs(&'a str),
 }

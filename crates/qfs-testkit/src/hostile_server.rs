@@ -6,6 +6,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use bytes::Bytes;
 use qfs_core::framing::read_frame;
@@ -26,6 +27,8 @@ pub enum Step {
     Finish,
     /// Resets the stream with this code.
     Reset(u32),
+    /// Says nothing for so long.
+    Wait(Duration),
     /// Says nothing more for as long as the connection lives.
     Hang,
     /// Closes the connection with this code.
@@ -50,13 +53,25 @@ impl HostileServer {
     /// # Errors
     /// When it gets no socket, key or thread.
     pub fn start(script: impl Fn(&Request) -> Vec<Step> + Send + Sync + 'static) -> io::Result<Self> {
+        Self::start_at((Ipv4Addr::LOCALHOST, 0).into(), script)
+    }
+
+    /// Starts one at this address.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_at(
+        address: SocketAddr,
+        script: impl Fn(&Request) -> Vec<Step> + Send + Sync + 'static,
+    ) -> io::Result<Self> {
+        let wanted = address;
         let (bound, address) = mpsc::channel();
         let (stop, stopped) = oneshot::channel();
         let script: Arc<Script> = Arc::new(script);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let thread = std::thread::Builder::new().name("hostile-server".into()).spawn(move || {
             runtime.block_on(async {
-                let listener = listen();
+                let listener = listen(wanted);
                 let reached = listener.as_ref().map_err(ToString::to_string).and_then(|(listener, fingerprint)| {
                     let address = listener.local_addr().map_err(|error| error.to_string())?;
                     Ok((address, *fingerprint))
@@ -97,10 +112,10 @@ impl Drop for HostileServer {
     }
 }
 
-fn listen() -> io::Result<(Listener, Fingerprint)> {
+fn listen(address: SocketAddr) -> io::Result<(Listener, Fingerprint)> {
     let pem = IdentityPem::generate().map_err(io::Error::other)?;
     let identity = Identity::from_pem(pem.key.as_bytes(), pem.certificate.as_bytes()).map_err(io::Error::other)?;
-    let bound = Listener::bind((Ipv4Addr::LOCALHOST, 0).into(), &identity, ServerTuning::default());
+    let bound = Listener::bind(address, &identity, ServerTuning::default());
     Ok((bound.map_err(io::Error::other)?, identity.fingerprint()))
 }
 
@@ -131,6 +146,7 @@ async fn answer(connection: Connection, mut sink: Sink, mut reader: RequestReade
             Step::Forever(bytes) => while sink.send(bytes.clone()).await.is_ok() {},
             Step::Finish => sink.finish(),
             Step::Reset(code) => sink.reset(StatusCode(code)),
+            Step::Wait(time) => tokio::time::sleep(time).await,
             Step::Hang => drop(connection.closed().await),
             Step::Close(code) => connection.close(StatusCode(code)),
         }

@@ -62,6 +62,7 @@ Examples:
   qfs-client get --overwrite disk.img     what changed since the last time
   qfs-client get v2.tar --seed v1.tar     what v1.tar does not have
   qfs-client get --all --parallel --save-dir mirror
+  qfs-client get big.iso --server qfs://a:8000 --server qfs://b:8000    from both at once
   qfs-client get a b > sums && (cd client_env && sha256sum -c ../sums)";
 
 const TRUST_EXAMPLES: &str = "\
@@ -97,10 +98,11 @@ pub(crate) struct Options {
         value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) port: u16,
 
-    /// A ticket, qfs://HOST:PORT[#sha256:HEX], or the name of a server in the configuration file, instead of --ip and --port
+    /// A ticket, qfs://HOST:PORT[,HOST:PORT...][#sha256:HEX], or the name of a server in the configuration file, instead of --ip and
+    /// --port; repeated, or with several hosts, mirrors that `get` fetches from at once
     #[arg(long, global = true, value_name = "SERVER", env = "QFS_SERVER", hide_env_values = true,
-        value_parser = ChoiceParser)]
-    pub(crate) server: Option<Choice>,
+        value_parser = ChoiceParser, action = ArgAction::Append)]
+    pub(crate) server: Vec<Choice>,
 
     /// A file with a ticket; the way for one with a token, which must not stand on the command line
     #[arg(long, global = true, value_name = "FILE", env = "QFS_SERVER_FILE", hide_env_values = true)]

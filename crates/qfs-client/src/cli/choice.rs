@@ -3,11 +3,12 @@
 //! clap would quote the whole text of one that it does not like, and there may be a token in it; this does not.
 
 use std::ffi::OsStr;
+use std::str::FromStr;
 
 use clap::builder::TypedValueParser;
 use clap::error::ErrorKind;
 use clap::{Arg, Command, Error};
-use qfs_core::model::Ticket;
+use qfs_core::model::{ParseTicketError, Ticket, TicketSet};
 
 /// Longest name of a server in the configuration file, in bytes.
 const MAX_NAME_BYTES: usize = 64;
@@ -15,18 +16,18 @@ const MAX_NAME_BYTES: usize = 64;
 /// What `--server` takes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Choice {
-    /// Where the server is, and which key it has.
-    Ticket(Ticket),
+    /// Where the servers are, and which keys they have: one of them, or mirrors.
+    Tickets(TicketSet),
     /// Which table of the configuration file says so.
     Named(String),
 }
 
 impl Choice {
-    /// The ticket, if it is one.
-    pub(crate) fn ticket(&self) -> Option<&Ticket> {
+    /// The tickets, if that is what it is.
+    pub(crate) fn tickets(&self) -> &[Ticket] {
         match self {
-            Self::Ticket(ticket) => Some(ticket),
-            Self::Named(_) => None,
+            Self::Tickets(set) => set.tickets(),
+            Self::Named(_) => &[],
         }
     }
 }
@@ -47,7 +48,7 @@ impl TypedValueParser for ChoiceParser {
     fn parse_ref(&self, command: &Command, arg: Option<&Arg>, value: &OsStr) -> Result<Choice, Error> {
         match value.to_str() {
             Some(name) if is_name(name) => Ok(Choice::Named(name.to_owned())),
-            _ => ticket(command, arg, value, false).map(Choice::Ticket),
+            _ => ticket(command, arg, value, false).map(Choice::Tickets),
         }
     }
 }
@@ -64,10 +65,15 @@ impl TypedValueParser for PlaceParser {
     }
 }
 
-fn ticket(command: &Command, arg: Option<&Arg>, value: &OsStr, may_be_bare: bool) -> Result<Ticket, Error> {
+fn ticket<T: FromStr<Err = ParseTicketError>>(
+    command: &Command,
+    arg: Option<&Arg>,
+    value: &OsStr,
+    may_be_bare: bool,
+) -> Result<T, Error> {
     let text = value.to_string_lossy();
     let is_bare = may_be_bare && !text.starts_with("qfs://");
-    let parsed: Result<Ticket, _> = if is_bare { format!("qfs://{text}").parse() } else { text.parse() };
+    let parsed: Result<T, _> = if is_bare { format!("qfs://{text}").parse() } else { text.parse() };
     parsed.map_err(|why| {
         let quoted = text.split(['#', '?', '&', '@']).next().unwrap_or_default();
         let rest = if quoted.len() < text.len() { "…" } else { "" };

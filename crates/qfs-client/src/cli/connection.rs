@@ -4,10 +4,14 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use qfs_client::config::ConnectConfig;
+use qfs_client::error::{FailureClass, SessionError};
+use qfs_client::mirrors::fleet::{DEFAULT_GRACE, Fleet};
+use qfs_client::mirrors::report::MirrorReport;
 use qfs_client::session::Session;
 use qfs_client::trust::TrustStore;
 use qfs_client::trust::known_servers::{Keeper, KnownServers, Newcomers};
-use qfs_core::observe::Observer;
+use qfs_core::observe::{Event, MirrorNews, Observer};
 use qfs_transport::SocketBuffers;
 
 use super::input;
@@ -19,18 +23,25 @@ use super::settings::Settings;
 /// Longest wait at the end for the server to be told; it notices by itself otherwise.
 const CLOSE_PATIENCE: Duration = Duration::from_millis(300);
 
+/// Where files are fetched from.
+pub(crate) enum Sources {
+    One(Session),
+    Several(Arc<Fleet>),
+}
+
 /// What every command works with.
 pub(crate) struct Context {
     pub(crate) settings: Settings,
     pub(crate) screen: Arc<Screen>,
     pub(crate) progress: Arc<Progress>,
     session: Mutex<Option<Session>>,
+    fleet: Mutex<Option<Arc<Fleet>>>,
 }
 
 impl Context {
     pub(crate) fn new(settings: Settings, screen: Arc<Screen>) -> Self {
         let progress = Progress::new(Arc::clone(&screen));
-        Self { settings, screen, progress, session: Mutex::default() }
+        Self { settings, screen, progress, session: Mutex::default(), fleet: Mutex::default() }
     }
 
     /// The session, made now if there is none.
@@ -39,17 +50,64 @@ impl Context {
         if let Some(session) = existing {
             return Ok(session);
         }
-        let trust = Keeper::new(self.settings.known_servers.clone(), self.newcomers());
-        let session = self.connect_with(Arc::new(trust)).await?;
+        let session = self.first_reachable().await?;
         self.slot().replace(session.clone());
         Ok(session)
     }
 
+    /// A session with the server, or with the first of several that can be reached.
+    async fn first_reachable(&self) -> Result<Session, Problem> {
+        let mut rest = self.settings.mirrors.iter().skip(1);
+        let mut config = &self.settings.connect;
+        loop {
+            let connected = self.connect(config.clone(), self.keeper()).await;
+            match (connected, rest.next()) {
+                (Err(error), Some(next)) if error.class() == FailureClass::Connection => {
+                    let server = config.server.to_string();
+                    self.progress
+                        .event(Event::Mirror { server: &server, news: MirrorNews::Unreachable(&error.to_string()) });
+                    config = next;
+                }
+                (connected, _) => return connected.map_err(|e| problem::of_session(&e)),
+            }
+        }
+    }
+
+    /// Where files are fetched from.
+    pub(crate) async fn sources(&self) -> Result<Sources, Problem> {
+        if self.settings.mirrors.is_empty() {
+            return self.session().await.map(Sources::One);
+        }
+        let existing = lock(&self.fleet).clone().filter(|fleet| fleet.first().is_some());
+        if let Some(fleet) = existing {
+            return Ok(Sources::Several(fleet));
+        }
+        let observer: Arc<dyn Observer> = Arc::clone(&self.progress) as _;
+        // A person is not asked about one server while the files of another come.
+        let grace = (self.settings.accept_new || !Settings::can_ask()).then_some(DEFAULT_GRACE);
+        let connected = Fleet::connect(self.settings.mirrors.clone(), self.keeper(), observer, grace).await;
+        let fleet = connected.map_err(|e| problem::of_session(&e))?;
+        lock(&self.fleet).replace(Arc::clone(&fleet));
+        Ok(Sources::Several(fleet))
+    }
+
+    /// What each of several servers did; none where there is one.
+    pub(crate) fn mirror_reports(&self) -> Vec<MirrorReport> {
+        lock(&self.fleet).as_ref().map(|fleet| fleet.reports()).unwrap_or_default()
+    }
+
+    fn keeper(&self) -> Arc<dyn TrustStore> {
+        Arc::new(Keeper::new(self.settings.known_servers.clone(), self.newcomers()))
+    }
+
     /// A connection to the server of the settings, whose key `trust` decides about.
     pub(crate) async fn connect_with(&self, trust: Arc<dyn TrustStore>) -> Result<Session, Problem> {
+        self.connect(self.settings.connect.clone(), trust).await.map_err(|e| problem::of_session(&e))
+    }
+
+    async fn connect(&self, config: ConnectConfig, trust: Arc<dyn TrustStore>) -> Result<Session, SessionError> {
         let observer: Arc<dyn Observer> = Arc::clone(&self.progress) as _;
-        let connected = Session::connect(self.settings.connect.clone(), trust, observer).await;
-        let session = connected.map_err(|e| problem::of_session(&e))?;
+        let session = Session::connect(config, trust, observer).await?;
         let buffers = session.socket_buffers();
         let key = session.fingerprint().map(|key| format!("; its key is {key}")).unwrap_or_default();
         tracing::info!("connected to {} over {}{key}", session.peer(), session.way());
@@ -80,6 +138,11 @@ impl Context {
 
     /// Tells the server that nothing more is wanted.
     pub(crate) async fn close(&self) {
+        let fleet = lock(&self.fleet).take();
+        if let Some(fleet) = fleet {
+            // Nothing depends on it.
+            let _ = tokio::time::timeout(CLOSE_PATIENCE, fleet.close()).await;
+        }
         let session = self.slot().take();
         if let Some(session) = session {
             let path = session.path_report();
@@ -119,8 +182,12 @@ impl Context {
     }
 
     fn slot(&self) -> MutexGuard<'_, Option<Session>> {
-        self.session.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.session)
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Asks a person on the terminal; only the whole word means yes. Blocks.

@@ -10,7 +10,7 @@ use clap::builder::Resettable;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Command, CommandFactory as _};
 use qfs_config::{ConfigFile, Error, Layer, Origin, Place, without_empty_variables};
-use qfs_core::model::Ticket;
+use qfs_core::model::TicketSet;
 
 use super::args::Args;
 use super::choice::{Choice, is_name};
@@ -35,7 +35,7 @@ pub(crate) struct Named {
     /// Who asked.
     origin: Origin,
     /// What the file has as its `server`.
-    pub(crate) ticket: Option<Ticket>,
+    pub(crate) tickets: Option<TicketSet>,
 }
 
 /// The command line, read.
@@ -79,12 +79,12 @@ pub(crate) fn read(args: impl IntoIterator<Item = OsString>) -> Result<Reading, 
         let layer = base.beaten_by(&definitions, &given)?;
         return finish(command(), &args, layer, None);
     };
-    let (section, ticket) = section(file.as_ref(), &definitions, &name)?;
+    let (section, tickets) = section(file.as_ref(), &definitions, &name)?;
     let layer = base.without(&OF_A_SERVER).under(section);
     // A flag or a variable that names a server means all that belongs to it; variables about another one do not count.
     let command = if origin < Origin::Variable { command() } else { without_variables(command(), &OF_A_SERVER[1..]) };
     let layer = layer.beaten_by(&definitions, &given)?;
-    finish(command, &args, layer, Some(Named { name, origin, ticket }))
+    finish(command, &args, layer, Some(Named { name, origin, tickets }))
 }
 
 fn finish(command: Command, args: &[OsString], layer: Layer, named: Option<Named>) -> Result<Reading, Unread> {
@@ -110,7 +110,7 @@ fn base(file: &ConfigFile, definitions: &Command) -> Result<Layer, Unread> {
         section(Some(file), definitions, &name)?;
     }
     if let Some([text]) = layer.words("server")
-        && text.parse().is_ok_and(|ticket: Ticket| ticket.token.is_some())
+        && text.parse().is_ok_and(|set: TicketSet| set.tickets().iter().any(|ticket| ticket.token.is_some()))
     {
         secret::refuse_exposed(file.path(), file.mode(), "ticket").map_err(Unread::Problem)?;
     }
@@ -125,25 +125,27 @@ fn choice(given: &ArgMatches, base: &Layer) -> Option<(String, Origin)> {
         _ => Origin::Default,
     };
     let strongest = ADDRESSES.map(origin).into_iter().max()?;
-    match given.get_one::<Choice>("server") {
-        Some(Choice::Named(name)) if origin("server") == strongest => Some((name.clone(), strongest)),
+    let said = given.get_many::<Choice>("server").into_iter().flatten();
+    let mut names = said.filter_map(|choice| if let Choice::Named(name) = choice { Some(name) } else { None });
+    match names.next() {
+        Some(name) if origin("server") == strongest => Some((name.clone(), strongest)),
         _ if strongest > Origin::Default => None,
         _ => base.words("server")?.first().filter(|text| is_name(text)).map(|name| (name.clone(), Origin::File(0))),
     }
 }
 
 /// What the file says about the server `name`, and its ticket.
-fn section(file: Option<&ConfigFile>, definitions: &Command, name: &str) -> Result<(Layer, Option<Ticket>), Unread> {
+fn section(file: Option<&ConfigFile>, definitions: &Command, name: &str) -> Result<(Layer, Option<TicketSet>), Unread> {
     let layer = file.map(|file| file.section(definitions, SERVERS, name, &[])).transpose()?.flatten();
     let (Some(layer), Some(file)) = (layer, file) else { return Err(unknown(file, name)?) };
     let ticket = match layer.words("server").and_then(<[String]>::first) {
         None => None,
-        Some(text) => Some(text.parse::<Ticket>().map_err(|why| {
+        Some(text) => Some(text.parse::<TicketSet>().map_err(|why| {
             let hint = "server is a ticket here, qfs://HOST:PORT[#sha256:HEX], as qfs-server prints it";
             layer.refuse("server", &format!("the ticket of {name} cannot be used: {why}"), hint)
         })?),
     };
-    if ticket.as_ref().is_some_and(|ticket| ticket.token.is_some()) {
+    if ticket.iter().flat_map(TicketSet::tickets).any(|ticket| ticket.token.is_some()) {
         secret::refuse_exposed(file.path(), file.mode(), "ticket").map_err(Unread::Problem)?;
     }
     let has = |id: &str| layer.words(id).is_some();
@@ -178,6 +180,11 @@ fn unknown(file: Option<&ConfigFile>, name: &str) -> Result<Unread, Unread> {
     Ok(Unread::Problem(Problem::new(Exit::Usage, what).hint(hint)))
 }
 
+/// Tickets as people may see them, without their tokens.
+fn shown(set: &TicketSet) -> String {
+    set.tickets().iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+}
+
 fn without_variables(command: Command, ids: &[&str]) -> Command {
     ids.iter().fold(command, |command, id| command.mut_arg(id, |arg| arg.env(Resettable::Reset)))
 }
@@ -204,13 +211,13 @@ impl Reading {
     /// All options, as `--print-config` shows them. No token is in it.
     pub(crate) fn show(&self) -> String {
         let mut text = qfs_config::show(&Args::command(), &self.matches, &self.layer, &|long, word| match word
-            .parse::<Ticket>()
+            .parse::<TicketSet>()
         {
-            Ok(ticket) if long == "server" => ticket.to_string(),
+            Ok(set) if long == "server" => shown(&set),
             _ => word.to_owned(),
         });
-        if let Some(Named { name, ticket: Some(ticket), .. }) = &self.named {
-            text = format!("# {name} is {ticket}\n{text}");
+        if let Some(Named { name, tickets: Some(set), .. }) = &self.named {
+            text = format!("# {name} is {}\n{text}", shown(set));
         }
         if std::env::var_os(secret::TOKEN_VARIABLE).is_some_and(|value| !value.is_empty()) {
             text.push_str(&format!("# the variable {} holds a token\n", secret::TOKEN_VARIABLE));

@@ -15,6 +15,7 @@ use qfs_core::model::escape_untrusted;
 use qfs_core::observe::{Event, FileId, Observer};
 
 use super::bars::{FileBar, WholeBar, file_line, whole_line};
+use super::report::mirrors::{self, Told};
 use super::screen::{self, Screen};
 
 /// Wait between two drawings.
@@ -137,6 +138,10 @@ impl Observer for Progress {
                 let text = format!("note: the key of {server} is {new} now, as announced by the one it had, {old}");
                 self.screen.notice(&text);
             }
+            Event::Mirror { server, news } => match mirrors::told(server, news) {
+                Told::Notice(text) => self.screen.notice(&text),
+                Told::Problem(problem) => self.screen.problem(&problem),
+            },
             _ => {}
         }
     }

@@ -10,13 +10,13 @@ use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use qfs_core::model::{MAX_TOKEN_BYTES, Ticket, Token};
+use qfs_core::model::{MAX_TOKEN_BYTES, TicketSet, Token};
 
 use super::exit::Exit;
 use super::report::Problem;
 
-/// Largest file that is read, in bytes: a ticket with the longest host and token fits.
-const MAX_FILE_BYTES: u64 = MAX_TOKEN_BYTES as u64 + 1024;
+/// Largest file that is read, in bytes: a ticket with the most and longest hosts and the longest token fits.
+const MAX_FILE_BYTES: u64 = (MAX_TOKEN_BYTES + TicketSet::MAX_SERVERS * 512) as u64;
 
 /// How long a command may take that prints a token: a person may have to find a passphrase.
 const COMMAND_PATIENCE: Duration = Duration::from_secs(120);
@@ -68,16 +68,16 @@ pub(crate) fn token_by(command: &OsStr) -> Result<Token, Problem> {
 }
 
 /// The ticket in `--server-file`.
-pub(crate) fn ticket_from(path: &Path) -> Result<Ticket, Problem> {
+pub(crate) fn tickets_from(path: &Path) -> Result<TicketSet, Problem> {
     let (text, mode) = read(path, "ticket")?;
-    let ticket: Ticket = text.trim_end().parse().map_err(|e| {
+    let set: TicketSet = text.trim_end().parse().map_err(|e| {
         Problem::local(unusable(path, "ticket"), e).hint("the file holds one ticket, as qfs-server prints it")
     })?;
     // Without a token a ticket is what the server tells everybody.
-    if ticket.token.is_some() {
+    if set.tickets().iter().any(|ticket| ticket.token.is_some()) {
         refuse_exposed(path, mode, "token")?;
     }
-    Ok(ticket)
+    Ok(set)
 }
 
 /// The token in the environment, if it is set.

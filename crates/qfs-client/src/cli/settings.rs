@@ -8,10 +8,11 @@ use std::sync::Arc;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, FromArgMatches as _};
 use qfs_client::config::{ConnectConfig, FetchConfig, ServerAddress, Vouching};
+use qfs_client::mirrors::MAX_MIRRORS;
 use qfs_client::session::{PATHS_FILE_NAME, WAYS_FILE_NAME};
 use qfs_client::trust::known_servers::{KnownServers, store_path};
 use qfs_config::Origin;
-use qfs_core::model::{Fingerprint, Ticket, Token};
+use qfs_core::model::{Fingerprint, Ticket, TicketSet, Token};
 use qfs_transport::{ClientTuning, Identity};
 
 use super::args::{Args, Command, Fsync, Options, Tls, TrustCommand};
@@ -25,6 +26,8 @@ use super::secret;
 #[derive(Debug)]
 pub(crate) struct Settings {
     pub(crate) connect: ConnectConfig,
+    /// All servers, that of `connect` first, where there are several.
+    pub(crate) mirrors: Vec<ConnectConfig>,
     pub(crate) fetch: FetchConfig,
     pub(crate) save_dir: PathBuf,
     /// Files and directories that what is fetched may have in common with.
@@ -78,15 +81,43 @@ pub(crate) fn parse(
     if json && command.is_none() {
         return Err(usage("--json needs a command: the menu is a dialogue", "qfs-client --json list"));
     }
-    let (ticket, ticket_from) = settle_ticket(&args.options, &reading, command.as_ref())?;
-    let (server, pin) = settle_server(&args.options, &reading, ticket.as_ref(), ticket_from)?;
+    let (tickets, ticket_from) = settle_tickets(&args.options, &reading, command.as_ref())?;
     let shows_a_token = !matches!(command, Some(Command::Trust(TrustCommand::List | TrustCommand::Remove { .. })));
-    let in_ticket = ticket.and_then(|ticket| ticket.token);
-    let token = if shows_a_token { settle_token(&args.options, &reading, in_ticket, attended)? } else { None };
+    let with_token = |ticket: Option<&Ticket>| {
+        let (server, pin) = settle_server(&args.options, &reading, ticket, ticket_from)?;
+        let in_ticket = ticket.and_then(|ticket| ticket.token.clone());
+        let token = if shows_a_token { settle_token(&args.options, &reading, in_ticket, attended)? } else { None };
+        Ok::<_, Refusal>((server, pin, token))
+    };
+    let (server, pin, token) = with_token(tickets.first())?;
+    let others = tickets.iter().skip(1).map(|ticket| with_token(Some(ticket))).collect::<Result<Vec<_>, _>>()?;
+    refuse_several(&others, command.as_ref())?;
     let identity = client_identity(&args.options)?;
     let mut settings = settings(args.options, json, server, pin, token);
     settings.connect.identity = identity;
+    if !others.is_empty() {
+        let first = settings.connect.clone();
+        let config = |(server, pin, token)| ConnectConfig { server, pin, token, ..first.clone() };
+        settings.mirrors = std::iter::once(first.clone()).chain(others.into_iter().map(config)).collect();
+    }
     Ok((settings, command))
+}
+
+/// What is written is written to one server.
+fn refuse_several<T>(others: &[T], command: Option<&Command>) -> Result<(), Refusal> {
+    let verb = match command {
+        Some(Command::Put(_)) => "put",
+        Some(Command::Push(_)) => "push",
+        Some(Command::Rm(_)) => "rm",
+        _ => return Ok(()),
+    };
+    if others.is_empty() {
+        return Ok(());
+    }
+    Err(usage(
+        &format!("{verb} takes one server: what it changes, it changes in one place"),
+        "give one --server, and run it again for each of the others",
+    ))
 }
 
 fn settings(
@@ -117,6 +148,7 @@ fn settings(
             patience: options.connect_timeout,
             retry_timeout: options.retry_timeout,
         },
+        mirrors: Vec::new(),
         fetch: FetchConfig {
             parallel: options.parallel,
             connections: options.connections,
@@ -154,13 +186,13 @@ fn settle_all(command: &mut Option<Command>, matches: &ArgMatches) -> Result<(),
     Ok(())
 }
 
-/// The ticket, given as such or in a file, and where it comes from; none where `--ip` or `--port` is stronger. With a token in it
+/// The tickets, given as such or in a file, and where they come from; none where `--ip` or `--port` is stronger. With a token in it
 /// it must not come from the command line, which everybody on the machine can read.
-fn settle_ticket(
+fn settle_tickets(
     options: &Options,
     reading: &Reading,
     command: Option<&Command>,
-) -> Result<(Option<Ticket>, Origin), Refusal> {
+) -> Result<(Vec<Ticket>, Origin), Refusal> {
     let (text_from, file_from) = (reading.origin("server"), reading.origin("server_file"));
     let trusted = match command {
         Some(Command::Trust(TrustCommand::Add(key) | TrustCommand::Replace(key))) => Some(&key.server),
@@ -168,8 +200,8 @@ fn settle_ticket(
         Some(Command::Doctor(doctor)) => doctor.place.as_ref(),
         _ => None,
     };
-    let said = options.server.iter().filter_map(Choice::ticket).filter(|_| text_from == Origin::Flag);
-    let on_line = said.chain(trusted);
+    let said = || options.server.iter().flat_map(Choice::tickets);
+    let on_line = said().filter(|_| text_from == Origin::Flag).chain(trusted);
     if on_line.into_iter().any(|ticket| ticket.token.is_some()) {
         let what =
             "a ticket with a token must not stand on the command line: everybody on this machine can read it there";
@@ -184,14 +216,27 @@ fn settle_ticket(
     let from = text_from.max(file_from);
     let is_weaker = from < reading.origin("ip").max(reading.origin("port"));
     match &options.server_file {
-        _ if is_weaker => Ok((None, from)),
+        _ if is_weaker => Ok((Vec::new(), from)),
         Some(path) if file_from > text_from => {
-            let ticket = secret::ticket_from(path).map_err(Refusal::Problem)?;
-            Ok((Some(ticket), from))
+            let set = secret::tickets_from(path).map_err(Refusal::Problem)?;
+            Ok((set.into_tickets(), from))
         }
         _ => {
-            let named = reading.named.as_ref().and_then(|named| named.ticket.clone());
-            Ok((named.or_else(|| options.server.as_ref().and_then(Choice::ticket).cloned()), from))
+            let mut tickets: Vec<Ticket> = Vec::new();
+            // A server that is named twice is one.
+            let is_new = |known: &[Ticket], ticket: &Ticket| {
+                known.iter().all(|other| (&other.host, other.port) != (&ticket.host, ticket.port))
+            };
+            let named = reading.named.iter().flat_map(|named| named.tickets.iter().flat_map(TicketSet::tickets));
+            for ticket in said().chain(named) {
+                if is_new(&tickets, ticket) {
+                    tickets.push(ticket.clone());
+                }
+            }
+            if tickets.len() > MAX_MIRRORS {
+                return Err(usage(&format!("more than {MAX_MIRRORS} servers"), "give fewer of them"));
+            }
+            Ok((tickets, from))
         }
     }
 }

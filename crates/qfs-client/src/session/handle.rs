@@ -224,6 +224,11 @@ impl Session {
         Lease { connection: live.link.connection, generation: live.generation }
     }
 
+    /// Whether `lease` is of the connection in use.
+    pub(crate) fn is_current(&self, lease: &Lease) -> bool {
+        self.inner.live().generation == lease.generation
+    }
+
     /// A connection after `lost` failed: another one if somebody has made it already, else a new one, tried again and again
     /// until nothing has made progress for the retry time-out.
     ///

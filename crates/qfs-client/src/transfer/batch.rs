@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use qfs_core::body::Stage;
-use qfs_core::model::{Digest, HashKind, RemotePath};
+use qfs_core::model::{Digest, HashKind};
 use qfs_core::observe::{Event, FileId};
 use qfs_core::store::{StoreError, WriteStore};
 use qfs_core::wire::{DownloadManyRequest, FileAnswer, MAX_RECORD_BYTES, StatusCode, name_bytes, take_record};
@@ -16,6 +16,7 @@ use tokio::time::timeout;
 
 use crate::config::FetchConfig;
 use crate::error::{AttemptError, Failure, store_failure};
+use crate::mirrors::fleet::Mirror;
 use crate::plan::{Step, next_step};
 use crate::session::exchange;
 use crate::session::{Lease, Session};
@@ -56,10 +57,14 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
-    /// Whether `job` may be fetched in a batch: it is known to be small, and needs nothing but to be fetched.
-    pub(crate) fn takes(job: &Job, config: &FetchConfig) -> bool {
+    /// Whether `job` may be fetched in a batch: it is known to be small, and needs nothing but to be fetched. From one of several
+    /// servers only what is listed with its digest: the others may have another version.
+    pub(crate) fn takes(job: &Job, config: &FetchConfig, has_mirrors: bool) -> bool {
         let is_small = job.remote.is_some_and(|remote| remote.size <= SMALL_BYTES);
-        is_small && job.local.as_ref().is_ok_and(|local| next_step(job.remote, *local, config) == Step::Fetch)
+        let is_known = !has_mirrors || job.digest.is_some();
+        is_small
+            && is_known
+            && job.local.as_ref().is_ok_and(|local| next_step(job.remote, *local, config) == Step::Fetch)
     }
 
     pub(crate) fn push(&mut self, job: Job) {
@@ -90,15 +95,27 @@ pub(crate) async fn run(context: Context, batch: Batch) -> Ended {
         [] | [_] => return Ended { outcomes: Vec::new(), alone: batch.jobs },
         [first, ..] => first,
     };
-    let session = context.sessions[first.id.0 % context.sessions.len()].clone();
-    let mut fetch =
-        Fetch { context, session, begun: Instant::now(), next: 0, jobs: batch.jobs.into(), ended: Ended::default() };
+    let (session, mirror) = match &context.fleet {
+        None => (context.sessions[first.id.0 % context.sessions.len()].clone(), None),
+        Some(fleet) => match fleet.lightest(batch.bytes, |_| true) {
+            Some((mirror, session)) => (session, Some(mirror)),
+            None => return Ended { outcomes: Vec::new(), alone: batch.jobs },
+        },
+    };
+    let _question = mirror.as_ref().map(|mirror| mirror.question(batch.bytes));
+    let (begun, jobs) = (Instant::now(), batch.jobs.into());
+    let mut fetch = Fetch { context, session, mirror, begun, next: 0, jobs, ended: Ended::default() };
     let mut lease = fetch.session.lease();
     while fetch.next < fetch.jobs.len() {
-        let lost = match fetch.attempt(&lease).await {
-            Ok(()) => break,
-            Err(AttemptError::Lost(lost)) => lost,
-            Err(error) => {
+        let lost = match (fetch.attempt(&lease).await, &fetch.mirror) {
+            (Ok(()), _) => break,
+            (Err(error), Some(mirror)) => {
+                // Others can be asked meanwhile.
+                mirror.failed(&lease, &error, "its answer about several files is not valid");
+                break;
+            }
+            (Err(AttemptError::Lost(lost)), None) => lost,
+            (Err(error), None) => {
                 tracing::debug!(%error, "a batch was given up");
                 break;
             }
@@ -116,6 +133,8 @@ pub(crate) async fn run(context: Context, batch: Batch) -> Ended {
 struct Fetch {
     context: Context,
     session: Session,
+    /// The server, where there are several.
+    mirror: Option<Arc<Mirror>>,
     begun: Instant,
     jobs: Arc<[Job]>,
     /// The first of `jobs` that nothing was heard of.
@@ -130,7 +149,12 @@ impl Fetch {
         let files = asked.iter().map(|job| job.path.as_str().to_owned()).collect();
         let priority = asked[0].priority;
         let request = DownloadManyRequest { files, priority, ..DownloadManyRequest::default() };
-        let (hash, mut answer) = match exchange::download_many(&self.session, lease, request).await {
+        let asking = exchange::download_many(&self.session, lease, request);
+        let answer = match &self.mirror {
+            Some(mirror) => mirror.unless_silent(asking).await,
+            None => asking.await,
+        };
+        let (hash, mut answer) = match answer {
             Err(AttemptError::Remote(error)) if error.code == StatusCode::UNKNOWN_COMMAND => {
                 self.context.singly.store(true, Ordering::Relaxed);
                 return Err(error.into());
@@ -146,6 +170,9 @@ impl Fetch {
                 rest = self.settle(step).await?;
             }
             let is_end = !matches!(gathered, Ok(false));
+            if let Some(mirror) = &self.mirror {
+                mirror.sent_or_silent(pieces.iter().map(|piece| piece.len() as u64).sum())?;
+            }
             if pieces.is_empty() && !is_end {
                 continue;
             }
@@ -173,6 +200,7 @@ impl Fetch {
             jobs: Arc::clone(&self.jobs),
             hash,
             is_end,
+            has_mirrors: self.mirror.is_some(),
         };
         let (from, stages) = (self.next, Arc::clone(&self.context.stages));
         tokio::task::spawn_blocking(move || {
@@ -228,6 +256,8 @@ struct Committer {
     hash: HashKind,
     /// Whether the stream ended behind the bytes at hand.
     is_end: bool,
+    /// Whether the server is one of several: then what is not as it was listed is fetched alone, from whoever has it so.
+    has_mirrors: bool,
 }
 
 impl Committer {
@@ -242,7 +272,7 @@ impl Committer {
                         buffer = before;
                         break;
                     }
-                    ends.push(self.commit(&job.path, answer));
+                    ends.push(self.commit(job, answer));
                 }
                 Ok(None) => break,
                 Err(error) => return Done { ends, rest: Err(error.into()) },
@@ -254,13 +284,16 @@ impl Committer {
         Done { ends, rest: Ok(buffer) }
     }
 
-    fn commit(&self, path: &RemotePath, answer: FileAnswer) -> Option<(u64, Result<Digest, Failure>)> {
+    fn commit(&self, job: &Job, answer: FileAnswer) -> Option<(u64, Result<Digest, Failure>)> {
         let (record, body) = answer.ok()?;
         let got = Digest::of_kind(self.hash, &body);
+        if self.has_mirrors && (got != record.digest || job.digest.is_some_and(|listed| listed != got)) {
+            return None;
+        }
         if got != record.digest {
             return Some((record.size, Err(Failure::DigestMismatch { got, expected: record.digest })));
         }
-        match self.store.put(path, &[body], &self.config.commit_spec(record.modified, record.executable)) {
+        match self.store.put(&job.path, &[body], &self.config.commit_spec(record.modified, record.executable)) {
             Ok(()) => Some((record.size, Ok(got))),
             // Somebody was quicker, or descriptors ran out: both have their way out.
             Err(StoreError::Exists | StoreError::Busy) => None,

@@ -23,20 +23,20 @@ use crate::session::exchange;
 use crate::session::{Lease, Session};
 use crate::transfer::delta::{self, PlannedSeeds, Tell};
 use crate::transfer::here::Here;
-use crate::transfer::job::{Context, Job, conclude};
+use crate::transfer::job::{Context, Job};
 use crate::transfer::live::{self, MAX_LIVE_RESTARTS};
 use crate::transfer::outcome::{FileOutcome, Status};
 use crate::transfer::partial::{Partial, RecordOnDrop, keep};
 use crate::transfer::probe::probe;
 use crate::transfer::small::Small;
 
-/// Fetches one file, or finds that nothing needs to be done.
-pub(crate) async fn run(context: Context, job: Job) -> FileOutcome {
+/// Fetches one file, or finds that nothing needs to be done. Nobody is told of the end yet.
+pub(crate) async fn attempt(context: &Context, job: &Job) -> FileOutcome {
     let begun = Instant::now();
     let mut download = Download {
-        context: &context,
+        context,
         session: &context.sessions[job.id.0 % context.sessions.len()],
-        job: &job,
+        job,
         size: job.remote.map(|r| r.size),
         received: AtomicU64::new(0),
         reused: AtomicU64::new(0),
@@ -50,8 +50,8 @@ pub(crate) async fn run(context: Context, job: Job) -> FileOutcome {
         Err(failure) => (Status::Failed(failure), None),
     };
     let (size, received, reused) = (download.size, download.received.into_inner(), download.reused.into_inner());
-    let outcome = conclude(&**download.session.observer(), &job, status, digest, size, received, begun);
-    FileOutcome { reused, ..outcome }
+    let name = job.path.as_str().to_owned();
+    FileOutcome { name, size, digest, status, received, reused, elapsed: begun.elapsed() }
 }
 
 struct Download<'a> {

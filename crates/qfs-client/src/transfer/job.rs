@@ -11,6 +11,7 @@ use qfs_core::store::{TargetMeta, WriteStore};
 
 use crate::config::FetchConfig;
 use crate::error::Failure;
+use crate::mirrors::fleet::Fleet;
 use crate::plan::{RemoteMeta, Step, lacks_bit, next_step};
 use crate::session::Session;
 use crate::transfer::delta::Means;
@@ -44,6 +45,8 @@ pub(crate) struct Context {
     pub(crate) stages: Arc<Stages>,
     /// For fetching what changed alone.
     pub(crate) delta: Arc<Means>,
+    /// The servers, where there are several: `sessions` is then the first of them that was reached.
+    pub(crate) fleet: Option<Arc<Fleet>>,
     /// Whether the server has said that it does not know `download_many`: then every file is asked for by itself.
     pub(crate) singly: Arc<AtomicBool>,
 }
@@ -74,12 +77,23 @@ pub(crate) fn conclude(
     received: u64,
     begun: Instant,
 ) -> FileOutcome {
-    match (&status, digest) {
+    announce_end(observer, job, &status, digest);
+    let name = job.path.as_str().to_owned();
+    FileOutcome { name, size, digest, status, received, reused: 0, elapsed: begun.elapsed() }
+}
+
+/// Tells the end of `job`, as it is.
+pub(crate) fn told(context: &Context, job: &Job, ended: FileOutcome) -> FileOutcome {
+    announce_end(&**context.sessions[0].observer(), job, &ended.status, ended.digest);
+    ended
+}
+
+/// Tells the observer of the end of `job`.
+fn announce_end(observer: &dyn Observer, job: &Job, status: &Status, digest: Option<Digest>) {
+    match (status, digest) {
         (Status::Failed(_), _) => observer.event(Event::Failed { file: job.id }),
         (Status::Unchanged, _) => observer.event(Event::Unchanged { file: job.id }),
         (_, Some(digest)) => observer.event(Event::Committed { file: job.id, digest }),
         _ => {}
     }
-    let name = job.path.as_str().to_owned();
-    FileOutcome { name, size, digest, status, received, reused: 0, elapsed: begun.elapsed() }
 }

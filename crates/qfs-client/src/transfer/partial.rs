@@ -68,7 +68,7 @@ pub(super) async fn keep(known: Partial, partial: &mut Option<Partial>) {
 }
 
 /// Records the frontier when the download is dropped halfway, as by an interrupt.
-pub(super) struct RecordOnDrop(pub(super) Arc<Assembly>);
+pub(crate) struct RecordOnDrop(pub(crate) Arc<Assembly>);
 
 impl Drop for RecordOnDrop {
     fn drop(&mut self) {

@@ -10,6 +10,8 @@ use qfs_store::blocking;
 use tokio::sync::mpsc;
 
 use crate::error::{Failure, store_failure};
+use crate::mirrors::fleet::Fleet;
+use crate::mirrors::listing;
 use crate::plan::RemoteMeta;
 use crate::plan::nesting;
 use crate::plan::selection::Selection;
@@ -37,6 +39,8 @@ struct Row {
 /// Turns the selection into jobs, while the first of them are being fetched.
 pub(crate) struct Planner<'a> {
     session: &'a Session,
+    /// The servers, where there are several.
+    fleet: Option<&'a Arc<Fleet>>,
     store: &'a Arc<dyn WriteStore>,
     observer: &'a Arc<dyn Observer>,
     next: usize,
@@ -48,12 +52,13 @@ impl<'a> Planner<'a> {
     /// Numbers files from `next` on, after `files` of the run were planned before.
     pub(crate) fn new(
         session: &'a Session,
+        fleet: Option<&'a Arc<Fleet>>,
         store: &'a Arc<dyn WriteStore>,
         observer: &'a Arc<dyn Observer>,
         next: usize,
         files: usize,
     ) -> Self {
-        Self { session, store, observer, next, files, bytes: 0 }
+        Self { session, fleet, store, observer, next, files, bytes: 0 }
     }
 
     /// Returns the outcomes of what could not become a job.
@@ -95,13 +100,16 @@ impl<'a> Planner<'a> {
     ) -> Result<Vec<FileOutcome>, Failure> {
         let (pages, mut rows) = mpsc::unbounded_channel();
         let mut sieve = Sieve::new(selection);
-        let listing = async {
+        let listing_them = async {
             // Moved in, so that the channel ends with the listing.
             let pages = pages;
             let mut on_page = |page: Vec<(RemotePath, EntryMeta)>| {
                 if pages.send(sieve.offer(page)).is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
             };
-            let listed = exchange::list(self.session, &mut on_page).await;
+            let listed = match self.fleet {
+                Some(fleet) => listing::list(fleet, &mut on_page).await,
+                None => exchange::list(self.session, &mut on_page).await.map(drop),
+            };
             if listed.is_ok() {
                 // Nobody receives any more only when the run is being given up.
                 let _ = pages.send(sieve.end());
@@ -116,7 +124,7 @@ impl<'a> Planner<'a> {
                 planner.plan(page.into_iter().map(row).collect(), &planned).await;
             }
         };
-        let (listed, ()) = tokio::join!(listing, planning);
+        let (listed, ()) = tokio::join!(listing_them, planning);
         listed?;
         Ok(sieve.unmatched().map(|item| FileOutcome::failed(&item.text, Failure::NoMatch)).collect())
     }

@@ -15,6 +15,7 @@ use crate::config::FetchConfig;
 use crate::error::{Failure, store_failure};
 use crate::insight::bottleneck::Measurements;
 use crate::insight::gauge::Gauge;
+use crate::mirrors::fleet::Fleet;
 use crate::plan::nesting::parents;
 use crate::plan::selection::Selection;
 use crate::session::Session;
@@ -54,47 +55,90 @@ pub async fn fetch_with(
     observer: Arc<dyn Observer>,
     done: &mut (dyn FnMut(&[&FileOutcome]) + Send),
 ) -> Result<RunOutcome, Failure> {
-    let begun = Instant::now();
-    let session = &session.observed_by(Arc::clone(&observer));
-    let streams = config.parallel.map_or(2, std::num::NonZero::get);
+    let session = session.observed_by(Arc::clone(&observer));
     let sessions = session.widen(config.connections).await?;
-    let flush = flush_bytes(streams.max(sessions.len()));
-    let (sessions, stages): (Arc<[Session]>, Arc<Stages>) = (sessions.into(), Arc::default());
-    let context = Context {
-        sessions: Arc::clone(&sessions),
-        store: Arc::clone(&store),
-        config,
-        flush,
-        stages: Arc::clone(&stages),
-        delta: Arc::new(Means::new(library)),
-        singly: Arc::default(),
-    };
-    let work = Run { context, observer, done }.all(&selection);
-    let (gauge, files) = if config.measured {
-        let mut gauge = Gauge::begin(&sessions);
-        let files = gauge.watch(work).await;
-        (Some(gauge), files)
-    } else {
-        (None, work.await)
-    };
-    let measured = gauge.map(|gauge| gauge.end(stages.times()));
-    for session in sessions[1..].iter().cloned() {
-        session.close().await;
+    let fetching = Fetching { sessions, fleet: None, store, library, config, observer };
+    fetching.run(selection, done).await
+}
+
+/// As [`fetch_with`], from several servers. What patterns and directories mean, the first of them that was reached says.
+///
+/// # Errors
+/// As [`fetch`].
+pub async fn fetch_from(
+    fleet: &Arc<Fleet>,
+    store: Arc<dyn WriteStore>,
+    library: Library,
+    selection: Selection,
+    config: FetchConfig,
+    observer: Arc<dyn Observer>,
+    done: &mut (dyn FnMut(&[&FileOutcome]) + Send),
+) -> Result<RunOutcome, Failure> {
+    let first = fleet.first().ok_or_else(|| Failure::ConnectionLost("no server is left".to_owned()))?;
+    // What is measured is one connection's.
+    let config = FetchConfig { measured: false, ..config };
+    let fleet = Some(Arc::clone(fleet));
+    Fetching { sessions: vec![first], fleet, store, library, config, observer }.run(selection, done).await
+}
+
+/// What a run is made with.
+struct Fetching {
+    sessions: Vec<Session>,
+    fleet: Option<Arc<Fleet>>,
+    store: Arc<dyn WriteStore>,
+    library: Library,
+    config: FetchConfig,
+    observer: Arc<dyn Observer>,
+}
+
+impl Fetching {
+    async fn run(
+        self,
+        selection: Selection,
+        done: &mut (dyn FnMut(&[&FileOutcome]) + Send),
+    ) -> Result<RunOutcome, Failure> {
+        let Self { sessions, fleet, store, library, config, observer } = self;
+        let begun = Instant::now();
+        let streams = config.parallel.map_or(2, std::num::NonZero::get);
+        let flush = flush_bytes(streams.max(sessions.len()));
+        let (sessions, stages): (Arc<[Session]>, Arc<Stages>) = (sessions.into(), Arc::default());
+        let context = Context {
+            sessions: Arc::clone(&sessions),
+            store: Arc::clone(&store),
+            config,
+            flush,
+            stages: Arc::clone(&stages),
+            delta: Arc::new(Means::new(library)),
+            fleet,
+            singly: Arc::default(),
+        };
+        let work = Run { context, observer, done }.all(&selection);
+        let (gauge, files) = if config.measured {
+            let mut gauge = Gauge::begin(&sessions);
+            let files = gauge.watch(work).await;
+            (Some(gauge), files)
+        } else {
+            (None, work.await)
+        };
+        let measured = gauge.map(|gauge| gauge.end(stages.times()));
+        for session in sessions[1..].iter().cloned() {
+            session.close().await;
+        }
+        let files = files?;
+        if config.durable && files.iter().any(|file| !matches!(file.status, Status::Failed(_))) {
+            blocking(move || store.sync_directories()).await.map_err(|e| store_failure(&e))?;
+        }
+        let elapsed = begun.elapsed();
+        let mut outcome = RunOutcome { files, elapsed, measured: None };
+        outcome.measured = measured.map(|measured| Measurements {
+            elapsed,
+            bytes: outcome.received(),
+            files: outcome.files.len() as u64,
+            at_once: config.parallel.map_or(LOOK_AHEAD_FILES, std::num::NonZero::get) as u64,
+            ..measured
+        });
+        Ok(outcome)
     }
-    let files = files?;
-    if config.durable && files.iter().any(|file| !matches!(file.status, Status::Failed(_))) {
-        blocking(move || store.sync_directories()).await.map_err(|e| store_failure(&e))?;
-    }
-    let elapsed = begun.elapsed();
-    let mut outcome = RunOutcome { files, elapsed, measured: None };
-    outcome.measured = measured.map(|measured| Measurements {
-        elapsed,
-        bytes: outcome.received(),
-        files: outcome.files.len() as u64,
-        at_once: config.parallel.map_or(LOOK_AHEAD_FILES, std::num::NonZero::get) as u64,
-        ..measured
-    });
-    Ok(outcome)
 }
 
 struct Run<'a> {
@@ -160,7 +204,14 @@ impl Run<'_> {
         untold: fn(&FileOutcome) -> bool,
     ) -> (BTreeMap<FileId, FileOutcome>, Result<Vec<FileOutcome>, Failure>) {
         let (planned, jobs) = mpsc::channel(PLANNED_PAGES);
-        let planner = Planner::new(&self.context.sessions[0], &self.context.store, &self.observer, next, files);
+        let planner = Planner::new(
+            &self.context.sessions[0],
+            self.context.fleet.as_ref(),
+            &self.context.store,
+            &self.observer,
+            next,
+            files,
+        );
         let scheduler = Scheduler::new(self.context.clone(), next, untold, &mut *self.done);
         let (failed, files) = tokio::join!(planner.run(selection, planned), scheduler.run(jobs));
         (files, failed)

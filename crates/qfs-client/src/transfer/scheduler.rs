@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use tokio::task::{self, JoinSet};
 
 use crate::error::Failure;
+use crate::mirrors;
 use crate::transfer::batch::{self, Batch, Ended, MAX_BATCHES};
 use crate::transfer::download;
 use crate::transfer::job::{self, Context, Job};
@@ -131,7 +132,8 @@ impl<'a> Scheduler<'a> {
             if config.parallel.is_none() {
                 job.priority = i32::try_from(job.id.0).map_or(i32::MIN, |n| -n);
             }
-            if self.context.singly.load(Ordering::Relaxed) || !Batch::takes(&job, &config) {
+            if self.context.singly.load(Ordering::Relaxed) || !Batch::takes(&job, &config, self.context.fleet.is_some())
+            {
                 self.queue.push_back(Unit::One(job));
                 continue;
             }
@@ -169,7 +171,10 @@ impl<'a> Scheduler<'a> {
         let started = match unit {
             Unit::Many(batch) => self.running.spawn(batch::run(context, batch)),
             Unit::One(job) => self.running.spawn(async move {
-                let outcome = download::run(context, job).await;
+                let outcome = match context.fleet.clone() {
+                    Some(fleet) => mirrors::file::run(context, fleet, job).await,
+                    None => job::told(&context, &job, download::attempt(&context, &job).await),
+                };
                 Ended { outcomes: vec![(first, outcome)], alone: Vec::new() }
             }),
         };

@@ -14,7 +14,7 @@ use qfs_store::local::{Hidden, LocalStore};
 use super::delta::Means;
 use super::delta::library::Library;
 use super::download;
-use super::job::{Context, Job, settled};
+use super::job::{Context, Job, settled, told};
 use super::outcome::FileOutcome;
 use super::planned_store::PlannedStore;
 use crate::config::FetchConfig;
@@ -44,12 +44,13 @@ pub async fn fetch_file(
         flush: flush_bytes(sessions.len()),
         stages: Arc::new(Stages::default()),
         delta: Arc::new(Means::new(Library::default())),
+        fleet: None,
         singly: Arc::default(),
     };
     let job = Job { id: FileId(0), path: name.clone(), remote: None, digest: None, local: Ok(local), priority: 0 };
     let outcome = match settled(&context, &job) {
         Some(outcome) => outcome,
-        None => download::run(context, job).await,
+        None => told(&context, &job, download::attempt(&context, &job).await),
     };
     for session in sessions[1..].iter().cloned() {
         session.close().await;

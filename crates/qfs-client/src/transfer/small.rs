@@ -12,19 +12,19 @@ use crate::error::AttemptError;
 use crate::transfer::job::{Context, Job};
 
 /// All of a file.
-pub(super) struct Small {
+pub(crate) struct Small {
     /// Its bytes, one piece behind the other.
-    pub(super) content: Vec<Bytes>,
+    pub(crate) content: Vec<Bytes>,
     /// The kind of digest that was agreed on, whatever the server then sent.
-    pub(super) kind: HashKind,
+    pub(crate) kind: HashKind,
     /// What their digest is to be.
-    pub(super) expected: Digest,
-    pub(super) commit: CommitSpec,
+    pub(crate) expected: Digest,
+    pub(crate) commit: CommitSpec,
 }
 
 impl Small {
     /// Verifies it and makes it the target of `job`.
-    pub(super) async fn store(self, context: &Context, job: &Job) -> Result<Digest, AttemptError> {
+    pub(crate) async fn store(self, context: &Context, job: &Job) -> Result<Digest, AttemptError> {
         let Self { content, kind, expected, commit } = self;
         let (store, path, stages) = (Arc::clone(&context.store), job.path.clone(), Arc::clone(&context.stages));
         let store_small = move || {

@@ -19,6 +19,7 @@ mod limits;
 mod list;
 mod live;
 mod menu;
+mod mirrors;
 mod pacing;
 mod path_notes;
 mod perms;

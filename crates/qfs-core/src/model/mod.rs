@@ -13,6 +13,7 @@ mod range;
 mod ranges;
 mod text;
 mod ticket;
+mod ticket_set;
 mod token;
 
 pub use digest::{Digest, HashKind, Hasher, ParseDigestError, ParseHashKindError};
@@ -27,4 +28,5 @@ pub use path_note::{MAX_PATH_NOTE_CHARS, ParsePathNoteError, PathNote};
 pub use range::{ByteRange, RangeError};
 pub use ranges::{Ranges, RangesError};
 pub use ticket::{DEFAULT_PORT, ParseTicketError, Ticket};
+pub use ticket_set::TicketSet;
 pub use token::{MAX_TOKEN_BYTES, ParseTokenError, Token};

@@ -44,6 +44,9 @@ pub enum ParseTicketError {
     /// What follows the fingerprint is not `&token=` and a token. The text is not quoted.
     #[error("what follows the fingerprint is not &token= and a token")]
     Token,
+    /// More servers than a set may have.
+    #[error("more servers than a set may have")]
+    TooMany,
 }
 
 impl FromStr for Ticket {

@@ -25,6 +25,7 @@ mod malicious_batches;
 mod malicious_client;
 mod malicious_maps;
 mod malicious_server;
+mod mirrors;
 mod networks;
 mod paths;
 mod power;

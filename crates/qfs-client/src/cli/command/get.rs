@@ -12,11 +12,11 @@ use qfs_store::local::{Hidden, LocalStore};
 
 use super::list::parse;
 use crate::cli::args::GetArgs;
-use crate::cli::connection::Context;
+use crate::cli::connection::{Context, Sources};
 use crate::cli::exit::Exit;
 use crate::cli::report::human::{FileLine, FileLines};
 use crate::cli::report::json::{self, Run};
-use crate::cli::report::{Problem, human, problem};
+use crate::cli::report::{Problem, human, mirrors, problem};
 
 /// Fetches what is asked for. A reader of stdout that goes away (`| head`) does not end the downloads: the files are what was
 /// asked for, and the exit code says how they ended.
@@ -30,7 +30,8 @@ pub(crate) async fn run(context: &Context, args: &GetArgs) -> Result<Exit, Probl
     match download(context, selection).await {
         Ok(outcome) => {
             if settings.json {
-                print(Run::new(&outcome, settings.connect.hash, &settings.save_dir));
+                let run = Run::new(&outcome, settings.connect.hash, &settings.save_dir);
+                print(run.from(&context.mirror_reports()));
             }
             Ok(Exit::of_run(&outcome))
         }
@@ -45,7 +46,7 @@ pub(crate) async fn run(context: &Context, args: &GetArgs) -> Result<Exit, Probl
 
 /// Fetches a selection and tells of it, except in JSON.
 pub(crate) async fn download(context: &Context, selection: Selection) -> Result<RunOutcome, Problem> {
-    let session = context.session().await?;
+    let sources = context.sources().await?;
     let (settings, screen, progress) = (&context.settings, &context.screen, &context.progress);
     let directory = settings.save_dir.clone();
     // Whoever asks for a hidden file by its name gets it.
@@ -80,8 +81,15 @@ pub(crate) async fn download(context: &Context, selection: Selection) -> Result<
     };
     let drawing = progress.begin(screen.may_draw() && !settings.json);
     let observer = Arc::clone(progress) as _;
-    let fetched = run::fetch_with(&session, store, library, selection, settings.fetch, observer, &mut done).await;
+    let (config, done) = (settings.fetch, &mut done);
+    let fetched = match &sources {
+        Sources::One(session) => run::fetch_with(session, store, library, selection, config, observer, done).await,
+        Sources::Several(fleet) => run::fetch_from(fleet, store, library, selection, config, observer, done).await,
+    };
     drop(drawing);
+    if let Sources::Several(fleet) = &sources {
+        fleet.note_unreached();
+    }
     let outcome = match fetched {
         Ok(outcome) => outcome,
         Err(failure) => {
@@ -97,6 +105,9 @@ pub(crate) async fn download(context: &Context, selection: Selection) -> Result<
         return Ok(outcome);
     }
     screen.summary(&human::total(&outcome));
+    if settings.verbose > 0 {
+        context.mirror_reports().iter().for_each(|report| screen.notice(&mirrors::summary(report)));
+    }
     if settings.verbose > 0
         && let Some(measured) = &outcome.measured
     {

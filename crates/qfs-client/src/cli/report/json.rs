@@ -5,6 +5,7 @@ use std::io;
 use std::path::Path;
 
 use qfs_client::insight::bottleneck::{Verdict, bottleneck};
+use qfs_client::mirrors::report::MirrorReport;
 use qfs_client::transfer::outcome::{FileOutcome, RunOutcome, Status};
 use qfs_core::model::{Digest, EntryMeta, HashKind, RemotePath};
 use serde::Serialize;
@@ -27,6 +28,21 @@ pub(crate) struct Run<'a> {
     bytes_per_second: f64,
     /// What limited the run; null when nothing was measured.
     limited_by: Option<LimitedBy>,
+    /// What each of several servers did; only where there are several.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    mirrors: Vec<Mirror>,
+}
+
+#[derive(Debug, Serialize)]
+struct Mirror {
+    server: String,
+    /// Bytes of content that it sent.
+    bytes: u64,
+    /// How long something was asked of it.
+    seconds: f64,
+    /// `ok`, `dropped` or `unreachable`.
+    state: &'static str,
+    reason: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -100,7 +116,20 @@ impl<'a> Run<'a> {
                 let Verdict { limit, way, because, hint } = bottleneck(measured);
                 LimitedBy { what: limit.name(), over: way.name(), because, hint }
             }),
+            mirrors: Vec::new(),
         }
+    }
+
+    /// The same, with what each of several servers did.
+    pub(crate) fn from(self, reports: &[MirrorReport]) -> Self {
+        let mirror = |report: &MirrorReport| Mirror {
+            server: report.server.clone(),
+            bytes: report.bytes,
+            seconds: rounded(report.busy.as_secs_f64()),
+            state: report.state.name(),
+            reason: report.state.reason().map(str::to_owned),
+        };
+        Self { mirrors: reports.iter().map(mirror).collect(), ..self }
     }
 
     /// A run that never began: every file asked for failed, for the one reason.
@@ -115,7 +144,15 @@ impl<'a> Run<'a> {
             seconds: 0.0,
             error: Some(Error { code: problem.code, message: problem.what.clone() }),
         });
-        Self { files: files.collect(), bytes: 0, reused: 0, seconds: 0.0, bytes_per_second: 0.0, limited_by: None }
+        Self {
+            files: files.collect(),
+            bytes: 0,
+            reused: 0,
+            seconds: 0.0,
+            bytes_per_second: 0.0,
+            limited_by: None,
+            mirrors: Vec::new(),
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub(crate) mod human;
 pub(crate) mod json;
+pub(crate) mod mirrors;
 pub(crate) mod problem;
 pub(crate) mod sync;
 

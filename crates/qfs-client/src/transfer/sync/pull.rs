@@ -131,6 +131,7 @@ impl Here {
             config,
             flush: flush_bytes(NonZeroUsize::get(parallel).max(self.sessions.len())),
             stages: Arc::new(Stages::default()),
+            fleet: None,
             singly: Arc::default(),
             delta: Arc::new(Means::new(Library::default())),
         }

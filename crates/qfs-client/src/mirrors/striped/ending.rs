@@ -1,0 +1,102 @@
+//! How a version ends: compared with its digest and committed, or given up.
+
+use std::sync::Arc;
+
+use futures_util::stream::FuturesUnordered;
+use qfs_core::model::Digest;
+use qfs_core::store::StoreError;
+use qfs_store::blocking;
+
+use super::{Ended, Fetched, Striped};
+use crate::error::{Failure, store_failure};
+use crate::mirrors::claims::{Part, Standing};
+
+impl Striped<'_> {
+    /// All stripes are here: the digest of the whole decides whether the map was right.
+    pub(super) async fn finish(&mut self) -> Result<Option<Ended>, Failure> {
+        let Some(version) = &self.version else { return Ok(None) };
+        let assembly = Arc::clone(&version.assembly);
+        let digest = blocking(move || {
+            assembly.finish()?;
+            Ok(assembly.digest())
+        });
+        let got = digest.await.map_err(|error| store_failure(&error))?;
+        let got = got.ok_or_else(|| Failure::Protocol("the stripes are not the whole file".to_owned()))?;
+        let sources: Vec<_> = (0..self.askings.len()).filter(|number| self.part(*number) == Part::Source).collect();
+        let is_right = |number: &usize| self.claims.digest(*number) == Some(got);
+        let Some(right) =
+            sources.iter().copied().find(is_right).or_else(|| (version.digest == got).then_some(version.leader))
+        else {
+            if version.is_resumed {
+                // What was here is no proof against anybody.
+                self.may_resume = false;
+            } else {
+                let failure = Failure::DigestMismatch { got, expected: version.digest };
+                for number in sources {
+                    self.askings[number].failure.get_or_insert(failure.clone());
+                    self.expose(number, &format!("{} is not what its digest says", self.job.path.as_str()));
+                }
+            }
+            self.start_over().await?;
+            return Ok(None);
+        };
+        self.commit(right).await?;
+        self.name_who_lied(got);
+        let Some(version) = self.version.take() else { return Ok(None) };
+        let is_resumed = version.is_resumed;
+        Ok(Some(Ended::Fetched(Fetched { digest: got, size: version.map.size(), is_resumed })))
+    }
+
+    async fn commit(&mut self, right: usize) -> Result<(), Failure> {
+        let Some(version) = &self.version else { return Ok(()) };
+        let head = self.askings[right].head.as_ref().or(self.askings[version.leader].head.as_ref());
+        let Some(head) = head else { return Err(Failure::Protocol("nobody has the file any more".to_owned())) };
+        let spec = self.context.config.commit_spec(head.modified, head.executable);
+        let stage = Arc::clone(version.assembly.stage());
+        let committed = blocking(move || match stage.commit(&spec) {
+            Err(StoreError::Exists) => {
+                stage.discard()?;
+                Err(StoreError::Exists)
+            }
+            committed => committed.map(drop),
+        });
+        committed.await.map_err(|error| store_failure(&error))
+    }
+
+    /// The file is right: whoever said otherwise of the same content or the same digest is named.
+    fn name_who_lied(&mut self, right: Digest) {
+        for number in 0..self.askings.len() {
+            let claimed = self.claims.digest(number);
+            let is_comparable = claimed.is_some_and(|claimed| claimed.kind() == right.kind());
+            match self.part(number) {
+                Part::Source if is_comparable && claimed != Some(right) => {
+                    self.expose(number, &format!("its digest of {} is wrong", self.job.path.as_str()));
+                }
+                Part::Contested if claimed == Some(right) => {
+                    self.expose(number, &format!("its chunk map of {} is wrong", self.job.path.as_str()));
+                }
+                _ if self.askings[number].is_doubted => {
+                    self.expose(number, &format!("it sent wrong bytes of {}", self.job.path.as_str()));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Gives the version up, with all that came of it.
+    pub(super) async fn start_over(&mut self) -> Result<(), Failure> {
+        let Some(version) = self.version.take() else { return Ok(()) };
+        self.questions.values().for_each(|heard| heard.abort.abort());
+        self.questions.clear();
+        self.under_way = FuturesUnordered::new();
+        for (number, asking) in self.askings.iter_mut().enumerate() {
+            // Whoever was being asked what it has is asked again.
+            if self.claims.0[number] == Standing::Unknown {
+                asking.since = None;
+            }
+        }
+        let stage = Arc::clone(version.assembly.stage());
+        drop(version);
+        blocking(move || stage.discard()).await.map_err(|error| store_failure(&error))
+    }
+}
