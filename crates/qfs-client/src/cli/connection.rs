@@ -92,6 +92,12 @@ impl Context {
     }
 
     /// What each of several servers did; none where there is one.
+    /// That one of several servers is not trusted, which was found out when the others had begun.
+    pub(crate) fn distrusted(&self) -> Option<Problem> {
+        let fleet = lock(&self.fleet).clone()?;
+        fleet.take_distrusted().map(|error| problem::of_session(&error))
+    }
+
     pub(crate) fn mirror_reports(&self) -> Vec<MirrorReport> {
         lock(&self.fleet).as_ref().map(|fleet| fleet.reports()).unwrap_or_default()
     }

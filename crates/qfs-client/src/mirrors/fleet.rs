@@ -45,6 +45,8 @@ pub struct Fleet {
     observer: Arc<dyn Observer>,
     /// Rings whenever a server can be asked again, or has room for more.
     changed: Arc<Notify>,
+    /// Why one is not trusted that answered late.
+    distrusted: Mutex<Option<SessionError>>,
 }
 
 /// One of them.
@@ -98,7 +100,7 @@ impl Fleet {
             Arc::new(Mirror::new(number, name, observer, Arc::clone(&changed)))
         };
         let mirrors: Vec<_> = servers.iter().enumerate().map(mirror).collect();
-        let fleet = Arc::new(Self { mirrors, observer: Arc::clone(&observer), changed });
+        let fleet = Arc::new(Self { mirrors, observer: Arc::clone(&observer), changed, distrusted: Mutex::default() });
         let (ended, mut ends) = mpsc::channel(servers.len().max(1));
         for (mirror, config) in fleet.mirrors.iter().cloned().zip(servers) {
             let (trust, ended) = (Arc::clone(&trust), ended.clone());
@@ -135,11 +137,17 @@ impl Fleet {
         if let (None, Some((_, error))) = (fleet.first(), first_error) {
             return Err(error);
         }
+        let waiting = Arc::clone(&fleet);
         tokio::spawn(async move {
             while let Some((mirror, connected)) = ends.recv().await {
                 match connected {
                     Ok(session) => mirror.joined(session),
-                    Err(error) => mirror.unreachable(&error.to_string()),
+                    Err(error) => {
+                        mirror.unreachable(&error.to_string());
+                        if error.class() == FailureClass::Trust {
+                            lock(&waiting.distrusted).get_or_insert(error);
+                        }
+                    }
                 }
             }
         });
@@ -200,6 +208,11 @@ impl Fleet {
     /// Tells all of them that nothing more is wanted.
     pub async fn close(&self) {
         join_all(self.usable().map(|(_, session)| session.close())).await;
+    }
+
+    /// Why one is not trusted that answered when the others had begun. It was asked for nothing; whoever runs this has to know.
+    pub fn take_distrusted(&self) -> Option<SessionError> {
+        lock(&self.distrusted).take()
     }
 
     /// What each of them did.

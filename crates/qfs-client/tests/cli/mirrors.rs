@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::process::Command;
+use std::time::Duration;
 
-use qfs_testkit::udp_proxy::UdpProxy;
+use qfs_testkit::udp_proxy::{Faults, LinkSpec, PathFaults, UdpProxy};
 
 use crate::support::{Done, Lab, free_port, noise, run, slow_link, sums};
 
@@ -153,6 +154,22 @@ fn one_ticket_names_several_hosts() {
     let pinned = [format!("{}#{pin}", at(&stranger)), at(&labs[0])];
     run(&mut client(&labs[0], &pinned, &["get", "f", "--save-dir", "fourth"])).ends_with(4);
     assert!(!labs[0].home().join("fourth/f").exists());
+}
+
+/// Fails when: a server with another key that answers late passes unnoticed, or costs what the others brought.
+#[test]
+fn a_key_that_changed_ends_in_code_4_however_late() {
+    let content = noise(12 << 20);
+    let labs = [Lab::new(&[("f", &content)]), Lab::new(&[("f", &content)])];
+    let near = slow_link(labs[0].server().address());
+    let far = LinkSpec { delay: Duration::from_millis(700), ..LinkSpec::default() };
+    let path = PathFaults { link: far, ..PathFaults::default() };
+    let far = UdpProxy::start(labs[1].server().address(), Faults { to_client: path, ..Faults::default() }).unwrap();
+    let tickets = [through(&near), format!("{}#{}", through(&far), labs[0].server().fingerprint())];
+    let done = run(&mut client(&labs[0], &tickets, &["get", "f", "--json", "--transport", "udp"])).ends_with(4);
+    assert!(done.err.contains(labs[1].server().fingerprint()), "{done:?}");
+    assert!(labs[0].saved("f") == content);
+    assert_eq!(mirrors(&done)[&tickets[0]].0, "ok", "{done:?}");
 }
 
 /// Fails when something is written to one of several servers, or to all.

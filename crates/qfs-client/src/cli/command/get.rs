@@ -33,7 +33,13 @@ pub(crate) async fn run(context: &Context, args: &GetArgs) -> Result<Exit, Probl
                 let run = Run::new(&outcome, settings.connect.hash, &settings.save_dir);
                 print(run.from(&context.mirror_reports()));
             }
-            Ok(Exit::of_run(&outcome))
+            match context.distrusted() {
+                None => Ok(Exit::of_run(&outcome)),
+                Some(problem) => {
+                    context.screen.problem(&problem);
+                    Ok(problem.exit)
+                }
+            }
         }
         Err(problem) => {
             if settings.json {
