@@ -70,6 +70,7 @@ pub(crate) fn read(args: impl IntoIterator<Item = OsString>) -> Result<Reading, 
     let args = with_name_as_option(args.into_iter().collect());
     let command = || without_empty_variables(Args::command());
     let given = command().try_get_matches_from(&args)?;
+    refuse_names_among_others(&given)?;
     let named_by = |path: &PathBuf| Some(path.clone());
     let path = given.get_one("config").map_or_else(|| PLACE.find(|name| std::env::var_os(name)), named_by);
     let file = path.map(|path| ConfigFile::read(&path)).transpose()?;
@@ -115,6 +116,21 @@ fn base(file: &ConfigFile, definitions: &Command) -> Result<Layer, Unread> {
         secret::refuse_exposed(file.path(), file.mode(), "ticket").map_err(Unread::Problem)?;
     }
     Ok(layer)
+}
+
+/// What belongs to a server of the file counts for all that is said: its token, its directory. So it stands alone.
+fn refuse_names_among_others(given: &ArgMatches) -> Result<(), Unread> {
+    let said: Vec<&Choice> = given.get_many("server").into_iter().flatten().collect();
+    let name = said.iter().find_map(|choice| if let Choice::Named(name) = choice { Some(name) } else { None });
+    match name {
+        Some(name) if said.len() > 1 => {
+            let what = format!("{name} is a server of the configuration file, and cannot be used with another one");
+            let hint =
+                "give tickets to fetch from several servers, or a ticket of several hosts to one name in the file";
+            Err(Unread::Problem(Problem::new(Exit::Usage, what).hint(hint)))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The server that is named by what is strongest of all that says where the server is.

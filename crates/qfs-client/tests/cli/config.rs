@@ -168,7 +168,10 @@ fn a_name_that_nothing_has_is_a_mistake_with_a_way_out() {
     done(lab, &["--port", "9", "--server", "one", "list"])
         .ends_with(2)
         .complains("--server cannot be used with --ip or --port", "");
-    done(lab, &["one:", "--server", "other", "list"]).ends_with(2).complains("cannot be used multiple times", "");
+    done(lab, &["one:", "--server", "other", "list"])
+        .ends_with(2)
+        .complains("cannot be used with another one", "tickets");
+    done(lab, &["--server", "qfs://h:1", "--server", "other", "list"]).ends_with(2).complains("other is a server", "");
     std::fs::remove_file(lab.path().join("config/client.toml")).unwrap();
     done(lab, &["lab:", "list"]).ends_with(2).complains("no server is called lab", "client.toml");
 }
