@@ -57,25 +57,27 @@ pub(crate) fn main() -> ExitCode {
 fn serve(reading: &Reading) -> Result<ExitCode, Failure> {
     #[cfg(feature = "bucket")]
     if let Some(settings) = bucket::settings(&reading.args)? {
-        return run(bucket::BLOCKING_THREADS, async |signals| {
-            serve_until_told(reading, bucket::start(reading, &settings)?, signals, || {}).await
+        return run(bucket::BLOCKING_THREADS, async |signals, manager| {
+            serve_until_told(reading, bucket::start(reading, &settings)?, (signals, manager), || {}).await
         });
     }
-    run(BLOCKING_THREADS, async |signals| {
+    run(BLOCKING_THREADS, async |signals, manager| {
         let (started, (store, survey)) = start::directory(reading).await?;
-        serve_until_told(reading, started, signals, || links::tell(&reading.args, store, survey)).await
+        serve_until_told(reading, started, (signals, manager), || links::tell(&reading.args, store, survey)).await
     })
 }
 
 /// Runs `work` on the runtime of the first end point.
 fn run(
     blocking_threads: usize,
-    work: impl AsyncFnOnce(Signals) -> Result<ExitCode, Failure>,
+    work: impl AsyncFnOnce(Signals, ServiceManager) -> Result<ExitCode, Failure>,
 ) -> Result<ExitCode, Failure> {
     let runtime = start::runtime(blocking_threads)?;
     let code = runtime.block_on(async {
         // Before anything is printed: whoever reads the first line may already send a signal.
-        work(Signals::catch().map_err(Failure::runtime)?).await
+        let signals = Signals::catch().map_err(Failure::runtime)?;
+        // Before the sandbox closes, which keeps the server from addresses without a path.
+        work(signals, ServiceManager::of_environment()).await
     });
     // A long read may still be under way; nothing of it is wanted.
     runtime.shutdown_background();
@@ -86,11 +88,10 @@ fn run(
 async fn serve_until_told<S: WriteStore>(
     reading: &Reading,
     started: Started<S>,
-    mut signals: Signals,
+    (mut signals, manager): (Signals, ServiceManager),
     tell: impl FnOnce(),
 ) -> Result<ExitCode, Failure> {
     let args = &reading.args;
-    let manager = ServiceManager::of_environment();
     let Started { server, renewal } = started;
     if !announce::lines(args, &server)? {
         return Ok(ExitCode::SUCCESS);

@@ -28,8 +28,8 @@ pub(super) struct Order<T> {
     last: String,
     /// Directories that the last key is in, as lengths of it.
     open: Vec<usize>,
-    /// Directories looked for in vain, each the beginning of what is held.
-    absent: Vec<String>,
+    /// Directories that were looked for, each the beginning of what is held: those that are there have had their row.
+    resolved: Vec<String>,
     /// Objects whose names the last key begins with: nothing below them has a name.
     files: Vec<String>,
 }
@@ -42,7 +42,7 @@ impl<T> Order<T> {
             held: VecDeque::new(),
             last: String::new(),
             open: Vec::new(),
-            absent: Vec::new(),
+            resolved: Vec::new(),
             files: Vec::new(),
         }
     }
@@ -55,13 +55,13 @@ impl<T> Order<T> {
         if self.files.iter().any(is_below) {
             return false;
         }
-        self.absent.retain(|absent| key.starts_with(absent.as_str()));
+        self.resolved.retain(|directory| key.starts_with(directory.as_str()));
         let common = self.last.bytes().zip(key.bytes()).take_while(|(a, b)| a == b).count();
         self.open.retain(|end| *end < common);
         let known = self.open.last().copied();
         for (end, _) in key.match_indices('/').filter(|(end, _)| known.is_none_or(|known| *end > known)) {
             self.open.push(end);
-            if self.directories {
+            if self.directories && !self.resolved.iter().any(|directory| *directory == key[..end]) {
                 self.insert(&key[..end], Row::Directory);
             }
         }
@@ -101,7 +101,7 @@ impl<T> Order<T> {
 
     /// What looking for it has found.
     pub(super) fn resolve(&mut self, directory: &str, exists: bool) {
-        self.absent.push(directory.to_owned());
+        self.resolved.push(directory.to_owned());
         if exists {
             self.insert(directory, Row::Directory);
         }
@@ -119,7 +119,7 @@ impl<T> Order<T> {
             .filter_map(|at| name.get(..at))
             .filter(|directory| !directory.ends_with('/'))
             .filter(may_come)
-            .filter(|directory| !self.absent.iter().any(|absent| absent == directory))
+            .filter(|directory| !self.resolved.iter().any(|resolved| resolved == directory))
     }
 }
 
