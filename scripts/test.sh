@@ -20,8 +20,9 @@ cargo build --workspace --bins --locked
 step "tests"
 cargo test --workspace --locked
 step "some tests once more, over TCP"
-QFS_TEST_TRANSPORT=tcp cargo test --locked -p qfs-server --test commands --test abuse --test tokens
-QFS_TEST_TRANSPORT=tcp cargo test --locked -p qfs-client --test cli -- writing:: syncing:: delta_put::
+# With the workspace's selection of features: a package's own would build many dependencies anew.
+QFS_TEST_TRANSPORT=tcp cargo test --locked --workspace --test commands --test abuse --test tokens
+QFS_TEST_TRANSPORT=tcp cargo test --locked --workspace --test cli -- writing:: syncing:: delta_put::
 [[ ${1:-} == --fast ]] && exit 0
 
 step "packages"
@@ -29,6 +30,9 @@ step "packages"
 # again, which takes minutes and finds little that the tests above do not; before a publication, run this without --no-verify.
 cargo package --workspace --locked --no-verify --allow-dirty --quiet
 step "clients in other languages"
+# The programs that were just built, not older ones that are optimised.
+QFS_SERVER_BIN=$(realpath "${CARGO_TARGET_DIR:-target}")/debug/qfs-server
+export QFS_SERVER_BIN
 scripts/interop.sh
 scripts/tus.sh
 step "the commands of the book"
