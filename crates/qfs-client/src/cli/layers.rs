@@ -73,14 +73,22 @@ pub(crate) fn read(args: impl IntoIterator<Item = OsString>) -> Result<Reading, 
     refuse_names_among_others(&given)?;
     let named_by = |path: &PathBuf| Some(path.clone());
     let path = given.get_one("config").map_or_else(|| PLACE.find(|name| std::env::var_os(name)), named_by);
-    let file = path.map(|path| ConfigFile::read(&path)).transpose()?;
+    let Some(path) = path else {
+        // Nothing lies below the command line: it is not read once more, which costs as much as a small file.
+        let layer = Layer::default();
+        return match choice(&given, &layer) {
+            None => Ok(Reading { matches: given, layer, named: None }),
+            Some((name, _)) => Err(unknown(None, &name)?),
+        };
+    };
+    let file = ConfigFile::read(&path)?;
     let definitions = Args::command();
-    let base = file.as_ref().map(|file| base(file, &definitions)).transpose()?.unwrap_or_default();
+    let base = base(&file, &definitions)?;
     let Some((name, origin)) = choice(&given, &base) else {
         let layer = base.beaten_by(&definitions, &given)?;
         return finish(command(), &args, layer, None);
     };
-    let (section, tickets) = section(file.as_ref(), &definitions, &name)?;
+    let (section, tickets) = section(&file, &definitions, &name)?;
     let layer = base.without(&OF_A_SERVER).under(section);
     // A flag or a variable that names a server means all that belongs to it; variables about another one do not count.
     let command = if origin < Origin::Variable { command() } else { without_variables(command(), &OF_A_SERVER[1..]) };
@@ -108,7 +116,7 @@ fn with_name_as_option(mut args: Vec<OsString>) -> Vec<OsString> {
 fn base(file: &ConfigFile, definitions: &Command) -> Result<Layer, Unread> {
     let layer = file.layer(definitions, &[SERVERS])?;
     for name in file.names(SERVERS)? {
-        section(Some(file), definitions, &name)?;
+        section(file, definitions, &name)?;
     }
     if let Some([text]) = layer.words("server")
         && text.parse().is_ok_and(|set: TicketSet| set.tickets().iter().any(|ticket| ticket.token.is_some()))
@@ -151,9 +159,9 @@ fn choice(given: &ArgMatches, base: &Layer) -> Option<(String, Origin)> {
 }
 
 /// What the file says about the server `name`, and its ticket.
-fn section(file: Option<&ConfigFile>, definitions: &Command, name: &str) -> Result<(Layer, Option<TicketSet>), Unread> {
-    let layer = file.map(|file| file.section(definitions, SERVERS, name, &[])).transpose()?.flatten();
-    let (Some(layer), Some(file)) = (layer, file) else { return Err(unknown(file, name)?) };
+fn section(file: &ConfigFile, definitions: &Command, name: &str) -> Result<(Layer, Option<TicketSet>), Unread> {
+    let layer = file.section(definitions, SERVERS, name, &[])?;
+    let Some(layer) = layer else { return Err(unknown(Some(file), name)?) };
     let ticket = match layer.words("server").and_then(<[String]>::first) {
         None => None,
         Some(text) => Some(text.parse::<TicketSet>().map_err(|why| {

@@ -58,13 +58,16 @@ fn read_with(arguments: Vec<OsString>, file: Option<PathBuf>) -> Result<Reading,
     let given = command().try_get_matches_from(&arguments)?;
     let file = file.or_else(|| given.get_one("config").cloned());
     let file: Option<PathBuf> = file.or_else(|| PLACE.find(|name| std::env::var_os(name)));
-    let layer = match &file {
-        Some(path) => ConfigFile::read(path)?.layer(&Args::command(), &[])?.beaten_by(&Args::command(), &given)?,
-        None => Layer::default(),
-    };
-    let matches = match layer.defaults_of(command()).try_get_matches_from(&arguments) {
-        Ok(matches) => matches,
-        Err(error) => return Err(layer.explain(&error).map_or_else(|| error.into(), Unread::from)),
+    let (layer, matches) = match &file {
+        // Nothing lies below the command line.
+        None => (Layer::default(), given),
+        Some(path) => {
+            let layer = ConfigFile::read(path)?.layer(&Args::command(), &[])?.beaten_by(&Args::command(), &given)?;
+            match layer.defaults_of(command()).try_get_matches_from(&arguments) {
+                Ok(matches) => (layer, matches),
+                Err(error) => return Err(layer.explain(&error).map_or_else(|| error.into(), Unread::from)),
+            }
+        }
     };
     Ok(Reading { args: Args::from_arg_matches(&matches)?, arguments, matches, layer, file })
 }
