@@ -46,12 +46,19 @@ impl Place {
 /// The command as if variables that are set to nothing were not set.
 #[must_use]
 pub fn without_empty_variables(command: Command) -> Command {
+    let empty: Vec<OsString> =
+        std::env::vars_os().filter(|(_, value)| value.is_empty()).map(|(name, _)| name).collect();
+    // Every start pays for making all arguments anew.
+    if empty.is_empty() { command } else { without_variables(command, &empty) }
+}
+
+fn without_variables(command: Command, names: &[OsString]) -> Command {
     command
         .mut_args(|arg| {
-            let is_empty = |name| std::env::var_os(name).is_some_and(|value: OsString| value.is_empty());
-            if arg.get_env().is_some_and(is_empty) { arg.env(Resettable::Reset) } else { arg }
+            let is_one = |name| names.iter().any(|known| known.as_os_str() == name);
+            if arg.get_env().is_some_and(is_one) { arg.env(Resettable::Reset) } else { arg }
         })
-        .mut_subcommands(without_empty_variables)
+        .mut_subcommands(|command| without_variables(command, names))
 }
 
 #[cfg(test)]
