@@ -124,6 +124,11 @@ impl Lane {
         self.pace.all.of(direction).piece().min(self.client.queues.of(direction).piece())
     }
 
+    /// Whether bytes may have to wait.
+    fn is_limited(&self, direction: Direction) -> bool {
+        self.pace.tables.of(direction).is_on() || self.pace.each.of(direction).is_on()
+    }
+
     /// Waits until `bytes` may pass, a [`Self::piece`] or less.
     pub(crate) async fn pass(&self, direction: Direction, bytes: usize) {
         self.client.queues.of(direction).pass(self.client.own.of(direction), bytes).await;
@@ -191,7 +196,10 @@ impl<C: ChunkSource> ChunkSource for Paced<C> {
             self.passing = None;
         }
         let polled = self.source.poll_chunk(cx, limit.min(self.lane.piece(Direction::Up)), order);
-        if let Poll::Ready(Ok(Some(chunk))) = &polled {
+        // Without a limit a chunk, of which there are many, costs no more than this look.
+        if let Poll::Ready(Ok(Some(chunk))) = &polled
+            && self.lane.is_limited(Direction::Up)
+        {
             let (lane, bytes) = (self.lane.clone(), chunk.bytes.len());
             let mut passing: Passing = Box::pin(async move { lane.pass_all(Direction::Up, bytes).await });
             // Most pass at once; the others are waited for before the next chunk.
