@@ -124,8 +124,8 @@ impl Lane {
         self.pace.all.of(direction).piece().min(self.client.queues.of(direction).piece())
     }
 
-    /// Whether bytes may have to wait.
-    fn is_limited(&self, direction: Direction) -> bool {
+    /// Whether bytes may have to wait. Where they never do, nothing else of the lane is asked for each piece of them.
+    pub(crate) fn is_limited(&self, direction: Direction) -> bool {
         self.pace.tables.of(direction).is_on() || self.pace.each.of(direction).is_on()
     }
 

@@ -73,6 +73,9 @@ impl<K: ByteSink, P: Progress> Reply<K, P> {
 impl<K: ByteSink, P: Progress> ByteSink for Reply<K, P> {
     async fn send(&mut self, mut bytes: Bytes) -> Result<(), StreamError> {
         self.begun = true;
+        if !self.lane.is_limited(Direction::Down) {
+            return self.send_now(bytes).await;
+        }
         loop {
             let piece = bytes.split_to(bytes.len().min(self.lane.piece(Direction::Down)));
             // Before the client's patience is tried: this is not its doing.
