@@ -7,7 +7,9 @@
 //!
 //! | module | owns |
 //! |---|---|
-//! | [`fleet`] | the servers: whether they can be asked, how fast they are, what came of them |
+//! | [`fleet`] | the servers: which there are, and which is asked first |
+//! | `mirror` | one of them: whether it can be asked, and what came of it |
+//! | `traffic` | what it was asked for and what it sent: how fast it is |
 //! | [`report`] | what is told of a server at the end |
 //! | `schedule` | which stripe goes to whom; pure |
 //! | `claims` | what the servers say they have, and whom that makes the source; pure |
@@ -23,10 +25,12 @@ mod claims;
 pub(crate) mod file;
 pub mod fleet;
 pub(crate) mod listing;
+pub(crate) mod mirror;
 pub mod report;
 mod schedule;
 mod striped;
 mod stripes;
+mod traffic;
 mod whole;
 
 /// From this size on a file is cut into stripes, in bytes: below it, what a map costs is no less than what more servers gain.

@@ -14,7 +14,8 @@ use qfs_core::wire::{DownloadHead, DownloadRequest};
 
 use super::STRIPED_BYTES;
 use super::ask::{self, Part};
-use super::fleet::{Fleet, Mirror};
+use super::fleet::Fleet;
+use super::mirror::Mirror;
 use crate::error::{AttemptError, Failure};
 use crate::session::{Lease, Session};
 use crate::transfer::job::{Context, Job};

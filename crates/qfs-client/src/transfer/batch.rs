@@ -16,7 +16,7 @@ use tokio::time::timeout;
 
 use crate::config::FetchConfig;
 use crate::error::{AttemptError, Failure, store_failure};
-use crate::mirrors::fleet::Mirror;
+use crate::mirrors::mirror::Mirror;
 use crate::plan::{Step, next_step};
 use crate::session::exchange;
 use crate::session::{Lease, Session};
