@@ -58,6 +58,7 @@ parts=(
   "wan-upwards|wan-lossy put-lossy wan-long put-long|none|$memory|"
   "changed|update insert|rsync,rsync-ssh,zsync|$disk|--variant=qfs-whole=client:--whole"
   "wan-changed|update-far insert-far|rsync,zsync|$disk|--variant=qfs-whole=client:--whole"
+  "wan-other|other-far|none|$disk|--variant=qfs-whole=client:--whole"
 )
 for name in "${wanted[@]}"; do
   printf '%s\n' "${parts[@]}" | grep -q "^$name|" || { echo "error: no part is called $name" >&2; usage 2 >&2; }

@@ -15,6 +15,8 @@ pub enum Change {
     Scattered,
     /// [`INSERTED_BYTES`] were put in front of it.
     Inserted,
+    /// All of it: they have nothing in common.
+    Everything,
 }
 
 /// Places of [`Change::Scattered`].
@@ -62,6 +64,18 @@ pub fn plant(data: &DataSet, change: Change, dest: &Path) -> io::Result<()> {
                 }
             }
         }
+        Change::Everything => {
+            let (mut source, mut target) = (File::open(&from)?, File::create(&to)?);
+            let mut chunk = vec![0; CHUNK_BYTES];
+            loop {
+                let read = source.read(&mut chunk)?;
+                if read == 0 {
+                    break;
+                }
+                chunk[..read].iter_mut().for_each(|byte| *byte = !*byte);
+                target.write_all(&chunk[..read])?;
+            }
+        }
     }
     let time = SystemTime::now() - AGE;
     File::options().write(true).open(to)?.set_times(FileTimes::new().set_modified(time))
@@ -86,6 +100,8 @@ mod tests {
         let differing = new.iter().zip(&scattered).filter(|(a, b)| a != b).count();
         assert_eq!((scattered.len(), differing), (new.len(), 100 * (new.len() / 100 / 100)));
         assert_eq!(older(Change::Inserted), new[1 << 20..]);
+        let other = older(Change::Everything);
+        assert!(other.len() == new.len() && new.iter().zip(&other).all(|(a, b)| a != b));
         let modified = fs::metadata(dir.path().join(shape.name(0))).unwrap().modified().unwrap();
         assert!(modified < SystemTime::now() - AGE / 2);
     }

@@ -143,8 +143,12 @@ const UPLOAD_LINKS: [(&str, Link, u64); 2] = [
 /// A link on which it matters to fetch only what changed.
 const MODEST: Link = Link { rate: 100.0, delay: 10.0, loss: 0.0, queue: 500.0 };
 
-/// Changes that are fetched over it.
-const CHANGES: [(&str, Change); 2] = [("update-far", Change::Scattered), ("insert-far", Change::Inserted)];
+/// Changes that are fetched over it: name, change, megabytes of the file.
+const CHANGES: [(&str, Change, u64); 3] = [
+    ("update-far", Change::Scattered, 1000),
+    ("insert-far", Change::Inserted, 1000),
+    ("other-far", Change::Everything, 250),
+];
 
 impl Scenario {
     /// All scenarios, in the order in which they run.
@@ -251,8 +255,8 @@ impl Scenario {
                 Shape { files: 1, file_bytes: if full { megabytes } else { megabytes / 10 } * MB, directories: 0 },
             )
         }));
-        all.extend(CHANGES.map(|(name, change)| {
-            let megabytes = if full { 1000 } else { 20 };
+        all.extend(CHANGES.map(|(name, change, megabytes)| {
+            let megabytes = if full { megabytes } else { 20 };
             let shape = Shape { files: 1, file_bytes: megabytes * MB, directories: 0 };
             let about = about_link(MODEST, megabytes, Task::Update(change));
             Self { link: Some(MODEST), ..plain(name, about, Task::Update(change), shape) }
@@ -307,6 +311,7 @@ fn about_link(link: Link, megabytes: u64, task: Task) -> String {
         Task::Put => ", uploaded".to_owned(),
         Task::Update(Change::Scattered) => format!(", of which one percent in {PLACES} places is another here"),
         Task::Update(Change::Inserted) => format!(", whose first {} MiB are missing here", INSERTED_BYTES / MIB),
+        Task::Update(Change::Everything) => ", where a version is that has nothing in common with it".to_owned(),
         _ => String::new(),
     };
     format!(
@@ -332,11 +337,11 @@ mod tests {
         assert_eq!(names(&[]), ["bulk", "small", "again", "swarm", "resume", "update", "insert", "list", "latency"]);
         assert_eq!(names(&["latency", "bulk"]), ["bulk", "latency"]);
         let wan = ["wan-clean", "wan-lossy", "wan-shallow", "wan-long", "wan-again", "wan-long-again"];
-        let more = ["put-lossy", "put-long", "update-far", "insert-far"];
+        let more = ["put-lossy", "put-long", "update-far", "insert-far", "other-far"];
         assert_eq!(names(&["wan"]), [&wan[..], &more].concat());
         let sync = ["pull", "push", "pull-again", "push-again", "pull-changed", "push-changed", "put", "put-swarm"];
         assert_eq!(names(&["sync"]), sync);
-        assert_eq!(names(&["all"]).len(), 27);
+        assert_eq!(names(&["all"]).len(), 28);
         assert!(matches!(Scenario::select(&["bulky".into()], Scale::Quick), Err(BenchError::Unknown { .. })));
     }
 
