@@ -89,12 +89,14 @@ pub enum Event<'a> {
         /// Why the last one ended.
         reason: &'a str,
     },
-    /// Nothing came over the one way any more; what is under way goes on over the other.
+    /// Nothing came over the one way any more, or the other answered after all; what is under way goes on over the other.
     WayChanged {
-        /// The way that fell silent.
+        /// The way that was in use.
         from: &'a str,
         /// The one that works.
         to: &'a str,
+        /// Whether the one that was in use works too, and the other one was only late.
+        is_late: bool,
     },
     /// The server does not know the digests that were asked for, and gives others.
     OtherHash {

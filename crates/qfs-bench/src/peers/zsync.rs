@@ -33,7 +33,9 @@ pub(super) fn start(place: &Place<'_>) -> Started {
         return Err(PeerError::Setup(String::from_utf8_lossy(&made.stderr).into_owned()));
     }
     let url = format!("{}/{}/control.zsync", nginx.url, Nginx::BESIDE);
-    let zsync = Invocation::new(program).args(["-q", "-o", &name, &url]);
+    // It keeps the older version under a name of its own, which the others do not.
+    let script = r#""$0" -q -o "$1" "$2" && rm -- "$1.zs-old""#;
+    let zsync = Invocation::new("sh").args(["-c", script]).arg(program).args([&name, &url]);
     Ok(Box::new(Zsync { client: place.at_client(zsync), nginx, tcp: place.tcp_note() }))
 }
 

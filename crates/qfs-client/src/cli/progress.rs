@@ -128,7 +128,10 @@ impl Observer for Progress {
                 }
                 self.screen.notice(&text);
             }
-            Event::WayChanged { from, to } => {
+            Event::WayChanged { to, is_late: true, .. } => {
+                self.screen.notice(&format!("note: the server answers over {to} too; going on over it"));
+            }
+            Event::WayChanged { from, to, .. } => {
                 self.screen.notice(&format!("note: nothing comes over {from} any more; going on over {to}"));
             }
             Event::OtherHash { asked, given } => {

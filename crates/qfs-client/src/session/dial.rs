@@ -33,6 +33,8 @@ pub(crate) struct Link {
     /// None over TCP, where the connection has it.
     pub(crate) endpoint: Option<Arc<ClientEndpoint>>,
     pub(crate) connection: Connection,
+    /// Whether the way that was tried first had only not answered yet. A lost packet can be the reason.
+    pub(crate) is_other_way: bool,
 }
 
 impl Link {
@@ -57,8 +59,9 @@ pub(crate) async fn connect(
     let addresses = resolve(config, deadline).await?;
     let first = first_way(config, transport).await;
     let mut dial = Dial { config, trust, deadline, running: Vec::new(), attempts: JoinSet::new(), failed: None };
-    let link = dial.run(schedule(&addresses, transport, first)).await.map_err(|error| classify(config, error))?;
-    if transport == Transport::Auto && link.connection.way() != first {
+    let mut link = dial.run(schedule(&addresses, transport, first)).await.map_err(|error| classify(config, error))?;
+    link.is_other_way = link.connection.way() != first;
+    if transport == Transport::Auto && link.is_other_way {
         // A few milliseconds, once a day.
         remember(config, link.connection.way()).await;
     }
@@ -200,11 +203,11 @@ async fn connect_one(
         Way::Udp => {
             let endpoint = Arc::new(ClientEndpoint::bind(address.ip())?.with_identity(identity));
             let connection = endpoint.connect(address, host, trust, &config.tuning, patience).await?;
-            Ok(Link { endpoint: Some(endpoint), connection })
+            Ok(Link { endpoint: Some(endpoint), connection, is_other_way: false })
         }
         Way::Tcp => {
             let connection = connect_tcp(address, host, trust, identity.as_deref(), &config.tuning, patience).await?;
-            Ok(Link { endpoint: None, connection })
+            Ok(Link { endpoint: None, connection, is_other_way: false })
         }
     }
 }

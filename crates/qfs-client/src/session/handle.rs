@@ -128,6 +128,7 @@ impl Session {
         whom: Whom,
         other_hash: Arc<AtomicBool>,
     ) -> Self {
+        let may_be_late = link.is_other_way && link.connection.way() == Way::Tcp;
         let inner = Inner {
             config,
             observer: Arc::clone(&observer),
@@ -142,7 +143,7 @@ impl Session {
         let session = Self { inner: Arc::new(inner), observer };
         if session.inner.config.transport == Transport::Auto {
             let watched = Arc::downgrade(&session.inner);
-            watch::begin(move || {
+            watch::begin(may_be_late, move || {
                 watched.upgrade().map(|inner| Session { observer: Arc::clone(&inner.observer), inner })
             });
         }
@@ -327,24 +328,28 @@ impl Watched for Session {
         (self.inner.waiting.load(Ordering::Relaxed) > 0).then(|| self.lease().connection)
     }
 
+    fn current(&self) -> Connection {
+        self.lease().connection
+    }
+
     async fn connect_by(&self, way: Way) -> Result<Link, SessionError> {
         self.another_by(Transport::Only(way), RECONNECT_PATIENCE).await
     }
 
     /// The exchanges on `old` find out that it is closed, and go on over `link`.
-    async fn go_over(&self, old: &Connection, link: Link) -> bool {
+    async fn go_over(&self, old: &Connection, link: Link, is_late: bool) -> bool {
         let (from, to) = (old.way(), link.connection.way());
         {
             // Whoever holds this is making a connection already.
             let Ok(_turn) = self.inner.reconnecting.try_lock() else { return false };
             let current = self.lease();
-            if current.connection.id() != old.id() || current.connection.way() != from {
+            if current.connection.id() != old.id() || old.close_reason().is_some() || current.connection.way() != from {
                 return false;
             }
             self.install(link, current.generation + 1);
         }
         old.close(StatusCode::CANCELLED);
-        self.inner.observer.event(Event::WayChanged { from: from.name(), to: to.name() });
+        self.inner.observer.event(Event::WayChanged { from: from.name(), to: to.name(), is_late });
         remember(&self.inner.config, to).await;
         true
     }

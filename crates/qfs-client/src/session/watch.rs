@@ -2,6 +2,9 @@
 //!
 //! QUIC gives a connection up after 30 s (PROTOCOL §1.5). Until then a network that has begun to drop UDP looks like one that is
 //! slow. So the silent way is not given up but raced: whichever brings something first is used.
+//!
+//! Where UDP had not answered when TCP did, it may have lost its first packets, no more: it is tried once more, and gone over to when it
+//! answers. On a path that loses packets it is several times as fast.
 
 use std::time::Duration;
 
@@ -34,16 +37,23 @@ pub(super) trait Watched: Send + Sync {
     /// The connection in use, while an answer is waited for.
     fn awaited(&self) -> Option<Connection>;
 
+    /// The connection in use.
+    fn current(&self) -> Connection;
+
     /// Another connection to the same server, by `way`.
     fn connect_by(&self, way: Way) -> impl Future<Output = Result<Link, SessionError>> + Send;
 
-    /// Uses `link` in place of `old`, and remembers its way; false when `old` is not in use any more.
-    fn go_over(&self, old: &Connection, link: Link) -> impl Future<Output = bool> + Send;
+    /// Uses `link` in place of `old`, and remembers its way; false when `old` is not in use any more. `is_late`: not because `old` were
+    /// silent.
+    fn go_over(&self, old: &Connection, link: Link, is_late: bool) -> impl Future<Output = bool> + Send;
 }
 
-/// Watches over what `session` finds, until that is nothing.
-pub(super) fn begin<S: Watched + 'static>(session: impl Fn() -> Option<S> + Send + 'static) {
+/// Watches over what `session` finds, until that is nothing; tries UDP once more first where that `may_be_late`.
+pub(super) fn begin<S: Watched + 'static>(may_be_late: bool, session: impl Fn() -> Option<S> + Send + 'static) {
     tokio::spawn(async move {
+        if may_be_late && let Some(session) = session() {
+            try_udp_again(&session).await;
+        }
         let mut silence = Silence::default();
         loop {
             sleep(LOOK).await;
@@ -109,6 +119,15 @@ impl Silence {
     }
 }
 
+/// Goes over to UDP if it answers now.
+async fn try_udp_again(session: &impl Watched) {
+    let connection = session.current();
+    match session.connect_by(Way::Udp).await {
+        Ok(link) => drop(session.go_over(&connection, link, true).await),
+        Err(error) => tracing::debug!(%error, "UDP does not answer"),
+    }
+}
+
 /// Tries the other way while listening to the present one; true when that has become the one in use.
 async fn race(session: &impl Watched, connection: &Connection) -> bool {
     let from = connection.way();
@@ -122,7 +141,7 @@ async fn race(session: &impl Watched, connection: &Connection) -> bool {
         () = sign_of_life(connection) => return false,
     };
     match link {
-        Ok(link) => session.go_over(connection, link).await,
+        Ok(link) => session.go_over(connection, link, false).await,
         Err(error) => {
             tracing::info!(%to, %error, "the other way does not work either");
             false

@@ -216,3 +216,32 @@ pub(super) fn bind_shared(address: SocketAddr, shared: bool) -> io::Result<(Sock
     };
     Ok((socket, buffers))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Fails when a first packet that is lost is sent again only when a client has long begun over TCP.
+    #[tokio::test]
+    async fn a_first_packet_without_an_answer_is_sent_again_within_a_second() {
+        let silent = tokio::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let (peer, patience) = (silent.local_addr().unwrap(), Duration::from_secs(30));
+        let tuning = ClientTuning::default();
+        let endpoint = ClientEndpoint::bind(peer.ip()).unwrap();
+        let connecting = endpoint.connect(peer, "localhost", Trust::AnyKey, &tuning, patience);
+        let sent_again = async {
+            let mut buffer = [0; 2048];
+            silent.recv(&mut buffer).await.unwrap();
+            let begun = std::time::Instant::now();
+            // All of the first flight.
+            while tokio::time::timeout(Duration::from_millis(100), silent.recv(&mut buffer)).await.is_ok() {}
+            silent.recv(&mut buffer).await.unwrap();
+            begun.elapsed()
+        };
+        tokio::select! {
+            _ = connecting => panic!("nobody answers"),
+            // The timer of RFC 9002 with its own figures is a second and more.
+            gap = sent_again => assert!(gap < Duration::from_millis(900), "{gap:?}"),
+        }
+    }
+}
