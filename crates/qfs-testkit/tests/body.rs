@@ -4,6 +4,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -228,6 +229,40 @@ fn what_arrived_before_a_loss_is_kept_and_the_rest_completes_it() {
     let gap = &body[missing[0].start as usize..missing[0].end as usize];
     assembly.write(vec![Chunk { offset: missing[0].start, bytes: Bytes::copy_from_slice(gap) }]).unwrap();
     assert_eq!(assembly.digest(), Some(Digest::of(&body)));
+}
+
+/// Fails when a thread that finds another one hashing leaves its piece to nobody, when what waits at hand is hashed twice or not at all, or
+/// when a record or a question takes the place of whoever hashes.
+#[test]
+fn threads_that_write_at_once_leave_nothing_unhashed() {
+    const THREADS: usize = 4;
+    let bodies = [content(400_000), content(9_000)];
+    // Most of them so short that the last piece is often written while the one before is being hashed.
+    for (round, kind) in (0..4000).zip(HashKind::ALL.into_iter().cycle()) {
+        let body = &bodies[usize::from(round % 40 > 1)];
+        let assembly = staged_as(kind, &MemStore::new(), body.len());
+        // Nearly in order, as from several stripes or lanes.
+        let mut chunks = pieces(body, 2000 + round % 40);
+        chunks.chunks_mut(3).for_each(<[Chunk]>::reverse);
+        let next = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..THREADS {
+                scope.spawn(|| {
+                    while let Some(chunk) = chunks.get(next.fetch_add(1, Ordering::Relaxed)) {
+                        assembly.write(vec![chunk.clone()]).unwrap();
+                    }
+                });
+            }
+            scope.spawn(|| {
+                while next.load(Ordering::Relaxed) < chunks.len() {
+                    assembly.record().unwrap();
+                    assert_eq!((assembly.kind(), assembly.missing().len() <= chunks.len()), (kind, true));
+                }
+            });
+        });
+        assert_eq!(assembly.digest(), Some(Digest::of_kind(kind, body)), "{kind}, round {round}");
+        assert_eq!(assembly.frontier(), body.len() as u64);
+    }
 }
 
 /// Fails when what came early is read back although its BLAKE3 can be made of parts, or what is read is not what came.

@@ -2,12 +2,13 @@
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use bytes::Bytes;
 
 use super::coverage::Kind;
-use super::progress::Progress;
+use super::places::{Next, Places};
+use super::running::Running;
 use super::{Stage, Stages};
 use crate::model::{Digest, HashKind, Holes, Part, Scratch};
 use crate::offload::Threads;
@@ -17,16 +18,23 @@ use crate::stream::Chunk;
 /// Bytes between two records of the frontier: what a killed client fetches again at most, for each file under way.
 const RECORD_BYTES: u64 = 8 << 20;
 
+/// Bytes read back at once: to hash what arrived early, and what a former run left.
+const READ_BACK_BYTES: u64 = 256 << 10;
+
 /// Bytes of a hole that a write hashes besides, some 10 ms: what arrives does not wait for more, and the rest is hashed later.
 const HOLE_STEP_BYTES: u64 = 16 << 20;
 
 /// Writes pieces at their offsets and hashes them: a SHA-256 behind the contiguous frontier, a BLAKE3 as they come. Several
-/// streams may feed one assembly. All methods block.
+/// streams may feed one assembly: while one thread makes the SHA-256, the others write. All methods block.
 pub struct Assembly {
     stage: Arc<dyn StagedObject>,
     size: u64,
-    progress: Mutex<Progress>,
-    /// Whether parts are hashed apart: told without waiting for a SHA-256, which is made under the lock.
+    /// Where pieces are.
+    places: Mutex<Places>,
+    /// The digest. Whoever holds it hashes what adjoins the frontier and moves that; whoever writes meanwhile relies on that, so it is
+    /// followed by [`Self::advance`] wherever it was held. It is locked before `places`, never behind.
+    running: Mutex<Running>,
+    /// Whether parts are hashed apart: told without waiting for a SHA-256.
     is_tree: AtomicBool,
     /// As many as there are threads that hash at once.
     scratches: Mutex<Vec<Scratch>>,
@@ -54,24 +62,33 @@ impl Assembly {
         threads: Threads,
     ) -> Result<Self, StoreError> {
         let recorded = stage.recorded_frontier().min(size);
-        let mut progress = Progress::new(kind, size, recorded);
-        match progress.hash_stored(&*stage, recorded) {
+        let assembly = Self {
+            stage,
+            size,
+            places: Mutex::new(Places::new(recorded)),
+            running: Mutex::new(Running::new(kind, size)),
+            is_tree: AtomicBool::new(kind == HashKind::Blake3),
+            scratches: Mutex::default(),
+            stages: Arc::default(),
+            threads,
+        };
+        assembly.places().add(0..recorded, Kind::Stored);
+        match assembly.hash_adjoining(&mut assembly.running(), 0) {
             Ok(()) => {}
             Err(StoreError::Changed) => {
-                progress = Progress::new(kind, size, 0);
-                stage.record_frontier(0)?;
+                *assembly.running() = Running::new(kind, size);
+                *assembly.places() = Places::new(0);
+                assembly.stage.record_frontier(0)?;
             }
             Err(error) => return Err(error),
         }
-        let (progress, scratches) = (Mutex::new(progress), Mutex::default());
-        let is_tree = AtomicBool::new(kind == HashKind::Blake3);
-        Ok(Self { stage, size, progress, is_tree, scratches, stages: Arc::default(), threads })
+        Ok(assembly)
     }
 
     /// What its digest is made with.
     #[must_use]
     pub fn kind(&self) -> HashKind {
-        self.lock().kind()
+        if self.is_tree.load(Ordering::Relaxed) { HashKind::Blake3 } else { HashKind::Sha256 }
     }
 
     /// Goes on for a digest of `kind`. Where it was for another, what is there is read back and hashed anew.
@@ -79,13 +96,15 @@ impl Assembly {
     /// # Errors
     /// What reading back failed with.
     pub fn hash_as(&self, kind: HashKind) -> Result<(), StoreError> {
-        let mut progress = self.lock();
-        if progress.kind() == kind {
+        let mut running = self.running();
+        if self.kind() == kind {
             return Ok(());
         }
-        progress.start_over(kind, self.size);
+        *running = Running::new(kind, self.size);
+        self.places().start_over();
         self.is_tree.store(kind == HashKind::Blake3, Ordering::Relaxed);
-        self.advance(&mut progress, HOLE_STEP_BYTES)
+        drop(running);
+        self.advance(true)
     }
 
     /// Counts in `stages` what its pumps wait for, and its writing and hashing.
@@ -127,15 +146,14 @@ impl Assembly {
     pub fn write_holes(&self, holes: &Holes) -> Result<u64, StoreError> {
         let mut filled = 0;
         for hole in holes.iter() {
-            let missing = self.lock().missing_in(hole.start..hole.end.min(self.size));
+            let missing = self.places().missing_in(hole.start..hole.end.min(self.size));
             for part in missing {
                 self.stage.write_zeros(part.clone())?;
                 filled += part.end - part.start;
-                let mut progress = self.lock();
-                progress.beyond.add(part, Kind::Zeros);
+                self.places().add(part, Kind::Zeros);
             }
         }
-        self.advance(&mut self.lock(), HOLE_STEP_BYTES)?;
+        self.advance(true)?;
         Ok(filled)
     }
 
@@ -143,7 +161,7 @@ impl Assembly {
     fn write_new(&self, run: &[Chunk]) -> Result<(), StoreError> {
         let (Some(first), Some(last)) = (run.first(), run.last()) else { return Ok(()) };
         let whole = first.offset..last.offset + last.bytes.len() as u64;
-        let missing = self.lock().missing_in(whole.clone());
+        let missing = self.places().missing_in(whole.clone());
         if missing[..] == [whole] {
             return self.write_run(run);
         }
@@ -163,22 +181,19 @@ impl Assembly {
         let part = self.hash_apart(start, &bytes);
         self.stages.time(Stage::Writing, || self.stage.write_at(start, &bytes))?;
 
-        let mut progress = self.lock();
-        let is_hashed = part.is_some_and(|part| progress.add(part));
-        if start != progress.frontier {
-            progress.beyond.add(start..end, if is_hashed { Kind::Hashed } else { Kind::Stored });
-        } else if is_hashed {
-            progress.frontier = end;
+        let is_hashed = part.is_some_and(|part| self.running().add(part));
+        let has_to_wait = if is_hashed {
+            self.places().add(start..end, Kind::Hashed);
+            false
         } else {
-            self.stages.time(Stage::Hashing, || progress.append(&bytes));
-        }
-        // More than what was written where a hole at the frontier is still being hashed.
-        self.advance(&mut progress, HOLE_STEP_BYTES)
+            self.places().add_warm(start, bytes)
+        };
+        self.advance(has_to_wait)
     }
 
     /// Hashes what belongs at `start`, where its digest can be made of parts in any order.
     fn hash_apart(&self, start: u64, bytes: &[Bytes]) -> Option<Part> {
-        if !self.is_tree.load(Ordering::Relaxed) || !self.lock().takes_parts() {
+        if !self.is_tree.load(Ordering::Relaxed) || !self.running().takes_parts() {
             return None;
         }
         let scratches = || self.scratches.lock().unwrap_or_else(PoisonError::into_inner);
@@ -188,16 +203,76 @@ impl Assembly {
         Some(part)
     }
 
+    /// Has what adjoins the frontier hashed, here or by whoever is hashing already: then this returns at once, unless it
+    /// `has_to_wait`, so that no more waits in memory than may.
+    fn advance(&self, has_to_wait: bool) -> Result<(), StoreError> {
+        loop {
+            let mut running = match self.running.try_lock() {
+                Ok(running) => running,
+                Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+                Err(TryLockError::WouldBlock) if has_to_wait => self.running(),
+                // Whoever holds it looks once more behind its end for what came meanwhile.
+                Err(TryLockError::WouldBlock) => return Ok(()),
+            };
+            // More than what was written where a hole at the frontier is still being hashed.
+            self.hash_adjoining(&mut running, HOLE_STEP_BYTES)?;
+            drop(running);
+            if !self.places().is_more() {
+                return Ok(());
+            }
+        }
+    }
+
     /// Moves the frontier over what adjoins it, but over `zeros` bytes of holes at most.
-    fn advance(&self, progress: &mut Progress, zeros: u64) -> Result<(), StoreError> {
-        if progress.beyond.first().is_some_and(|(start, ..)| start == progress.frontier) {
-            self.stages.time(Stage::Hashing, || progress.hash_adjoining(&*self.stage, zeros))?;
+    fn hash_adjoining(&self, running: &mut Running, mut zeros: u64) -> Result<(), StoreError> {
+        loop {
+            let (start, next) = {
+                let mut places = self.places();
+                (places.frontier(), places.next())
+            };
+            let end = match next {
+                None => return Ok(()),
+                Some(Next::Hashed(end)) => end,
+                Some(Next::Warm(bytes)) => {
+                    self.stages.time(Stage::Hashing, || running.append(start, &bytes));
+                    start + bytes.iter().map(|piece| piece.len() as u64).sum::<u64>()
+                }
+                // The page cache is the buffer for what arrived early.
+                Some(Next::Stored(range)) => {
+                    let length = READ_BACK_BYTES.min(range.end - start);
+                    self.stages.time(Stage::Hashing, || {
+                        let bytes = self.stage.read_at(start, length as usize)?;
+                        running.append(start, &[bytes]);
+                        Ok::<_, StoreError>(())
+                    })?;
+                    start + length
+                }
+                Some(Next::Zeros(_)) if zeros == 0 => return Ok(()),
+                Some(Next::Zeros(hole)) => {
+                    let step = zeros.min(hole.end - start);
+                    self.stages.time(Stage::Hashing, || running.append_zeros(start..start + step));
+                    zeros -= step;
+                    start + step
+                }
+            };
+            self.places().pass(end);
+            self.record_after(RECORD_BYTES)?;
         }
-        if progress.frontier - progress.recorded >= RECORD_BYTES && progress.frontier < self.size {
-            self.stage.record_frontier(progress.frontier)?;
-            progress.recorded = progress.frontier;
-        }
-        Ok(())
+    }
+
+    /// Records the frontier if it has moved by `bytes` since that was done. Only for whoever holds the digest.
+    fn record_after(&self, bytes: u64) -> Result<(), StoreError> {
+        let frontier = {
+            let mut places = self.places();
+            let frontier = places.frontier();
+            // Behind what is recorded, bytes are being read back.
+            if frontier.saturating_sub(places.recorded) < bytes || frontier >= self.size {
+                return Ok(());
+            }
+            places.recorded = frontier;
+            frontier
+        };
+        self.stage.record_frontier(frontier)
     }
 
     /// The parts of the file that are missing, in order. Two of them with nothing but a hole between them are one part, which costs
@@ -210,12 +285,12 @@ impl Assembly {
     /// As [`Self::missing`], of `range` alone.
     #[must_use]
     pub fn missing_in(&self, range: &Range<u64>) -> Vec<Range<u64>> {
-        let progress = self.lock();
-        let missing = progress.missing_in(range.clone());
+        let places = self.places();
+        let missing = places.missing_in(range.clone());
         let mut joined: Vec<Range<u64>> = Vec::new();
         for part in missing {
             match joined.last_mut() {
-                Some(last) if progress.beyond.is_zeros(&(last.end..part.start)) => last.end = part.end,
+                Some(last) if places.is_hole(&(last.end..part.start)) => last.end = part.end,
                 _ => joined.push(part),
             }
         }
@@ -227,18 +302,16 @@ impl Assembly {
     /// # Errors
     /// What writing the record failed with.
     pub fn record(&self) -> Result<(), StoreError> {
-        let mut progress = self.lock();
-        if progress.frontier != progress.recorded && progress.frontier < self.size {
-            self.stage.record_frontier(progress.frontier)?;
-            progress.recorded = progress.frontier;
-        }
-        Ok(())
+        let running = self.running();
+        self.record_after(1)?;
+        drop(running);
+        self.advance(false)
     }
 
     /// Bytes written and hashed from the start without a gap.
     #[must_use]
     pub fn frontier(&self) -> u64 {
-        self.lock().frontier
+        self.places().frontier()
     }
 
     /// Hashes what of holes is left to hash, for as long as that takes, and what waits behind it.
@@ -246,14 +319,14 @@ impl Assembly {
     /// # Errors
     /// What reading back failed with.
     pub fn finish(&self) -> Result<(), StoreError> {
-        self.advance(&mut self.lock(), u64::MAX)
+        self.hash_adjoining(&mut self.running(), u64::MAX)
     }
 
     /// The digest of the file, or None while something is missing; where there were holes, behind [`Self::finish`].
     #[must_use]
     pub fn digest(&self) -> Option<Digest> {
-        let progress = self.lock();
-        if progress.frontier == self.size { progress.digest() } else { None }
+        let running = self.running();
+        if self.frontier() == self.size { running.digest() } else { None }
     }
 
     /// The staged object.
@@ -262,8 +335,12 @@ impl Assembly {
         &self.stage
     }
 
-    fn lock(&self) -> MutexGuard<'_, Progress> {
-        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    fn places(&self) -> MutexGuard<'_, Places> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn running(&self) -> MutexGuard<'_, Running> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -11,8 +11,9 @@ mod copy;
 mod coverage;
 mod cutting;
 mod live;
-mod progress;
+mod places;
 mod receive;
+mod running;
 mod send;
 mod stages;
 #[cfg(test)]

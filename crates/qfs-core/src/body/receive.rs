@@ -1,6 +1,5 @@
 //! Stream → stage.
 
-use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -8,6 +7,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 
+use super::places::WARM_PIECES;
 use super::stages::Waits;
 use super::{Assembly, BodyChunks, ReceiveError, Stage};
 use crate::model::{Holes, Layout};
@@ -15,17 +15,19 @@ use crate::offload::Offloaded;
 use crate::store::StoreError;
 use crate::stream::{Chunk, ChunkSource};
 
-/// Bytes that the pumps of one client hold in all: of each, one batch being gathered and [`WRITES`] being written.
+/// Bytes that the pumps of one client hold in all: of each, one batch being gathered, [`WRITES`] being written, and one that waits to
+/// be hashed.
 pub const FLUSH_BUDGET_BYTES: usize = 16 << 20;
 
-/// Batches of a pump that are being written at once: while one is hashed, the next is already copied to its file.
+/// Batches of a pump that are being written at once: whoever wrote one hashes it, and what comes behind it, while the others are copied
+/// to the file.
 const WRITES: usize = 2;
 
 /// Bytes that each of `streams` pumps gathers before it writes. Larger writes cost less for each byte; beyond 512 KiB nothing
 /// more is gained.
 #[must_use]
 pub fn flush_bytes(streams: usize) -> usize {
-    (FLUSH_BUDGET_BYTES / (1 + WRITES) / streams.max(1)).clamp(64 << 10, 512 << 10)
+    (FLUSH_BUDGET_BYTES / (1 + WRITES + WARM_PIECES) / streams.max(1)).clamp(64 << 10, 512 << 10)
 }
 
 /// Takes the whole of a small body into memory, in order.
@@ -105,7 +107,7 @@ pub async fn pump_into<C: ChunkSource>(
     flush: usize,
     mut received: impl FnMut(u64),
 ) -> Result<(), ReceiveError> {
-    let (gathered, writing, waits) = (Vec::new(), VecDeque::new(), Waits::new());
+    let (gathered, writing, waits) = (Vec::new(), Vec::new(), Waits::new());
     let mut pump = Pump { assembly, layout, flush, gathered, waiting: 0, writing, waits };
     let result = poll_fn(|cx| pump.poll_gather(cx, body, &mut received)).await;
     let flushed = pump.finish().await;
@@ -119,8 +121,8 @@ struct Pump<'a> {
     flush: usize,
     gathered: Vec<Chunk>,
     waiting: usize,
-    /// Oldest first; at most [`WRITES`].
-    writing: VecDeque<Offloaded<()>>,
+    /// At most [`WRITES`].
+    writing: Vec<Offloaded<()>>,
     waits: Waits,
 }
 
@@ -169,19 +171,19 @@ impl Pump<'_> {
 
     /// Ready when another write may begin.
     fn poll_written(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), StoreError>> {
-        while let Some(oldest) = self.writing.front_mut() {
-            match Pin::new(oldest).poll(cx) {
-                Poll::Ready(joined) => {
-                    self.writing.pop_front();
-                    if let Err(error) = joined {
+        let mut number = 0;
+        while let Some(writing) = self.writing.get_mut(number) {
+            match Pin::new(writing).poll(cx) {
+                Poll::Ready(written) => {
+                    self.writing.swap_remove(number);
+                    if let Err(error) = written {
                         return Poll::Ready(Err(error));
                     }
                 }
-                Poll::Pending if self.writing.len() < WRITES => break,
-                Poll::Pending => return Poll::Pending,
+                Poll::Pending => number += 1,
             }
         }
-        Poll::Ready(Ok(()))
+        if self.writing.len() < WRITES { Poll::Ready(Ok(())) } else { Poll::Pending }
     }
 
     fn write(&mut self) {
@@ -189,7 +191,7 @@ impl Pump<'_> {
         self.waiting = 0;
         let assembly = Arc::clone(self.assembly);
         let written = self.assembly.threads().run(move || assembly.write(pieces));
-        self.writing.push_back(written);
+        self.writing.push(written);
     }
 
     /// Waits until everything gathered is written; the first error is told when no write is under way any more.

@@ -1,8 +1,9 @@
 //! Copies what is here: out of seeds, and within the version that is put together.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
+use futures_util::future::join_all;
 use qfs_core::body::Assembly;
 use qfs_core::model::ETag;
 use qfs_core::store::{Object, StoreError};
@@ -11,9 +12,13 @@ use qfs_store::blocking;
 
 use super::library::SeedFile;
 use super::rest::{Copy, Rest};
+use crate::sync::lock;
 
 /// Bytes copied in one step on a blocking thread: an interrupted run does not wait for more.
-const STEP_BYTES: u64 = 4 << 20;
+const STEP_BYTES: u64 = 2 << 20;
+
+/// Steps at once: while one is hashed, the next is copied.
+const LANES: usize = 2;
 
 /// Bytes read at once.
 const READ_BYTES: u64 = 256 << 10;
@@ -36,7 +41,8 @@ pub(crate) async fn copy_seeds(
     assembly: &Arc<Assembly>,
     copied: &(dyn Fn(u64) + Sync),
 ) -> Result<u64, StoreError> {
-    run(Source::Seeds { origins, opened: None }, copies, assembly, copied).await
+    let sources = (0..LANES).map(|_| Source::Seeds { origins: Arc::clone(&origins), opened: None });
+    run(sources, copies, assembly, copied).await
 }
 
 /// Copies within `assembly` what `rest` says, all of which is copied from the version itself. What it would be copied from and is not there stays missing.
@@ -48,31 +54,62 @@ pub(crate) async fn copy_itself(
     assembly: &Arc<Assembly>,
     copied: &(dyn Fn(u64) + Sync),
 ) -> Result<u64, StoreError> {
-    run(Source::Itself, rest.copies.clone(), assembly, copied).await
+    // One after the other: what one writes the next may read.
+    run([Source::Itself], rest.copies.clone(), assembly, copied).await
 }
 
+/// Copies step by step, as many steps at once as there are `sources`.
 async fn run(
-    source: Source,
+    sources: impl IntoIterator<Item = Source>,
     copies: Vec<Copy>,
     assembly: &Arc<Assembly>,
     copied: &(dyn Fn(u64) + Sync),
 ) -> Result<u64, StoreError> {
-    let mut work = Work { source, copies: copies.into_iter(), open: None, assembly: Arc::clone(assembly) };
-    let mut total = 0;
-    loop {
-        let (next, written, is_end) = blocking(move || {
-            let (written, is_end) = work.step()?;
-            Ok((work, written, is_end))
-        })
-        .await?;
-        work = next;
-        if written > 0 {
-            copied(written);
-            total += written;
+    let steps = Mutex::new(Steps { copies: copies.into_iter(), open: None });
+    let lane = async |source: Source| {
+        let (mut lane, mut total) = (Lane { source, assembly: Arc::clone(assembly) }, 0);
+        loop {
+            let parts = lock(&steps).next();
+            if parts.is_empty() {
+                return Ok(total);
+            }
+            let (next, written) = blocking(move || {
+                let written = lane.copy(&parts)?;
+                Ok((lane, written))
+            })
+            .await?;
+            lane = next;
+            if written > 0 {
+                copied(written);
+                total += written;
+            }
         }
-        if is_end {
-            return Ok(total);
+    };
+    // All of them end before anything is decided: one given up halfway could still be writing.
+    let totals: Vec<Result<u64, StoreError>> = join_all(sources.into_iter().map(lane)).await;
+    totals.into_iter().sum()
+}
+
+/// Copies that have not been begun, in steps.
+struct Steps {
+    copies: std::vec::IntoIter<Copy>,
+    /// The one that was begun.
+    open: Option<Copy>,
+}
+
+impl Steps {
+    /// The next step; nothing behind the last.
+    fn next(&mut self) -> Vec<Copy> {
+        let (mut parts, mut left) = (Vec::new(), STEP_BYTES);
+        while left > 0 {
+            let Some(mut copy) = self.open.take().or_else(|| self.copies.next()) else { break };
+            let length = copy.length.min(left);
+            parts.push(Copy { length, ..copy });
+            left -= length;
+            (copy.offset, copy.at, copy.length) = (copy.offset + length, copy.at + length, copy.length - length);
+            self.open = (copy.length > 0).then_some(copy);
         }
+        parts
     }
 }
 
@@ -109,32 +146,23 @@ impl Source {
     }
 }
 
-/// Copies under way.
-struct Work {
+/// One step after the other.
+struct Lane {
     source: Source,
-    copies: std::vec::IntoIter<Copy>,
-    /// The one that was begun.
-    open: Option<Copy>,
     assembly: Arc<Assembly>,
 }
 
-impl Work {
-    /// Copies some; how many bytes, and whether that were the last. Blocks.
-    fn step(&mut self) -> Result<(u64, bool), StoreError> {
-        let (mut chunks, mut left, mut written) = (Vec::new(), STEP_BYTES, 0);
-        while left > 0 {
-            let Some(mut copy) = self.open.take().or_else(|| self.copies.next()) else { break };
-            let length = copy.length.min(left);
-            let part = Copy { length, ..copy };
-            left -= length;
-            (copy.offset, copy.at, copy.length) = (copy.offset + length, copy.at + length, copy.length - length);
-            self.open = (copy.length > 0).then_some(copy);
+impl Lane {
+    /// Copies a step; how many bytes. Blocks.
+    fn copy(&mut self, parts: &[Copy]) -> Result<u64, StoreError> {
+        let (mut chunks, mut written) = (Vec::new(), 0);
+        for part in parts {
             for gap in self.assembly.missing_in(&part.target()) {
-                written += self.read(&part, gap, &mut chunks);
+                written += self.read(part, gap, &mut chunks);
             }
         }
         self.assembly.write(chunks)?;
-        Ok((written, left > 0))
+        Ok(written)
     }
 
     /// Reads what of `copy` belongs into `gap`, as far as that can be read.
