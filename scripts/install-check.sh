@@ -115,7 +115,7 @@ service() {
                 . /etc/default/qfs-server
                 setpriv --reuid 65000 --regid 65000 --clear-groups $(sed -n "s/^ExecStart=//p" $unit) >/run/qfs-server.out 2>&1 &
                 echo $! >/run/qfs-server.pid
-                until grep -q ^ticket /run/qfs-server.out; do kill -0 $!; sleep 0.1; done'
+                until grep -qs ^ticket /run/qfs-server.out; do kill -0 $!; sleep 0.1; done'
             ;;
         reload) inside sh -c 'kill -HUP $(cat /run/qfs-server.pid)' ;;
         stop) inside sh -c 'kill $(cat /run/qfs-server.pid); rm /run/qfs-server.*' ;;
@@ -172,6 +172,17 @@ else
 fi
 person 'qfs-client --quiet --port 8001 cat weather.csv | cmp - client_env/weather.csv'
 [[ "$(inside qfs-server identity show --certs /var/lib/qfs-server/certs | head -n 1)" == "$known" ]] || fail "an upgrade changed the server's key" "contrib/debian"
+
+if [[ $how == "by systemctl" ]]; then
+    step "the socket: the first client starts the service, and a restart keeps the port"
+    inside systemctl stop qfs-server
+    inside systemctl start qfs-server.socket
+    [[ "$(inside systemctl is-active qfs-server || true)" == inactive ]] || fail "the socket started the service before a client came" "contrib/systemd"
+    person 'qfs-client --quiet --connect-timeout 30s cat weather.csv | cmp - client_env/weather.csv'
+    person 'qfs-client --quiet --transport tcp cat weather.csv | cmp - client_env/weather.csv'
+    inside systemctl restart qfs-server
+    person 'qfs-client --quiet cat weather.csv | cmp - client_env/weather.csv'
+fi
 
 step "a purge"
 [[ $how == "by systemctl" ]] || service stop

@@ -102,7 +102,7 @@ pack() {
   finish qfs-client "$root" "$into"
 
   common qfs-server "$root" "$into"
-  install -D -m 644 contrib/systemd/qfs-server.service "$root/lib/systemd/system/qfs-server.service"
+  install -D -m 644 -t "$root/lib/systemd/system" contrib/systemd/qfs-server.service contrib/systemd/qfs-server.socket
   install -D -m 644 contrib/systemd/qfs-server.default "$root/etc/default/qfs-server"
   install -D -m 644 contrib/sysctl.d/60-qfs.conf "$root/usr/lib/sysctl.d/60-qfs.conf"
   control qfs-server "$root" "hands out a directory of files over QUIC"
