@@ -74,7 +74,7 @@ bucket() {
         sleep 0.05
     done
 }
-trap 'kill ${server:-} ${bucket:-} 2> /dev/null' EXIT
+trap 'kill ${server:-} ${bucket:-} 2> /dev/null || true' EXIT
 PRELUDE
 }
 
