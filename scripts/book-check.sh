@@ -2,10 +2,17 @@
 # Runs the commands of every page of docs/book, each page in an empty directory and a network of its own, and looks that every page is in
 # the summary. Arguments are pages (tutorial, how-to/sync); without any, all.
 #
-#   QFS_BIN   where the programs are (default: target/debug)
+#   QFS_BIN      where the programs are (default: target/debug)
+#   QFS_PYTHON   a Python that has the package qfs and pandas (default: that of scripts/python.sh)
+#   QFS_BOOK_SHOW   set to anything, what the commands print is shown
 #
-# Blocks marked `sh` are run one after another, and none may fail. A block marked `sh,server` is one command that goes on running until the
-# page ends; the page goes on when it has printed its ticket.
+# Every block of a page says what it is, and one that says anything else is an error:
+#   sh          commands, run one after another; none may fail
+#   sh,server   one command that goes on running until the page ends; the page goes on when it has printed its ticket
+#   python      a program, run by Python
+#   sh,reader   commands that are for the reader's machine and cannot be run here, such as an installation; counted, and listed at the end
+#   text, toml  what is shown, and not run
+# Where a page speaks of a bucket at http://127.0.0.1:9000, an engine of the tests plays it.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -20,8 +27,25 @@ commands() {
     awk '
         /^```sh,server$/ { printf "serve "; in_server = 1; next }
         /^```sh$/ { in_commands = 1; next }
-        /^```/ { in_server = in_commands = 0; next }
-        in_server || in_commands
+        /^```python$/ { print "\"$QFS_PYTHON\" - <<'\''END OF PYTHON'\''"; in_python = 1; next }
+        /^```/ { if (in_python) print "END OF PYTHON"; in_server = in_commands = in_python = 0; next }
+        in_server || in_commands || in_python
+    ' "$1"
+}
+
+# The blocks of a page that the reader runs, each as a line of its place and its first command.
+for_the_reader() {
+    awk -v page="$1" '
+        wanted { print "  " page ":" NR ": " $0; wanted = 0 }
+        /^```sh,reader$/ { wanted = 1 }
+    ' "$2"
+}
+
+# Blocks of a page that say nothing, or nothing known.
+unknown() {
+    awk '
+        /^```/ && inside { inside = 0; next }
+        /^```/ { inside = 1; if ($0 !~ /^```(sh|sh,server|sh,reader|python|text|toml)$/) print FILENAME ":" NR ": " $0 }
     ' "$1"
 }
 
@@ -42,14 +66,27 @@ serve() {
     cat .server.log >&2
     exit 1
 }
-trap '[[ -z "${server:-}" ]] || kill "$server"' EXIT
+bucket() {
+    "$QFS_BUCKET" 127.0.0.1:9000 > .bucket.log &
+    bucket=$!
+    until grep -q '^listening ' .bucket.log; do
+        kill -0 "$bucket"
+        sleep 0.05
+    done
+}
+trap 'kill ${server:-} ${bucket:-} 2> /dev/null || true' EXIT
 PRELUDE
 }
 
 bin="$(realpath -m "${QFS_BIN:-${CARGO_TARGET_DIR:-target}/debug}")"
 [[ -x "$bin/qfs-server" && -x "$bin/qfs-client" ]] || fail "there are no programs in $bin" "cargo build --bins"
+QFS_BUCKET="$bin/examples/s3_engine"
+QFS_PYTHON="$(realpath -ms "${QFS_PYTHON:-${CARGO_TARGET_DIR:-target}/python-venv/bin/python}")"
+export QFS_BUCKET QFS_PYTHON
 command -v ip >/dev/null || fail "ip is not installed" "apt-get install iproute2"
-command -v openssl >/dev/null || fail "openssl is not installed" "apt-get install openssl"
+for tool in openssl curl scp rsync rclone aria2c; do
+    command -v "$tool" >/dev/null || fail "$tool is not installed" "apt-get install openssl curl openssh-client rsync rclone aria2"
+done
 alone=(unshare --net)
 ((EUID == 0)) || alone=(unshare --map-root-user --net)
 
@@ -63,23 +100,42 @@ if ((${#pages[@]} == 0)); then
         grep -qF "($page.md)" "$src/SUMMARY.md" || fail "$page is in no summary" "add it to $src/SUMMARY.md"
     done
     grep -o '([^)]*\.md)' "$src/SUMMARY.md" | tr -d '()' | while IFS= read -r page; do
-        [[ -f "$src/$page" ]] || fail "the summary names $page, which is not there" "write it"
+        # Made by scripts/book.sh.
+        [[ $page == reference/qfs-* || $page == docs/* || -f "$src/$page" ]] || fail "the summary names $page, which is not there" "write it"
     done
 fi
 
 place="$(mktemp -d)"
 trap 'rm -rf "$place"' EXIT
 passed=0
+blocks=0
+: >"$place/reader"
 for page in "${pages[@]}"; do
     directory="$place/$page"
     mkdir -p "$directory" "$place/config"
+    strange="$(unknown "$src/$page.md")"
+    [[ -z $strange ]] || fail "a block says not what it is: $strange" "see the top of $0"
+    for_the_reader "$page" "$src/$page.md" >>"$place/reader"
     { prelude; commands "$src/$page.md"; } >"$place/script"
+    if grep -q 'http://127.0.0.1:9000' "$place/script"; then
+        [[ -x $QFS_BUCKET ]] || fail "there is no $QFS_BUCKET" "cargo build -p qfs-testkit --example s3_engine"
+        { prelude; echo bucket; commands "$src/$page.md"; } >"$place/script"
+    fi
+    if grep -q '^```python$' "$src/$page.md"; then
+        "$QFS_PYTHON" -c 'import qfs, pandas' 2>/dev/null || fail "$QFS_PYTHON has not both qfs and pandas" "scripts/python.sh"
+    fi
+    blocks=$((blocks + $(grep -cE '^```(sh|sh,server|python)$' "$src/$page.md" || true)))
     echo "== $page" >&2
     if ! (cd "$directory" && env -u QFS_SERVER PATH="$bin:$PATH" QFS_CONFIG_DIR="$place/config" \
         timeout 120 "${alone[@]}" bash "$place/script" >"$place/said" 2>&1 </dev/null); then
         cat "$place/said" >&2
         fail "the commands of $page do not work" "they are those of $src/$page.md"
     fi
+    [[ -z ${QFS_BOOK_SHOW:-} ]] || cat "$place/said"
     passed=$((passed + 1))
 done
-echo "$passed passed, 0 failed"
+if [[ -s $place/reader ]]; then
+    echo "for the reader's machine, not run: $(wc -l <"$place/reader")" >&2
+    cat "$place/reader" >&2
+fi
+echo "$passed passed, 0 failed; $blocks blocks run, $(wc -l <"$place/reader") for the reader"

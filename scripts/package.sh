@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Packages of qfs: two .deb files and a container image, made and tried.
+# Packages of qfs: two .deb files and a container image, made and tried, and for each program a bill of what is in it (CycloneDX).
 #   scripts/package.sh                  builds in release, packs everything twice (the same bytes), and tries all of it
 #   scripts/package.sh --quick          the same without the container image, compressed less (what CI runs)
 #   scripts/package.sh --bin DIR        packs the programs that are in DIR
 #   scripts/package.sh --out DIR        where the packages go; target/package without it
-# Needs dpkg-deb, binutils and lintian; besides, as root, mmdebstrap for a Debian of its own and buildah for the image. What is missing
+# Needs dpkg-deb, binutils, python3 and lintian; besides, as root, mmdebstrap for a Debian of its own and buildah for the image. What is missing
 # is an error, not a step left out; who is not root has no Debian and no image. Nothing is installed on this machine.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -45,9 +45,10 @@ trap 'rm -rf "$work"' EXIT
 # The oldest C library that a program runs with.
 libc_of() { objdump -T "$1" | grep -o 'GLIBC_[0-9.]*' | sort -Vu | tail -1 | cut -d_ -f2; }
 
-# common PROGRAM ROOT: the program with its man pages and completions, and what every package says of itself.
+# common PROGRAM ROOT INTO: the program with its man pages and completions, and what every package says of itself; what it is made of is given out
+# beside the package, too.
 common() {
-  local program=$1 root=$2
+  local program=$1 root=$2 into=$3
   install -D -m 755 "$bin/$program" "$root/usr/bin/$program"
   strip --strip-unneeded --remove-section=.comment "$root/usr/bin/$program"
   # What is made below is made by the program itself, blind to who packs it.
@@ -57,12 +58,16 @@ common() {
   "${self[@]}" completions bash >"$root/usr/share/bash-completion/completions/$program"
   "${self[@]}" completions zsh >"$root/usr/share/zsh/vendor-completions/_$program"
   "${self[@]}" completions fish >"$root/usr/share/fish/vendor_completions.d/$program.fish"
-  install -D -m 644 contrib/debian/copyright "$root/usr/share/doc/$program/copyright"
+  install -d "$root/usr/share/doc/$program"
+  scripts/bill.py "$program" copyright "$root/usr/share/doc/$program/copyright" <"$work/metadata.json"
+  scripts/bill.py "$program" licences "$root/usr/share/doc/$program/licences" <"$work/metadata.json"
+  scripts/bill.py "$program" sbom "$root/usr/share/doc/$program/sbom.cdx.json" <"$work/metadata.json"
   {
     printf '%s (%s) unstable; urgency=medium\n\n  * See CHANGELOG.md of the sources.\n\n' "$program" "$version"
     printf ' -- qfs <qfs@example.org>  %s\n' "$(LC_ALL=C date -u -R -d "@$SOURCE_DATE_EPOCH")"
   } >"$root/usr/share/doc/$program/changelog"
-  gzip -9n "$root"/usr/share/man/man1/*.1 "$root/usr/share/doc/$program/changelog"
+  cp "$root/usr/share/doc/$program/sbom.cdx.json" "$into/$program.cdx.json"
+  gzip -9n "$root"/usr/share/man/man1/*.1 "$root/usr/share/doc/$program"/{changelog,licences,sbom.cdx.json}
 }
 
 # control PACKAGE ROOT DESCRIPTION RECOMMENDS
@@ -92,12 +97,12 @@ pack() {
   mkdir -p "$into"
   umask 022
   rm -rf "$root"
-  common qfs-client "$root"
+  common qfs-client "$root" "$into"
   control qfs-client "$root" "fetches and uploads files over QUIC, each one checked"
   finish qfs-client "$root" "$into"
 
-  common qfs-server "$root"
-  install -D -m 644 contrib/systemd/qfs-server.service "$root/lib/systemd/system/qfs-server.service"
+  common qfs-server "$root" "$into"
+  install -D -m 644 -t "$root/lib/systemd/system" contrib/systemd/qfs-server.service contrib/systemd/qfs-server.socket
   install -D -m 644 contrib/systemd/qfs-server.default "$root/etc/default/qfs-server"
   install -D -m 644 contrib/sysctl.d/60-qfs.conf "$root/usr/lib/sysctl.d/60-qfs.conf"
   control qfs-server "$root" "hands out a directory of files over QUIC"
@@ -113,11 +118,13 @@ finish() {
 }
 
 step "packages"
+# Which crates are in the programs, and under which licences (scripts/bill.py).
+cargo metadata --format-version 1 --locked --filter-platform "$(rustc -vV | sed -n 's/^host: //p')" >"$work/metadata.json"
 pack "$out"
 (cd "$out" && ls -l ./*.deb) >&2
 step "the same bytes once more"
 pack "$work/again"
-for deb in "$out"/*.deb; do cmp "$deb" "$work/again/$(basename "$deb")"; done
+for made in "$out"/*.deb "$out"/*.cdx.json; do cmp "$made" "$work/again/$(basename "$made")"; done
 step "lintian"
 # These packages are not for Debian's archive, whose rules about who may upload what are no rules here.
 lintian --fail-on error --suppress-tags bad-distribution-in-changes-file,initial-upload-closes-no-bugs "$out"/*.deb
@@ -125,7 +132,7 @@ step "the service"
 systemd-analyze verify --man=no --root="$(
   mkdir -p "$work/verify"
   for deb in "$out"/*.deb; do dpkg-deb -x "$deb" "$work/verify"; done
-  mkdir -p "$work/verify/bin" && cp /bin/kill "$work/verify/bin/"
+  mkdir -p "$work/verify/bin" && cp /bin/sh "$work/verify/bin/"
   echo "$work/verify"
 )" qfs-server.service 2>&1 | grep -v 'Failed to .*\(network-online\|sysinit\|basic\|shutdown\|multi-user\)' >&2 || true
 exposure=$(systemd-analyze security --offline=true "$work/verify/lib/systemd/system/qfs-server.service" | sed -n 's/.*Overall exposure level.*: \([0-9.]*\) .*/\1/p')

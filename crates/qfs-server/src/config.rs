@@ -1,6 +1,6 @@
 //! What can be set, with the worst case of every bound. Knows nothing of flags.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::time::Duration;
 
 use qfs_transport::{Roots, ServerTuning};
@@ -18,6 +18,8 @@ use crate::pace::Pacing;
 pub struct ServerConfig {
     /// Where to listen; port 0: any free one.
     pub address: SocketAddr,
+    /// Sockets to serve on that somebody else has bound; None: `address` is bound. With them there is one end point.
+    pub passed: Option<PassedSockets>,
     /// Whether the TCP port of the same number is served too, and HTTP/3 on the UDP port.
     pub http: bool,
     /// Where numbers and health are told over plain HTTP; None: nowhere.
@@ -53,6 +55,7 @@ impl ServerConfig {
     pub fn new(address: SocketAddr) -> Self {
         Self {
             address,
+            passed: None,
             http: cfg!(feature = "http"),
             #[cfg(feature = "metrics")]
             metrics: None,
@@ -69,6 +72,15 @@ impl ServerConfig {
             renewal: None,
         }
     }
+}
+
+/// Sockets that a service manager has bound and keeps, so that clients can come before the server is there, and while it is restarted.
+#[derive(Debug)]
+pub struct PassedSockets {
+    /// For QUIC.
+    pub udp: UdpSocket,
+    /// For everything over TCP, listening on the port of the same number; None: nothing is served over TCP.
+    pub tcp: Option<TcpListener>,
 }
 
 /// How much may go on at once.

@@ -67,7 +67,7 @@ mod view;
 
 #[cfg(feature = "announce")]
 pub use beacon::{Beacon, BeaconError};
-pub use config::{Deadlines, Limits, ServerConfig};
+pub use config::{Deadlines, Limits, PassedSockets, ServerConfig};
 pub use controls::Controls;
 pub use deliveries::{Deliveries, Delivery};
 pub use digest_file::DigestFile;

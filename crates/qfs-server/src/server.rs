@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use qfs_core::model::Fingerprint;
 use qfs_core::store::WriteStore;
-use qfs_transport::{BoundTcp, Identity, Listener, SocketBuffers, TransportError};
+use qfs_transport::{BoundTcp, Identity, Listener, ServerTuning, SocketBuffers, TransportError};
 
-use crate::config::ServerConfig;
+use crate::config::{PassedSockets, ServerConfig};
 use crate::controls::Controls;
 #[cfg(feature = "http")]
 use crate::door::http;
@@ -34,15 +34,18 @@ pub struct Server<S> {
 }
 
 impl<S: WriteStore> Server<S> {
-    /// Binds the address of `config` to hand out `store` under `identity`. Inside a tokio runtime, best one with a single
+    /// Binds the address of `config`, or takes the sockets that it brings, to hand out `store` under `identity`. Inside a tokio runtime, best one with a single
     /// thread: handlers wait for the network there, and for disks on its blocking threads. End points beyond the first bring
     /// their own.
     ///
     /// # Errors
     /// [`TransportError::Bind`] when the port is taken or not allowed.
-    pub fn bind(config: ServerConfig, identity: &Identity, store: S) -> Result<Self, TransportError> {
+    pub fn bind(mut config: ServerConfig, identity: &Identity, store: S) -> Result<Self, TransportError> {
         let spoken = Spoken { qfs: config.tcp, http: config.http, tuning: config.tuning.clone() };
-        let (first, others) = bind_ports(&config, identity, &spoken)?;
+        let (first, others) = match config.passed.take() {
+            Some(passed) => (on_passed(passed, &config, identity, &spoken)?, Vec::new()),
+            None => bind_ports(&config, identity, &spoken)?,
+        };
         #[cfg(feature = "metrics")]
         let metrics = match config.metrics {
             Some(address) => {
@@ -156,12 +159,7 @@ fn bind_ports(
     spoken: &Spoken,
 ) -> Result<(Sockets, Vec<Sockets>), TransportError> {
     let clients = config.clients.as_ref();
-    #[cfg_attr(not(feature = "http"), expect(unused_mut, reason = "there is no other protocol then"))]
-    let mut tuning = config.tuning.clone();
-    #[cfg(feature = "http")]
-    {
-        tuning.other_protocol = config.http.then_some(http::H3);
-    }
+    let tuning = quic_tuning(config);
     let protocols = spoken.protocols();
     let mut tries = PORT_TRIES;
     loop {
@@ -185,4 +183,30 @@ fn bind_ports(
             Err(error) => return Err(error),
         }
     }
+}
+
+/// The sockets of a service manager, as those of the one end point.
+fn on_passed(
+    passed: PassedSockets,
+    config: &ServerConfig,
+    identity: &Identity,
+    spoken: &Spoken,
+) -> Result<Sockets, TransportError> {
+    let clients = config.clients.as_ref();
+    let udp = Listener::on_socket(passed.udp, identity, clients, &quic_tuning(config))?;
+    let protocols = spoken.protocols();
+    let tcp = passed.tcp.filter(|_| !protocols.is_empty());
+    let tcp = tcp.map(|socket| BoundTcp::on_socket(socket, identity, clients, &protocols)).transpose()?;
+    Ok(Sockets { udp, tcp })
+}
+
+/// With what else is spoken on the UDP port.
+fn quic_tuning(config: &ServerConfig) -> ServerTuning {
+    #[cfg_attr(not(feature = "http"), expect(unused_mut, reason = "there is no other protocol then"))]
+    let mut tuning = config.tuning.clone();
+    #[cfg(feature = "http")]
+    {
+        tuning.other_protocol = config.http.then_some(http::H3);
+    }
+    tuning
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use qfs_server::DigestFile;
+use qfs_server::{DigestFile, PassedSockets};
 use qfs_store::bucket::{self, BucketStore, Location, Settings, SetupError};
 
 use super::args::Args;
@@ -79,7 +79,11 @@ pub(crate) fn settings(args: &Args) -> Result<Option<Settings>, Failure> {
 ///
 /// # Errors
 /// When the bucket cannot be used; as [`start::bind`].
-pub(crate) fn start(reading: &Reading, settings: &Settings) -> Result<Started<BucketStore>, Failure> {
+pub(crate) fn start(
+    reading: &Reading,
+    settings: &Settings,
+    passed: Option<PassedSockets>,
+) -> Result<Started<BucketStore>, Failure> {
     let args = &reading.args;
     bucket::check(settings).map_err(|e| refused(args, &e))?;
     let (identity, _) = start::identity(args)?;
@@ -107,7 +111,8 @@ pub(crate) fn start(reading: &Reading, settings: &Settings) -> Result<Started<Bu
         connects: ports(settings),
         ..Places::default()
     };
-    let parts = Parts { store, identity, renewal, gate, digest_file, places, blocking_threads: BLOCKING_THREADS };
+    let parts =
+        Parts { store, identity, renewal, gate, digest_file, places, blocking_threads: BLOCKING_THREADS, passed };
     start::bind(args, parts)
 }
 

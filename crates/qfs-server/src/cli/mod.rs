@@ -12,6 +12,7 @@ mod links;
 mod log;
 mod log_format;
 mod parsers;
+mod passed;
 mod reload;
 mod renew;
 mod sandbox;
@@ -55,14 +56,16 @@ pub(crate) fn main() -> ExitCode {
 
 /// What the program does when no subcommand is named.
 fn serve(reading: &Reading) -> Result<ExitCode, Failure> {
+    // Before there are threads: the variables that name the sockets are removed.
+    let passed = passed::sockets()?;
     #[cfg(feature = "bucket")]
     if let Some(settings) = bucket::settings(&reading.args)? {
         return run(bucket::BLOCKING_THREADS, async |signals, manager| {
-            serve_until_told(reading, bucket::start(reading, &settings)?, (signals, manager), || {}).await
+            serve_until_told(reading, bucket::start(reading, &settings, passed)?, (signals, manager), || {}).await
         });
     }
     run(BLOCKING_THREADS, async |signals, manager| {
-        let (started, (store, survey)) = start::directory(reading).await?;
+        let (started, (store, survey)) = start::directory(reading, passed).await?;
         serve_until_told(reading, started, (signals, manager), || links::tell(&reading.args, store, survey)).await
     })
 }

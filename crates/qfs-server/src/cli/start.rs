@@ -10,7 +10,8 @@ use qfs_core::store::WriteStore;
 use qfs_server::gate::tokens::TokenFile;
 use qfs_server::pace::Pacing;
 use qfs_server::{
-    BLOCKING_THREADS, Deadlines, DigestFile, Gate, IdentityDir, IdentityDirError, Limits, Server, ServerConfig,
+    BLOCKING_THREADS, Deadlines, DigestFile, Gate, IdentityDir, IdentityDirError, Limits, PassedSockets, Server,
+    ServerConfig,
 };
 use qfs_store::local::{Hidden, LinkSurvey, LocalStore};
 use qfs_transport::{Identity, IdentityFileError, Roots, ServerTuning, TransportError};
@@ -36,7 +37,10 @@ pub(crate) struct Started<S> {
 pub(crate) type Published = (LocalStore, Option<LinkSurvey>);
 
 /// Binds the server that the options describe for a directory, and gives up every right that serving does not need.
-pub(crate) async fn directory(reading: &Reading) -> Result<(Started<LocalStore>, Published), Failure> {
+pub(crate) async fn directory(
+    reading: &Reading,
+    passed: Option<PassedSockets>,
+) -> Result<(Started<LocalStore>, Published), Failure> {
     let args = &reading.args;
     refuse_bucket_settings(args)?;
     let root = published_directory(&args.root)?;
@@ -70,6 +74,7 @@ pub(crate) async fn directory(reading: &Reading) -> Result<(Started<LocalStore>,
         digest_file,
         places,
         blocking_threads: BLOCKING_THREADS,
+        passed,
     };
     Ok((bind(args, parts)?, (store, survey)))
 }
@@ -83,6 +88,7 @@ pub(crate) struct Parts<S> {
     pub(crate) digest_file: Option<DigestFile>,
     pub(crate) places: Places,
     pub(crate) blocking_threads: usize,
+    pub(crate) passed: Option<PassedSockets>,
 }
 
 /// What is read while the server serves: tokens, and what is announced of a next key, again and again; the configuration file on SIGHUP,
@@ -100,8 +106,9 @@ pub(crate) fn read(reading: &Reading, renewal: &Renewal) -> Vec<PathBuf> {
 /// Binds the server, and confines it.
 pub(crate) fn bind<S: WriteStore>(args: &Args, parts: Parts<S>) -> Result<Started<S>, Failure> {
     raise_file_limit();
-    let Parts { store, identity, renewal, gate, digest_file, places, blocking_threads } = parts;
+    let Parts { store, identity, renewal, gate, digest_file, places, blocking_threads, passed } = parts;
     let config = ServerConfig {
+        passed,
         clients: args.client_ca.as_deref().map(client_authorities).transpose()?,
         #[cfg(feature = "http")]
         http: args.http(),

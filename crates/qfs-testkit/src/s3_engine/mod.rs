@@ -46,8 +46,16 @@ impl S3Engine {
     /// When there is none.
     #[must_use]
     pub fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let address = listener.local_addr().expect("bound");
+        Self::start_at(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a free port")
+    }
+
+    /// Starts at this address.
+    ///
+    /// # Errors
+    /// When it is taken.
+    pub fn start_at(address: SocketAddr) -> std::io::Result<Self> {
+        let listener = TcpListener::bind(address)?;
+        let address = listener.local_addr()?;
         let engine = Self { address, shared: Arc::default() };
         let serving = engine.clone();
         std::thread::spawn(move || {
@@ -56,7 +64,7 @@ impl S3Engine {
                 std::thread::spawn(move || serving.serve(&stream));
             }
         });
-        engine
+        Ok(engine)
     }
 
     /// `http://127.0.0.1:PORT`.

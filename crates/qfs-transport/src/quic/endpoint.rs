@@ -203,18 +203,27 @@ pub(super) fn bind_shared(address: SocketAddr, shared: bool) -> io::Result<(Sock
         // An address belongs to one family; a host name may have addresses of both.
         socket.set_only_v6(!address.ip().is_unspecified())?;
     }
-    // The kernel clips both to its limits without an error; what it granted is read back.
-    socket.set_send_buffer_size(SOCKET_BUFFER_BYTES)?;
-    socket.set_recv_buffer_size(SOCKET_BUFFER_BYTES)?;
+    let buffers = enlarge_buffers(&socket)?;
     socket.set_reuse_port(shared)?;
     socket.bind(&address.into())?;
+    Ok((socket, buffers))
+}
+
+/// Asks for the buffers that qfs wants, and says which the socket has.
+pub(super) fn enlarge_buffers(socket: &Socket) -> io::Result<SocketBuffers> {
+    // The kernel clips both to its limits without an error, also below what the socket has already.
+    if socket.send_buffer_size()? / 2 < SOCKET_BUFFER_BYTES {
+        socket.set_send_buffer_size(SOCKET_BUFFER_BYTES)?;
+    }
+    if socket.recv_buffer_size()? / 2 < SOCKET_BUFFER_BYTES {
+        socket.set_recv_buffer_size(SOCKET_BUFFER_BYTES)?;
+    }
     // Linux reports twice the usable size (socket(7)).
-    let buffers = SocketBuffers {
+    Ok(SocketBuffers {
         wanted: SOCKET_BUFFER_BYTES,
         send: socket.send_buffer_size()? / 2,
         receive: socket.recv_buffer_size()? / 2,
-    };
-    Ok((socket, buffers))
+    })
 }
 
 #[cfg(test)]

@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{AsyncUdpSocket, Endpoint, EndpointConfig, Incoming, Runtime, TokioRuntime, VarInt};
+use socket2::Socket;
 
 use super::bundling::BundlingSocket;
 use super::connection::Connection;
-use super::endpoint::{SocketBuffers, accept_large_payloads, bind_shared};
+use super::endpoint::{SocketBuffers, accept_large_payloads, bind_shared, enlarge_buffers};
 use super::lost::lost;
 use super::notes::{Notes, PathNotes};
 use super::steering::{self, CidKey, Cids, Hatch, MAX_ENDPOINTS, SteeredSocket};
@@ -97,10 +98,36 @@ impl Listener {
         count: usize,
     ) -> Result<(BoundEndpoint, Vec<BoundEndpoint>), TransportError> {
         let count = count.clamp(1, MAX_ENDPOINTS);
+        let sockets = bind_sockets(address, count).map_err(|source| TransportError::Bind { address, source })?;
+        Self::over(sockets, identity, clients, tuning)
+    }
+
+    /// One end point on a socket that somebody else has bound, such as a service manager.
+    ///
+    /// # Errors
+    /// [`TransportError::Io`] when it cannot be used.
+    pub fn on_socket(
+        socket: UdpSocket,
+        identity: &Identity,
+        clients: Option<&Roots>,
+        tuning: &ServerTuning,
+    ) -> Result<BoundEndpoint, TransportError> {
+        let socket = Socket::from(socket);
+        let buffers = enlarge_buffers(&socket)?;
+        let (bound, _) = Self::over(vec![(socket.into(), buffers)], identity, clients, tuning)?;
+        Ok(bound)
+    }
+
+    fn over(
+        sockets: Vec<(UdpSocket, SocketBuffers)>,
+        identity: &Identity,
+        clients: Option<&Roots>,
+        tuning: &ServerTuning,
+    ) -> Result<(BoundEndpoint, Vec<BoundEndpoint>), TransportError> {
+        let count = sockets.len();
         let key = CidKey::new(&cid_secret(identity))?;
         let notes = notes(identity)?;
         let template = template(identity, clients, tuning)?;
-        let sockets = bind_sockets(address, count).map_err(|source| TransportError::Bind { address, source })?;
         let numbered = (0..=u8::MAX).zip(sockets).zip(steering::hatches(count));
         let mut bound = numbered.map(|((number, (socket, buffers)), hatch)| BoundEndpoint {
             socket,

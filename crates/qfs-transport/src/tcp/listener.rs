@@ -47,6 +47,20 @@ impl BoundTcp {
         Ok(sockets.into_iter().map(|socket| Self { socket: socket.into(), config: Arc::clone(&config) }).collect())
     }
 
+    /// The same on a socket that listens already, because somebody else has made it, such as a service manager.
+    ///
+    /// # Errors
+    /// [`TransportError::Io`] when it cannot be used.
+    pub fn on_socket(
+        socket: TcpListener,
+        identity: &Identity,
+        clients: Option<&Roots>,
+        protocols: &[&[u8]],
+    ) -> Result<Self, TransportError> {
+        socket.set_nonblocking(true)?;
+        Ok(Self { socket, config: Arc::new(tls::server_config(identity, clients, protocols)?) })
+    }
+
     /// Starts accepting, inside the tokio runtime that is to drive it.
     ///
     /// # Errors
