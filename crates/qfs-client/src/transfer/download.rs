@@ -222,7 +222,7 @@ impl Download<'_> {
         lease: &Lease,
         partial: &mut Option<Partial>,
     ) -> Result<Option<Digest>, AttemptError> {
-        let old = self.job.local.as_ref().ok().and_then(Option::as_ref).map_or(0, |local| local.size);
+        let old = self.job.older().unwrap_or_default();
         let means = &self.context.delta;
         if self.is_whole || !means.are_there(&self.context.config, old) {
             return Ok(None);

@@ -26,10 +26,19 @@ pub(crate) struct Job {
     pub(crate) remote: Option<RemoteMeta>,
     /// The digest in the listing.
     pub(crate) digest: Option<Digest>,
-    /// What is there already, or why that cannot be told.
+    /// What is there already, or why that cannot be told; nothing where a plan has decided that it is fetched.
     pub(crate) local: Result<Option<TargetMeta>, Failure>,
+    /// Size in bytes of what the plan replaces: a version of which parts may be used again.
+    pub(crate) replaced: Option<u64>,
     /// Sent before those with a lower number.
     pub(crate) priority: i32,
+}
+
+impl Job {
+    /// Size in bytes of the version that is here, if there is one.
+    pub(crate) fn older(&self) -> Option<u64> {
+        self.replaced.or_else(|| Some(self.local.as_ref().ok()?.as_ref()?.size))
+    }
 }
 
 /// What all downloads of a run share.

@@ -150,7 +150,7 @@ impl<'a> Planner<'a> {
                 let remote =
                     meta.as_ref().map(|m| RemoteMeta { size: m.size, modified: m.modified, executable: m.executable });
                 let digest = meta.and_then(|m| m.digest);
-                Job { id: FileId(first + i), path, remote, digest, local, priority: 0 }
+                Job { id: FileId(first + i), path, remote, digest, local, replaced: None, priority: 0 }
             });
             Ok(jobs.collect::<Vec<_>>())
         });

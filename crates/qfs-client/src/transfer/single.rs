@@ -47,7 +47,15 @@ pub async fn fetch_file(
         fleet: None,
         singly: Arc::default(),
     };
-    let job = Job { id: FileId(0), path: name.clone(), remote: None, digest: None, local: Ok(local), priority: 0 };
+    let job = Job {
+        id: FileId(0),
+        path: name.clone(),
+        remote: None,
+        digest: None,
+        local: Ok(local),
+        replaced: None,
+        priority: 0,
+    };
     let outcome = match settled(&context, &job) {
         Some(outcome) => outcome,
         None => told(&context, &job, download::attempt(&context, &job).await),

@@ -61,9 +61,9 @@ pub(crate) async fn prepare(
 /// The chunks of what is here: the older version first.
 async fn cut(context: &Context, job: &Job, grain: Grain) -> Vec<Cut> {
     let mut cuts = Vec::new();
-    if let Ok(Some(old)) = &job.local {
+    if let Some(old) = job.older() {
         let store: Arc<dyn Store> = Arc::clone(&context.store) as _;
-        let file = SeedFile::new(store, job.path.clone(), old.size);
+        let file = SeedFile::new(store, job.path.clone(), old);
         cuts.extend(Cut::of(&file, grain, MAX_SEED_CHUNKS).await);
     }
     cuts.extend_from_slice(&context.delta.library.cut(grain).await);

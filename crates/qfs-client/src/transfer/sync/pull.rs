@@ -75,7 +75,9 @@ impl Target for Here {
             steps.insert(name.as_str().to_owned(), step);
             names.insert(name.clone(), (path, condition(&onto)));
             let id = FileId(first + jobs.len());
-            jobs.push(Job { id, path: name, remote: Some(remote), digest: file.sha256, local: Ok(None), priority: 0 });
+            let replaced = if let Condition::File(seen) = &onto { Some(seen.size) } else { None };
+            let (remote, digest) = (Some(remote), file.sha256);
+            jobs.push(Job { id, path: name, remote, digest, local: Ok(None), replaced, priority: 0 });
         }
         self.files += jobs.len();
         let context = self.context(names);

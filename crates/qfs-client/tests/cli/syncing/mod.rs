@@ -161,6 +161,27 @@ fn what_changed_is_brought_over_and_nothing_else() {
     }
 }
 
+/// Fails when a file that changed in part is transferred whole, in either direction, or what is put together of it is wrong.
+#[test]
+fn of_a_large_file_only_what_changed_is_transferred() {
+    let old = noise(8 << 20);
+    let lab = writable(&[("d/f", &old)]);
+    lab.run(["pull", "here"]).ends_with(0);
+    let (there, here) = (lab.root().join("d/f"), lab.here("here/d/f"));
+    let bytes = |done: Done| done.ends_with(0).json()["bytes"].as_u64().unwrap();
+    let in_front = [b"in front", &old[..]].concat();
+    write(&there, &in_front);
+    let moved = bytes(lab.run(["pull", "here", "--json"]));
+    assert!(std::fs::read(&here).unwrap() == in_front && moved < 1 << 20, "{moved}");
+    let behind = [&in_front[..], b"behind"].concat();
+    write(&here, &behind);
+    let moved = bytes(lab.run(["push", "here", "--json"]));
+    assert!(std::fs::read(&there).unwrap() == behind && moved < 1 << 20, "{moved}");
+    write(&there, &old);
+    let moved = bytes(lab.run(["pull", "here", "--json", "--whole"]));
+    assert!(std::fs::read(&here).unwrap() == old && moved == 8 << 20, "{moved}");
+}
+
 #[test]
 fn how_files_are_compared_can_be_said() {
     for verb in ["pull", "push"] {
