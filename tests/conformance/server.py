@@ -47,7 +47,20 @@ class Served:
         return None
 
 
-def run(title, checks, known, wrong):
+# Tries of a check whose connection is reset before the answer was read.
+TRIES = 5
+
+
+def judged(judge, served, lost):
+    for _ in range(TRIES - 1):
+        try:
+            return judge(served)
+        except lost:
+            pass
+    return judge(served)
+
+
+def run(title, checks, known, wrong, lost=()):
     """Runs the checks, or those whose sections or words are named on the command line. `known` tells what is seen where it is known
     that a requirement does not hold. Exits with 1 when one fails, and when a deviation is another one or none any more."""
     program, *names = sys.argv[1:]
@@ -59,7 +72,7 @@ def run(title, checks, known, wrong):
         done += 1
         seen = known.get((section, what))
         try:
-            judge(served)
+            judged(judge, served, lost)
             verdict = "ok" if seen is None else "FAILED: it is listed as a deviation, and holds"
         except wrong as error:
             verdict = f"deviates: {error}" if str(error) == seen else f"FAILED: {error}"
