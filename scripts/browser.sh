@@ -2,9 +2,9 @@
 # The page in a real browser, with an upload of 1 GiB whose server is killed half-way, and the pictures of it that the README shows.
 #   scripts/browser.sh             the tests, the large upload
 #   scripts/browser.sh --pictures  writes docs/page.png, docs/page-dark.png and docs/page-telephone.png, too
-# The tests are those of scripts/test.sh. Needs chromium and chromedriver: apt-get install chromium chromium-driver
+# The tests are those of scripts/test.sh. Needs chromium, chromedriver and certutil: apt-get install chromium chromium-driver libnss3-tools
 set -euo pipefail
 cd "$(dirname "$0")/.."
 [[ ${1:-} != --pictures ]] || export QFS_TEST_PICTURES=$PWD/docs
 export QFS_TEST_UPLOAD_MB=1074
-cargo test --release --locked -p qfs-server --test http_page --test http_page_uploads
+cargo test --release --locked -p qfs-server --test http_page --test http_page_uploads --test http_browser_access

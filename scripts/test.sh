@@ -35,6 +35,8 @@ QFS_SERVER_BIN=$(realpath "${CARGO_TARGET_DIR:-target}")/debug/qfs-server
 export QFS_SERVER_BIN
 scripts/interop.sh
 scripts/tus.sh
+scripts/http2-conformance.sh
+scripts/http3-conformance.sh
 step "the Python package"
 scripts/python.sh
 step "the commands of the book"

@@ -13,7 +13,12 @@ use crate::gate::access::Access;
 #[cfg(feature = "http")]
 use crate::gate::rights::Right;
 
+#[cfg(feature = "http")]
+mod children;
 pub(crate) mod write;
+
+#[cfg(feature = "http")]
+pub(crate) use children::Child;
 
 /// The published files as far as one request reaches. Doors have no other way to them, so that none can forget the scope.
 pub(crate) struct View<S> {
@@ -161,53 +166,10 @@ impl<S: Store> View<S> {
         })?;
         if found { Ok(()) } else { Err(StoreError::NotFound) }
     }
-
-    /// What is directly in `directory`: files, and the names of directories, with a scope of those that something of it is in. Blocks.
-    ///
-    /// # Errors
-    /// As [`Self::list_below`].
-    #[cfg(feature = "http")]
-    pub(crate) fn children(
-        &self,
-        directory: Option<&RemotePath>,
-        visit: &mut dyn FnMut(&str, Child) -> ControlFlow<()>,
-    ) -> Result<(), StoreError> {
-        if self.access.reaches_all() {
-            return self.children_of_all(directory, visit);
-        }
-        // Whether something of the scope is in a directory shows only below it.
-        let mut last = String::new();
-        self.list_below(directory, &mut |name, meta, digest| match name.split_once('/') {
-            None => visit(name, Child::File(meta, digest)),
-            Some((child, _)) if child == last => ControlFlow::Continue(()),
-            Some((child, _)) => {
-                child.clone_into(&mut last);
-                visit(child, Child::Directory)
-            }
-        })
-    }
 }
 
 #[cfg(feature = "http")]
 impl<S: Store> View<S> {
-    /// As [`Self::children`], of a directory all of which is in the scope: nothing below it is looked at.
-    fn children_of_all(
-        &self,
-        directory: Option<&RemotePath>,
-        visit: &mut dyn FnMut(&str, Child) -> ControlFlow<()>,
-    ) -> Result<(), StoreError> {
-        let prefix = directory.map_or(0, |directory| directory.as_str().len() + 1);
-        let query = ListQuery { prefix: directory.cloned(), directories: true, shallow: true, ..ListQuery::default() };
-        self.versions.list(&query, HashKind::default(), &mut |path, entry, digest| match (
-            entry,
-            path.as_str().get(prefix..),
-        ) {
-            (Entry::File(meta), Some(name)) => visit(name, Child::File(meta, digest)),
-            (Entry::Directory(_), Some(name)) => visit(name, Child::Directory),
-            _ => ControlFlow::Continue(()),
-        })
-    }
-
     /// Whether the request may do `right` to `path`.
     pub(crate) fn allows(&self, right: Right, path: &RemotePath) -> bool {
         self.access.allow(right, path).is_ok()
@@ -226,13 +188,3 @@ pub(crate) enum Completeness {
 /// Receives what lies below a directory: its name from there on, and its digest where that is known. Breaks to end the walk.
 #[cfg(feature = "http")]
 pub(crate) type VisitBelow<'a> = dyn FnMut(&str, ObjectMeta, Option<Digest>) -> ControlFlow<()> + 'a;
-
-/// What is directly in a directory.
-#[cfg(feature = "http")]
-#[derive(Debug, Clone)]
-pub(crate) enum Child {
-    /// A file, with its digest where that is known.
-    File(ObjectMeta, Option<Digest>),
-    /// A directory.
-    Directory,
-}

@@ -16,6 +16,8 @@ use tracing::{error, info};
 
 use crate::error::HandlerError;
 use crate::gate::rights::{Right, Rights};
+#[cfg(feature = "http")]
+use crate::gate::tokens::Reach;
 use crate::gate::tokens::{Document, Record, TokenFile, TokenFileError};
 
 /// How often the token file is looked at. It is read whole: some hundred bytes, and no change can hide behind its times.
@@ -214,10 +216,11 @@ impl Access {
         self.grant.as_ref().map_or(self.anybody, |grant| grant.record().rights()).include(Right::Read)
     }
 
-    /// Whether it has no scope.
+    /// How much of `directory`, or of the root, lies in its scope.
     #[cfg(feature = "http")]
-    pub(crate) fn reaches_all(&self) -> bool {
-        self.grant.as_ref().is_none_or(|grant| grant.record().scope.is_none())
+    pub(crate) fn reach(&self, directory: Option<&RemotePath>) -> Reach {
+        let scope = self.grant.as_ref().and_then(|grant| grant.record().scope.as_ref());
+        scope.map_or(Reach::All, |scope| scope.reach(directory))
     }
 
     /// Whether `path` lies in its scope.

@@ -23,7 +23,11 @@ impl Browser {
 
     /// Starts one with these arguments more.
     pub(crate) fn start_with(more: &[String]) -> Self {
-        let profile = tempfile::tempdir().unwrap();
+        Self::start_in(tempfile::tempdir().unwrap(), more, &json!({}))
+    }
+
+    /// Starts one whose `HOME` is `profile`, with these arguments and preferences more.
+    pub(crate) fn start_in(profile: tempfile::TempDir, more: &[String], preferences: &Value) -> Self {
         let mut driver = Command::new("chromedriver")
             .arg("--port=0")
             .env("HOME", profile.path())
@@ -53,7 +57,7 @@ impl Browser {
             &json!({"capabilities": {"alwaysMatch": {
                 "acceptInsecureCerts": true,
                 "unhandledPromptBehavior": "ignore",
-                "goog:chromeOptions": {"args": arguments},
+                "goog:chromeOptions": {"args": arguments, "prefs": preferences},
             }}}),
         );
         browser.session = format!("/{}", made["sessionId"].as_str().unwrap_or_else(|| panic!("no browser: {made}")));
@@ -95,6 +99,12 @@ impl Browser {
     pub(crate) fn go(&self, url: &str) {
         let said = self.send("POST", "/url", &json!({"url": url}));
         assert!(said.is_null(), "{url}: {said}");
+    }
+
+    /// Tries to load a page that may not come, and returns what the window shows then.
+    pub(crate) fn try_go(&self, url: &str) -> String {
+        self.send("POST", "/url", &json!({"url": url}));
+        self.value("document.documentElement.innerText").as_str().unwrap_or_default().to_owned()
     }
 
     /// The value of an expression in the page.

@@ -192,9 +192,18 @@ pub fn listings_begin_anywhere<S: Subject>(subject: &S) {
         let found: Vec<_> = rows_of(subject, &query).into_iter().map(|(name, _)| name).collect();
         assert_eq!(found, wanted, "{prefix:?}");
     }
-    let query = ListQuery { prefix: Some(path("a")), shallow: true, ..ListQuery::default() };
-    let found: Vec<_> = rows_of(subject, &query).into_iter().map(|(name, _)| name).collect();
-    assert_eq!(found, ["a/b.c", "a/b0", "a/x"]);
+    for (prefix, after, wanted) in [
+        (Some("a"), None, &["a/b.c", "a/b0", "a/x"][..]),
+        (Some("a"), Some("a/b/zzz"), &["a/b0", "a/x"]),
+        (Some("a"), Some("a/b.c"), &["a/b0", "a/x"]),
+        (None, Some("a/x"), &["a0", "b"]),
+        (None, Some("Z"), &["a.b", "a0", "b"]),
+    ] {
+        let prefix = prefix.map(path);
+        let query = ListQuery { prefix, after: after.map(path), shallow: true, ..ListQuery::default() };
+        let found: Vec<_> = rows_of(subject, &query).into_iter().map(|(name, _)| name).collect();
+        assert_eq!(found, wanted, "{query:?}");
+    }
     for prefix in ["none", "b", "b/none", "a/link"] {
         let query = ListQuery { prefix: Some(path(prefix)), ..ListQuery::default() };
         let listed = subject.store().list(&query, &mut |_, _| ControlFlow::Continue(()));

@@ -5,10 +5,12 @@ use std::net::{SocketAddr, TcpListener};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use super::UNSENT_BYTES;
 use super::connection::{Connection, Origin};
@@ -135,7 +137,32 @@ impl TcpAcceptor {
     /// # Errors
     /// When the client gave up, broke TLS, or was not let in.
     pub async fn handshake(&self, stream: TcpStream) -> io::Result<TlsStream> {
-        Ok(TlsStream(self.tls.accept(ReadAhead::new(stream)).await?))
+        match self.tls.accept(ReadAhead::new(stream)).into_fallible().await {
+            Ok(stream) => Ok(TlsStream(stream)),
+            Err((error, stream)) => {
+                let _ = timeout(FAREWELL, farewell(stream)).await;
+                Err(error)
+            }
+        }
+    }
+}
+
+/// How long a client whose handshake failed has to hear why.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// How much of what it has sent meanwhile is read, in bytes.
+const FAREWELL_BYTES: usize = 64 << 10;
+
+/// Has the alert arrive that was sent last: a connection that is closed while something of the client lies unread is reset, and the client
+/// may never see what it was told. With TLS 1.3 it has sent a request before it hears that its certificate does not do. Nor is it told that
+/// the connection ends: Chromium, which looks for that first, would not read the alert.
+async fn farewell(mut stream: impl AsyncRead + Unpin) {
+    let (mut buffer, mut read) = ([0; 1024], 0);
+    while read < FAREWELL_BYTES {
+        match stream.read(&mut buffer).await {
+            Ok(0) | Err(_) => return,
+            Ok(more) => read += more,
+        }
     }
 }
 

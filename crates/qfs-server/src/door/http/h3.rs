@@ -1,14 +1,15 @@
 //! One client over HTTP/3 (RFC 9114), on the very port of `qfs/1`: its requests, its deadlines, its end.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use h3::error::Code as H3Code;
 use h3::server::{RequestResolver, RequestStream};
 use h3_quinn::quinn::Connection as Quic;
-use http::Response;
+use http::header::TE;
+use http::{HeaderMap, Response};
 use qfs_core::store::WriteStore;
 use qfs_core::stream::{Lost, StreamError};
 use qfs_core::wire::StatusCode as Code;
@@ -20,8 +21,8 @@ use tracing::{debug, error};
 use super::ask::RequestBody;
 use super::client::Client;
 use super::connection::MAX_HEADER_BYTES;
-use super::exchange;
 use super::reply::{Gone, Outlet, Reply};
+use super::{exchange, fields};
 use crate::gate::audit::Refusal;
 use crate::gate::patience::Patience;
 use crate::service::Service;
@@ -153,7 +154,7 @@ async fn serve_request<S: WriteStore>(
     request: RequestResolver<h3_quinn::Connection, Bytes>,
 ) {
     let peer = client.peer;
-    let (request, stream) = match timeout(service.deadlines().request, request.resolve_request()).await {
+    let (request, mut stream) = match timeout(service.deadlines().request, request.resolve_request()).await {
         Ok(Ok(resolved)) => resolved,
         Ok(Err(error)) => {
             debug!(%peer, %error, "not a request");
@@ -162,13 +163,35 @@ async fn serve_request<S: WriteStore>(
         }
         Err(_) => return service.refusals.note(Refusal::NoRequest, peer),
     };
+    if has_forbidden_fields(request.headers()) {
+        stream.stop_sending(H3Code::H3_MESSAGE_ERROR);
+        stream.stop_stream(H3Code::H3_MESSAGE_ERROR);
+        client.note_abandoned(&service);
+        return service.refusals.note(Refusal::NoRequest, peer);
+    }
     let (sending, receiving) = stream.split();
-    let outlet = H3Outlet { sending, connection: connection.clone(), least: share_of(&service.h3_connections) };
+    let is_malformed = Arc::new(AtomicBool::new(false));
+    let outlet = H3Outlet {
+        sending,
+        connection: connection.clone(),
+        least: share_of(&service.h3_connections),
+        is_settled: false,
+        is_malformed: Arc::clone(&is_malformed),
+    };
     let patience = Patience::new(service.deadlines().stall, Arc::clone(&service.budget));
     let (parts, ()) = request.into_parts();
     let head_only = parts.method == http::Method::HEAD;
     let reply = Reply::new(outlet, connection, patience, client.lane.clone(), None, head_only);
-    exchange::serve(service, client, parts, ReceivedBody(receiving), reply).await;
+    let body = ReceivedBody { receiving, left: fields::content_length(&parts.headers), is_malformed };
+    exchange::serve(service, client, parts, body, reply).await;
+}
+
+/// Whether there are fields among `headers` that only connections of HTTP/1.1 have: such a request is malformed (RFC 9114 §4.2), and
+/// means something else to whoever hands it on.
+fn has_forbidden_fields(headers: &HeaderMap) -> bool {
+    const FORBIDDEN: [&str; 5] = ["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"];
+    FORBIDDEN.iter().any(|name| headers.contains_key(*name))
+        || headers.get_all(TE).iter().any(|value| !value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"trailers"))
 }
 
 /// What a connection may hold of what was sent, while there are so many.
@@ -182,6 +205,27 @@ struct H3Outlet {
     connection: Connection,
     /// Most bytes that the connection may hold.
     least: usize,
+    /// Whether the stream has its end, or was cut.
+    is_settled: bool,
+    /// Whether the request turned out to be malformed while its body came.
+    is_malformed: Arc<AtomicBool>,
+}
+
+impl H3Outlet {
+    fn reset(&mut self, code: H3Code) {
+        let is_malformed = self.is_malformed.load(Ordering::Acquire);
+        self.sending.stop_stream(if is_malformed { H3Code::H3_MESSAGE_ERROR } else { code });
+        self.is_settled = true;
+    }
+}
+
+impl Drop for H3Outlet {
+    /// A stream that is dropped ends as if all had been sent, which no answer without an end may look like.
+    fn drop(&mut self) {
+        if !self.is_settled {
+            self.reset(H3Code::H3_INTERNAL_ERROR);
+        }
+    }
 }
 
 /// Sent at once: QUIC copies it, so that a larger piece would wait twice.
@@ -209,12 +253,13 @@ impl Outlet for H3Outlet {
     }
 
     async fn end(&mut self) -> Result<(), StreamError> {
+        self.is_settled = true;
         self.sending.finish().await.map_err(|error| lost(&error))
     }
 
     fn cut(&mut self, code: Code) {
         let code = if code == Code::TIMEOUT { H3Code::H3_EXCESSIVE_LOAD } else { H3Code::H3_INTERNAL_ERROR };
-        self.sending.stop_stream(code);
+        self.reset(code);
     }
 
     fn gone(&mut self) -> Gone {
@@ -232,14 +277,44 @@ fn lost(error: &h3::error::StreamError) -> StreamError {
 }
 
 /// What a client sends behind the head of its request.
-struct ReceivedBody(Receiving);
+struct ReceivedBody {
+    receiving: Receiving,
+    /// Bytes still to come, where the head says how many they are.
+    left: Option<u64>,
+    is_malformed: Arc<AtomicBool>,
+}
 
 impl RequestBody for ReceivedBody {
     async fn chunk(&mut self) -> Option<Result<Bytes, ()>> {
-        match self.0.recv_data().await {
-            Ok(Some(mut data)) => Some(Ok(data.copy_to_bytes(data.remaining()))),
+        match self.receiving.recv_data().await {
+            Ok(Some(mut data)) => {
+                let length = data.remaining();
+                self.left = self.left.map(|left| left.saturating_sub(length as u64));
+                Some(Ok(data.copy_to_bytes(length)))
+            }
+            // It ended sooner than it said (RFC 9114 §4.1.2).
+            Ok(None) if self.left.is_some_and(|left| left > 0) => {
+                self.is_malformed.store(true, Ordering::Release);
+                Some(Err(()))
+            }
             Ok(None) => None,
             Err(_) => Some(Err(())),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_of_connections_are_forbidden() {
+        let has = |name: &'static str, value| {
+            has_forbidden_fields(&HeaderMap::from_iter([(http::HeaderName::from_static(name), value)]))
+        };
+        let value = http::HeaderValue::from_static;
+        assert!(has("transfer-encoding", value("chunked")) && has("connection", value("close")));
+        assert!(has("te", value("gzip")) && has("te", value("trailers, gzip")));
+        assert!(!has("te", value("trailers")) && !has("te", value(" Trailers")) && !has("accept", value("*/*")));
     }
 }

@@ -24,3 +24,5 @@ pub use document::{
 };
 pub use file::{Issue, TOKENS_FILE, TokenFile, TokenFileError};
 pub use scope::{MAX_SCOPE_PATTERNS, Scope, ScopeError};
+#[cfg(feature = "http")]
+pub(crate) use scope::{Place, Reach};

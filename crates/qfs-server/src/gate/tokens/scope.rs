@@ -4,6 +4,12 @@ use globset::{GlobBuilder, GlobMatcher};
 use qfs_core::model::{MAX_PATH_BYTES, RemotePath};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+#[cfg(feature = "http")]
+mod reach;
+
+#[cfg(feature = "http")]
+pub(crate) use reach::{Place, Reach};
+
 /// Most patterns of one token.
 pub const MAX_SCOPE_PATTERNS: usize = 64;
 

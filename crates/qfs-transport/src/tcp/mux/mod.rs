@@ -196,10 +196,12 @@ impl Mux {
                 }
             }
             Frame::MaxData(most) => self.may_send = self.may_send.max(most),
-            Frame::MaxStreams(most) => {
+            // A server opens none, so there is nothing that a client could allow; what it may open itself is not for it to say.
+            Frame::MaxStreams(most) if self.side == Side::Client => {
                 self.allowed = self.allowed.max(most);
                 self.wake_waiting();
             }
+            Frame::MaxStreams(_) => {}
             Frame::Blocked(_) => self.vitals.blocked += 1,
             Frame::Challenge(data) => self.owes_response = Some(data),
             Frame::Response(data) => self.vitals.answered(data, now),
@@ -368,6 +370,7 @@ impl Mux {
         assert!(buffered <= self.granted - self.taken.min(self.granted), "more is held than was granted");
         assert!(self.end.is_some() || self.received <= self.granted);
         assert!(self.streams.len() as u64 <= self.allowed - self.forgotten.min(self.allowed));
+        assert!(self.side == Side::Client || self.streams.len() as u64 <= self.grants.streams);
         assert!(self.sent <= self.may_send);
     }
 

@@ -257,10 +257,15 @@ fn a_peer_that_breaks_the_rules_is_noticed() {
     let data = |stream, length| Frame::Data { stream, length, fin: false };
     let last = |stream| Frame::Data { stream, length: 0, fin };
     let full = Frame::Data { stream: 0, length: 64 << 10, fin: false };
-    let rows: [(&str, Side, &[Frame]); 12] = [
+    let rows: [(&str, Side, &[Frame]); 13] = [
         ("a stream of the server", Side::Server, &[data(1, 0)]),
         ("a one-way stream", Side::Server, &[data(2, 0)]),
         ("one stream too many", Side::Server, &[data(4 * INITIAL_STREAMS, 0)]),
+        (
+            "streams that a client grants itself",
+            Side::Server,
+            &[Frame::MaxStreams(1 << 40), data(4 * INITIAL_STREAMS, 0)],
+        ),
         ("a stream that was not opened", Side::Client, &[data(0, 0)]),
         ("data behind the end", Side::Server, &[last(0), data(0, 0)]),
         ("a second end", Side::Server, &[last(0), last(0)]),

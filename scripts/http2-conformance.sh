@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# Checks some 80 requirements of RFC 9113 (HTTP/2) and RFC 7541 against a real qfs-server (tests/conformance/http2.py), each on a
+# connection of its own. Needs Python 3.11 and nothing else. Arguments choose by section or by words: 6.9.1, "window".
+#   QFS_SERVER_BIN            the server to test (default: target/debug/qfs-server, else target/release/qfs-server)
+#   QFS_CONFORMANCE_VERBOSE   names those that hold, too
+set -euo pipefail
+cd "$(dirname "$0")/.."
+target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
+for found in "${QFS_SERVER_BIN:-}" "$target/debug/qfs-server" "$target/release/qfs-server"; do
+  [[ -z $found || ! -x $found ]] || { server=$(realpath "$found"); break; }
+done
+[[ -n ${server:-} ]] || { echo "error: no qfs-server was found" >&2; echo "hint: cargo build -p qfs-server" >&2; exit 1; }
+exec timeout 300 python3 -B tests/conformance/http2.py "$server" "$@"
