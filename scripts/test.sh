@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Every test of qfs: formatting, lints, unit and behaviour tests, documentation, packages, the client in another language, the commands
-# of the book, and the Python package.
+# Every test of qfs: formatting, lints, unit and behaviour tests, documentation, packages, the client in another language, a bucket of a
+# real engine, the commands of the book, and the Python package.
 #   scripts/test.sh            all of it (what CI runs)
 #   scripts/test.sh --fast     formatting, lints and cargo tests only
 set -euo pipefail
@@ -35,6 +35,8 @@ QFS_SERVER_BIN=$(realpath "${CARGO_TARGET_DIR:-target}")/debug/qfs-server
 export QFS_SERVER_BIN
 scripts/interop.sh
 scripts/tus.sh
+step "a bucket of a real engine"
+scripts/bucket.sh
 step "the commands of the book"
 scripts/book-check.sh
 step "the Python package"
