@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Every test of qfs: formatting, lints, unit and behaviour tests, documentation, packages, the client in another language, the Python
-# package, the commands of the book, and the book itself.
+# Every test of qfs: formatting, lints, unit and behaviour tests, documentation, packages, the client in another language, a bucket of a
+# real engine, the Python package, the commands of the book, and the book itself.
 #   scripts/test.sh            all of it (what CI runs)
 #   scripts/test.sh --fast     formatting, lints and cargo tests only
 set -euo pipefail
@@ -37,6 +37,8 @@ scripts/interop.sh
 scripts/tus.sh
 scripts/http2-conformance.sh
 scripts/http3-conformance.sh
+step "a bucket of a real engine"
+scripts/bucket.sh
 step "the Python package"
 scripts/python.sh
 step "the commands of the book"

@@ -143,6 +143,8 @@ pub struct ServerOptions<'a> {
     pub port: u16,
     /// Where the identity is; None for a fresh one.
     pub certs: Option<&'a Path>,
+    /// The cache directory; None for one that goes with the server.
+    pub cache: Option<&'a Path>,
     /// More arguments.
     pub args: &'a [&'a str],
 }
@@ -151,7 +153,7 @@ impl<'a> ServerOptions<'a> {
     /// `root` on any free port of 127.0.0.1, with a fresh identity.
     #[must_use]
     pub fn new(root: &'a Path) -> Self {
-        Self { root, ip: "127.0.0.1", port: 0, certs: None, args: &[] }
+        Self { root, ip: "127.0.0.1", port: 0, certs: None, cache: None, args: &[] }
     }
 }
 
@@ -260,7 +262,7 @@ fn try_start(options: &ServerOptions<'_>) -> Result<ServerProcess, String> {
         .arg("--certs")
         .arg(certs)
         .arg("--cache-dir")
-        .arg(place.path().join("cache"))
+        .arg(options.cache.map_or_else(|| place.path().join("cache"), Path::to_owned))
         // Whoever runs the tests may have a configuration file.
         .env("QFS_CONFIG_DIR", place.path())
         .args(options.args)

@@ -17,6 +17,8 @@ use qfs_transport::MAX_ENDPOINTS;
 
 use super::expiry::Expiry;
 use super::log_format::LogFormat;
+#[cfg(feature = "bucket")]
+use super::parsers::cache_disk;
 #[cfg(feature = "metrics")]
 use super::parsers::metrics_address;
 use super::parsers::{age, count, duration, lifetime, memory, size};
@@ -61,6 +63,10 @@ pub(crate) struct Args {
     #[cfg(feature = "bucket")]
     #[arg(long, env = "QFS_SPOOL", value_name = "DIR")]
     pub(crate) spool: Option<PathBuf>,
+    /// Keep what was read from the bucket on disk, in the cache directory, up to this (100G; at least 16M, 0 for none)
+    #[cfg(feature = "bucket")]
+    #[arg(long, env = "QFS_CACHE_DISK", value_name = "SIZE", value_parser = cache_disk)]
+    pub(crate) cache_disk: Option<u64>,
     /// Publish names that begin with a dot too
     #[arg(long, env = "QFS_HIDDEN", value_parser = FalseyValueParser::new())]
     pub(crate) hidden: bool,

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use qfs_server::{DigestFile, PassedSockets};
-use qfs_store::bucket::{self, BucketStore, Location, Settings, SetupError};
+use qfs_store::bucket::{self, BucketStore, DiskCache, Location, Settings, SetupError};
 
 use super::args::Args;
 use super::failure::Failure;
@@ -45,12 +45,13 @@ const FILES: [&str; 8] = [
 ];
 
 /// Variables that name addresses, whose ports are connected to.
-const ADDRESSES: [&str; 8] = [
+const ADDRESSES: [&str; 9] = [
     "AWS_CONTAINER_CREDENTIALS_FULL_URI",
     "AWS_ENDPOINT_URL",
     "AWS_ENDPOINT_URL_S3",
     "AWS_ENDPOINT_URL_STS",
     "AZURE_ENDPOINT",
+    "AZURITE_BLOB_STORAGE_URL",
     "GOOGLE_BASE_URL",
     "HTTPS_PROXY",
     "HTTP_PROXY",
@@ -72,7 +73,7 @@ pub(crate) fn settings(args: &Args) -> Result<Option<Settings>, Failure> {
         Ok((name.trim().to_ascii_lowercase(), value.to_owned()))
     };
     let options = args.root_option.iter().map(option).collect::<Result<_, _>>().map_err(|e| refused(args, &e))?;
-    Ok(Some(Settings { location, options, hidden: args.hidden }))
+    Ok(Some(Settings { location, options, hidden: args.hidden, disk: None }))
 }
 
 /// Binds a server for the bucket of `settings`, once it has shown that it can be read.
@@ -90,6 +91,7 @@ pub(crate) fn start(
     let gate = start::gate(args)?;
     let name = PathBuf::from(settings.location.to_string());
     let digest_file = start::digest_file(args, &name);
+    let settings = &Settings { disk: disk_cache(args, digest_file.as_ref())?, ..settings.clone() };
     let mut store = BucketStore::open(settings).map_err(|e| refused(args, &e))?;
     let mut uploads = Vec::new();
     if gate.is_writable() {
@@ -108,6 +110,7 @@ pub(crate) fn start(
         uploads,
         read: start::read(reading, &renewal),
         kept: kept.into_iter().collect(),
+        cached: settings.disk.iter().map(|cache| cache.directory.clone()).collect(),
         connects: ports(settings),
         ..Places::default()
     };
@@ -125,6 +128,16 @@ fn spool(args: &Args, digest_file: Option<&DigestFile>) -> Result<PathBuf, Failu
         .clone()
         .or_else(usual)
         .ok_or_else(|| Failure::refused("uploads need a directory where they are gathered".to_owned(), SPOOL_HINT))
+}
+
+/// Where blocks of the bucket are kept, if they are: beside its digests, so that another bucket has another place.
+fn disk_cache(args: &Args, digest_file: Option<&DigestFile>) -> Result<Option<DiskCache>, Failure> {
+    let Some(bound) = args.cache_disk.filter(|bound| *bound > 0) else { return Ok(None) };
+    let file = digest_file.ok_or_else(|| {
+        let hint = "name one with --cache-dir DIR, or leave --cache-disk out";
+        Failure::refused("--cache-disk needs a cache directory".to_owned(), hint)
+    })?;
+    Ok(Some(DiskCache { directory: file.path().with_extension("blocks"), bound }))
 }
 
 /// Ports that the store may connect to.
@@ -153,6 +166,7 @@ fn refused(args: &Args, error: &SetupError) -> Failure {
              and AZURE_STORAGE_ACCOUNT_KEY, for an account that may list and read the bucket"
         }
         SetupError::NoBucket => "make it, or name another; AWS_REGION and AWS_ENDPOINT_URL say where it is looked for",
+        SetupError::Disk(..) => "see --cache-dir, or leave --cache-disk out",
         _ => "see whether AWS_ENDPOINT_URL and AWS_REGION are right; plain http:// needs AWS_ALLOW_HTTP=true",
     };
     Failure::refused(format!("cannot publish {}: {error}", args.root.display()), hint)

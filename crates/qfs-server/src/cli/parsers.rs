@@ -47,6 +47,19 @@ pub(super) fn age(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// Bytes of a disk cache, as [`size`]; at least [`MIN_CACHE_DISK`], or none.
+#[cfg(feature = "bucket")]
+pub(super) fn cache_disk(text: &str) -> Result<u64, String> {
+    match size(text)? {
+        bytes if bytes == 0 || bytes >= MIN_CACHE_DISK => Ok(bytes),
+        _ => Err("at least 16M, or 0 for none".to_owned()),
+    }
+}
+
+/// A sixteenth of it holds whole blocks.
+#[cfg(feature = "bucket")]
+const MIN_CACHE_DISK: u64 = 16 << 20;
+
 /// A size in bytes, or with `K`, `M` or `G` in powers of 1024; at least 1M.
 pub(super) fn memory(text: &str) -> Result<usize, String> {
     let (number, shift) = match text.as_bytes().last() {

@@ -61,6 +61,8 @@ pub(crate) struct Places {
     pub(crate) read: Vec<PathBuf>,
     /// Directories whose files are read, made, written, renamed and removed.
     pub(crate) kept: Vec<PathBuf>,
+    /// The same, and which files there are can be seen.
+    pub(crate) cached: Vec<PathBuf>,
     /// TCP ports that are connected to, on any machine.
     pub(crate) connects: Vec<u16>,
 }
@@ -89,6 +91,11 @@ fn read() -> BitFlags<AccessFs> {
 /// To replace files by a rename in the same directory.
 fn kept() -> BitFlags<AccessFs> {
     AccessFs::ReadFile | AccessFs::WriteFile | AccessFs::MakeReg | AccessFs::RemoveFile | AccessFs::Truncate
+}
+
+/// To do so, and see what is there to be removed.
+fn cached() -> BitFlags<AccessFs> {
+    kept() | AccessFs::ReadDir
 }
 
 /// Confines this thread, and the process with it, to `places`.
@@ -136,6 +143,7 @@ fn restrict(wanted: Sandbox, places: &Places) -> Result<RulesetStatus, RulesetEr
         (&places.uploads, uploads()),
         (&places.read, read()),
         (&places.kept, kept()),
+        (&places.cached, cached()),
     ];
     for (directories, access) in named {
         for directory in directories {
@@ -192,6 +200,6 @@ mod tests {
         assert!(!published().intersects(changes) && !read().intersects(changes));
         let nowhere =
             AccessFs::Execute | AccessFs::MakeSym | AccessFs::MakeDir | AccessFs::MakeSock | AccessFs::RemoveDir;
-        assert!(!(published() | read() | kept()).intersects(nowhere | AccessFs::Refer | AccessFs::IoctlDev));
+        assert!(!(published() | read() | kept() | cached()).intersects(nowhere | AccessFs::Refer | AccessFs::IoctlDev));
     }
 }

@@ -213,9 +213,9 @@ const ROOT_HINT: &str = "make it, or name another with --root DIR";
 /// Settings of a bucket mean that one was meant.
 fn refuse_bucket_settings(args: &Args) -> Result<(), Failure> {
     #[cfg(feature = "bucket")]
-    if !args.root_option.is_empty() || args.spool.is_some() {
+    if !args.root_option.is_empty() || args.spool.is_some() || args.cache_disk.is_some_and(|bound| bound > 0) {
         return Err(Failure::refused(
-            "--root-option and --spool are for a bucket, and --root is a directory".to_owned(),
+            "--root-option, --spool and --cache-disk are for a bucket, and --root is a directory".to_owned(),
             "name a bucket, as in --root s3://BUCKET/PREFIX, or leave them out",
         ));
     }

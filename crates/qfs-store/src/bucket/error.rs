@@ -24,6 +24,9 @@ pub enum SetupError {
     /// It cannot be reached, or does not answer as a bucket does.
     #[error("{0}")]
     Unreachable(String),
+    /// The directory where blocks are to be kept cannot be used.
+    #[error("cannot keep blocks in {0}: {1}")]
+    Disk(String, #[source] io::Error),
 }
 
 /// Why one request failed, after every retry that makes sense.

@@ -15,6 +15,7 @@
 //! | `known` | what would cost a request to learn again |
 //! | `listing`, `order` | pages of keys, and rows made of them |
 //! | `object`, `blocks` | reading: ahead of the reader, once for all |
+//! | `wanted`, `disk` | blocks that are not in memory: from a disk of this machine, else from the bucket |
 //! | `write`, `names`, `ways`, `conditions`, `stage` | the writing half |
 //! | `shared` | what all of it works on |
 //! | `error` | what failures mean |
@@ -23,6 +24,7 @@ mod attributes;
 mod blocks;
 mod cloud;
 mod conditions;
+mod disk;
 mod error;
 mod known;
 mod listing;
@@ -35,10 +37,11 @@ mod patience;
 mod s3;
 mod shared;
 mod stage;
+mod wanted;
 mod ways;
 mod write;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -64,6 +67,17 @@ pub struct Settings {
     pub options: Vec<(String, String)>,
     /// Whether names that begin with a dot are published.
     pub hidden: bool,
+    /// Where blocks of objects are kept on disk, if they are.
+    pub disk: Option<DiskCache>,
+}
+
+/// A directory where what was read of a bucket is kept, for all who read it later.
+#[derive(Debug, Clone)]
+pub struct DiskCache {
+    /// Made where it is missing, and closed to others; it may be shared with other processes.
+    pub directory: PathBuf,
+    /// Bytes that it takes at most.
+    pub bound: u64,
 }
 
 /// A [`Store`] and [`WriteStore`](qfs_core::store::WriteStore) on a bucket. Cloning is cheap and gives the same store.
@@ -101,10 +115,15 @@ impl BucketStore {
             Provider::S3 => Box::new(s3::connect(&settings.location, &options)?),
             Provider::Google | Provider::Azure => Box::new(other::connect(&settings.location, &options)?),
         };
+        let disk = settings.disk.as_ref().map(|cache| {
+            let opened = disk::Disk::open(&cache.directory, cache.bound);
+            opened.map(Arc::new).map_err(|e| SetupError::Disk(cache.directory.display().to_string(), e))
+        });
         let shared = Shared {
             cloud,
             prefix: settings.location.key_prefix(),
             blocks: blocks::Blocks::default(),
+            disk: disk.transpose()?,
             known: known::Known::default(),
             reads_attributes,
             hidden: settings.hidden,
@@ -131,7 +150,7 @@ impl BucketStore {
 /// # Errors
 /// [`SetupError`]: what to tell whoever starts a server.
 pub fn check(settings: &Settings) -> Result<(), SetupError> {
-    let settings = settings.clone();
+    let settings = Settings { disk: None, ..settings.clone() };
     let checked = std::thread::spawn(move || {
         let store = BucketStore::open(&settings)?;
         let query = cloud::PageQuery { prefix: store.shared.prefix.clone(), most: 1, ..cloud::PageQuery::default() };

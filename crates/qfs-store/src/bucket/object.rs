@@ -7,15 +7,14 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::{Bytes, BytesMut};
-use futures_util::StreamExt;
 use qfs_core::store::{Object, ObjectMeta, StoreError};
 
 use super::attributes;
 use super::blocks::{BLOCK, Fetch};
 use super::cloud::Info;
 use super::error::CloudError;
-use super::patience::Patience;
 use super::shared::Shared;
+use super::wanted::Wanted;
 
 /// Blocks of one request ahead, at most: 4 MiB.
 const SEGMENT: u64 = 16;
@@ -108,13 +107,13 @@ impl BucketObject {
     }
 
     fn spawn(&self, range: Range<u64>, fetch: Arc<Fetch>) {
-        let (shared, key, tag, version) = (Arc::clone(&self.shared), self.key.clone(), self.tag.clone(), self.version);
         let bytes = range.start * BLOCK..self.meta.size.min(range.end * BLOCK);
-        let give_up = GiveUp { shared: Arc::clone(&shared), version, range, fetch };
+        let give_up = GiveUp { shared: Arc::clone(&self.shared), version: self.version, range, fetch };
+        let wanted = Wanted::new(&self.shared, self.key.clone(), self.tag.clone(), self.version);
         // Where nothing can be begun, what was claimed is given up.
         let _ = self.shared.spawn(async move {
             let mut give_up = give_up;
-            if let Err(error) = fetch_blocks(&shared, &key, tag.as_deref(), version, bytes).await {
+            if let Err(error) = wanted.fetch(bytes).await {
                 give_up.now(error);
             }
         });
@@ -153,50 +152,6 @@ impl Drop for GiveUp {
     fn drop(&mut self) {
         self.now(CloudError::Unavailable("the request was given up".into()));
     }
-}
-
-/// Fetches `bytes`, which begin with a block, and puts its blocks where they belong. A body that breaks off is asked for again from
-/// there.
-async fn fetch_blocks(
-    shared: &Shared,
-    key: &str,
-    tag: Option<&str>,
-    version: u128,
-    bytes: Range<u64>,
-) -> Result<(), CloudError> {
-    let mut patience = Patience::new();
-    let mut at = bytes.start;
-    while at < bytes.end {
-        let mut block = BytesMut::new();
-        let begun = at;
-        let (_, mut body) = shared.cloud.get(key, at..bytes.end, tag).await?;
-        let mut why = CloudError::unavailable("the body ended early");
-        while let Some(piece) = body.next().await {
-            let mut piece = match piece {
-                Ok(piece) => piece,
-                Err(error) => {
-                    why = error;
-                    break;
-                }
-            };
-            if piece.len() as u64 > bytes.end - at - block.len() as u64 {
-                return Err(CloudError::nonsense("more than was asked for"));
-            }
-            while !piece.is_empty() {
-                let length = BLOCK.min(bytes.end - at);
-                let part = piece.len().min(length as usize - block.len());
-                block.extend_from_slice(&piece.split_to(part));
-                if block.len() as u64 == length {
-                    shared.blocks.put((version, at / BLOCK), std::mem::take(&mut block).freeze());
-                    at += length;
-                }
-            }
-        }
-        if at == begun {
-            patience.again(why).await?;
-        }
-    }
-    Ok(())
 }
 
 impl Object for BucketObject {

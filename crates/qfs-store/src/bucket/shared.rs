@@ -1,6 +1,6 @@
 //! What all operations of one store work on, and the thread where its requests run.
 
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
@@ -8,6 +8,7 @@ use qfs_core::model::RemotePath;
 
 use super::blocks::Blocks;
 use super::cloud::{Cloud, Info};
+use super::disk::Disk;
 use super::error::CloudError;
 use super::known::Known;
 use super::patience;
@@ -19,6 +20,8 @@ pub(super) struct Shared {
     /// In front of every key, with a slash at its end, or empty.
     pub(super) prefix: String,
     pub(super) blocks: Blocks,
+    /// Where blocks are kept besides.
+    pub(super) disk: Option<Arc<Disk>>,
     pub(super) known: Known,
     pub(super) reads_attributes: bool,
     pub(super) hidden: bool,

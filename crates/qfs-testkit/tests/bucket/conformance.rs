@@ -17,6 +17,16 @@ struct Bucket {
 
 /// The store on `prefix` of the engine's bucket.
 pub(crate) fn open(engine: &S3Engine, prefix: &str, spool: &TempDir) -> BucketStore {
+    open_with(engine, prefix, spool, None)
+}
+
+/// The same, which keeps blocks on disk.
+pub(crate) fn open_with(
+    engine: &S3Engine,
+    prefix: &str,
+    spool: &TempDir,
+    disk: Option<qfs_store::bucket::DiskCache>,
+) -> BucketStore {
     let location = format!("s3://{}/{prefix}", S3Engine::BUCKET);
     let option = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     let settings = Settings {
@@ -28,6 +38,7 @@ pub(crate) fn open(engine: &S3Engine, prefix: &str, spool: &TempDir) -> BucketSt
             option("aws_secret_access_key", "test"),
         ],
         hidden: false,
+        disk,
     };
     BucketStore::open(&settings).unwrap().with_spool(spool.path()).unwrap()
 }

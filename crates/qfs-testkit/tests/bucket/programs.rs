@@ -13,14 +13,15 @@ use tempfile::TempDir;
 struct Lab {
     /// None where a real engine is used.
     _engine: Option<S3Engine>,
-    endpoint: String,
+    /// Of the bucket; none where variables say where it is.
+    options: Vec<String>,
     /// Another one for each test of a real engine.
     root: String,
     place: TempDir,
     server: ServerProcess,
 }
 
-fn options(endpoint: &str) -> Vec<String> {
+pub(crate) fn options(endpoint: &str) -> Vec<String> {
     let option = |text: &str| format!("--root-option={text}");
     vec![
         option(&format!("aws_endpoint={endpoint}")),
@@ -30,9 +31,8 @@ fn options(endpoint: &str) -> Vec<String> {
     ]
 }
 
-fn start(root: &str, endpoint: &str, place: &TempDir) -> ServerProcess {
+fn start(root: &str, options: &[String], place: &TempDir) -> ServerProcess {
     let (certs, spool) = (place.path().join("certs"), format!("--spool={}", place.path().join("spool").display()));
-    let options = options(endpoint);
     let mut args = vec!["--allow=read,write,delete", spool.as_str()];
     args.extend(options.iter().map(String::as_str));
     ServerProcess::start_with(&ServerOptions {
@@ -43,13 +43,15 @@ fn start(root: &str, endpoint: &str, place: &TempDir) -> ServerProcess {
 }
 
 fn lab(name: &str) -> Lab {
-    let real = std::env::var("QFS_TEST_S3").ok();
-    let engine = real.is_none().then(S3Engine::start);
-    let endpoint = real.unwrap_or_else(|| engine.as_ref().unwrap().endpoint());
-    let root = format!("s3://{}/{name}-{:08x}", S3Engine::BUCKET, std::process::id());
+    let (bucket, real) = (std::env::var("QFS_TEST_BUCKET").ok(), std::env::var("QFS_TEST_S3").ok());
+    let engine = (bucket.is_none() && real.is_none()).then(S3Engine::start);
+    let endpoint = real.or_else(|| engine.as_ref().map(S3Engine::endpoint));
+    let options = if bucket.is_some() { Vec::new() } else { endpoint.map(|endpoint| options(&endpoint)).unwrap() };
+    let bucket = bucket.unwrap_or_else(|| format!("s3://{}", S3Engine::BUCKET));
+    let root = format!("{bucket}/{name}-{:08x}", std::process::id());
     let place = tempfile::tempdir().unwrap();
-    let server = start(&root, &endpoint, &place);
-    Lab { _engine: engine, endpoint, root, place, server }
+    let server = start(&root, &options, &place);
+    Lab { _engine: engine, options, root, place, server }
 }
 
 impl Lab {
@@ -92,7 +94,7 @@ impl Lab {
     }
 }
 
-fn noise(length: usize, seed: u64) -> Vec<u8> {
+pub(crate) fn noise(length: usize, seed: u64) -> Vec<u8> {
     let mut state = seed;
     let next = move || {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -192,7 +194,7 @@ fn http_reads_and_writes_a_bucket() {
 #[test]
 fn two_servers_share_a_bucket_and_an_identity() {
     let lab = lab("two");
-    let other = start(&lab.root, &lab.endpoint, &lab.place);
+    let other = start(&lab.root, &lab.options, &lab.place);
     assert_eq!(other.fingerprint(), lab.server.fingerprint());
     lab.write("f", b"through the first");
     lab.works(&["put", "f"]);

@@ -1,0 +1,29 @@
+# shellcheck shell=bash
+# Python packages of a script, in a directory of their own: read by scripts/python.sh, interop.sh and bucket.sh, not run.
+#
+#   python_packages NAME REQUIREMENTS [ARGUMENT OF PIP]...    sets venv to target/NAME, with what the file REQUIREMENTS names
+
+fail() {
+    echo "error: $1" >&2
+    echo "hint: $2" >&2
+    exit 1
+}
+
+python_packages() {
+    local requirements=$2 stamp
+    venv="$(realpath -m "${CARGO_TARGET_DIR:-target}")/$1"
+    command -v python3 >/dev/null || fail "python3 is not installed" "apt-get install python3 python3-venv"
+    python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
+        fail "$(python3 --version) is too old for what it is tested with" "install Python 3.11 or newer"
+    python3 -c 'import venv, ensurepip' 2>/dev/null ||
+        fail "python3 has no venv or no pip" "apt-get install python3-venv"
+    # Made anew when the packages or Python itself have changed.
+    stamp="$(python3 --version) $(sha256sum <"$requirements")"
+    if [[ "$(cat "$venv/stamp" 2>/dev/null || true)" != "$stamp" ]]; then
+        rm -rf "$venv"
+        python3 -m venv "$venv"
+        "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "${@:3}" --requirement "$requirements" ||
+            fail "the Python packages could not be installed" "this needs PyPI, once; see $requirements"
+        printf '%s' "$stamp" >"$venv/stamp"
+    fi
+}
