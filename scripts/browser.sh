@@ -7,4 +7,5 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 [[ ${1:-} != --pictures ]] || export QFS_TEST_PICTURES=$PWD/docs
 export QFS_TEST_UPLOAD_MB=1074
-cargo test --release --locked -p qfs-server --test http_page --test http_page_uploads --test http_browser_access
+# With the selection of features that the other tests have: another one would build many dependencies anew.
+cargo test --locked --workspace --test http_page --test http_page_uploads --test http_browser_access
