@@ -11,6 +11,7 @@ use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
 
 use qfs_testkit::binaries::{client_bin, server_bin, without_settings};
 use rustix::process::{Pid, Signal, kill_process};
@@ -159,7 +160,13 @@ fn systemd_socket_activate_starts_the_server_with_the_first_client() {
     let said = std::fs::File::create(place.path().join("said")).unwrap();
     let manager = command.current_dir(place.path()).stdout(Stdio::null()).stderr(said).spawn();
     let manager = Running(manager.expect("systemd-socket-activate, of Debian's package systemd"));
-    // What comes before the socket is there is refused at once, and the client goes on trying.
+    // A packet that comes before the socket is there is refused, and the client ends. To bind it here would be in the way.
+    let bound = format!(" 0100007F:{:04X} ", address.port());
+    let begun = Instant::now();
+    while !std::fs::read_to_string("/proc/net/udp").unwrap().contains(&bound) {
+        assert!(begun.elapsed() < Duration::from_secs(30), "nothing is bound");
+        std::thread::sleep(Duration::from_millis(5));
+    }
     fetch(place.path(), address, "udp");
     fetch(place.path(), address, "tcp");
     assert_eq!(manager.stop().code(), Some(0), "{}", std::fs::read_to_string(place.path().join("said")).unwrap());
