@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 command -v b3sum >/dev/null || { echo "b3sum 1.5 or newer is needed (cargo install b3sum)" >&2; exit 1; }
 cargo build --quiet --bin qfs-server --bin qfs-client
-bin=$PWD/target/debug
+bin=$(realpath "${CARGO_TARGET_DIR:-target}")/debug
 work=$(mktemp -d)
 # shellcheck disable=SC2329 # called by the trap
 finish() {

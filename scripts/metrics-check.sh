@@ -7,7 +7,7 @@ for program in prometheus curl python3; do
   command -v "$program" >/dev/null || { echo "$program is needed (Debian: prometheus, curl, python3)" >&2; exit 1; }
 done
 cargo build --quiet --bin qfs-server --bin qfs-client
-bin=$PWD/target/debug board=$PWD/contrib/grafana/qfs.json
+bin=$(realpath "${CARGO_TARGET_DIR:-target}")/debug board=$PWD/contrib/grafana/qfs.json
 work=$(mktemp -d)
 pids=()
 # shellcheck disable=SC2329 # called by the trap
