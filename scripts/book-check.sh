@@ -16,11 +16,8 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-fail() {
-    echo "error: $1" >&2
-    echo "hint: $2" >&2
-    exit 1
-}
+# shellcheck source=scripts/common.sh
+source scripts/common.sh
 
 # The commands of a page, as one script.
 commands() {

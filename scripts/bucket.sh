@@ -4,8 +4,8 @@
 #   QFS_TEST_S3=http://HOST:PORT scripts/bucket.sh    takes an engine that runs already and has a bucket `demo`
 set -euo pipefail
 cd "$(dirname "$0")/.."
-# shellcheck source=scripts/python-packages.sh
-source scripts/python-packages.sh
+# shellcheck source=scripts/common.sh
+source scripts/common.sh
 
 place=$(mktemp -d)
 engines=()

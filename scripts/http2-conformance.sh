@@ -5,9 +5,7 @@
 #   QFS_CONFORMANCE_VERBOSE   names those that hold, too
 set -euo pipefail
 cd "$(dirname "$0")/.."
-target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
-for found in "${QFS_SERVER_BIN:-}" "$target/debug/qfs-server" "$target/release/qfs-server"; do
-  [[ -z $found || ! -x $found ]] || { server=$(realpath "$found"); break; }
-done
-[[ -n ${server:-} ]] || { echo "error: no qfs-server was found" >&2; echo "hint: cargo build -p qfs-server" >&2; exit 1; }
+# shellcheck source=scripts/common.sh
+source scripts/common.sh
+find_server debug release
 exec timeout 300 python3 -B tests/conformance/http2.py "$server" "$@"

@@ -13,11 +13,8 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-fail() {
-    echo "error: $1" >&2
-    echo "hint: $2" >&2
-    exit 1
-}
+# shellcheck source=scripts/common.sh
+source scripts/common.sh
 step() { printf '\n== %s\n' "$*" >&2; }
 
 ((EUID == 0)) || fail "this needs root" "a Debian is unpacked and booted"

@@ -8,8 +8,8 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-# shellcheck source=scripts/python-packages.sh
-source scripts/python-packages.sh
+# shellcheck source=scripts/common.sh
+source scripts/common.sh
 python_packages interop-venv tests/interop/requirements.txt --no-deps
 
 export PYTHONUTF8=1 PYTHONDONTWRITEBYTECODE=1

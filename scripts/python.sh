@@ -8,8 +8,8 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-# shellcheck source=scripts/python-packages.sh
-source scripts/python-packages.sh
+# shellcheck source=scripts/common.sh
+source scripts/common.sh
 target="$(realpath -m "${CARGO_TARGET_DIR:-target}")"
 python_packages python-venv crates/qfs-python/tests/requirements.txt
 

@@ -5,11 +5,10 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
-for found in "${QFS_SERVER_BIN:-}" "$target/release/qfs-server" "$target/debug/qfs-server"; do
-  [[ -z $found || ! -x $found ]] || { server=$(realpath "$found"); break; }
-done
-[[ -n ${server:-} ]] || { echo "error: no qfs-server was found" >&2; echo "hint: cargo build -p qfs-server" >&2; exit 1; }
-command -v npm >/dev/null || { echo "error: npm is not installed" >&2; echo "hint: apt-get install nodejs npm" >&2; exit 1; }
+# shellcheck source=scripts/common.sh
+source scripts/common.sh
+find_server release debug
+command -v npm >/dev/null || fail "npm is not installed" "apt-get install nodejs npm"
 mkdir -p "$target/tus"
 cp tests/tus/* "$target/tus/"
 if ! cmp -s tests/tus/package.json "$target/tus/installed"; then

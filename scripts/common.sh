@@ -1,12 +1,23 @@
 # shellcheck shell=bash
-# Python packages of a script, in a directory of their own: read by scripts/python.sh, interop.sh and bucket.sh, not run.
+# What several scripts do alike: read by them, not run.
 #
+#   fail WHAT HINT                  ends with an error
+#   find_server PROFILE...          sets server to QFS_SERVER_BIN, or to the first that is there of target/PROFILE/qfs-server
 #   python_packages NAME REQUIREMENTS [ARGUMENT OF PIP]...    sets venv to target/NAME, with what the file REQUIREMENTS names
 
 fail() {
     echo "error: $1" >&2
     echo "hint: $2" >&2
     exit 1
+}
+
+find_server() {
+    local profile places=("${QFS_SERVER_BIN:-}")
+    for profile; do places+=("$(realpath -m "${CARGO_TARGET_DIR:-target}")/$profile/qfs-server"); done
+    for server in "${places[@]}"; do
+        [[ ! -x $server ]] || { server="$(realpath "$server")"; return; }
+    done
+    fail "no qfs-server was found" "cargo build -p qfs-server"
 }
 
 python_packages() {
