@@ -117,7 +117,7 @@ fn parse(command: Command, args: &[OsString]) -> Result<ArgMatches, clap::Error>
 }
 
 /// Gives the options that all commands share to those alone whose names are among the words. clap would give them to each command, by
-/// a copy of each option, and that takes a tenth of the time in which a small file is fetched.
+/// a copy of each option, and that is half of what a start of the program executes.
 fn common_where_named(command: Command, args: &[OsString]) -> Command {
     let common: Vec<Arg> = command.get_arguments().filter(|arg| arg.is_global_set()).cloned().collect();
     // A word may be the value of an option instead: a command too many does no harm.

@@ -31,8 +31,9 @@ pub struct Assembly {
     size: u64,
     /// Where pieces are.
     places: Mutex<Places>,
-    /// The digest. Whoever holds it hashes what adjoins the frontier and moves that; whoever writes meanwhile relies on that, so it is
-    /// followed by [`Self::advance`] wherever it was held. It is locked before `places`, never behind.
+    /// The digest. Whoever holds it hashes what adjoins the frontier and moves that. Whoever writes meanwhile relies on that, so that
+    /// [`Self::advance`] follows wherever it was held while others may write: not at the end, nor at the start. It is locked before
+    /// `places`, never behind.
     running: Mutex<Running>,
     /// Whether parts are hashed apart: told without waiting for a SHA-256.
     is_tree: AtomicBool,
