@@ -95,7 +95,7 @@ async fn readers_that_stand_still_stay_within_the_budget_and_do_not_stop_others(
         std::fs::File::create(tree.path().join(format!("root/{n}"))).unwrap().set_len(8 * MIB as u64).unwrap();
     }
     let program = Program::start(&tree, &["--buffer-memory", &format!("{budget}M")]);
-    let endpoint = ClientEndpoint::bind(program.address.ip()).unwrap();
+    let endpoint = ClientEndpoint::bind(program.address.ip(), None).unwrap();
     let honest = Client { connection: program.connect(&endpoint).await, endpoint };
     let alone = Instant::now();
     assert_eq!(honest.get("honest").await.unwrap().digest, Digest::of(&content));

@@ -43,7 +43,7 @@ pub struct ServerTuning {
     pub congestion: Congestion,
     /// Streams a client may have open at once. Each costs one request's buffers and a handler.
     pub max_streams: u32,
-    /// Largest UDP payload, in bytes; None to follow the path.
+    /// Largest UDP payload in both directions, in bytes; None to follow the path.
     pub max_payload: Option<u16>,
     /// The name (RFC 7301) of a protocol that is offered on the same port besides `qfs/1`.
     pub other_protocol: Option<&'static [u8]>,
@@ -69,7 +69,8 @@ pub struct ClientTuning {
     /// MiB. While the disk keeps up, nothing accumulates, because chunks are taken as they arrive; when it does not,
     /// the window bounds what quinn holds.
     pub receive_window: u64,
-    /// Largest UDP payload, in bytes; None to follow the path.
+    /// Largest UDP payload that is sent, in bytes; None to follow the path. [`ClientEndpoint::bind`](crate::ClientEndpoint::bind)
+    /// takes the one that is received.
     pub max_payload: Option<u16>,
 }
 
@@ -164,8 +165,11 @@ fn payload_bound(path_mtu: Option<u32>, max_payload: Option<u16>) -> u16 {
     max_payload.unwrap_or(path).clamp(1200, JUMBO_UDP_PAYLOAD)
 }
 
-/// Largest UDP payload this end accepts, in bytes: whatever the other end's discovery may try.
-pub(crate) const MAX_RECEIVED_PAYLOAD: u16 = JUMBO_UDP_PAYLOAD;
+/// Largest UDP payload this end accepts, in bytes: whatever the other end's discovery may try, unless a bound was set. It is told to
+/// the other end, so that the bound holds in both directions.
+pub(crate) fn received_payload(max_payload: Option<u16>) -> u16 {
+    max_payload.unwrap_or(JUMBO_UDP_PAYLOAD).clamp(1200, JUMBO_UDP_PAYLOAD)
+}
 
 /// The largest packet, in bytes with its headers, that the path to `peer` carries as far as the kernel knows; None when
 /// the kernel cannot tell.

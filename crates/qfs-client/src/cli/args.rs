@@ -265,7 +265,7 @@ pub(crate) struct Options {
         action = ArgAction::SetTrue)]
     pub(crate) no_path_notes: bool,
 
-    /// Largest UDP payload in bytes, 1200 to 6500 [default: what the path carries]
+    /// Largest UDP payload in bytes, in both directions, 1200 to 6500 [default: what the path carries]
     #[arg(long, global = true, value_name = "N", env = "QFS_MTU", hide_env_values = true,
         value_parser = clap::value_parser!(u16).range(1200..=6500))]
     pub(crate) mtu: Option<u16>,

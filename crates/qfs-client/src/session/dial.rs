@@ -201,7 +201,8 @@ async fn connect_one(
     let (host, identity) = (config.server.host.as_str(), config.identity.clone());
     match way {
         Way::Udp => {
-            let endpoint = Arc::new(ClientEndpoint::bind(address.ip())?.with_identity(identity));
+            let endpoint =
+                Arc::new(ClientEndpoint::bind(address.ip(), config.tuning.max_payload)?.with_identity(identity));
             let connection = endpoint.connect(address, host, trust, &config.tuning, patience).await?;
             Ok(Link { endpoint: Some(endpoint), connection, is_other_way: false })
         }

@@ -21,6 +21,7 @@ mod live;
 mod menu;
 mod mirrors;
 mod pacing;
+mod packets;
 mod path_notes;
 mod perms;
 mod pin_matrix;

@@ -150,7 +150,7 @@ pub(crate) struct Args {
     #[arg(long, env = "QFS_CONGESTION", value_name = "NAME", default_value = "auto",
           value_parser = PossibleValuesParser::new(Congestion::ALL.map(Congestion::name)))]
     congestion: String,
-    /// Largest UDP payload, bytes, 1200 to 6500 [default: as the path carries]
+    /// Largest UDP payload, bytes, in both directions, 1200 to 6500 [default: as the path carries]
     #[arg(long, env = "QFS_MTU", value_name = "N", value_parser = clap::value_parser!(u16).range(1200..=6500))]
     pub(crate) mtu: Option<u16>,
     /// How a line of the log is written

@@ -131,7 +131,7 @@ impl Rig {
     }
 
     async fn try_connect_with(&self, tuning: &ClientTuning) -> Result<Client, ConnectError> {
-        let endpoint = ClientEndpoint::bind(self.address.ip()).unwrap();
+        let endpoint = ClientEndpoint::bind(self.address.ip(), None).unwrap();
         let connection = match way() {
             Way::Udp => endpoint.connect(self.address, "localhost", Trust::AnyKey, tuning, PATIENCE).await?,
             Way::Tcp => connect_tcp(self.address, "localhost", Trust::AnyKey, None, tuning, PATIENCE).await?,

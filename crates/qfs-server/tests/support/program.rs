@@ -130,7 +130,7 @@ impl Running {
 
     pub(crate) async fn connect(&self, tuning: &ClientTuning) -> Client {
         let address = self.address();
-        let endpoint = ClientEndpoint::bind(address.ip()).unwrap();
+        let endpoint = ClientEndpoint::bind(address.ip(), None).unwrap();
         let trust = Trust::Pinned(self.fingerprint());
         let connection = endpoint.connect(address, "localhost", trust, tuning, PATIENCE).await.unwrap();
         Client { endpoint, connection }

@@ -90,6 +90,7 @@ pub(super) async fn run(listen: StdSocket, mut shared: Shared, mut rng: fastrand
             let stats = &mut shared.stats().to_server;
             stats.received += 1;
             stats.received_bytes += len as u64;
+            stats.largest = stats.largest.max(len as u64);
         }
         let Some(mut packet) = Packet::new(&buffer[..len], &shared.memory) else {
             shared.stats().to_server.dropped += 1;
@@ -207,6 +208,7 @@ impl Client {
         let stats = &mut self.shared.stats().to_client;
         stats.received += 1;
         stats.received_bytes += len as u64;
+        stats.largest = stats.largest.max(len as u64);
         match packet {
             Some(packet) => self.to_client.offer(packet, now, outage, stats),
             None => stats.dropped += 1,

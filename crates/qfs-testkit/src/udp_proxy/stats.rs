@@ -21,6 +21,8 @@ pub struct PathStats {
     pub received: u64,
     /// Their UDP payload in bytes.
     pub received_bytes: u64,
+    /// The largest UDP payload among them, in bytes.
+    pub largest: u64,
     /// Packets sent on.
     pub forwarded: u64,
     /// Their UDP payload in bytes.

@@ -106,6 +106,7 @@ fn without_faults_everything_passes_both_ways_and_in_order() {
     let expected = PathStats {
         received: 501,
         received_bytes: 500 * 1200 + 4,
+        largest: 1200,
         forwarded: 501,
         forwarded_bytes: 500 * 1200 + 4,
         ..PathStats::default()

@@ -101,7 +101,7 @@ fn a_crowd_lists_and_gets() {
     let expected = Digest::of(&content);
     let mut tally = Tally::new("connections", total);
     runtime().block_on(async {
-        let endpoint = Arc::new(ClientEndpoint::bind(lab.address().ip()).unwrap());
+        let endpoint = Arc::new(ClientEndpoint::bind(lab.address().ip(), None).unwrap());
         let turn = Semaphore::new(HANDSHAKES);
         let one = async || {
             let client = Client::connect(&lab, &endpoint, &turn).await;
@@ -151,7 +151,7 @@ fn requests_that_never_end() {
     let lab = Lab::serving(&[("small", b"x")]);
     let mut tally = Tally::new("slowloris", total);
     let slowest = runtime().block_on(async {
-        let endpoint = Arc::new(ClientEndpoint::bind(lab.address().ip()).unwrap());
+        let endpoint = Arc::new(ClientEndpoint::bind(lab.address().ip(), None).unwrap());
         let turn = Semaphore::new(HANDSHAKES);
         let one = async || {
             let client = Client::connect(&lab, &endpoint, &turn).await;
@@ -213,7 +213,7 @@ fn a_long_listing() {
     let (before, _) = memory(lab.server().id());
     let mut first_rows = Vec::new();
     runtime().block_on(async {
-        let endpoint = Arc::new(ClientEndpoint::bind(lab.address().ip()).unwrap());
+        let endpoint = Arc::new(ClientEndpoint::bind(lab.address().ip(), None).unwrap());
         let client = Client::connect(&lab, &endpoint, &Semaphore::new(1)).await;
         for _ in 0..3 {
             let begun = Instant::now();

@@ -60,7 +60,7 @@ fn every_end_point_serves() {
 }
 
 async fn connect(server: SocketAddr) -> Result<(ClientEndpoint, Connection), ConnectError> {
-    let endpoint = ClientEndpoint::bind(server.ip())?;
+    let endpoint = ClientEndpoint::bind(server.ip(), None)?;
     let connection = endpoint.connect(server, "localhost", Trust::AnyKey, &ClientTuning::default(), WATCHDOG).await?;
     Ok((endpoint, connection))
 }

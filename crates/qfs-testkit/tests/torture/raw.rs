@@ -86,7 +86,7 @@ pub(crate) fn download(name: &str) -> Vec<u8> {
 
 /// What an honest client gets of `name`, on a connection of its own.
 pub(crate) async fn honest(server: SocketAddr, name: &str) -> Digest {
-    let endpoint = ClientEndpoint::bind(server.ip()).unwrap();
+    let endpoint = ClientEndpoint::bind(server.ip(), None).unwrap();
     let tuning = ClientTuning::default();
     let connection = endpoint.connect(server, "localhost", Trust::AnyKey, &tuning, WATCHDOG).await.unwrap();
     let digest = fetch(&connection, name).await;

@@ -52,7 +52,7 @@ impl Drop for Stalled {
 }
 
 async fn stall(server: SocketAddr, total: u64, again: bool, stop: &AtomicBool, all: &AtomicBool) {
-    let endpoint = Arc::new(ClientEndpoint::bind(server.ip()).unwrap());
+    let endpoint = Arc::new(ClientEndpoint::bind(server.ip(), None).unwrap());
     let tuning = ClientTuning { receive_window: WINDOW, ..ClientTuning::default() };
     let turn = Semaphore::new(HANDSHAKES);
     let mut readers = Vec::new();

@@ -14,7 +14,7 @@ use super::lost::lost;
 use crate::error::{ConnectError, TransportError};
 use crate::tls::Identity;
 use crate::tls::{self, Trust};
-use crate::tuning::{ClientTuning, MAX_RECEIVED_PAYLOAD, SOCKET_BUFFER_BYTES, path_mtu};
+use crate::tuning::{ClientTuning, SOCKET_BUFFER_BYTES, path_mtu, received_payload};
 use qfs_core::stream::Lost;
 use qfs_core::wire::StatusCode;
 
@@ -56,16 +56,17 @@ pub struct ClientEndpoint {
 }
 
 impl ClientEndpoint {
-    /// Binds a free port that can reach `peer`, inside a tokio runtime.
+    /// Binds a free port that can reach `peer`, inside a tokio runtime. UDP payloads of up to `max_payload` bytes are taken, which
+    /// the server is told (RFC 9000 §18.2, `max_udp_payload_size`); None for as many as a path carries.
     ///
     /// # Errors
     /// [`TransportError`] when the system has no socket for it.
-    pub fn bind(peer: IpAddr) -> Result<Self, TransportError> {
+    pub fn bind(peer: IpAddr, max_payload: Option<u16>) -> Result<Self, TransportError> {
         let any: IpAddr = if peer.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
         let address = SocketAddr::new(any, 0);
         let (socket, buffers) = bind_socket(address).map_err(|source| TransportError::Bind { address, source })?;
         let mut config = EndpointConfig::default();
-        accept_large_payloads(&mut config);
+        accept_payloads(&mut config, max_payload);
         let endpoint = Endpoint::new(config, None, socket, Arc::new(TokioRuntime))?;
         Ok(Self { endpoint, identity: None, buffers })
     }
@@ -186,9 +187,9 @@ async fn refused(peer: SocketAddr) {
     }
 }
 
-pub(super) fn accept_large_payloads(config: &mut EndpointConfig) {
+pub(super) fn accept_payloads(config: &mut EndpointConfig, max_payload: Option<u16>) {
     // Fails only below 1200.
-    let _ = config.max_udp_payload_size(MAX_RECEIVED_PAYLOAD);
+    let _ = config.max_udp_payload_size(received_payload(max_payload));
 }
 
 pub(super) fn bind_socket(address: SocketAddr) -> io::Result<(UdpSocket, SocketBuffers)> {
@@ -236,7 +237,7 @@ mod tests {
         let silent = tokio::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let (peer, patience) = (silent.local_addr().unwrap(), Duration::from_secs(30));
         let tuning = ClientTuning::default();
-        let endpoint = ClientEndpoint::bind(peer.ip()).unwrap();
+        let endpoint = ClientEndpoint::bind(peer.ip(), None).unwrap();
         let connecting = endpoint.connect(peer, "localhost", Trust::AnyKey, &tuning, patience);
         let sent_again = async {
             let mut buffer = [0; 2048];

@@ -11,7 +11,7 @@ use socket2::Socket;
 
 use super::bundling::BundlingSocket;
 use super::connection::Connection;
-use super::endpoint::{SocketBuffers, accept_large_payloads, bind_shared, enlarge_buffers};
+use super::endpoint::{SocketBuffers, accept_payloads, bind_shared, enlarge_buffers};
 use super::lost::lost;
 use super::notes::{Notes, PathNotes};
 use super::steering::{self, CidKey, Cids, Hatch, MAX_ENDPOINTS, SteeredSocket};
@@ -133,7 +133,7 @@ impl Listener {
             socket,
             buffers,
             template: template.clone(),
-            config: endpoint_config(identity, &key, number),
+            config: endpoint_config(identity, &key, number, tuning.max_payload),
             tuning: tuning.clone(),
             steering: (count > 1).then(|| (Arc::clone(&key), hatch)),
             notes: Arc::clone(&notes),
@@ -207,11 +207,11 @@ fn template(
     Ok(template)
 }
 
-fn endpoint_config(identity: &Identity, key: &Arc<CidKey>, number: u8) -> EndpointConfig {
+fn endpoint_config(identity: &Identity, key: &Arc<CidKey>, number: u8, max_payload: Option<u16>) -> EndpointConfig {
     let mut config = EndpointConfig::new(Arc::new(reset_key(identity)));
     let key = Arc::clone(key);
     config.cid_generator(move || Box::new(Cids { key: Arc::clone(&key), end_point: number }));
-    accept_large_payloads(&mut config);
+    accept_payloads(&mut config, max_payload);
     config
 }
 
