@@ -177,7 +177,8 @@ pub(crate) struct Options {
         require_equals = true, default_missing_value = BARE_PARALLEL, value_parser = parse_parallel)]
     pub(crate) parallel: Option<NonZeroUsize>,
 
-    /// Use N connections: files take turns, and large ones are fetched in stripes over all of them
+    /// Use N connections, each further one on a thread of its own: files take turns, and large ones are fetched in stripes over
+    /// all of them
     #[arg(long, global = true, value_name = "N", env = "QFS_CONNECTIONS", hide_env_values = true,
         value_parser = parse_connections)]
     pub(crate) connections: Option<NonZeroUsize>,

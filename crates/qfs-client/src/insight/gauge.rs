@@ -24,7 +24,8 @@ pub(crate) struct Gauge<'a> {
 /// What only counts up.
 #[derive(Default)]
 struct Counters {
-    network_cpu: Duration,
+    /// Of the thread that drives each connection.
+    network_cpu: Vec<Duration>,
     process_cpu: Duration,
     /// Idle and all time of all processors, in ticks.
     machine: Option<(u64, u64)>,
@@ -33,8 +34,8 @@ struct Counters {
 }
 
 impl<'a> Gauge<'a> {
-    pub(crate) fn begin(sessions: &'a [Session]) -> Self {
-        Self { sessions, before: Counters::read(sessions), samples: Samples::default() }
+    pub(crate) async fn begin(sessions: &'a [Session]) -> Self {
+        Self { sessions, before: Counters::read(sessions).await, samples: Samples::default() }
     }
 
     /// Does `work`, and looks at the connections meanwhile.
@@ -64,8 +65,8 @@ impl<'a> Gauge<'a> {
     }
 
     /// What was measured of the run, whose pumps counted `stages`; the run's own figures are for the caller to add.
-    pub(crate) fn end(self, stages: StageTimes) -> Measurements {
-        let after = Counters::read(self.sessions);
+    pub(crate) async fn end(self, stages: StageTimes) -> Measurements {
+        let after = Counters::read(self.sessions).await;
         let first = self.sessions.first();
         let path = first.map(Session::path_report);
         let min_rtt = path.as_ref().map(|path| path.min_rtt).unwrap_or_default();
@@ -84,7 +85,7 @@ impl<'a> Gauge<'a> {
             blocked: after.blocked.saturating_sub(self.before.blocked),
             socket_drops: after.socket_drops.saturating_sub(self.before.socket_drops),
             short_buffers: first.and_then(Session::socket_buffers).is_some_and(|buffers| buffers.are_short()),
-            network_cpu: after.network_cpu.saturating_sub(self.before.network_cpu),
+            network_cpu: busiest(&after.network_cpu, &self.before.network_cpu),
             process_cpu: after.process_cpu.saturating_sub(self.before.process_cpu),
             processors: std::thread::available_parallelism().map_or(1, usize::from),
             idle,
@@ -95,17 +96,25 @@ impl<'a> Gauge<'a> {
 }
 
 impl Counters {
-    fn read(sessions: &[Session]) -> Self {
+    async fn read(sessions: &[Session]) -> Self {
         let blocked = sessions.iter().map(|session| session.path_report().blocked);
-        let (network_cpu, process_cpu) = (clock(ClockId::ThreadCPUTime), clock(ClockId::ProcessCPUTime));
+        let mut network_cpu = Vec::new();
+        for session in sessions {
+            network_cpu.push(session.alongside(async { clock(ClockId::ThreadCPUTime) }).await);
+        }
         Self {
             network_cpu,
-            process_cpu,
+            process_cpu: clock(ClockId::ProcessCPUTime),
             machine: read("/proc/stat").and_then(|text| machine(&text)),
             blocked: blocked.sum(),
             socket_drops: socket_drops(sessions),
         }
     }
+}
+
+/// What the busiest of several threads has used.
+fn busiest(after: &[Duration], before: &[Duration]) -> Duration {
+    after.iter().zip(before).map(|(after, before)| after.saturating_sub(*before)).max().unwrap_or_default()
 }
 
 fn clock(id: ClockId) -> Duration {

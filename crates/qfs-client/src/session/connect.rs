@@ -56,13 +56,14 @@ impl Session {
         let known = if is_open { trust.lookup(&config.server).ok().flatten() } else { known };
         let Some(known) = known.filter(|known| [Some(known.key), known.next].contains(&Some(presented))) else {
             let session =
-                Self::over(link, config.clone(), observer, Whom::Told(again(wanted, presented)), Arc::default());
+                Self::over(link, config.clone(), observer, Whom::Told(again(wanted, presented)), Arc::default(), None);
             path_note::bring(&session, &config, path).await;
             return Ok(session);
         };
         let renewal = Renewal::new(trust, config.server.clone(), known);
         renewal.met(Some(presented), &*observer).await;
-        let session = Self::over(link, config.clone(), observer, Whom::Known(Arc::clone(&renewal)), Arc::default());
+        let session =
+            Self::over(link, config.clone(), observer, Whom::Known(Arc::clone(&renewal)), Arc::default(), None);
         path_note::bring(&session, &config, path).await;
         // First of all: so its answer comes no later than that of the first command.
         let asking = session.clone();

@@ -1,7 +1,6 @@
 //! The connection, and making it anew when it is lost.
 
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -11,8 +10,10 @@ use qfs_core::observe::{Event, Observer};
 use qfs_core::stream::Lost;
 use qfs_core::wire::StatusCode;
 use qfs_transport::{ConnectError, Connection, PathReport, SocketBuffers, Trust, Way};
+use tokio::runtime::Handle;
 
 use super::dial::{Link, connect, remember};
+use super::lane::run_on;
 use super::renewal::Renewal;
 use super::watch::{self, Watched};
 use crate::config::{ConnectConfig, Transport};
@@ -44,6 +45,8 @@ struct Inner {
     /// Whom further connections may meet.
     whom: Whom,
     live: Mutex<Live>,
+    /// What drives the connections; None where the program runs.
+    lane: Option<Handle>,
     /// Held by whoever reconnects; the others wait for it.
     reconnecting: tokio::sync::Mutex<()>,
     progress: Mutex<Instant>,
@@ -80,34 +83,53 @@ pub struct Lease {
 }
 
 impl Session {
-    /// This session and further ones to the same server, `connections` in all. They must show the key this one has.
+    /// A further session to the same server, driven by `lane`. It must show the key this one has.
     ///
     /// # Errors
-    /// [`Failure`] when one of them cannot be made.
-    pub async fn widen(&self, connections: Option<NonZeroUsize>) -> Result<Vec<Self>, Failure> {
-        let mut sessions = vec![self.clone()];
-        while sessions.len() < connections.map_or(1, NonZeroUsize::get) {
-            let config = self.inner.config.clone();
-            let link = self.another(config.patience).await;
-            let link =
-                link.map_err(|error| final_failure(&error).unwrap_or(Failure::ConnectionLost(error.to_string())))?;
-            let (observer, told) = (Arc::clone(&self.observer), Arc::clone(&self.inner.other_hash));
-            sessions.push(Self::over(link, config, observer, self.inner.whom.clone(), told));
+    /// [`Failure`] when it cannot be made.
+    pub(super) async fn further(&self, lane: &Handle) -> Result<Self, Failure> {
+        let config = self.inner.config.clone();
+        let link = self.another_by(config.transport, config.patience, Some(lane)).await;
+        let link = link.map_err(|error| final_failure(&error).unwrap_or(Failure::ConnectionLost(error.to_string())))?;
+        let (observer, told) = (Arc::clone(&self.observer), Arc::clone(&self.inner.other_hash));
+        Ok(Self::over(link, config, observer, self.inner.whom.clone(), told, Some(lane.clone())))
+    }
+
+    /// The runtime that drives the connection, where it has one of its own.
+    pub(crate) fn lane(&self) -> Option<&Handle> {
+        self.inner.lane.as_ref()
+    }
+
+    /// Does `work` where the connection is driven. It is dropped there when this is dropped.
+    pub(crate) async fn alongside<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> T {
+        match self.lane() {
+            Some(lane) => run_on(lane, work).await,
+            None => work.await,
         }
-        Ok(sessions)
     }
 
-    /// One more connection to the same server.
+    /// One more connection to the same server, driven where those before were.
     async fn another(&self, patience: Duration) -> Result<Link, SessionError> {
-        self.another_by(self.inner.config.transport, patience).await
+        self.another_by(self.inner.config.transport, patience, self.lane()).await
     }
 
-    async fn another_by(&self, transport: Transport, patience: Duration) -> Result<Link, SessionError> {
+    async fn another_by(
+        &self,
+        transport: Transport,
+        patience: Duration,
+        lane: Option<&Handle>,
+    ) -> Result<Link, SessionError> {
         let trust = match &self.inner.whom {
             Whom::Told(trust) => trust.clone(),
             Whom::Known(renewal) => renewal.trust(),
         };
-        let link = connect(&self.inner.config, transport, &trust, patience).await?;
+        let link = match lane {
+            None => connect(&self.inner.config, transport, &trust, patience).await?,
+            Some(lane) => {
+                let config = self.inner.config.clone();
+                run_on(lane, async move { connect(&config, transport, &trust, patience).await }).await?
+            }
+        };
         if let Whom::Known(renewal) = &self.inner.whom {
             renewal.met(link.connection.peer_fingerprint(), &*self.inner.observer).await;
         }
@@ -127,6 +149,7 @@ impl Session {
         observer: Arc<dyn Observer>,
         whom: Whom,
         other_hash: Arc<AtomicBool>,
+        lane: Option<Handle>,
     ) -> Self {
         let may_be_late = link.is_other_way && link.connection.way() == Way::Tcp;
         let inner = Inner {
@@ -134,6 +157,7 @@ impl Session {
             observer: Arc::clone(&observer),
             whom,
             live: Mutex::new(Live { link, generation: 0 }),
+            lane,
             reconnecting: tokio::sync::Mutex::default(),
             progress: Mutex::new(Instant::now()),
             waiting: AtomicUsize::new(0),
@@ -305,8 +329,11 @@ impl Session {
     /// Ends the connection and tells the server, without sitting out the closing period (RFC 9000 §10.2).
     pub async fn close(self) {
         let link = self.inner.live().link;
-        link.connection.close(StatusCode::OK);
-        link.flush().await;
+        self.alongside(async move {
+            link.connection.close(StatusCode::OK);
+            link.flush().await;
+        })
+        .await;
     }
 
     /// An answer is waited for, or no longer is.
@@ -333,7 +360,7 @@ impl Watched for Session {
     }
 
     async fn connect_by(&self, way: Way) -> Result<Link, SessionError> {
-        self.another_by(Transport::Only(way), RECONNECT_PATIENCE).await
+        self.another_by(Transport::Only(way), RECONNECT_PATIENCE, self.lane()).await
     }
 
     /// The exchanges on `old` find out that it is closed, and go on over `link`.

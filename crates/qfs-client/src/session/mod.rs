@@ -4,6 +4,8 @@
 //! |---|---|
 //! | `connect` | makes the first connection of a session, and begins to follow the server's key |
 //! | `handle` | [`Session`]: the connection in use, and making it anew when it is lost |
+//! | [`Wide`] | several connections, each further one on a thread of its own |
+//! | `lane` | such a thread |
 //! | `dial` | one connection: the host's addresses and the ways to them, tried beside one another |
 //! | `schedule` | in which order those are tried |
 //! | `watch` | going over to the other way when a connection falls silent |
@@ -22,6 +24,7 @@ pub(crate) mod delta;
 mod dial;
 pub mod exchange;
 mod handle;
+mod lane;
 mod path_note;
 mod paths;
 mod patience;
@@ -31,11 +34,13 @@ mod schedule;
 mod tries;
 mod watch;
 mod ways;
+mod wide;
 pub(crate) mod writing;
 
 pub use handle::{Lease, Session};
 pub use paths::{FILE_NAME as PATHS_FILE_NAME, KnownPath, Paths};
 pub use ways::{FILE_NAME as WAYS_FILE_NAME, Ways};
+pub use wide::Wide;
 
 pub(crate) use patience::Patience;
 pub(crate) use tries::Tries;

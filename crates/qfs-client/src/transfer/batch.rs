@@ -96,7 +96,7 @@ pub(crate) async fn run(context: Context, batch: Batch) -> Ended {
         [first, ..] => first,
     };
     let (session, mirror) = match &context.fleet {
-        None => (context.sessions[first.id.0 % context.sessions.len()].clone(), None),
+        None => (context.session(first).clone(), None),
         Some(fleet) => match fleet.lightest(batch.bytes, |_| true) {
             Some((mirror, session)) => (session, Some(mirror)),
             None => return Ended { outcomes: Vec::new(), alone: batch.jobs },

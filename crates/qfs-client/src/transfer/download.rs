@@ -2,11 +2,11 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use futures_util::future::join_all;
-use qfs_core::body::{Answer, Assembly, BodyChunks, collect_into, pump_into};
+use qfs_core::body::{Answer, Assembly, BodyChunks, collect_into};
 use qfs_core::model::{ByteRange, Digest, ETag, HashKind, Holes, Layout};
 use qfs_core::observe::Event;
 use qfs_core::store::{StageSpec, StoreError};
@@ -21,25 +21,26 @@ use crate::session::Patience;
 use crate::session::Tries;
 use crate::session::exchange;
 use crate::session::{Lease, Session};
-use crate::transfer::delta::{self, PlannedSeeds, Tell};
+use crate::transfer::delta::{self, PlannedSeeds};
 use crate::transfer::here::Here;
+use crate::transfer::intake::{Counts, take_in};
 use crate::transfer::job::{Context, Job};
 use crate::transfer::live::{self, MAX_LIVE_RESTARTS};
 use crate::transfer::outcome::{FileOutcome, Status};
-use crate::transfer::partial::{Partial, RecordOnDrop, keep};
+use crate::transfer::partial::{Partial, keep};
 use crate::transfer::probe::probe;
 use crate::transfer::small::Small;
 
 /// Fetches one file, or finds that nothing needs to be done. Nobody is told of the end yet.
 pub(crate) async fn attempt(context: &Context, job: &Job) -> FileOutcome {
     let begun = Instant::now();
+    let session = context.session(job);
     let mut download = Download {
         context,
-        session: &context.sessions[job.id.0 % context.sessions.len()],
+        session,
         job,
         size: job.remote.map(|r| r.size),
-        received: AtomicU64::new(0),
-        reused: AtomicU64::new(0),
+        counts: Counts::new(job.id, session.observer()),
         is_whole: false,
         resumed: false,
         is_live: false,
@@ -49,7 +50,7 @@ pub(crate) async fn attempt(context: &Context, job: &Job) -> FileOutcome {
         Ok((status, digest)) => (status, digest),
         Err(failure) => (Status::Failed(failure), None),
     };
-    let (size, received, reused) = (download.size, download.received.into_inner(), download.reused.into_inner());
+    let (size, (received, reused)) = (download.size, download.counts.totals());
     let name = job.path.as_str().to_owned();
     FileOutcome { name, size, digest, status, received, reused, elapsed: begun.elapsed() }
 }
@@ -60,9 +61,7 @@ struct Download<'a> {
     session: &'a Session,
     job: &'a Job,
     size: Option<u64>,
-    received: AtomicU64,
-    /// Bytes copied from what was here.
-    reused: AtomicU64,
+    counts: Counts,
     /// Whether all of it is fetched: what was put together from what is here was wrong.
     is_whole: bool,
     resumed: bool,
@@ -211,7 +210,7 @@ impl Download<'_> {
             return self.complete(known, partial).await;
         }
         let layout = Layout::new(&(0..head.size), &head.holes);
-        let result = self.receive(self.session, answer, &known.assembly, &layout).await;
+        let result = self.receive(self.session, answer, &known.assembly, layout).await;
         self.settle(result, known, &head, partial).await
     }
 
@@ -239,7 +238,7 @@ impl Download<'_> {
         let Some(plan) = prepared else { return Ok(None) };
         self.size = Some(plan.size);
         self.is_live = false;
-        self.received.fetch_add(plan.received, Ordering::Relaxed);
+        self.counts.note_received(plan.received);
         let assembly = self.stage(plan.size, &plan.etag, self.session.digest_kind(), 0).await?;
         let here = assembly.frontier();
         self.announce(plan.size, here);
@@ -257,8 +256,7 @@ impl Download<'_> {
     ) -> Result<Digest, AttemptError> {
         let this = &*self;
         let put_together = async {
-            let tell = Tell { received: &|bytes| this.count(bytes), reused: &|bytes| this.reuse(bytes) };
-            match delta::put_together(this.context, this.job, &known, seeds, &tell).await? {
+            match delta::put_together(this.context, this.job, &known, seeds, &this.counts).await? {
                 Some(end) => Ok(end),
                 // All of it was here. Its digest and its time are not.
                 None => {
@@ -276,12 +274,6 @@ impl Download<'_> {
         }
     }
 
-    /// Bytes were copied from what is here.
-    fn reuse(&self, bytes: u64) {
-        self.reused.fetch_add(bytes, Ordering::Relaxed);
-        self.session.observer().event(Event::Spared { file: self.job.id, bytes });
-    }
-
     /// All of a file that has no version to go on with, or nothing of it.
     async fn receive_live(&mut self, head: &DownloadHead, answer: Answer<Patience>) -> Result<Digest, AttemptError> {
         let mut assembly = self.stage(head.size, &head.etag, head.hash, 0).await?;
@@ -293,7 +285,7 @@ impl Download<'_> {
         self.announce(head.size, 0);
         // Without holes: where there is no version, nothing may be taken for granted.
         let layout = Layout::new(&(0..head.size), &Holes::default());
-        match self.receive(self.session, answer, &assembly, &layout).await {
+        match self.receive(self.session, answer, &assembly, layout).await {
             Ok(digest) => {
                 let known = Partial { etag: head.etag.clone(), assembly, rest: None };
                 self.settle(Ok(digest), known, head, &mut None).await
@@ -391,7 +383,7 @@ impl Download<'_> {
         known.hash_as(head.hash).await?;
         self.fill(known, &head.holes).await?;
         let layout = Layout::new(&range, &head.holes);
-        let digest = self.receive(session, answer, &known.assembly, &layout).await?;
+        let digest = self.receive(session, answer, &known.assembly, layout).await?;
         Ok((head, digest))
     }
 
@@ -410,16 +402,10 @@ impl Download<'_> {
         session: &Session,
         answer: Answer<Patience>,
         assembly: &Arc<Assembly>,
-        layout: &Layout,
+        layout: Layout,
     ) -> Result<Digest, AttemptError> {
-        let mut body = answer.into_body(layout.length());
-        let _record = RecordOnDrop(Arc::clone(assembly));
-        pump_into(&mut body, assembly, layout, self.context.flush, |bytes| {
-            session.note_progress();
-            self.count(bytes);
-        })
-        .await?;
-        self.read_end(body)
+        let (body, flush) = (answer.into_body(layout.length()), self.context.flush);
+        self.read_end(take_in(session, body, assembly, layout, flush, &self.counts).await?)
     }
 
     /// The digest at the end of a body.
@@ -427,11 +413,6 @@ impl Download<'_> {
         let Trailer { digest, grown, .. } = decode_response(&body.into_trailer()?)??;
         self.has_grown.store(self.is_live && grown, Ordering::Relaxed);
         Ok(digest)
-    }
-
-    fn count(&self, bytes: u64) {
-        self.received.fetch_add(bytes, Ordering::Relaxed);
-        self.session.observer().event(Event::Received { file: self.job.id, bytes });
     }
 
     /// Verifies and commits what was received, or keeps it for the next attempt.
@@ -457,7 +438,7 @@ impl Download<'_> {
             AttemptError::DigestMismatch { .. } if was_resumed => {
                 self.resumed = false;
                 self.is_whole |= was_here;
-                self.reused.store(0, Ordering::Relaxed);
+                self.counts.forget_reused();
                 AttemptError::Stale
             }
             error => error,
@@ -468,7 +449,7 @@ impl Download<'_> {
     async fn fetch_small(&self, head: &DownloadHead, answer: Answer<Patience>) -> Result<Digest, AttemptError> {
         let layout = Layout::new(&(0..head.size), &head.holes);
         let mut body = answer.into_body(layout.length());
-        let content = collect_into(&mut body, &layout, &head.holes, |bytes| self.count(bytes)).await?;
+        let content = collect_into(&mut body, &layout, &head.holes, |bytes| self.counts.receive(bytes)).await?;
         let expected = self.read_end(body)?;
         let commit = self.context.config.commit_spec(head.modified, head.executable);
         Small { content, kind: head.hash, expected, commit }.store(self.context, self.job).await

@@ -60,6 +60,13 @@ pub(crate) struct Context {
     pub(crate) singly: Arc<AtomicBool>,
 }
 
+impl Context {
+    /// The connection whose turn it is with `job`.
+    pub(crate) fn session(&self, job: &Job) -> &Session {
+        &self.sessions[job.id.0 % self.sessions.len()]
+    }
+}
+
 /// How `job` ends without a request, if what is known of both sides settles it.
 pub(crate) fn settled(context: &Context, job: &Job) -> Option<FileOutcome> {
     let (status, digest) = match &job.local {

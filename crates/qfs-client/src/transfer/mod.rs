@@ -20,6 +20,7 @@
 //! | `small` | a small file that is in memory: verified and committed in one step |
 //! | `planned_store` | a store by other names, and with conditions of its own |
 //! | `partial` | what is here of a version that is being fetched |
+//! | `intake` | the bytes of one file as they come |
 //! | `probe` | what the server has, without its content |
 //! | `here` | the file that is here already |
 //! | `live` | what is different about files that grow meanwhile |
@@ -32,6 +33,7 @@ pub mod change;
 pub mod delta;
 pub mod download;
 pub(crate) mod here;
+pub(crate) mod intake;
 pub(crate) mod job;
 pub(crate) mod live;
 pub mod look;

@@ -18,7 +18,7 @@ use crate::insight::gauge::Gauge;
 use crate::mirrors::fleet::Fleet;
 use crate::plan::nesting::parents;
 use crate::plan::selection::Selection;
-use crate::session::Session;
+use crate::session::{Session, Wide};
 use crate::transfer::delta::Means;
 use crate::transfer::delta::library::Library;
 use crate::transfer::job::Context;
@@ -56,8 +56,8 @@ pub async fn fetch_with(
     done: &mut (dyn FnMut(&[&FileOutcome]) + Send),
 ) -> Result<RunOutcome, Failure> {
     let session = session.observed_by(Arc::clone(&observer));
-    let sessions = session.widen(config.connections).await?;
-    let fetching = Fetching { sessions, fleet: None, store, library, config, observer };
+    let wide = session.widen(config.connections).await?;
+    let fetching = Fetching { wide, fleet: None, store, library, config, observer };
     fetching.run(selection, done).await
 }
 
@@ -78,12 +78,12 @@ pub async fn fetch_from(
     // What is measured is one connection's.
     let config = FetchConfig { measured: false, ..config };
     let fleet = Some(Arc::clone(fleet));
-    Fetching { sessions: vec![first], fleet, store, library, config, observer }.run(selection, done).await
+    Fetching { wide: Wide::one(first), fleet, store, library, config, observer }.run(selection, done).await
 }
 
 /// What a run is made with.
 struct Fetching {
-    sessions: Vec<Session>,
+    wide: Wide,
     fleet: Option<Arc<Fleet>>,
     store: Arc<dyn WriteStore>,
     library: Library,
@@ -97,11 +97,11 @@ impl Fetching {
         selection: Selection,
         done: &mut (dyn FnMut(&[&FileOutcome]) + Send),
     ) -> Result<RunOutcome, Failure> {
-        let Self { sessions, fleet, store, library, config, observer } = self;
+        let Self { wide, fleet, store, library, config, observer } = self;
         let begun = Instant::now();
         let streams = config.parallel.map_or(2, std::num::NonZero::get);
+        let (sessions, stages) = (Arc::clone(wide.sessions()), Arc::<Stages>::default());
         let flush = flush_bytes(streams.max(sessions.len()));
-        let (sessions, stages): (Arc<[Session]>, Arc<Stages>) = (sessions.into(), Arc::default());
         let context = Context {
             sessions: Arc::clone(&sessions),
             store: Arc::clone(&store),
@@ -114,16 +114,17 @@ impl Fetching {
         };
         let work = Run { context, observer, done }.all(&selection);
         let (gauge, files) = if config.measured {
-            let mut gauge = Gauge::begin(&sessions);
+            let mut gauge = Gauge::begin(&sessions).await;
             let files = gauge.watch(work).await;
             (Some(gauge), files)
         } else {
             (None, work.await)
         };
-        let measured = gauge.map(|gauge| gauge.end(stages.times()));
-        for session in sessions[1..].iter().cloned() {
-            session.close().await;
-        }
+        let measured = match gauge {
+            Some(gauge) => Some(gauge.end(stages.times()).await),
+            None => None,
+        };
+        wide.close().await;
         let files = files?;
         if config.durable && files.iter().any(|file| !matches!(file.status, Status::Failed(_))) {
             blocking(move || store.sync_directories()).await.map_err(|e| store_failure(&e))?;

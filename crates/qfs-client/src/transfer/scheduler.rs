@@ -165,18 +165,26 @@ impl<'a> Scheduler<'a> {
     }
 
     fn start(&mut self, unit: Unit) {
-        let Some(first) = unit.first().map(|job| job.id) else { return };
+        let Some(job) = unit.first() else { return };
+        let (first, lane) = (job.id, self.context.session(job).lane().cloned());
         let (weight, context) = (unit.weight(), self.context.clone());
         let is_batch = matches!(unit, Unit::Many(_));
-        let started = match unit {
-            Unit::Many(batch) => self.running.spawn(batch::run(context, batch)),
-            Unit::One(job) => self.running.spawn(async move {
-                let outcome = match context.fleet.clone() {
-                    Some(fleet) => mirrors::file::run(context, fleet, job).await,
-                    None => job::told(&context, &job, download::attempt(&context, &job).await),
-                };
-                Ended { outcomes: vec![(first, outcome)], alone: Vec::new() }
-            }),
+        let work = async move {
+            match (unit, context.fleet.clone()) {
+                (Unit::Many(batch), _) => batch::run(context, batch).await,
+                (Unit::One(job), fleet) => {
+                    let outcome = match fleet {
+                        Some(fleet) => mirrors::file::run(context, fleet, job).await,
+                        None => job::told(&context, &job, download::attempt(&context, &job).await),
+                    };
+                    Ended { outcomes: vec![(first, outcome)], alone: Vec::new() }
+                }
+            }
+        };
+        // Where its connection is driven.
+        let started = match lane {
+            Some(lane) => self.running.spawn_on(work, &lane),
+            None => self.running.spawn(work),
         };
         self.in_flight += weight;
         self.batches += usize::from(is_batch);

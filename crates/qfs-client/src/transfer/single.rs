@@ -35,7 +35,8 @@ pub async fn fetch_file(
 ) -> Result<FileOutcome, Failure> {
     let session = session.observed_by(Arc::clone(&observer));
     let (store, local) = open(name.clone(), path.to_owned(), config).await?;
-    let sessions: Arc<[Session]> = session.widen(config.connections).await?.into();
+    let wide = session.widen(config.connections).await?;
+    let sessions = Arc::clone(wide.sessions());
     observer.event(Event::Planned { files: 1, bytes: 0 });
     let context = Context {
         sessions: Arc::clone(&sessions),
@@ -60,9 +61,7 @@ pub async fn fetch_file(
         Some(outcome) => outcome,
         None => told(&context, &job, download::attempt(&context, &job).await),
     };
-    for session in sessions[1..].iter().cloned() {
-        session.close().await;
-    }
+    wide.close().await;
     if config.durable {
         blocking(move || store.sync_directories()).await.map_err(|error| store_failure(&error))?;
     }

@@ -109,7 +109,16 @@ pub async fn pump_into<C: ChunkSource>(
 ) -> Result<(), ReceiveError> {
     let (gathered, writing, waits) = (Vec::new(), Vec::new(), Waits::new());
     let mut pump = Pump { assembly, layout, flush, gathered, waiting: 0, writing, waits };
-    let result = poll_fn(|cx| pump.poll_gather(cx, body, &mut received)).await;
+    let result = poll_fn(|cx| {
+        let mut came = 0;
+        let polled = pump.poll_gather(cx, body, &mut came);
+        // Once for all packets that came together.
+        if came > 0 {
+            received(came);
+        }
+        polled
+    })
+    .await;
     let flushed = pump.finish().await;
     result?;
     Ok(flushed?)
@@ -127,12 +136,12 @@ struct Pump<'a> {
 }
 
 impl Pump<'_> {
-    /// Gathers and writes until the body has ended.
+    /// Gathers and writes until the body has ended; adds what came to `came`, in bytes.
     fn poll_gather<C: ChunkSource>(
         &mut self,
         cx: &mut Context<'_>,
         body: &mut BodyChunks<C>,
-        received: &mut impl FnMut(u64),
+        came: &mut u64,
     ) -> Poll<Result<(), ReceiveError>> {
         self.waits.go_on(self.assembly.stages());
         loop {
@@ -156,7 +165,7 @@ impl Pump<'_> {
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Ready(Ok(Some(mut chunk))) => {
                     let length = chunk.bytes.len();
-                    received(length as u64);
+                    *came += length as u64;
                     self.waits.note(chunk.offset, length as u64);
                     self.waiting += length;
                     for place in self.layout.place(chunk.offset, length as u64) {

@@ -25,4 +25,4 @@ mod together;
 pub(crate) use means::Means;
 pub(crate) use prepare::prepare;
 pub(crate) use rest::Rest;
-pub(crate) use together::{PlannedSeeds, Tell, put_together};
+pub(crate) use together::{PlannedSeeds, put_together};

@@ -3,28 +3,28 @@
 use std::ops::Range;
 
 use futures_util::future::join_all;
-use qfs_core::body::{BodyChunks, pump_into};
 use qfs_core::model::{Digest, Layout, Ranges};
 use qfs_core::wire::{DownloadHead, DownloadRangesRequest, MAX_RANGES, Trailer, decode_response};
 
 use super::rest::{Rest, requests};
 use crate::error::AttemptError;
 use crate::plan::stripes::MIN_STRIPE_BYTES;
-use crate::session::{Lease, Patience, Session, delta};
+use crate::session::{Lease, Session, delta};
+use crate::transfer::intake::{Counts, take_in};
 use crate::transfer::job::{Context, Job};
 use crate::transfer::partial::Partial;
 
 /// The head of an answer, and the digest of the whole in its trailer.
 pub(crate) type End = (DownloadHead, Digest);
 
-/// Receives what is missing of `known` but for what `rest` will be copied within it, over all connections; tells `count` of bytes as
-/// they come. None where nothing is missing.
+/// Receives what is missing of `known` but for what `rest` will be copied within it, over all connections; `counts`
+/// what comes. None where nothing is missing.
 pub(crate) async fn receive(
     context: &Context,
     job: &Job,
     known: &Partial,
     rest: &Rest,
-    count: &(dyn Fn(u64) + Sync),
+    counts: &Counts,
 ) -> Result<Option<End>, AttemptError> {
     let wanted = rest.wanted(&known.assembly.missing());
     let total: u64 = wanted.iter().map(|range| range.end - range.start).sum();
@@ -36,7 +36,7 @@ pub(crate) async fn receive(
         async move {
             let mut last = None;
             for ranges in turns {
-                let fetch = Fetch { context, session, job, known, count };
+                let fetch = Fetch { context, session, job, known, counts };
                 last = fetch.whole(ranges).await?.or(last);
             }
             Ok::<_, AttemptError>(last)
@@ -53,7 +53,7 @@ struct Fetch<'a> {
     session: &'a Session,
     job: &'a Job,
     known: &'a Partial,
-    count: &'a (dyn Fn(u64) + Sync),
+    counts: &'a Counts,
 }
 
 impl Fetch<'_> {
@@ -89,13 +89,8 @@ impl Fetch<'_> {
         };
         let (head, answer) = delta::download_ranges(self.session, lease, request).await?;
         self.known.hash_as(head.hash).await?;
-        let mut body: BodyChunks<Patience> = answer.into_body(layout.length());
-        let assembly = &self.known.assembly;
-        pump_into(&mut body, assembly, &layout, self.context.flush, |bytes| {
-            self.session.note_progress();
-            (self.count)(bytes);
-        })
-        .await?;
+        let (body, flush) = (answer.into_body(layout.length()), self.context.flush);
+        let body = take_in(self.session, body, &self.known.assembly, layout, flush, self.counts).await?;
         let trailer = decode_response::<Trailer>(&body.into_trailer()?)??;
         Ok((head, trailer.digest))
     }

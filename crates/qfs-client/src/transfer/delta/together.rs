@@ -6,6 +6,7 @@ use super::copying::{Origin, copy_itself, copy_seeds};
 use super::receive::{End, receive};
 use super::rest::{Copy, Rest};
 use crate::error::AttemptError;
+use crate::transfer::intake::Counts;
 use crate::transfer::job::{Context, Job};
 use crate::transfer::partial::{Partial, RecordOnDrop};
 
@@ -18,34 +19,29 @@ pub(crate) struct PlannedSeeds {
     pub(super) all: Rest,
 }
 
-/// Whom bytes are told to, as they come and as they are copied.
-pub(crate) struct Tell<'a> {
-    pub(crate) received: &'a (dyn Fn(u64) + Sync),
-    pub(crate) reused: &'a (dyn Fn(u64) + Sync),
-}
-
 /// Copies out of `seeds`, asks for what is missing of `known`, and leaves nothing missing. None where nothing had to be asked for.
 pub(crate) async fn put_together(
     context: &Context,
     job: &Job,
     known: &Partial,
     seeds: Option<PlannedSeeds>,
-    tell: &Tell<'_>,
+    counts: &Counts,
 ) -> Result<Option<End>, AttemptError> {
     let _record = RecordOnDrop(Arc::clone(&known.assembly));
     let rest = known.rest.clone().unwrap_or_default();
+    let reused = &|bytes| counts.reuse(bytes);
     let received = match seeds {
         Some(PlannedSeeds { copies, origins, all }) => {
-            let copying = copy_seeds(copies, origins, &known.assembly, tell.reused);
+            let copying = copy_seeds(copies, origins, &known.assembly, reused);
             // Both end before anything is decided: one given up halfway could still be writing.
-            let (copied, received) = tokio::join!(copying, receive(context, job, known, &all, tell.received));
+            let (copied, received) = tokio::join!(copying, receive(context, job, known, &all, counts));
             copied?;
             received?
         }
-        None => receive(context, job, known, &rest, tell.received).await?,
+        None => receive(context, job, known, &rest, counts).await?,
     };
-    copy_itself(&rest, &known.assembly, tell.reused).await?;
+    copy_itself(&rest, &known.assembly, reused).await?;
     // What could not be copied is missing still.
-    let more = receive(context, job, known, &Rest::default(), tell.received).await?;
+    let more = receive(context, job, known, &Rest::default(), counts).await?;
     Ok(more.or(received))
 }

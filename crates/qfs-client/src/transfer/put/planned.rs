@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use futures_util::stream::{self, StreamExt as _};
-use qfs_core::observe::Observer;
+use qfs_core::observe::{FileId, Observer};
 use qfs_core::wire::Precondition;
 
 use super::batch::{self, BATCH_FILES, BATCHED_BYTES, Ended, Item};
@@ -39,7 +39,13 @@ pub(crate) async fn upload_all(
     while small.peek().is_some() {
         units.push(small.by_ref().take(BATCH_FILES).collect());
     }
-    let mut work = stream::iter(units).map(|unit| perform(put.clone(), unit)).buffer_unordered(at_once);
+    let work = stream::iter(units).map(|unit| {
+        let first = unit.first().map_or(FileId(0), |file| file.source.id);
+        let (put, session) = (put.clone(), put.session(first).clone());
+        // Where its connection is driven.
+        async move { session.alongside(perform(put, unit)).await }
+    });
+    let mut work = work.buffer_unordered(at_once);
     while let Some(ended) = work.next().await {
         ended.into_iter().for_each(&mut *done);
     }

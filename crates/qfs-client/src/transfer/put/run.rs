@@ -9,7 +9,7 @@ use std::time::Instant;
 use futures_util::stream::{self, StreamExt as _};
 use qfs_core::body::Stages;
 use qfs_core::model::RemotePath;
-use qfs_core::observe::{Event, Observer};
+use qfs_core::observe::{Event, FileId, Observer};
 use qfs_core::wire::{Kind, RemoteError, StatusCode, TreeEntry};
 
 use super::batch::{self, BATCH_FILES, BATCHED_BYTES, Ended, Item};
@@ -40,24 +40,26 @@ pub async fn put(
 ) -> Result<RunOutcome, Failure> {
     let begun = Instant::now();
     let session = &session.observed_by(Arc::clone(&observer));
-    let sessions: Arc<[Session]> = session.widen(config.connections).await?.into();
+    let wide = session.widen(config.connections).await?;
+    let sessions = Arc::clone(wide.sessions());
     let bytes = sources.iter().map(|source| source.meta.size).sum();
     observer.event(Event::Planned { files: sources.len(), bytes });
     let put = Put::new(Arc::clone(&sessions), config, observer);
     let count = sources.len() as u64;
     let work = transfer(put, session, sources, done);
     let (gauge, files) = if config.measured {
-        let mut gauge = Gauge::begin(&sessions);
+        let mut gauge = Gauge::begin(&sessions).await;
         let files = gauge.watch(work).await;
         (Some(gauge), files)
     } else {
         (None, work.await)
     };
     let elapsed = begun.elapsed();
-    let measured = gauge.map(|gauge| gauge.end(Stages::default().times()));
-    for session in sessions[1..].iter().cloned() {
-        session.close().await;
-    }
+    let measured = match gauge {
+        Some(gauge) => Some(gauge.end(Stages::default().times()).await),
+        None => None,
+    };
+    wide.close().await;
     let mut outcome = RunOutcome { files: files?, elapsed, measured: None };
     let at_once = config.parallel.map_or(IN_SEQUENCE, NonZeroUsize::get) as u64;
     outcome.measured = measured.map(|measured| crate::insight::bottleneck::Measurements {
@@ -76,6 +78,15 @@ enum Unit {
     Alone(Source, Option<Present>),
 }
 
+impl Unit {
+    fn first(&self) -> FileId {
+        match self {
+            Self::Batch(items) => items.first().map_or(FileId(0), |item| item.source.id),
+            Self::Alone(source, _) => source.id,
+        }
+    }
+}
+
 async fn transfer(
     put: Put,
     session: &Session,
@@ -85,7 +96,11 @@ async fn transfer(
     let present = present(session, &sources).await?;
     let units = units(&put, sources, present);
     let at_once = put.config.parallel.map_or(IN_SEQUENCE, NonZeroUsize::get);
-    let work = stream::iter(units).map(|unit| perform(put.clone(), unit));
+    let work = stream::iter(units).map(|unit| {
+        let (put, session) = (put.clone(), put.session(unit.first()).clone());
+        // Where its connection is driven.
+        async move { session.alongside(perform(put, unit)).await }
+    });
     let mut files = Vec::new();
     let mut take = |ended: Vec<FileOutcome>| {
         done(&ended.iter().collect::<Vec<_>>());

@@ -147,7 +147,8 @@ impl Prepared {
             observer.event(Event::Planned { files, bytes: summary.transfer_bytes });
             let tree = self.tree(config).await?;
             let session = &session.observed_by(Arc::clone(&observer));
-            let sessions: Arc<[Session]> = session.widen(config.connections).await?.into();
+            let wide = session.widen(config.connections).await?;
+            let sessions = Arc::clone(wide.sessions());
             let mut note = |step: usize, end: StepEnd| {
                 report(step, &end);
                 ends[step] = end;
@@ -165,9 +166,7 @@ impl Prepared {
                     carry_out(&mut target, steps, &mut note).await
                 }
             };
-            for session in sessions[1..].iter().cloned() {
-                session.close().await;
-            }
+            wide.close().await;
             bytes = done?;
         }
         Ok(SyncOutcome { ends, bytes, elapsed: self.begun.elapsed() })
