@@ -10,7 +10,7 @@
 # picture, performance.svg, with its figures, performance.json; prints goals.md. A goal that is missed is a result. The exit code
 # is 1 only when something could not be measured.
 # Needs release binaries (made here) and, for the long links, root, `ip` and TUN devices. Peers that are not installed are left out:
-#   apt-get install nginx-light curl rsync openssh-server aria2 rclone zsync
+#   apt-get install nginx-light curl b3sum rsync openssh-server aria2 rclone zsync
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -46,12 +46,13 @@ memory=/dev/shm
 [[ -d $memory && -w $memory ]] || memory=${TMPDIR:-/tmp}
 disk=${TMPDIR:-/tmp}
 parts=(
-  "bulk|bulk|auto|$disk|--variant=qfs-1452=--mtu 1452;--variant=qfs-dense=client:--no-sparse;--variant=qfs-blake3=client:--hash=blake3"
+  "bulk|bulk|auto|$disk|--variant=qfs-1452=--mtu 1452;--variant=qfs-dense=client:--no-sparse;--variant=qfs-blake3=client:--hash=blake3;--variant=qfs-1452-blake3=--mtu 1452 client:--hash=blake3;--variant=qfs-2=client:--connections=2"
   "small|small again|curl,rsync,rsync-ssh,rclone,cp|$memory|"
   "latency|latency|curl,rsync,scp,rclone|$memory|"
   "swarm|swarm|curl,rsync|$memory|--variant=qfs-blake3=client:--hash=blake3"
   "wan|wan-clean wan-lossy|curl-bbr|$memory|"
   "wan-long|wan-long|none|$memory|"
+  "wan-small|small-far|rsync|$memory|"
   "wan-again|wan-again wan-long-again|none|$memory|"
   "upwards|bulk put|rsync,rsync-ssh|$disk|--variant=qfs-1452=--mtu 1452;--variant=qfs-blake3=client:--hash=blake3"
   "sync|pull push pull-again push-again pull-changed push-changed|rsync,rsync-ssh|$memory|"

@@ -140,6 +140,9 @@ const UPLOAD_LINKS: [(&str, Link, u64); 2] = [
     ("put-long", Link { rate: 500.0, delay: 100.0, loss: 0.1, queue: 12500.0 }, 1000),
 ];
 
+/// The link over which many small files are fetched.
+const SMALL_LINK: Link = Link { rate: 200.0, delay: 50.0, loss: 1.0, queue: 2500.0 };
+
 /// A link on which it matters to fetch only what changed.
 const MODEST: Link = Link { rate: 100.0, delay: 10.0, loss: 0.0, queue: 500.0 };
 
@@ -242,6 +245,10 @@ impl Scenario {
                 shared,
             )
         });
+        all.push(Self {
+            link: Some(SMALL_LINK),
+            ..plain("small-far", about_link(SMALL_LINK, &many_text, Task::Fetch), Task::Fetch, small)
+        });
         let links = LINKS.map(|link| (link, Task::Fetch)).into_iter();
         let links = links.chain(KNOWN_LINKS.map(|link| (link, Task::Known)));
         let links = links.chain(UPLOAD_LINKS.map(|link| (link, Task::Put)));
@@ -250,7 +257,7 @@ impl Scenario {
             limit: Duration::from_secs(if full { 240 } else { 60 }),
             ..plain(
                 name,
-                about_link(link, if full { megabytes } else { megabytes / 10 }, task),
+                about_link(link, &one_file(if full { megabytes } else { megabytes / 10 }), task),
                 task,
                 Shape { files: 1, file_bytes: if full { megabytes } else { megabytes / 10 } * MB, directories: 0 },
             )
@@ -258,7 +265,7 @@ impl Scenario {
         all.extend(CHANGES.map(|(name, change, megabytes)| {
             let megabytes = if full { megabytes } else { 20 };
             let shape = Shape { files: 1, file_bytes: megabytes * MB, directories: 0 };
-            let about = about_link(MODEST, megabytes, Task::Update(change));
+            let about = about_link(MODEST, &one_file(megabytes), Task::Update(change));
             Self { link: Some(MODEST), ..plain(name, about, Task::Update(change), shape) }
         }));
         all
@@ -305,7 +312,11 @@ impl Scenario {
     }
 }
 
-fn about_link(link: Link, megabytes: u64, task: Task) -> String {
+fn one_file(megabytes: u64) -> String {
+    format!("One file of {megabytes} MB")
+}
+
+fn about_link(link: Link, what: &str, task: Task) -> String {
     let how = match task {
         Task::Known => ", from a server that was met before".to_owned(),
         Task::Put => ", uploaded".to_owned(),
@@ -315,7 +326,7 @@ fn about_link(link: Link, megabytes: u64, task: Task) -> String {
         _ => String::new(),
     };
     format!(
-        "One file of {megabytes} MB over an emulated link{how}: {} Mbit/s, {} ms round trip, {} % loss each way, a queue of {} KB.",
+        "{what} over an emulated link{how}: {} Mbit/s, {} ms round trip, {} % loss each way, a queue of {} KB.",
         link.rate,
         2.0 * link.delay,
         link.loss,
@@ -336,12 +347,12 @@ mod tests {
     fn scenarios_are_chosen_by_name() {
         assert_eq!(names(&[]), ["bulk", "small", "again", "swarm", "resume", "update", "insert", "list", "latency"]);
         assert_eq!(names(&["latency", "bulk"]), ["bulk", "latency"]);
-        let wan = ["wan-clean", "wan-lossy", "wan-shallow", "wan-long", "wan-again", "wan-long-again"];
+        let wan = ["small-far", "wan-clean", "wan-lossy", "wan-shallow", "wan-long", "wan-again", "wan-long-again"];
         let more = ["put-lossy", "put-long", "update-far", "insert-far", "other-far"];
         assert_eq!(names(&["wan"]), [&wan[..], &more].concat());
         let sync = ["pull", "push", "pull-again", "push-again", "pull-changed", "push-changed", "put", "put-swarm"];
         assert_eq!(names(&["sync"]), sync);
-        assert_eq!(names(&["all"]).len(), 28);
+        assert_eq!(names(&["all"]).len(), 29);
         assert!(matches!(Scenario::select(&["bulky".into()], Scale::Quick), Err(BenchError::Unknown { .. })));
     }
 

@@ -13,7 +13,7 @@ use crate::scenario::{Scenario, Task};
 struct Curl {
     server: Server,
     client: AtClient,
-    checked: bool,
+    checked: Option<&'static str>,
     tcp: String,
 }
 
@@ -52,35 +52,50 @@ pub(super) fn can_check(scenario: &Scenario) -> bool {
 }
 
 pub(super) fn start(place: &Place<'_>) -> Started {
-    Ok(Box::new(Curl::start(place, false)?))
+    Ok(Box::new(Curl::start(place, None)?))
 }
 
-pub(super) fn start_checked(place: &Place<'_>) -> Started {
-    place.program("sha256sum")?;
-    Ok(Box::new(Curl::start(place, true)?))
+pub(super) fn start_sha256sum(place: &Place<'_>) -> Started {
+    start_checked(place, "sha256sum")
+}
+
+pub(super) fn start_b3sum(place: &Place<'_>) -> Started {
+    start_checked(place, "b3sum")
+}
+
+fn start_checked(place: &Place<'_>, program: &'static str) -> Started {
+    place.program(program)?;
+    Ok(Box::new(Curl::start(place, Some(program))?))
 }
 
 pub(super) fn start_bbr(place: &Place<'_>) -> Started {
     let place = Place { home: place.home.clone(), tcp: "bbr", ..*place };
-    Ok(Box::new(Curl::start(&place, false)?))
+    Ok(Box::new(Curl::start(&place, None)?))
 }
 
 /// From the HTTP door of qfs.
 pub(super) fn start_from_ours(place: &Place<'_>) -> Started {
     let server = ours::serve(place, place.ours, &[])?;
     let url = server.https().ok_or_else(|| PeerError::Setup("its server printed no ticket".to_owned()))?;
-    Ok(Box::new(Curl::of(place, Server::Ours(server), &url, &["--insecure".into()], false)?))
+    Ok(Box::new(Curl::of(place, Server::Ours(server), &url, &["--insecure".into()], None)?))
 }
 
 impl Curl {
-    fn start(place: &Place<'_>, checked: bool) -> Result<Self, PeerError> {
+    fn start(place: &Place<'_>, checked: Option<&'static str>) -> Result<Self, PeerError> {
         place.program("curl")?;
         let nginx = Nginx::start(place)?;
         let (url, trust) = (nginx.url.clone(), ["--cacert".into(), nginx.certificate.clone().into_os_string()]);
         Self::of(place, Server::Nginx(nginx), &url, &trust, checked)
     }
 
-    fn of(place: &Place<'_>, server: Server, url: &str, trust: &[OsString], checked: bool) -> Result<Self, PeerError> {
+    /// `checked` is the program that computes digests afterwards.
+    fn of(
+        place: &Place<'_>,
+        server: Server,
+        url: &str,
+        trust: &[OsString],
+        checked: Option<&'static str>,
+    ) -> Result<Self, PeerError> {
         // The user's own configuration must not be used, for which -q has to come first.
         let flags = ["-q", "--silent", "--show-error", "--fail"];
         let curl = Invocation::new(place.program("curl")?).args(flags).args(trust);
@@ -92,20 +107,23 @@ impl Curl {
                 place.data.names().map(|name| format!("url = \"{url}/{name}\"\noutput = \"{name}\"\n")).collect();
             curl.args(["--http2", "--parallel", "--create-dirs", "--config"]).arg(place.write("curl.list", &list)?)
         };
-        let curl = if checked { then_sha256sum(curl) } else { curl };
+        let curl = match checked {
+            Some(program) => then_checked(curl, program),
+            None => curl,
+        };
         Ok(Self { client: place.at_client(curl), server, checked, tcp: place.tcp_note() })
     }
 }
 
-/// Runs `command`, and then computes the digest of every file below the directory in which it ran.
-fn then_sha256sum(command: Invocation) -> Invocation {
-    const SCRIPT: &str = "\"$@\" && find . -type f -exec sha256sum {} +";
-    command.wrapped(&["sh", "-c", SCRIPT, "sh"])
+/// Runs `command`, and then computes with `program` the digest of every file below the directory in which it ran.
+fn then_checked(command: Invocation, program: &str) -> Invocation {
+    let script = format!("\"$@\" && find . -type f -exec {program} {{}} +");
+    command.wrapped(&["sh", "-c", &script, "sh"])
 }
 
 impl Peer for Curl {
     fn about(&self) -> String {
-        let more = if self.checked { ", then sha256sum" } else { ", no checksum" };
+        let more = self.checked.map_or(", no checksum".to_owned(), |program| format!(", then {program}"));
         let whose = match self.server {
             Server::Nginx(_) => "nginx",
             Server::Ours(_) => "qfs-server",

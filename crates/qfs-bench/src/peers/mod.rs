@@ -34,10 +34,11 @@ pub struct Entry {
 }
 
 /// All peers, in the order they run.
-pub const ALL: [Entry; 13] = [
+pub const ALL: [Entry; 14] = [
     Entry { name: "curl", can: curl::can, start: curl::start },
     Entry { name: "curl-from-qfs", can: curl::can_fetch, start: curl::start_from_ours },
-    Entry { name: "curl+sha256sum", can: curl::can_check, start: curl::start_checked },
+    Entry { name: "curl+sha256sum", can: curl::can_check, start: curl::start_sha256sum },
+    Entry { name: "curl+b3sum", can: curl::can_check, start: curl::start_b3sum },
     Entry { name: "curl-bbr", can: over_a_link, start: curl::start_bbr },
     Entry { name: "rsync", can: rsync::can, start: rsync::start },
     Entry { name: "rsync-ssh", can: rsync::can_fetch, start: ssh::start_rsync },
