@@ -52,7 +52,7 @@ parts=(
   "swarm|swarm|curl,rsync|$memory|--variant=qfs-blake3=client:--hash=blake3"
   "wan|wan-clean wan-lossy|curl-bbr|$memory|"
   "wan-long|wan-long|none|$memory|"
-  "wan-small|small-far|curl-bbr|$memory|"
+  "wan-small|small-far small-far-again|none|$memory|"
   "wan-again|wan-again wan-long-again|none|$memory|"
   "upwards|bulk put|rsync,rsync-ssh|$disk|--variant=qfs-1452=--mtu 1452;--variant=qfs-blake3=client:--hash=blake3"
   "sync|pull push pull-again push-again pull-changed push-changed|rsync,rsync-ssh|$memory|"

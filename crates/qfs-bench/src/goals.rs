@@ -93,7 +93,7 @@ fn of_scenario(scenario: &ScenarioResults) -> Vec<Goal> {
         "swarm" => {
             vec![frugal_server(scenario), faster(BASELINE, "curl", 0.75), faster(BLAKE3, "curl", 1.05)]
         }
-        "small-far" => vec![within(scenario, 2.2)],
+        "small-far" | "small-far-again" => vec![within(scenario, 2.2)],
         "wan-clean" => vec![link_rate(scenario, 160.0)],
         "wan-lossy" => vec![link_rate(scenario, 150.0), little_dropped(scenario, 5.0)],
         "wan-long" => vec![link_rate(scenario, 430.0)],

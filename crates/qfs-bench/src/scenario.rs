@@ -245,10 +245,10 @@ impl Scenario {
                 shared,
             )
         });
-        all.push(Self {
+        all.extend([("small-far", Task::Fetch), ("small-far-again", Task::Known)].map(|(name, task)| Self {
             link: Some(SMALL_LINK),
-            ..plain("small-far", about_link(SMALL_LINK, &many_text, Task::Fetch), Task::Fetch, small)
-        });
+            ..plain(name, about_link(SMALL_LINK, &many_text, task), task, small)
+        }));
         let links = LINKS.map(|link| (link, Task::Fetch)).into_iter();
         let links = links.chain(KNOWN_LINKS.map(|link| (link, Task::Known)));
         let links = links.chain(UPLOAD_LINKS.map(|link| (link, Task::Put)));
@@ -347,12 +347,21 @@ mod tests {
     fn scenarios_are_chosen_by_name() {
         assert_eq!(names(&[]), ["bulk", "small", "again", "swarm", "resume", "update", "insert", "list", "latency"]);
         assert_eq!(names(&["latency", "bulk"]), ["bulk", "latency"]);
-        let wan = ["small-far", "wan-clean", "wan-lossy", "wan-shallow", "wan-long", "wan-again", "wan-long-again"];
+        let wan = [
+            "small-far",
+            "small-far-again",
+            "wan-clean",
+            "wan-lossy",
+            "wan-shallow",
+            "wan-long",
+            "wan-again",
+            "wan-long-again",
+        ];
         let more = ["put-lossy", "put-long", "update-far", "insert-far", "other-far"];
         assert_eq!(names(&["wan"]), [&wan[..], &more].concat());
         let sync = ["pull", "push", "pull-again", "push-again", "pull-changed", "push-changed", "put", "put-swarm"];
         assert_eq!(names(&["sync"]), sync);
-        assert_eq!(names(&["all"]).len(), 29);
+        assert_eq!(names(&["all"]).len(), 30);
         assert!(matches!(Scenario::select(&["bulky".into()], Scale::Quick), Err(BenchError::Unknown { .. })));
     }
 
