@@ -16,6 +16,8 @@ pub struct Stored {
     pub headers: Vec<(String, String)>,
     pub(super) tag: String,
     pub(super) changed: Timestamp,
+    /// What Google names a version by: another number each time.
+    pub(super) generation: u64,
 }
 
 /// An upload in parts.
@@ -44,7 +46,8 @@ impl Request {
     }
 
     fn kept(&self) -> Vec<(String, String)> {
-        let is_kept = |name: &str| name.starts_with("x-amz-meta-") || KEPT.contains(&name);
+        let is_kept =
+            |name: &str| name.starts_with("x-amz-meta-") || name.starts_with("x-goog-meta-") || KEPT.contains(&name);
         self.headers.iter().filter(|(name, _)| is_kept(name)).cloned().collect()
     }
 }
@@ -53,7 +56,8 @@ impl Bucket {
     /// The ETag that it has, which S3 makes of the content alone.
     pub(super) fn store(&mut self, key: &str, stored: Stored) -> String {
         let tag = format!("\"{}\"", &Digest::of(&stored.content).to_string()[..32]);
-        let stored = Stored { tag: tag.clone(), changed: Timestamp::now(), ..stored };
+        self.count += 1;
+        let stored = Stored { tag: tag.clone(), changed: Timestamp::now(), generation: self.count, ..stored };
         self.objects.insert(key.to_owned(), stored);
         tag
     }
@@ -72,7 +76,13 @@ impl Bucket {
 
     /// The refusal of a condition on what is under the key.
     fn refusal(&self, request: &Request) -> Option<Answer> {
-        let found = self.objects.get(&request.key).map(|stored| stored.tag.as_str());
+        let stored = self.objects.get(&request.key);
+        if let Some(generation) = request.header("x-goog-if-generation-match")
+            && generation != stored.map_or(0, |stored| stored.generation).to_string()
+        {
+            return Some(Answer::error(412, "PreconditionFailed"));
+        }
+        let found = stored.map(|stored| stored.tag.as_str());
         match (request.header("if-match"), request.header("if-none-match"), found) {
             (Some(_), _, None) => Some(Answer::error(404, "NoSuchKey")),
             (Some(tag), _, Some(found)) if tag != found => Some(Answer::error(412, "PreconditionFailed")),
@@ -104,6 +114,7 @@ impl Bucket {
         }
         let changed = stored.changed.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
         answer.headers.extend([("etag".to_owned(), stored.tag.clone()), ("last-modified".to_owned(), changed)]);
+        answer.headers.push(("x-goog-generation".to_owned(), stored.generation.to_string()));
         answer.headers.extend(stored.headers.iter().cloned());
         if request.method == "HEAD" {
             answer.length = Some(size);

@@ -67,7 +67,7 @@ pub(super) fn read(reader: &mut impl BufRead) -> Option<Request> {
     let key = decode(path).strip_prefix(&format!("/{}", BUCKET))?.trim_start_matches('/').to_owned();
     let pair = |pair: &str| {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        (decode(name), decode(value))
+        (decode(name), decode(&value.replace('+', " ")))
     };
     let query = query.split('&').filter(|pair| !pair.is_empty()).map(pair).collect();
     Some(Request { method, key, query, headers, content })

@@ -1,5 +1,6 @@
 //! A small S3 in memory on a port of loopback, for tests: one bucket, with every condition that the protocol knows, a count of
-//! requests, and faults on order. It believes every signature.
+//! requests, and faults on order. It believes every signature. It also knows what Google's XML interface has instead: `x-goog-meta-`,
+//! generations, and conditions on them.
 //!
 //! A real engine shows that qfs speaks S3; this one shows what qfs does when a bucket does what real ones do seldom.
 

@@ -92,6 +92,10 @@ fn ranges_cross_the_parts_they_were_written_in() {
 #[test]
 fn a_new_time_and_bit_move_no_content() {
     let lab = lab("describe");
+    if lab.root.starts_with("gs:") {
+        // A bucket of Google cannot do that by what `object_store` has.
+        return;
+    }
     lab.write("t/large", &noise(LARGE, 6));
     lab.works(&["push", "t", "tree"]);
     let large = lab.here().join("t/large");
