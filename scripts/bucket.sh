@@ -10,30 +10,13 @@ cd "$(dirname "$0")/.."
 source scripts/common.sh
 
 place=$(mktemp -d)
-engines=()
 installing=
 end() {
     [[ -z $installing ]] || kill "$installing" 2>/dev/null || true
-    ((${#engines[@]} == 0)) || { kill "${engines[@]}" 2>/dev/null || true; wait "${engines[@]}" 2>/dev/null || true; }
+    end_engines
     rm -rf "$place"
 }
 trap end EXIT
-
-# engine NAME COMMAND...: starts one on a port that it chooses itself, and sets `address` to http://HOST:PORT, as it says it.
-engine() {
-    local name=$1 log="$place/$1.log"
-    "${@:2}" >"$log" 2>&1 &
-    engines+=($!)
-    for ((waited = 0; ; waited++)); do
-        address=$(grep -om1 'http://127\.0\.0\.1:[1-9][0-9]*' "$log" || true)
-        [[ -z $address ]] || return 0
-        if ((waited == 300)) || ! kill -0 "${engines[-1]}" 2>/dev/null; then
-            cat "$log" >&2
-            fail "$name did not start" "its words are above"
-        fi
-        sleep 0.1
-    done
-}
 
 # The packages of the one come while those of the other are used.
 azurite="$(realpath -m "${CARGO_TARGET_DIR:-target}")/bucket-azurite"

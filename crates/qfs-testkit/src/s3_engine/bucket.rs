@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bytes::Bytes;
 use jiff::Timestamp;
 use qfs_core::model::Digest;
 
@@ -11,7 +12,7 @@ use super::message::{Answer, Request, decode};
 #[derive(Debug, Clone, Default)]
 pub struct Stored {
     /// Its bytes.
-    pub content: Vec<u8>,
+    pub content: Bytes,
     /// User metadata and the fields that are kept with an object.
     pub headers: Vec<(String, String)>,
     pub(super) tag: String,
@@ -23,7 +24,7 @@ pub struct Stored {
 /// An upload in parts.
 pub(super) struct Upload {
     headers: Vec<(String, String)>,
-    parts: BTreeMap<usize, Vec<u8>>,
+    parts: BTreeMap<usize, Bytes>,
 }
 
 #[derive(Default)]
@@ -108,7 +109,7 @@ impl Bucket {
             }
             answer.status = 206;
             answer.headers.push(("content-range".to_owned(), format!("bytes {start}-{}/{size}", end - 1)));
-            answer.content = stored.content[start..end].to_vec();
+            answer.content = stored.content.slice(start..end);
         } else {
             answer.content = stored.content.clone();
         }
@@ -170,13 +171,13 @@ impl Bucket {
         }
         let named = String::from_utf8_lossy(&request.content).matches("<PartNumber>").count();
         let Some(upload) = self.uploads.get(id) else { return Answer::error(404, "NoSuchUpload") };
-        let sizes: Vec<_> = upload.parts.values().map(Vec::len).collect();
+        let sizes: Vec<_> = upload.parts.values().map(Bytes::len).collect();
         let is_small = sizes.iter().rev().skip(1).any(|size| *size < 5 << 20);
         if named != sizes.len() || is_small || upload.parts.keys().ne(&(1..=named).collect::<Vec<_>>()) {
             return Answer::error(400, "InvalidPart");
         }
         let Some(upload) = self.uploads.remove(id) else { return Answer::error(404, "NoSuchUpload") };
-        let content = upload.parts.into_values().flatten().collect();
+        let content = upload.parts.into_values().collect::<Vec<_>>().concat().into();
         let tag = self.store(&request.key, Stored { content, headers: upload.headers, ..Stored::default() });
         Answer::ok(format!("<CompleteMultipartUploadResult><ETag>{tag}</ETag></CompleteMultipartUploadResult>"))
     }

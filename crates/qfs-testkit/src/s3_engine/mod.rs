@@ -10,6 +10,8 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
+
 mod bucket;
 mod message;
 
@@ -97,7 +99,7 @@ impl S3Engine {
 
     /// Puts an object, as another program does.
     pub fn put(&self, key: &str, content: &[u8]) {
-        self.lock().bucket.store(key, Stored { content: content.to_vec(), ..Stored::default() });
+        self.lock().bucket.store(key, Stored { content: Bytes::copy_from_slice(content), ..Stored::default() });
     }
 
     /// Removes one.
@@ -153,7 +155,7 @@ impl S3Engine {
             Some(Fault::Cut) => Answer::error(500, "Cut"),
             Some(Fault::Replaced) => {
                 let content = vec![b'!'; shared.bucket.objects.get(&request.key).map_or(1, |old| old.content.len())];
-                shared.bucket.store(&request.key, Stored { content, ..Stored::default() });
+                shared.bucket.store(&request.key, Stored { content: content.into(), ..Stored::default() });
                 shared.bucket.answer(request)
             }
             _ => shared.bucket.answer(request),

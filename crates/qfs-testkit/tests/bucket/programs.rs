@@ -152,6 +152,27 @@ fn files_go_into_a_bucket_and_come_out_of_it() {
 }
 
 #[test]
+fn files_that_are_fetched_together_cost_one_request_each() {
+    let lab = lab("together");
+    // Many do not fit into one step of the server, and more are asked for at once.
+    (0..150).for_each(|n| lab.write(&format!("d/{n}"), &noise(20 << 10, n)));
+    lab.works(&["put", "d"]);
+    lab.engine.iter().for_each(|engine| drop(engine.seen()));
+    lab.works(&["get", "--all"]);
+    for n in 0..150 {
+        assert!(fs::read(lab.here().join(format!("client_env/d/{n}"))).unwrap() == noise(20 << 10, n));
+    }
+    if let Some(engine) = &lab.engine {
+        let mut seen = engine.seen();
+        seen.retain(|(method, target)| method == "GET" && !target.contains("list-type"));
+        seen.sort();
+        let asked = seen.len();
+        seen.dedup();
+        assert_eq!((asked, seen.len()), (150, 150));
+    }
+}
+
+#[test]
 fn push_and_pull_move_what_changed_and_then_nothing() {
     let lab = lab("sync");
     for (name, content) in [("t/a", "one"), ("t/sub/b", "two"), ("t/sub/deep/c", "three"), ("t/x-y/z", "four")] {

@@ -248,7 +248,7 @@ fn an_upload_in_parts_is_whole_or_not_there() {
     lab.engine.fail("POST late?uploadId", Fault::Replaced);
     let lost = upload("late", &absent());
     assert!(matches!(lost, Err(StoreError::Exists)), "{lost:?}");
-    assert_eq!((lab.engine.object("late").unwrap().content, lab.engine.uploads()), (b"!".to_vec(), 0));
+    assert_eq!((lab.engine.object("late").unwrap().content, lab.engine.uploads()), (Bytes::from_static(b"!"), 0));
     lab.engine.fail("PUT c?partNumber=2", Fault::Status(403, "AccessDenied"));
     assert!(upload("c", &absent()).is_err());
     assert_eq!((lab.engine.object("c").is_none(), lab.engine.uploads()), (true, 0));
@@ -282,7 +282,7 @@ fn a_copy_does_not_pass_through_here() {
     let found = lab.store.object(&path("d/b")).unwrap();
     assert_eq!(
         (found.meta().etag.clone(), lab.engine.object("d/b").unwrap().content),
-        (copied.etag, b"content".to_vec())
+        (copied.etag, Bytes::from_static(b"content"))
     );
     let again = lab.store.copy_within(&path("a"), &meta.etag, &path("d/b"), &absent());
     assert!(matches!(again, Err(StoreError::Exists)));
