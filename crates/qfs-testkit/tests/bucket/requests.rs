@@ -107,6 +107,24 @@ fn a_large_object_is_fetched_ahead_in_large_pieces_and_once_for_all_readers() {
 }
 
 #[test]
+fn many_readers_of_different_objects_fetch_nothing_twice() {
+    const READERS: usize = 12;
+    let lab = lab();
+    let content = noise(12 << 20);
+    (0..READERS).for_each(|n| lab.engine.put(&format!("{n}"), &content));
+    lab.engine.delay(Duration::from_millis(20));
+    std::thread::scope(|scope| {
+        let (store, content) = (&lab.store, &content);
+        for n in 0..READERS {
+            scope.spawn(move || assert!(read(store, &format!("{n}")).unwrap() == *content));
+        }
+    });
+    // More than there is memory for, all at once: each a look, and a request for every 2 MiB at least in the long run.
+    let gets = methods(&lab).iter().filter(|method| *method == "GET").count();
+    assert!(gets <= READERS * 11, "{gets} requests");
+}
+
+#[test]
 fn listings_come_in_pages_and_attributes_once() {
     let lab = lab();
     (0..2500).for_each(|n| lab.engine.put(&format!("dir/part-{n:04}"), b""));
