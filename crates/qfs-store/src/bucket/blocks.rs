@@ -76,8 +76,10 @@ impl Blocks {
         *readers -= 1;
         if *readers == 0 {
             state.readers.remove(&version);
-            let State { unread, used, .. } = &mut *state;
-            used.extend(unread.extract_if(.., |_, id| id.0 == version));
+            let (left, unread) = std::mem::take(&mut state.unread).into_iter().partition(|(_, id)| id.0 == version);
+            state.unread = unread;
+            let left: BTreeMap<_, _> = left;
+            state.used.extend(left);
         }
     }
 
