@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # How fast a bucket is behind the server: whole processes in turns, ratios pair by pair, every file compared. The engine is that of the tests,
-# which keeps objects in memory and copies none: s3s-fs reads a whole object for its MD5 at every range, and moto is in Python.
+# which keeps objects in memory and copies none: s3s-fs reads all of an object that was not put there by itself for its MD5 at every range.
 #   scripts/bucket-speed.sh                       all parts at full size: some 20 minutes, on a machine that does nothing else
 #   scripts/bucket-speed.sh --quick               small data, one round: whether everything works
 #   scripts/bucket-speed.sh --runs 9 large two    other counts; only these parts

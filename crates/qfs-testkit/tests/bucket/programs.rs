@@ -1,6 +1,7 @@
 //! The real programs, with a bucket behind the server.
 
 mod competing;
+mod handed_on;
 
 use std::fs;
 use std::io::Write;

@@ -14,7 +14,7 @@ use super::{Lab, lab, noise, start};
 const LARGE: usize = (17 << 20) + 5;
 
 /// A client of `lab` that puts `file` as `name` through the server with this ticket.
-fn putting(lab: &Lab, ticket: &str, home: &TempDir, file: &str, name: &str, how: &[&str]) -> Child {
+pub(super) fn putting(lab: &Lab, ticket: &str, home: &TempDir, file: &str, name: &str, how: &[&str]) -> Child {
     let mut command = Command::new(client_bin());
     without_settings(&mut command)
         .env("QFS_CONFIG_DIR", home.path().join("config"))
