@@ -1,42 +1,59 @@
 #!/usr/bin/env bash
-# Runs the programs with a bucket of a real engine behind the server: moto, in Python, which is installed once, into
-# target/bucket-venv, and listens on a free port until the tests have ended; and tries contrib/kubernetes. Arguments go to the test program.
-#   QFS_TEST_S3=http://HOST:PORT scripts/bucket.sh    takes an engine that runs already and has a bucket `demo`
+# Runs the programs with a bucket of a real engine behind the server: moto, an S3 in Python, then Azurite, an Azure in JavaScript, each
+# installed once, into target/bucket-venv and target/bucket-azurite, and ended with the tests; then with an engine of our own that knows
+# what Google has instead; and tries contrib/kubernetes. Arguments go to the test program.
+#   QFS_TEST_S3=http://HOST:PORT scripts/bucket.sh         takes an engine of S3 that runs already and has a bucket `demo`
+#   QFS_TEST_AZURE=http://HOST:PORT scripts/bucket.sh      takes an Azurite that runs already and has a container `demo`
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=scripts/common.sh
 source scripts/common.sh
 
 place=$(mktemp -d)
-engines=()
+installing=
 end() {
-    ((${#engines[@]} == 0)) || { kill "${engines[@]}" 2>/dev/null || true; wait "${engines[@]}" 2>/dev/null || true; }
+    [[ -z $installing ]] || kill "$installing" 2>/dev/null || true
+    end_engines
     rm -rf "$place"
 }
 trap end EXIT
 
-# engine NAME COMMAND...: starts one on a port that it chooses itself, and sets `address` to http://HOST:PORT, as it says it.
-engine() {
-    local name=$1 log="$place/$1.log"
-    "${@:2}" >"$log" 2>&1 &
-    engines+=($!)
-    for ((waited = 0; ; waited++)); do
-        address=$(grep -om1 'http://127\.0\.0\.1:[1-9][0-9]*' "$log" || true)
-        [[ -z $address ]] || return 0
-        if ((waited == 300)) || ! kill -0 "${engines[-1]}" 2>/dev/null; then
-            cat "$log" >&2
-            fail "$name did not start" "its words are above"
-        fi
-        sleep 0.1
-    done
-}
-
+# The packages of the one come while those of the other are used.
+azurite="$(realpath -m "${CARGO_TARGET_DIR:-target}")/bucket-azurite"
+if [[ -z ${QFS_TEST_AZURE:-} ]] && ! cmp -s tests/bucket/package.json "$azurite/installed"; then
+    command -v npm >/dev/null || fail "npm is not installed" "apt-get install nodejs npm"
+    mkdir -p "$azurite"
+    cp tests/bucket/package.json "$azurite/"
+    npm install --prefix "$azurite" --omit=optional --no-audit --no-fund --silent >"$place/npm.log" 2>&1 &
+    installing=$!
+fi
 python_packages bucket-venv tests/bucket/requirements.txt --no-deps
 if [[ -z ${QFS_TEST_S3:-} ]]; then
     engine moto env PYTHONUNBUFFERED=1 "$venv/bin/moto_server" --host 127.0.0.1 --port 0
-    export QFS_TEST_S3=$address
+    QFS_TEST_S3=$address
     curl --silent --show-error --fail --retry 10 --retry-connrefused --output /dev/null -X PUT "$QFS_TEST_S3/demo"
 fi
 # With the workspace's selection of features, as scripts/test.sh builds it.
-cargo test --locked --workspace --test bucket programs:: -- --test-threads=1 "$@"
+QFS_TEST_S3=$QFS_TEST_S3 cargo test --locked --workspace --test bucket programs:: -- --test-threads=1 "$@"
 "$venv/bin/python" tests/bucket/manifest.py "${CARGO_TARGET_DIR:-target}/debug/qfs-server" "$QFS_TEST_S3"
+
+if [[ -n $installing ]]; then
+    wait "$installing" || { cat "$place/npm.log" >&2; fail "azurite could not be installed" "this needs the npm registry, once"; }
+    installing=
+    mv "$azurite/package.json" "$azurite/installed"
+fi
+if [[ -z ${QFS_TEST_AZURE:-} ]]; then
+    engine azurite node "$azurite/node_modules/azurite/dist/src/blob/main.js" --blobHost 127.0.0.1 --blobPort 0 \
+        --inMemoryPersistence --skipApiVersionCheck --disableTelemetry
+    QFS_TEST_AZURE=$address
+    "$venv/bin/python" tests/bucket/container.py "$QFS_TEST_AZURE" demo
+fi
+AZURE_STORAGE_USE_EMULATOR=true AZURITE_BLOB_STORAGE_URL=$QFS_TEST_AZURE QFS_TEST_BUCKET=az://demo \
+    cargo test --locked --workspace --test bucket programs:: -- --test-threads=1 "$@"
+
+# No emulator of Google takes what `object_store` sends (docs/BUCKET.md): an engine of our own, which is told from S3 by its headers.
+cargo build --locked --workspace --example s3_engine
+engine google "${CARGO_TARGET_DIR:-target}/debug/examples/s3_engine" 127.0.0.1:0
+key="{\"gcs_base_url\":\"$address\",\"disable_oauth\":true,\"client_email\":\"\",\"private_key\":\"\",\"private_key_id\":\"\"}"
+GOOGLE_BASE_URL=$address GOOGLE_SERVICE_ACCOUNT_KEY=$key GOOGLE_ALLOW_HTTP=true QFS_TEST_BUCKET=gs://demo \
+    cargo test --locked --workspace --test bucket programs:: -- --test-threads=1 "$@"

@@ -1,7 +1,8 @@
 //! Blocks of objects in memory, shared by all who read: each is fetched once while it is kept, however many wait for it.
 //!
 //! Memory: [`MAX_BYTES`] for blocks that are kept or being fetched ahead, and besides one block for each thread that waits for one
-//! beyond that.
+//! beyond that. What was fetched ahead and nobody has read yet is let go last, and counts as ahead until then; those who read different
+//! versions have an equal share of that, so that many readers do not fetch for each other's eviction.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -16,8 +17,11 @@ pub(super) const BLOCK: u64 = qfs_core::store::BLOCK_BYTES;
 /// Bytes kept or under way.
 pub(super) const MAX_BYTES: u64 = 64 << 20;
 
-/// Of these, at most so many are under way ahead of whoever reads.
+/// Of these, at most so many are under way ahead of whoever reads, or have come and wait to be read.
 const MAX_AHEAD: u64 = MAX_BYTES / 2;
+
+/// Blocks that are worth a request ahead, where more were wanted.
+const LEAST_AHEAD: u64 = 8;
 
 /// Which block of which version.
 pub(super) type Id = (u128, u64);
@@ -34,6 +38,10 @@ struct State {
     slots: HashMap<Id, Slot>,
     /// Blocks that are there, by when each was last asked for.
     used: BTreeMap<u64, Id>,
+    /// Blocks that are there and that nobody has asked for, by when they came.
+    unread: BTreeMap<u64, Id>,
+    /// How many read each version from front to back.
+    readers: HashMap<u128, usize>,
     clock: u64,
     bytes: u64,
     loading: u64,
@@ -56,13 +64,42 @@ impl Fetch {
 }
 
 impl Blocks {
+    /// Somebody begins to read `version` from front to back, until [`Self::end`].
+    pub(super) fn begin(&self, version: u128) {
+        *self.lock().readers.entry(version).or_default() += 1;
+    }
+
+    /// One of those who read `version` has ended. What the last of them leaves unread may be let go.
+    pub(super) fn end(&self, version: u128) {
+        let mut state = self.lock();
+        let Some(readers) = state.readers.get_mut(&version) else { return };
+        *readers -= 1;
+        if *readers == 0 {
+            state.readers.remove(&version);
+            let (left, unread) = std::mem::take(&mut state.unread).into_iter().partition(|(_, id)| id.0 == version);
+            state.unread = unread;
+            let left: BTreeMap<_, _> = left;
+            state.used.extend(left);
+        }
+    }
+
+    /// Blocks that one version may have ahead, while others are read.
+    pub(super) fn share(&self) -> u64 {
+        let versions = self.lock().readers.len().max(1) as u64;
+        (MAX_AHEAD / BLOCK / versions).max(1)
+    }
+
     /// Claims up to `count` blocks of `version` from `first` on that nobody has or fetches; where the first is there already, none. The
     /// caller fetches what it gets, and gives each to [`Self::put`] or all of them up by [`Self::fail`].
     ///
-    /// Beyond what there is room for ahead, only the first is given, and only where `is_needed`.
+    /// Beyond what there is room for ahead, only the first is given, and only where `is_needed`; and none ahead where there is room for few.
     pub(super) fn claim(&self, version: u128, first: u64, count: u64, is_needed: bool) -> Option<(u64, Arc<Fetch>)> {
         let mut state = self.lock();
         let room = MAX_AHEAD.saturating_sub(state.loading) / BLOCK;
+        let room = room.saturating_sub(state.unread.len() as u64);
+        if !is_needed && room < count.min(LEAST_AHEAD) {
+            return None;
+        }
         let most = count.min(room.max(u64::from(is_needed)));
         let free =
             (first..first + most).take_while(|index| !state.slots.contains_key(&(version, *index))).count() as u64;
@@ -84,10 +121,16 @@ impl Blocks {
         state.clock += 1;
         let now = state.clock;
         state.bytes += content.len() as u64;
-        if let Some(Slot::Loading(_)) = state.slots.insert(id, Slot::Ready(content, now)) {
-            state.loading = state.loading.saturating_sub(BLOCK);
+        match state.slots.insert(id, Slot::Ready(content, now)) {
+            Some(Slot::Loading(_)) => state.loading = state.loading.saturating_sub(BLOCK),
+            Some(Slot::Ready(before, at)) => {
+                state.bytes -= before.len() as u64;
+                state.forget(at);
+            }
+            None => {}
         }
-        state.used.insert(now, id);
+        let is_read = state.readers.contains_key(&id.0);
+        if is_read { &mut state.unread } else { &mut state.used }.insert(now, id);
         state.make_room();
         drop(state);
         self.arrived.notify_all();
@@ -145,17 +188,24 @@ impl State {
     fn touch(&mut self, id: Id, at: u64) {
         self.clock += 1;
         let now = self.clock;
-        self.used.remove(&at);
+        self.forget(at);
         self.used.insert(now, id);
         if let Some(Slot::Ready(_, at)) = self.slots.get_mut(&id) {
             *at = now;
         }
     }
 
-    /// Lets go of what was asked for the longest ago; the newest stays, for whoever waits for it.
+    fn forget(&mut self, at: u64) {
+        if self.used.remove(&at).is_none() {
+            self.unread.remove(&at);
+        }
+    }
+
+    /// Lets go of what was asked for the longest ago, then of what came the longest ago; the newest stays, for whoever waits for it.
     fn make_room(&mut self) {
-        while self.bytes + self.loading > MAX_BYTES && self.used.len() > 1 {
-            let Some((_, id)) = self.used.pop_first() else { return };
+        while self.bytes + self.loading > MAX_BYTES && self.used.len() + self.unread.len() > 1 {
+            let from = if self.used.len() > 1 || self.unread.is_empty() { &mut self.used } else { &mut self.unread };
+            let Some((_, id)) = from.pop_first() else { return };
             if let Some(Slot::Ready(content, _)) = self.slots.remove(&id) {
                 self.bytes -= content.len() as u64;
             }
@@ -198,6 +248,39 @@ mod tests {
             blocks.fail(1, 0..1, &fetch, CloudError::Precondition);
             assert!(matches!(waiting.join().unwrap(), Err(CloudError::Precondition)));
         });
+    }
+
+    #[test]
+    fn what_waits_to_be_read_is_let_go_last_and_shared_by_those_who_read() {
+        let (blocks, most) = (Blocks::default(), MAX_AHEAD / BLOCK);
+        blocks.begin(1);
+        assert_eq!(blocks.share(), most);
+        let (count, _) = blocks.claim(1, 0, most, true).unwrap();
+        (0..count).for_each(|index| blocks.put((1, index), block()));
+        assert!(blocks.claim(1, most, 16, false).is_none(), "what is unread is ahead");
+        // Others read at random, much more than there is room for.
+        for index in 0..3 * most {
+            blocks.claim(2, index, 1, true).unwrap();
+            blocks.put((2, index), block());
+            assert!(blocks.wait((2, index)).unwrap().is_some());
+        }
+        for index in 0..most {
+            assert!(blocks.wait((1, index)).unwrap().is_some(), "{index}");
+        }
+        assert!(blocks.claim(1, most, 16, false).is_some(), "what was read makes room");
+        blocks.begin(2);
+        blocks.begin(2);
+        assert_eq!(blocks.share(), most / 2, "two versions, however many read them");
+        blocks.end(2);
+        assert_eq!(blocks.share(), most / 2);
+        blocks.end(2);
+        assert_eq!(blocks.share(), most);
+        (most..most + 16).for_each(|index| blocks.put((1, index), block()));
+        blocks.end(1);
+        assert!(
+            blocks.claim(3, 0, most, false).is_some_and(|(count, _)| count == most),
+            "nobody waits for what is left"
+        );
     }
 
     #[test]

@@ -100,22 +100,36 @@ pub(super) trait Cloud: Send + Sync + 'static {
     /// Removes `key`, if it has the ETag `tag` where one is given.
     fn delete<'a>(&'a self, key: &'a str, tag: Option<&'a str>) -> Job<'a, ()>;
 
-    /// Begins an upload in parts; its name.
+    /// Begins an upload in parts of an object with these attributes; its name.
     fn begin<'a>(&'a self, key: &'a str, attributes: &'a Attributes) -> Job<'a, String>;
 
-    /// Uploads part `number`, from 0; its ETag.
+    /// Uploads part `number`, from 0; its ETag, or what else names it.
     fn part<'a>(&'a self, key: &'a str, upload: &'a str, number: usize, content: Bytes) -> Job<'a, String>;
 
-    /// Makes the parts the object, in one step; its ETag.
+    /// Makes the parts the object, in one step; its ETag. The attributes are those that the upload began with.
     fn complete<'a>(
         &'a self,
         key: &'a str,
         upload: &'a str,
         parts: &'a [String],
-        nonce: &'a str,
+        attributes: &'a Attributes,
         only: &'a Only,
     ) -> Job<'a, Option<String>>;
 
     /// Forgets the parts.
     fn abort<'a>(&'a self, key: &'a str, upload: &'a str) -> Job<'a, ()>;
+}
+
+/// Whether what is under `key` is what an attempt wrote whose answer was lost, as `nonce` shows; its ETag.
+///
+/// # Errors
+/// [`CloudError::Precondition`] when it is not; what looking failed with.
+pub(super) async fn was_ours(cloud: &dyn Cloud, key: &str, nonce: Option<&str>) -> Result<Option<String>, CloudError> {
+    match cloud.head(key).await {
+        Ok(info) if nonce.is_some() && info.attributes.as_ref().and_then(|a| a.nonce.as_deref()) == nonce => {
+            Ok(info.tag)
+        }
+        Ok(_) | Err(CloudError::Missing) => Err(CloudError::Precondition),
+        Err(error) => Err(error),
+    }
 }

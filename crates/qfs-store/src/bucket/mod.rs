@@ -10,7 +10,8 @@
 //! | module | owns |
 //! |---|---|
 //! | `location` | `s3://BUCKET/PREFIX` |
-//! | `cloud` | what is asked of a bucket, whoever provides it; `s3` and `other` do it, `patience` says how often |
+//! | `cloud` | what is asked of a bucket, whoever provides it; `s3`, `azure` and `other` do it |
+//! | `request`, `patience` | one request of `s3` and `azure`, and how often it is sent |
 //! | `attributes` | what stands beside an object, and how versions are named |
 //! | `known` | what would cost a request to learn again |
 //! | `listing`, `order` | pages of keys, and rows made of them |
@@ -21,6 +22,7 @@
 //! | `error` | what failures mean |
 
 mod attributes;
+mod azure;
 mod blocks;
 mod cloud;
 mod conditions;
@@ -34,6 +36,7 @@ mod object;
 mod order;
 mod other;
 mod patience;
+mod request;
 mod s3;
 mod shared;
 mod stage;
@@ -113,7 +116,8 @@ impl BucketStore {
         }
         let cloud: Box<dyn Cloud> = match settings.location.provider {
             Provider::S3 => Box::new(s3::connect(&settings.location, &options)?),
-            Provider::Google | Provider::Azure => Box::new(other::connect(&settings.location, &options)?),
+            Provider::Google => Box::new(other::google(&settings.location, &options)?),
+            Provider::Azure => azure::connect(&settings.location, &options)?,
         };
         let disk = settings.disk.as_ref().map(|cache| {
             let opened = disk::Disk::open(&cache.directory, cache.bound);

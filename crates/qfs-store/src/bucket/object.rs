@@ -4,6 +4,7 @@
 //! needed to know that what was read is of one version.
 
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::{Bytes, BytesMut};
@@ -35,6 +36,16 @@ pub(super) struct BucketObject {
     /// The version, as blocks are named by it.
     pub(super) version: u128,
     runs: Mutex<Vec<Run>>,
+    /// Set once it is read from front to back.
+    is_read: AtomicBool,
+}
+
+impl Drop for BucketObject {
+    fn drop(&mut self) {
+        if *self.is_read.get_mut() {
+            self.shared.blocks.end(self.version);
+        }
+    }
 }
 
 /// An object that is described so, open.
@@ -53,7 +64,15 @@ struct Run {
 
 impl BucketObject {
     pub(super) fn new(shared: &Arc<Shared>, key: String, meta: ObjectMeta, tag: Option<String>, version: u128) -> Self {
-        Self { shared: Arc::clone(shared), key, meta, tag, version, runs: Mutex::default() }
+        Self {
+            shared: Arc::clone(shared),
+            key,
+            meta,
+            tag,
+            version,
+            runs: Mutex::default(),
+            is_read: AtomicBool::new(false),
+        }
     }
 
     fn blocks(&self) -> u64 {
@@ -79,6 +98,14 @@ impl BucketObject {
         }
         runs.push(Run { next: index + 1, window: FIRST_WINDOW });
         FIRST_WINDOW
+    }
+
+    /// Blocks that may be had ahead beside those of other versions that are read.
+    fn share(&self) -> u64 {
+        if !self.is_read.swap(true, Ordering::Relaxed) {
+            self.shared.blocks.begin(self.version);
+        }
+        self.shared.blocks.share()
     }
 
     /// Begins to fetch `index`, where nobody does yet, and what follows it, as far as `window` reaches. Returns the request that
@@ -120,7 +147,7 @@ impl BucketObject {
     }
 
     fn block(&self, index: u64, is_whole: bool) -> Result<Bytes, StoreError> {
-        let window = if is_whole { self.window(index) } else { 1 };
+        let window = if is_whole { self.window(index).min(self.share()) } else { 1 };
         loop {
             let own = self.fetch_ahead(index, window);
             if let Some(block) = self.shared.blocks.wait((self.version, index)).map_err(CloudError::into_store)? {

@@ -1,4 +1,4 @@
-//! Google Cloud Storage and Azure, through `object_store`'s own operations, which retry and sign by themselves.
+//! Google Cloud Storage, and what is read of Azure, through `object_store`'s own operations, which retry and sign by themselves.
 //!
 //! They can less than `s3` does: new metadata needs the content to be written again, so that none is set; the end of an upload in parts
 //! and a removal are checked by a look right before, not by the bucket; and a listing ends at a key that `object_store` takes for no
@@ -9,7 +9,6 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
-use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
 use object_store::list::{PaginatedListOptions, PaginatedListStore};
 use object_store::multipart::{MultipartStore, PartId};
@@ -20,9 +19,9 @@ use object_store::{
 };
 
 use super::attributes::Attributes;
-use super::cloud::{Body, Cloud, Info, Job, Next, Only, Page, PageQuery};
+use super::cloud::{Body, Cloud, Info, Job, Next, Only, Page, PageQuery, was_ours};
 use super::error::{CloudError, SetupError};
-use super::location::{Location, Provider};
+use super::location::Location;
 
 /// Everything that is asked of a client of `object_store`.
 trait Client: ObjectStore + PaginatedListStore + MultipartStore {}
@@ -31,33 +30,45 @@ impl<T: ObjectStore + PaginatedListStore + MultipartStore> Client for T {}
 /// A bucket of Google or a container of Azure.
 pub(super) struct Other(Box<dyn Client>);
 
-/// The bucket `location` with `options`, which beat the variables. Sends nothing.
+impl Other {
+    pub(super) fn new(client: impl ObjectStore + PaginatedListStore + MultipartStore) -> Self {
+        Self(Box::new(client))
+    }
+
+    /// The version of `key` with the ETag `tag`, as a condition: Azure takes the one, Google the other.
+    async fn version(&self, key: &str, tag: &str) -> Result<UpdateVersion, CloudError> {
+        let options = GetOptions { head: true, ..GetOptions::default() };
+        let found = self.0.get_opts(&path(key)?, options).await.map_err(failed)?;
+        if found.meta.e_tag.as_deref() != Some(tag) {
+            return Err(CloudError::Precondition);
+        }
+        Ok(UpdateVersion { e_tag: found.meta.e_tag, version: found.meta.version })
+    }
+}
+
+/// The bucket of Google `location` with `options`, which beat the variables. Sends nothing.
 ///
 /// # Errors
 /// [`SetupError`] for an option that is none, and where something is missing.
-pub(super) fn connect(location: &Location, options: &[(String, String)]) -> Result<Other, SetupError> {
+pub(super) fn google(location: &Location, options: &[(String, String)]) -> Result<Other, SetupError> {
     // Of several parts of the program that choose it, the first wins: they choose the same.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let unknown =
-        |name: &str| SetupError::Setting(format!("{name} is no setting of {}://", location.provider.scheme()));
-    let incomplete = |error: Error| SetupError::Credentials(error.to_string());
-    let client: Box<dyn Client> = match location.provider {
-        Provider::Azure => {
-            let mut builder = MicrosoftAzureBuilder::from_env().with_container_name(&location.bucket);
-            for (name, value) in options {
-                builder = builder.with_config(name.parse::<AzureConfigKey>().map_err(|_| unknown(name))?, value);
-            }
-            Box::new(builder.build().map_err(incomplete)?)
-        }
-        _ => {
-            let mut builder = GoogleCloudStorageBuilder::from_env().with_bucket_name(&location.bucket);
-            for (name, value) in options {
-                builder = builder.with_config(name.parse::<GoogleConfigKey>().map_err(|_| unknown(name))?, value);
-            }
-            Box::new(builder.build().map_err(incomplete)?)
-        }
-    };
-    Ok(Other(client))
+    let mut builder = GoogleCloudStorageBuilder::from_env().with_bucket_name(&location.bucket);
+    for (name, value) in options {
+        let key: GoogleConfigKey = name.parse().map_err(|_| unknown(location, name))?;
+        builder = builder.with_config(key, value);
+    }
+    Ok(Other::new(builder.build().map_err(incomplete)?))
+}
+
+/// What an option is that its provider does not know.
+pub(super) fn unknown(location: &Location, name: &str) -> SetupError {
+    SetupError::Setting(format!("{name} is no setting of {}://", location.provider.scheme()))
+}
+
+/// What it means when no client can be made.
+pub(super) fn incomplete(error: Error) -> SetupError {
+    SetupError::Credentials(error.to_string())
 }
 
 impl Cloud for Other {
@@ -125,10 +136,15 @@ impl Cloud for Other {
             let mode = match only {
                 Only::Any => PutMode::Overwrite,
                 Only::Absent => PutMode::Create,
-                Only::Tag(tag) => PutMode::Update(UpdateVersion { e_tag: Some(tag.clone()), version: None }),
+                Only::Tag(tag) => PutMode::Update(self.version(key, tag).await?),
             };
             let options = PutOptions { mode, attributes: beside(attributes), ..PutOptions::default() };
-            self.0.put_opts(&path(key)?, content.into(), options).await.map(|put| put.e_tag).map_err(failed)
+            match self.0.put_opts(&path(key)?, content.into(), options).await.map_err(failed) {
+                Ok(put) => Ok(put.e_tag),
+                // An attempt before this one may have been answered, but not to us.
+                Err(CloudError::Precondition) => was_ours(self, key, attributes.nonce.as_deref()).await,
+                Err(error) => Err(error),
+            }
         })
     }
 
@@ -173,7 +189,7 @@ impl Cloud for Other {
         key: &'a str,
         upload: &'a str,
         parts: &'a [String],
-        _: &'a str,
+        _: &'a Attributes,
         only: &'a Only,
     ) -> Job<'a, Option<String>> {
         Box::pin(async move {
@@ -198,10 +214,14 @@ fn path(key: &str) -> Result<Path, CloudError> {
     Path::parse(key).map_err(CloudError::nonsense)
 }
 
-/// Azure takes no hyphen in a name.
+/// How a name of metadata is stored: Azure takes no hyphen in it.
+pub(super) fn stored_name(name: &str) -> String {
+    name.replace('-', "_")
+}
+
 fn beside(attributes: &Attributes) -> Beside {
     let metadata = attributes.metadata().into_iter();
-    metadata.map(|(name, value)| (Attribute::Metadata(name.replace('-', "_").into()), value)).collect()
+    metadata.map(|(name, value)| (Attribute::Metadata(stored_name(&name).into()), value)).collect()
 }
 
 fn info(found: &GetResult) -> Info {

@@ -111,9 +111,8 @@ impl BucketStage {
         let done = self.parts(key, &upload, size).and_then(|parts| {
             let _turn = shared.lock(key);
             let only: Only = condition(shared, key, &spec.condition)?;
-            let nonce = attributes.nonce.as_deref().unwrap_or_default();
             shared
-                .wait(shared.cloud.complete(key, &upload, &parts, nonce, &only))
+                .wait(shared.cloud.complete(key, &upload, &parts, attributes, &only))
                 .map_err(|error| refused(error, &spec.condition))
         });
         if done.is_err()

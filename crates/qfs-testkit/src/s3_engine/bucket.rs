@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bytes::Bytes;
 use jiff::Timestamp;
 use qfs_core::model::Digest;
 
@@ -11,17 +12,19 @@ use super::message::{Answer, Request, decode};
 #[derive(Debug, Clone, Default)]
 pub struct Stored {
     /// Its bytes.
-    pub content: Vec<u8>,
+    pub content: Bytes,
     /// User metadata and the fields that are kept with an object.
     pub headers: Vec<(String, String)>,
     pub(super) tag: String,
     pub(super) changed: Timestamp,
+    /// What Google names a version by: another number each time.
+    pub(super) generation: u64,
 }
 
 /// An upload in parts.
 pub(super) struct Upload {
     headers: Vec<(String, String)>,
-    parts: BTreeMap<usize, Vec<u8>>,
+    parts: BTreeMap<usize, Bytes>,
 }
 
 #[derive(Default)]
@@ -44,7 +47,8 @@ impl Request {
     }
 
     fn kept(&self) -> Vec<(String, String)> {
-        let is_kept = |name: &str| name.starts_with("x-amz-meta-") || KEPT.contains(&name);
+        let is_kept =
+            |name: &str| name.starts_with("x-amz-meta-") || name.starts_with("x-goog-meta-") || KEPT.contains(&name);
         self.headers.iter().filter(|(name, _)| is_kept(name)).cloned().collect()
     }
 }
@@ -53,7 +57,8 @@ impl Bucket {
     /// The ETag that it has, which S3 makes of the content alone.
     pub(super) fn store(&mut self, key: &str, stored: Stored) -> String {
         let tag = format!("\"{}\"", &Digest::of(&stored.content).to_string()[..32]);
-        let stored = Stored { tag: tag.clone(), changed: Timestamp::now(), ..stored };
+        self.count += 1;
+        let stored = Stored { tag: tag.clone(), changed: Timestamp::now(), generation: self.count, ..stored };
         self.objects.insert(key.to_owned(), stored);
         tag
     }
@@ -72,7 +77,13 @@ impl Bucket {
 
     /// The refusal of a condition on what is under the key.
     fn refusal(&self, request: &Request) -> Option<Answer> {
-        let found = self.objects.get(&request.key).map(|stored| stored.tag.as_str());
+        let stored = self.objects.get(&request.key);
+        if let Some(generation) = request.header("x-goog-if-generation-match")
+            && generation != stored.map_or(0, |stored| stored.generation).to_string()
+        {
+            return Some(Answer::error(412, "PreconditionFailed"));
+        }
+        let found = stored.map(|stored| stored.tag.as_str());
         match (request.header("if-match"), request.header("if-none-match"), found) {
             (Some(_), _, None) => Some(Answer::error(404, "NoSuchKey")),
             (Some(tag), _, Some(found)) if tag != found => Some(Answer::error(412, "PreconditionFailed")),
@@ -98,12 +109,13 @@ impl Bucket {
             }
             answer.status = 206;
             answer.headers.push(("content-range".to_owned(), format!("bytes {start}-{}/{size}", end - 1)));
-            answer.content = stored.content[start..end].to_vec();
+            answer.content = stored.content.slice(start..end);
         } else {
             answer.content = stored.content.clone();
         }
         let changed = stored.changed.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
         answer.headers.extend([("etag".to_owned(), stored.tag.clone()), ("last-modified".to_owned(), changed)]);
+        answer.headers.push(("x-goog-generation".to_owned(), stored.generation.to_string()));
         answer.headers.extend(stored.headers.iter().cloned());
         if request.method == "HEAD" {
             answer.length = Some(size);
@@ -159,13 +171,13 @@ impl Bucket {
         }
         let named = String::from_utf8_lossy(&request.content).matches("<PartNumber>").count();
         let Some(upload) = self.uploads.get(id) else { return Answer::error(404, "NoSuchUpload") };
-        let sizes: Vec<_> = upload.parts.values().map(Vec::len).collect();
+        let sizes: Vec<_> = upload.parts.values().map(Bytes::len).collect();
         let is_small = sizes.iter().rev().skip(1).any(|size| *size < 5 << 20);
         if named != sizes.len() || is_small || upload.parts.keys().ne(&(1..=named).collect::<Vec<_>>()) {
             return Answer::error(400, "InvalidPart");
         }
         let Some(upload) = self.uploads.remove(id) else { return Answer::error(404, "NoSuchUpload") };
-        let content = upload.parts.into_values().flatten().collect();
+        let content = upload.parts.into_values().collect::<Vec<_>>().concat().into();
         let tag = self.store(&request.key, Stored { content, headers: upload.headers, ..Stored::default() });
         Answer::ok(format!("<CompleteMultipartUploadResult><ETag>{tag}</ETag></CompleteMultipartUploadResult>"))
     }

@@ -3,6 +3,8 @@
 use std::io::{BufRead, Write};
 use std::net::TcpStream;
 
+use bytes::Bytes;
+
 /// The name of the one bucket.
 pub(super) const BUCKET: &str = "demo";
 
@@ -26,19 +28,19 @@ pub(super) struct Request {
     pub(super) key: String,
     pub(super) query: Vec<(String, String)>,
     pub(super) headers: Vec<(String, String)>,
-    pub(super) content: Vec<u8>,
+    pub(super) content: Bytes,
 }
 
 pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) headers: Vec<(String, String)>,
-    pub(super) content: Vec<u8>,
+    pub(super) content: Bytes,
     /// Of a HEAD: how long the content would be.
     pub(super) length: Option<usize>,
 }
 
 impl Answer {
-    pub(super) fn ok(content: impl Into<Vec<u8>>) -> Self {
+    pub(super) fn ok(content: impl Into<Bytes>) -> Self {
         Self { status: 200, headers: Vec::new(), content: content.into(), length: None }
     }
 
@@ -67,10 +69,10 @@ pub(super) fn read(reader: &mut impl BufRead) -> Option<Request> {
     let key = decode(path).strip_prefix(&format!("/{}", BUCKET))?.trim_start_matches('/').to_owned();
     let pair = |pair: &str| {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        (decode(name), decode(value))
+        (decode(name), decode(&value.replace('+', " ")))
     };
     let query = query.split('&').filter(|pair| !pair.is_empty()).map(pair).collect();
-    Some(Request { method, key, query, headers, content })
+    Some(Request { method, key, query, headers, content: content.into() })
 }
 
 pub(super) fn write(mut stream: &TcpStream, answer: &Answer, fault: Option<Fault>) -> std::io::Result<()> {

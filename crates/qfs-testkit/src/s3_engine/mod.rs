@@ -1,5 +1,6 @@
 //! A small S3 in memory on a port of loopback, for tests: one bucket, with every condition that the protocol knows, a count of
-//! requests, and faults on order. It believes every signature.
+//! requests, and faults on order. It believes every signature. It also knows what Google's XML interface has instead: `x-goog-meta-`,
+//! generations, and conditions on them.
 //!
 //! A real engine shows that qfs speaks S3; this one shows what qfs does when a bucket does what real ones do seldom.
 
@@ -8,6 +9,8 @@ use std::io::BufReader;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use bytes::Bytes;
 
 mod bucket;
 mod message;
@@ -96,7 +99,7 @@ impl S3Engine {
 
     /// Puts an object, as another program does.
     pub fn put(&self, key: &str, content: &[u8]) {
-        self.lock().bucket.store(key, Stored { content: content.to_vec(), ..Stored::default() });
+        self.lock().bucket.store(key, Stored { content: Bytes::copy_from_slice(content), ..Stored::default() });
     }
 
     /// Removes one.
@@ -152,7 +155,7 @@ impl S3Engine {
             Some(Fault::Cut) => Answer::error(500, "Cut"),
             Some(Fault::Replaced) => {
                 let content = vec![b'!'; shared.bucket.objects.get(&request.key).map_or(1, |old| old.content.len())];
-                shared.bucket.store(&request.key, Stored { content, ..Stored::default() });
+                shared.bucket.store(&request.key, Stored { content: content.into(), ..Stored::default() });
                 shared.bucket.answer(request)
             }
             _ => shared.bucket.answer(request),

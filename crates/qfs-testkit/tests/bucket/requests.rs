@@ -107,6 +107,24 @@ fn a_large_object_is_fetched_ahead_in_large_pieces_and_once_for_all_readers() {
 }
 
 #[test]
+fn many_readers_of_different_objects_fetch_nothing_twice() {
+    const READERS: usize = 12;
+    let lab = lab();
+    let content = noise(12 << 20);
+    (0..READERS).for_each(|n| lab.engine.put(&format!("{n}"), &content));
+    lab.engine.delay(Duration::from_millis(20));
+    std::thread::scope(|scope| {
+        let (store, content) = (&lab.store, &content);
+        for n in 0..READERS {
+            scope.spawn(move || assert!(read(store, &format!("{n}")).unwrap() == *content));
+        }
+    });
+    // More than there is memory for, all at once: each a look, and a request for every 2 MiB at least in the long run.
+    let gets = methods(&lab).iter().filter(|method| *method == "GET").count();
+    assert!(gets <= READERS * 11, "{gets} requests");
+}
+
+#[test]
 fn listings_come_in_pages_and_attributes_once() {
     let lab = lab();
     (0..2500).for_each(|n| lab.engine.put(&format!("dir/part-{n:04}"), b""));
@@ -248,7 +266,7 @@ fn an_upload_in_parts_is_whole_or_not_there() {
     lab.engine.fail("POST late?uploadId", Fault::Replaced);
     let lost = upload("late", &absent());
     assert!(matches!(lost, Err(StoreError::Exists)), "{lost:?}");
-    assert_eq!((lab.engine.object("late").unwrap().content, lab.engine.uploads()), (b"!".to_vec(), 0));
+    assert_eq!((lab.engine.object("late").unwrap().content, lab.engine.uploads()), (Bytes::from_static(b"!"), 0));
     lab.engine.fail("PUT c?partNumber=2", Fault::Status(403, "AccessDenied"));
     assert!(upload("c", &absent()).is_err());
     assert_eq!((lab.engine.object("c").is_none(), lab.engine.uploads()), (true, 0));
@@ -282,7 +300,7 @@ fn a_copy_does_not_pass_through_here() {
     let found = lab.store.object(&path("d/b")).unwrap();
     assert_eq!(
         (found.meta().etag.clone(), lab.engine.object("d/b").unwrap().content),
-        (copied.etag, b"content".to_vec())
+        (copied.etag, Bytes::from_static(b"content"))
     );
     let again = lab.store.copy_within(&path("a"), &meta.etag, &path("d/b"), &absent());
     assert!(matches!(again, Err(StoreError::Exists)));

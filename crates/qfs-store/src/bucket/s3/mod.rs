@@ -1,9 +1,9 @@
-//! S3 and what speaks its protocol: requests signed by `object_store`, sent by its client, retried here.
+//! S3 and what speaks its protocol: requests signed by `object_store`, sent by its client, retried by `bucket::request`.
 //!
 //! | module | owns |
 //! |---|---|
 //! | `settings` | variables and options, and what is made of them |
-//! | `request` | one request: its address, its signature, its retries |
+//! | `service` | where requests go, how they are signed, what refusals mean |
 //! | `operations` | what the store asks, as requests |
 //! | `xml` | the few documents there are |
 //!
@@ -11,7 +11,7 @@
 //! metadata for what is there, and end a listing at a key that is no path to them.
 
 mod operations;
-mod request;
+mod service;
 mod settings;
 mod xml;
 
@@ -19,6 +19,7 @@ use object_store::aws::AwsCredentialProvider;
 use object_store::client::HttpClient;
 
 pub(super) use settings::connect;
+pub(super) use xml::error_code;
 
 /// A bucket of S3.
 pub(super) struct S3 {

@@ -6,11 +6,11 @@ use std::time::UNIX_EPOCH;
 use bytes::Bytes;
 use http::Method;
 
-use super::request::{Answer, Request};
 use super::{S3, xml};
 use crate::bucket::attributes::Attributes;
-use crate::bucket::cloud::{Body, Cloud, Info, Job, Only, Page, PageQuery};
+use crate::bucket::cloud::{Body, Cloud, Info, Job, Only, Page, PageQuery, was_ours};
 use crate::bucket::error::CloudError;
+use crate::bucket::request::{Answer, Request};
 
 /// In front of the names of user metadata.
 const METADATA: &str = "x-amz-meta-";
@@ -31,7 +31,7 @@ impl Cloud for S3 {
         Box::pin(async move {
             let last = if range.end > MAX_END { String::new() } else { (range.end - 1).to_string() };
             let request = self.request(Method::GET, key).header("range", &format!("bytes={}-{last}", range.start));
-            let (answer, _) = with_tag(request, tag).send().await?;
+            let (answer, _) = request.of(tag).send().await?;
             let told = answer.text("content-range").and_then(content_range);
             let (start, size) =
                 told.ok_or_else(|| CloudError::nonsense("an answer without the range that was asked for"))?;
@@ -72,9 +72,9 @@ impl Cloud for S3 {
     ) -> Job<'a, Option<String>> {
         Box::pin(async move {
             let request = with_attributes(self.request(Method::PUT, key), attributes).content(content);
-            match with_condition(request, only).send().await {
+            match request.only(only).send().await {
                 Ok((answer, _)) => Ok(answer.text("etag").map(str::to_owned)),
-                Err(CloudError::Doubtful) => self.was_ours(key, attributes.nonce.as_deref()).await,
+                Err(CloudError::Doubtful) => was_ours(self, key, attributes.nonce.as_deref()).await,
                 Err(error) => Err(error),
             }
         })
@@ -98,9 +98,9 @@ impl Cloud for S3 {
             if let Some(tag) = tag {
                 request = request.header("x-amz-copy-source-if-match", tag);
             }
-            match with_condition(request, only).document().send().await {
+            match request.only(only).document().send().await {
                 Ok(_) => Ok(()),
-                Err(CloudError::Doubtful) => self.was_ours(to, attributes.nonce.as_deref()).await.map(drop),
+                Err(CloudError::Doubtful) => was_ours(self, to, attributes.nonce.as_deref()).await.map(drop),
                 Err(error) => Err(error),
             }
         })
@@ -108,7 +108,7 @@ impl Cloud for S3 {
 
     fn delete<'a>(&'a self, key: &'a str, tag: Option<&'a str>) -> Job<'a, ()> {
         Box::pin(async move {
-            match with_tag(self.request(Method::DELETE, key), tag).send().await {
+            match self.request(Method::DELETE, key).of(tag).send().await {
                 // A condition on nothing: the attempt before removed it.
                 Ok(_) | Err(CloudError::Doubtful) => Ok(()),
                 Err(error) => Err(error),
@@ -138,14 +138,14 @@ impl Cloud for S3 {
         key: &'a str,
         upload: &'a str,
         parts: &'a [String],
-        nonce: &'a str,
+        attributes: &'a Attributes,
         only: &'a Only,
     ) -> Job<'a, Option<String>> {
         Box::pin(async move {
             let request = self.request(Method::POST, key).query("uploadId", upload).content(xml::parts(parts));
-            match with_condition(request, only).document().send().await {
+            match request.only(only).document().send().await {
                 Ok((answer, _)) => Ok(xml::text_of(&answer.document, &["CompleteMultipartUploadResult", "ETag"])),
-                Err(CloudError::Doubtful) => self.was_ours(key, Some(nonce)).await,
+                Err(CloudError::Doubtful) => was_ours(self, key, attributes.nonce.as_deref()).await,
                 Err(error) => Err(error),
             }
         })
@@ -158,34 +158,6 @@ impl Cloud for S3 {
 
 /// No object is longer; a larger end means all there is.
 const MAX_END: u64 = 1 << 50;
-
-impl S3 {
-    /// Whether what is under `key` is what an attempt with a lost answer wrote; its ETag.
-    async fn was_ours(&self, key: &str, nonce: Option<&str>) -> Result<Option<String>, CloudError> {
-        match self.head(key).await {
-            Ok(info) if nonce.is_some() && info.attributes.as_ref().and_then(|a| a.nonce.as_deref()) == nonce => {
-                Ok(info.tag)
-            }
-            Ok(_) | Err(CloudError::Missing) => Err(CloudError::Precondition),
-            Err(error) => Err(error),
-        }
-    }
-}
-
-fn with_tag<'a>(request: Request<'a>, tag: Option<&str>) -> Request<'a> {
-    match tag {
-        Some(tag) => request.header("if-match", tag),
-        None => request,
-    }
-}
-
-fn with_condition<'a>(request: Request<'a>, only: &Only) -> Request<'a> {
-    match only {
-        Only::Any => request,
-        Only::Absent => request.header("if-none-match", "*"),
-        Only::Tag(tag) => request.header("if-match", tag),
-    }
-}
 
 fn with_attributes<'a>(mut request: Request<'a>, attributes: &Attributes) -> Request<'a> {
     for (name, value) in attributes.metadata() {

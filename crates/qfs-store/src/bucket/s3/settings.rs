@@ -3,28 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use object_store::RetryConfig;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey as Key};
-use object_store::client::{ClientConfigKey, HttpConnector, ReqwestConnector};
-use object_store::{ClientOptions, RetryConfig};
 
 use super::S3;
 use crate::bucket::error::SetupError;
 use crate::bucket::location::Location;
-
-/// Settings of the client that are taken from the variables and options.
-const CLIENT: [ClientConfigKey; 8] = [
-    ClientConfigKey::AllowHttp,
-    ClientConfigKey::AllowInvalidCertificates,
-    ClientConfigKey::ConnectTimeout,
-    ClientConfigKey::PoolIdleTimeout,
-    ClientConfigKey::PoolMaxIdlePerHost,
-    ClientConfigKey::ProxyUrl,
-    ClientConfigKey::ProxyCaCertificate,
-    ClientConfigKey::ProxyExcludes,
-];
-
-/// A bucket that sends nothing for this long has lost the connection.
-const READ_TIMEOUT: Duration = Duration::from_secs(15);
+use crate::bucket::request::client;
 
 /// Asking the machine for credentials, where none are named, ends after this time.
 const CREDENTIALS_TIMEOUT: Duration = Duration::from_secs(5);
@@ -49,7 +34,7 @@ pub(in crate::bucket) fn connect(location: &Location, options: &[(String, String
         said(Key::S3Endpoint).or(said(Key::Endpoint)),
         is_on(Key::VirtualHostedStyleRequest),
     )?;
-    let client = client(&builder)?;
+    let client = client(|key| said(Key::Client(key)))?;
     let retry = RetryConfig { max_retries: 2, retry_timeout: CREDENTIALS_TIMEOUT, ..RetryConfig::default() };
     let built = builder.with_retry(retry).build().map_err(|e| SetupError::Setting(e.to_string()))?;
     let credentials = Arc::clone(built.credentials());
@@ -70,18 +55,6 @@ fn address(location: &Location, region: &str, endpoint: Option<String>, is_host:
         Ok(uri) if uri.host().is_some() && uri.scheme().is_some() => Ok(address),
         _ => Err(SetupError::Setting("the endpoint is no address such as https://s3.example.org".to_owned())),
     }
-}
-
-fn client(builder: &AmazonS3Builder) -> Result<object_store::client::HttpClient, SetupError> {
-    // Of several parts of the program that choose it, the first wins: they choose the same.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let mut options = ClientOptions::new().with_timeout_disabled().with_read_timeout(READ_TIMEOUT);
-    for key in CLIENT {
-        if let Some(value) = builder.get_config_value(&Key::Client(key)) {
-            options = options.with_config(key, value);
-        }
-    }
-    ReqwestConnector::default().connect(&options).map_err(|e| SetupError::Setting(e.to_string()))
 }
 
 #[cfg(test)]

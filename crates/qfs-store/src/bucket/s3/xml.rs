@@ -11,7 +11,7 @@ use crate::bucket::error::CloudError;
 const MAX_DEPTH: usize = 16;
 
 /// The code of an `<Error>`, if the document is one.
-pub(super) fn error_code(document: &[u8]) -> Option<String> {
+pub(in crate::bucket) fn error_code(document: &[u8]) -> Option<String> {
     let (mut code, mut is_error) = (None, false);
     let _ = visit(document, &mut |path, text| {
         is_error |= path.first().is_some_and(|name| name == "Error");

@@ -1,16 +1,22 @@
-//! One request to S3: its address, its signature, and its retries, with jitter and until a deadline.
+//! One request to a bucket: its address, its signature, and its retries, with jitter and until a deadline. How it is signed and what a
+//! refusal means, the [`Service`] knows.
+
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
-use object_store::aws::AwsAuthorizer;
-use object_store::client::{HttpRequest, HttpRequestBody, HttpResponse};
+use object_store::ClientOptions;
+use object_store::client::{
+    ClientConfigKey, HttpClient, HttpConnector, HttpRequest, HttpRequestBody, HttpResponse, ReqwestConnector,
+};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::S3;
-use super::xml;
-use crate::bucket::error::CloudError;
-use crate::bucket::patience::Patience;
+use super::cloud::Only;
+use super::error::{CloudError, SetupError};
+use super::patience::Patience;
+use super::s3::error_code;
 
 /// Most bytes of a document that are read: a page of 1,000 keys of 1,024 bytes, each escaped, and room besides.
 const MAX_DOCUMENT_BYTES: usize = 16 << 20;
@@ -21,9 +27,62 @@ const MAX_ERROR_BYTES: usize = 64 << 10;
 const KEPT: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 const KEPT_IN_KEYS: AsciiSet = KEPT.remove(b'/');
 
+/// Settings of the client that are taken from the variables and options.
+const CLIENT: [ClientConfigKey; 8] = [
+    ClientConfigKey::AllowHttp,
+    ClientConfigKey::AllowInvalidCertificates,
+    ClientConfigKey::ConnectTimeout,
+    ClientConfigKey::PoolIdleTimeout,
+    ClientConfigKey::PoolMaxIdlePerHost,
+    ClientConfigKey::ProxyUrl,
+    ClientConfigKey::ProxyCaCertificate,
+    ClientConfigKey::ProxyExcludes,
+];
+
+/// A bucket that sends nothing for this long has lost the connection.
+const READ_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Whom requests go to.
+pub(super) trait Service: Send + Sync {
+    fn client(&self) -> &HttpClient;
+
+    /// The bucket's address, without a slash at its end.
+    fn address(&self) -> &str;
+
+    /// Signs a request, with credentials that are good now.
+    ///
+    /// # Errors
+    /// [`CloudError::Denied`] where there are none.
+    fn sign<'a>(&'a self, request: &'a mut HttpRequest) -> BoxFuture<'a, Result<(), CloudError>>;
+
+    /// What a status and the service's own code mean.
+    fn failure(&self, status: StatusCode, code: &str) -> Failure;
+}
+
+/// A client that has what `said` knows of the settings.
+///
+/// # Errors
+/// [`SetupError::Setting`] for what cannot be.
+pub(super) fn client(said: impl Fn(ClientConfigKey) -> Option<String>) -> Result<HttpClient, SetupError> {
+    // Of several parts of the program that choose it, the first wins: they choose the same.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let mut options = ClientOptions::new().with_timeout_disabled().with_read_timeout(READ_TIMEOUT);
+    for key in CLIENT {
+        if let Some(value) = said(key) {
+            options = options.with_config(key, value);
+        }
+    }
+    ReqwestConnector::default().connect(&options).map_err(|e| SetupError::Setting(e.to_string()))
+}
+
+/// `key` as it stands in an address.
+pub(super) fn in_address(key: &str) -> impl std::fmt::Display + '_ {
+    utf8_percent_encode(key, &KEPT_IN_KEYS)
+}
+
 /// A request that is not sent yet.
 pub(super) struct Request<'a> {
-    bucket: &'a S3,
+    service: &'a dyn Service,
     method: Method,
     address: String,
     headers: HeaderMap,
@@ -31,23 +90,16 @@ pub(super) struct Request<'a> {
     has_document: bool,
 }
 
-impl S3 {
+impl<'a> Request<'a> {
     /// A request for `key`, which is empty for the bucket itself.
-    pub(super) fn request(&self, method: Method, key: &str) -> Request<'_> {
+    pub(super) fn new(service: &'a dyn Service, method: Method, key: &str) -> Self {
         let address = match key {
-            "" => self.address.clone(),
-            key => format!("{}/{}", self.address, utf8_percent_encode(key, &KEPT_IN_KEYS)),
+            "" => service.address().to_owned(),
+            key => format!("{}/{}", service.address(), in_address(key)),
         };
-        Request { bucket: self, method, address, headers: HeaderMap::new(), content: Bytes::new(), has_document: false }
+        Self { service, method, address, headers: HeaderMap::new(), content: Bytes::new(), has_document: false }
     }
 
-    /// `key` as the source of a copy.
-    pub(super) fn source(&self, key: &str) -> String {
-        format!("/{}/{}", self.bucket, utf8_percent_encode(key, &KEPT_IN_KEYS))
-    }
-}
-
-impl Request<'_> {
     /// Appends `name=value` to the address.
     pub(super) fn query(mut self, name: &str, value: &str) -> Self {
         self.address.push(if self.address.contains('?') { '&' } else { '?' });
@@ -64,6 +116,23 @@ impl Request<'_> {
             _ => tracing::warn!(name, "a header that cannot be sent to the bucket"),
         }
         self
+    }
+
+    /// Of the object with the ETag `tag`, where one is given.
+    pub(super) fn of(self, tag: Option<&str>) -> Self {
+        match tag {
+            Some(tag) => self.header("if-match", tag),
+            None => self,
+        }
+    }
+
+    /// Under this condition.
+    pub(super) fn only(self, only: &Only) -> Self {
+        match only {
+            Only::Any => self,
+            Only::Absent => self.header("if-none-match", "*"),
+            Only::Tag(tag) => self.of(Some(tag)),
+        }
     }
 
     pub(super) fn content(mut self, content: Bytes) -> Self {
@@ -108,18 +177,11 @@ impl Request<'_> {
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = self.address.parse().map_err(|e| Failure::Final(CloudError::nonsense(e)))?;
         *request.headers_mut() = self.headers.clone();
-        if self.bucket.signs {
-            let credential = self.bucket.credentials.get_credential().await;
-            let credential = credential.map_err(|e| Failure::Final(CloudError::Denied(e.to_string().into())))?;
-            AwsAuthorizer::new(&credential, "s3", &self.bucket.region)
-                .with_sign_payload(self.bucket.signs_content)
-                .try_authorize(&mut request, None)
-                .map_err(|e| Failure::Final(CloudError::Denied(e.to_string().into())))?;
-        }
-        let answer = self.bucket.client.execute(request).await;
+        self.service.sign(&mut request).await.map_err(Failure::Final)?;
+        let answer = self.service.client().execute(request).await;
         let answer = answer.map_err(|e| Failure::Passing(CloudError::unavailable(deepest(&e))))?;
         if !answer.status().is_success() {
-            return Err(failure(answer).await);
+            return Err(self.refusal(answer).await);
         }
         if !self.has_document {
             let (parts, body) = answer.into_parts();
@@ -128,17 +190,26 @@ impl Request<'_> {
         }
         let (parts, body) = answer.into_parts();
         let document = read(body.bytes_stream(), MAX_DOCUMENT_BYTES).await.map_err(Failure::Passing)?;
-        match xml::error_code(&document) {
-            Some(code) => Err(classify(StatusCode::INTERNAL_SERVER_ERROR, &code)),
+        match error_code(&document) {
+            Some(code) => Err(self.service.failure(StatusCode::INTERNAL_SERVER_ERROR, &code)),
             None => Ok(Answer { headers: parts.headers, body: futures_util::stream::empty().boxed(), document }),
         }
+    }
+
+    async fn refusal(&self, answer: HttpResponse) -> Failure {
+        let (parts, body) = answer.into_parts();
+        let document = read(body.bytes_stream(), MAX_ERROR_BYTES).await.unwrap_or_default();
+        // Azure says it in a header too, and a HEAD has nothing else.
+        let told = parts.headers.get("x-ms-error-code").and_then(|code| code.to_str().ok()).map(str::to_owned);
+        let code = error_code(&document).or(told).unwrap_or_default();
+        self.service.failure(parts.status, &code)
     }
 }
 
 /// What a bucket answered.
 pub(super) struct Answer {
     pub(super) headers: HeaderMap,
-    pub(super) body: crate::bucket::cloud::Body,
+    pub(super) body: super::cloud::Body,
     /// The body, where it was read already.
     pub(super) document: Bytes,
 }
@@ -150,7 +221,8 @@ impl Answer {
 }
 
 /// What becomes of an attempt that failed.
-enum Failure {
+#[derive(Debug)]
+pub(super) enum Failure {
     /// It may be different the next time.
     Passing(CloudError),
     /// The credentials were good for too short a time.
@@ -159,41 +231,6 @@ enum Failure {
     Condition(CloudError),
     /// It stays so.
     Final(CloudError),
-}
-
-async fn failure(answer: HttpResponse) -> Failure {
-    let (parts, body) = answer.into_parts();
-    let document = read(body.bytes_stream(), MAX_ERROR_BYTES).await.unwrap_or_default();
-    let code = xml::error_code(&document).unwrap_or_default();
-    classify(parts.status, &code)
-}
-
-/// What a status and S3's own code mean.
-fn classify(status: StatusCode, code: &str) -> Failure {
-    let said = || match code {
-        "" => status.to_string(),
-        code => format!("{status}, {code}"),
-    };
-    match (status.as_u16(), code) {
-        (_, "ExpiredToken" | "ExpiredTokenException" | "TokenRefreshRequired" | "RequestExpired") => {
-            Failure::Expired(CloudError::Denied(format!("the credentials have expired ({})", said()).into()))
-        }
-        (
-            _,
-            "SlowDown" | "RequestTimeout" | "InternalError" | "ServiceUnavailable" | "OperationAborted" | "BadDigest",
-        ) => Failure::Passing(CloudError::unavailable(said())),
-        (_, "ConditionalRequestConflict") => Failure::Passing(CloudError::unavailable(said())),
-        (_, "NoSuchBucket") => Failure::Final(CloudError::NoBucket),
-        // An upload whose completion was answered, but not to us, is gone.
-        (404, "NoSuchUpload") => Failure::Condition(CloudError::Missing),
-        (404, _) => Failure::Final(CloudError::Missing),
-        (412, _) => Failure::Condition(CloudError::Precondition),
-        (416, _) => Failure::Final(CloudError::Range),
-        (401 | 403, _) => Failure::Final(CloudError::Denied(said().into())),
-        (501, _) => Failure::Final(CloudError::Unsupported),
-        (408 | 409 | 429 | 500..=599, _) => Failure::Passing(CloudError::unavailable(said())),
-        _ => Failure::Final(CloudError::nonsense(said())),
-    }
 }
 
 /// All of a body that has no more than `most` bytes.
@@ -219,28 +256,4 @@ fn deepest(error: &dyn std::error::Error) -> String {
         error = source;
     }
     error.to_string()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_may_pass_is_tried_again_and_nothing_else() {
-        let passes = |status: u16, code: &str| {
-            matches!(classify(StatusCode::from_u16(status).unwrap(), code), Failure::Passing(_))
-        };
-        for (status, code) in
-            [(500, ""), (503, "SlowDown"), (429, ""), (409, "ConditionalRequestConflict"), (400, "RequestTimeout")]
-        {
-            assert!(passes(status, code), "{status} {code}");
-        }
-        for (status, code) in
-            [(403, "AccessDenied"), (404, "NoSuchKey"), (412, ""), (416, ""), (400, "InvalidArgument"), (501, "")]
-        {
-            assert!(!passes(status, code), "{status} {code}");
-        }
-        let expired = classify(StatusCode::BAD_REQUEST, "ExpiredToken");
-        assert!(matches!(expired, Failure::Expired(CloudError::Denied(_))));
-    }
 }
