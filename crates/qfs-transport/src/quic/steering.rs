@@ -260,6 +260,31 @@ impl AsyncUdpSocket for SteeredSocket {
     }
 }
 
+/// Takes any bytes as a datagram, and as the damage to a connection ID of one.
+///
+/// # Panics
+/// When an ID that is none of ours names an end point, or one of ours does not name its own.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn exercise(data: &[u8]) {
+    let key = CidKey::new(&[7; 16]).expect("16 bytes are a key");
+    if let Some(cid) = destination(data) {
+        assert_eq!(cid.len(), CID_BYTES);
+        // One in four billions is; no input has that by luck, and none of the corpus.
+        assert_eq!(key.read(cid), None, "it was made here");
+    }
+    assert!(data.len() == CID_BYTES || key.read(data).is_none());
+    let end_point = data.first().copied().unwrap_or_default();
+    let mut cid = key.make(end_point);
+    assert_eq!(key.read(&cid), Some(end_point));
+    let mut short = vec![0x40];
+    short.extend_from_slice(&cid);
+    assert_eq!(destination(&short), Some(&cid[..]));
+    let check = NONCE_BYTES..NONCE_BYTES + CHECK_BYTES;
+    let damage = data.iter().take(CHECK_BYTES);
+    cid[check].iter_mut().zip(damage.clone()).for_each(|(byte, damage)| *byte ^= damage);
+    assert_eq!(key.read(&cid).is_some(), damage.clone().all(|damage| *damage == 0));
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::VecDeque;
