@@ -164,6 +164,16 @@ mod tests {
         }
     }
 
+    /// Fails when a name stands in a record without need, where programs that read records by lines take a part of it for another one.
+    #[test]
+    fn a_large_file_has_its_name_in_one_place() {
+        let odd = header("a\n12 path=x/y\n", &meta(1 << 40)).unwrap();
+        assert!(odd.len() == 3 * RECORD as usize && odd[RECORD as usize..].starts_with(b"22 size=1099511627776\n\0"));
+        let mut archive = tar::Archive::new(&odd[..]);
+        let entry = archive.entries().unwrap().next().unwrap().unwrap();
+        assert_eq!((&*entry.path_bytes(), entry.size()), (&b"a\n12 path=x/y\n"[..], 1 << 40));
+    }
+
     /// Fails when another program cannot read a name or a size.
     #[test]
     fn what_is_written_is_read_by_another_program() {
