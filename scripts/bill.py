@@ -4,6 +4,8 @@
     cargo metadata --format-version 1 --locked --filter-platform TARGET | scripts/bill.py PROGRAM sbom OUT          CycloneDX 1.5
     cargo metadata --format-version 1 --locked --filter-platform TARGET | scripts/bill.py PROGRAM copyright OUT     Debian's format
     cargo metadata --format-version 1 --locked --filter-platform TARGET | scripts/bill.py PROGRAM licences OUT      their full texts
+    dpkg-query --show --showformat FIELDS PACKAGE... | scripts/bill.py PROGRAM debian OUT          CycloneDX of libraries that go with it; FIELDS: the
+                                                                                                   name, version and architecture, the source's name and version
 
 The crates are those that end up in the program: no tests', no build scripts' and no procedural macros'. The same input gives the same bytes: times
 are those of SOURCE_DATE_EPOCH, and nothing is random. A crate without a licence is an error.
@@ -16,6 +18,7 @@ import os
 import pathlib
 import re
 import sys
+import urllib.parse
 import uuid
 
 TEXTS = re.compile(r"^(licen[cs]e|copying|notice|copyright|unlicense)([-._].*)?$", re.IGNORECASE)
@@ -104,7 +107,41 @@ def sbom(packages, needs, checksums):
             {"ref": purl(package), "dependsOn": sorted({purl(by_id[id]) for id in needs[package["id"]]})} for package in packages
         ],
     }
-    # Another content is another bill.
+    return finished(bill)
+
+
+def libraries(program, lines):
+    """The packages of Debian whose libraries are shipped with the program."""
+
+    def component(name, version, architecture, source, source_version):
+        link = f"pkg:deb/debian/{name}@{urllib.parse.quote(version)}?arch={architecture}"
+        upstream = f"pkg:deb/debian/{source}@{urllib.parse.quote(source_version)}?arch=source"
+        return {
+            "type": "library",
+            "bom-ref": link,
+            "name": name,
+            "version": version,
+            "purl": link,
+            "pedigree": {"ancestors": [{"type": "library", "name": source, "version": source_version, "purl": upstream}]},
+            "externalReferences": [{"type": "license", "url": f"file:///usr/share/doc/{name}/copyright"}],
+        }
+
+    moment = datetime.datetime.fromtimestamp(int(os.environ.get("SOURCE_DATE_EPOCH", "0")), datetime.timezone.utc)
+    bill = {
+        "bomFormat": "CycloneDX",
+        "specVersion": "1.5",
+        "version": 1,
+        "metadata": {
+            "timestamp": moment.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "component": {"type": "container", "bom-ref": f"{program}-image", "name": program},
+        },
+        "components": [component(*line.split()) for line in sorted(lines)],
+    }
+    return finished(bill)
+
+
+def finished(bill):
+    """As text; another content is another bill."""
     bill["serialNumber"] = f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_URL, json.dumps(bill, sort_keys=True))}"
     return json.dumps(bill, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
@@ -157,6 +194,9 @@ def licence_texts(packages):
 
 def main():
     program, what, out = sys.argv[1:]
+    if what == "debian":
+        pathlib.Path(out).write_text(libraries(program, sys.stdin.read().splitlines()), encoding="utf-8")
+        return
     metadata = json.load(sys.stdin)
     packages, needs = parts(metadata, program)
     if what == "sbom":
@@ -167,7 +207,7 @@ def main():
     elif what == "licences":
         text = licence_texts(packages)
     else:
-        sys.exit(f"error: {what} is none of sbom, copyright, licences")
+        sys.exit(f"error: {what} is none of sbom, copyright, licences, debian")
     pathlib.Path(out).write_text(text, encoding="utf-8")
 
 

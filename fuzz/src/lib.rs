@@ -2,7 +2,8 @@
 //! nor break what it asserts.
 //!
 //! `fuzz_targets/` feeds them from libFuzzer. `crates/qfs-client/tests/corpora.rs` includes this very file and feeds them
-//! everything in `corpus/` as an ordinary test, so that the two cannot drift apart.
+//! everything in `corpus/` as an ordinary test, so that the two cannot drift apart. Targets that reach into a crate are in that crate's
+//! module `fuzzing`, which is compiled for fuzzers and tests alone, and whose own test feeds them their corpora.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -16,6 +17,7 @@ use qfs_core::framing::read_frame;
 use qfs_core::model::{
     ETag, Fingerprint, Holes, Layout, MAX_PATH_NOTE_CHARS, PathNote, RemotePath, Ticket, TicketSet, escape_untrusted,
 };
+use qfs_core::store::DigestCache;
 use qfs_core::stream::{Chunk, ChunkSource, Order, StreamError};
 use qfs_core::wire::{
     ChunkMapHead, Copies, DownloadHead, FRAME_PREFIX_BYTES, FileAnswer, IdentityHead, ListHead, ListPage, MAX_COPIES,
@@ -29,7 +31,7 @@ pub type Target = fn(&[u8]);
 
 /// The targets by name, which is also that of their corpus.
 #[allow(dead_code, reason = "the targets of libFuzzer name their functions")]
-pub const TARGETS: [(&str, Target); 10] = [
+pub const TARGETS: [(&str, Target); 11] = [
     ("request", request),
     ("response", response),
     ("answer", answer),
@@ -40,6 +42,7 @@ pub const TARGETS: [(&str, Target); 10] = [
     ("known_servers", known_servers),
     ("ticket", ticket),
     ("tcp", tcp),
+    ("digests", digests),
 ];
 
 /// A request's payload, as the server reads it. What was read is written in one way, which reads back as the same.
@@ -317,6 +320,26 @@ pub fn ticket(data: &[u8]) {
 /// pieces, the second what is done. No more is held than was granted, and what is sent is frames.
 pub fn tcp(data: &[u8]) {
     qfs_transport::exercise(data);
+}
+
+/// The file of digests that are remembered. What was read is written in one way, which reads back as the same.
+pub fn digests(data: &[u8]) {
+    let cache = DigestCache::default();
+    let _ = cache.read_from(data);
+    let (written, again) = (lines(&cache), DigestCache::default());
+    assert!(written.len() <= data.iter().filter(|byte| **byte == b'\n').count() + 1);
+    again.read_from((written.join("\n") + "\n").as_bytes()).expect("it is there");
+    assert_eq!(lines(&again), written);
+}
+
+/// What is written of `cache`: a head, and a line for each version, in no order.
+fn lines(cache: &DigestCache) -> Vec<String> {
+    let mut bytes = Vec::new();
+    cache.write_to(&mut bytes).expect("there is room");
+    let text = String::from_utf8(bytes).expect("it is text");
+    let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
+    lines[1..].sort();
+    lines
 }
 
 fn is_inert(text: &str) {

@@ -93,6 +93,24 @@ fn understood(service: &ResolvedService) -> Option<Announced> {
     (service.port > 0).then(|| Announced { name, address: SocketAddr::new(ip, service.port), fingerprint })
 }
 
+/// Takes any bytes as what a stranger announces: a port (2 bytes), and with line feeds between, addresses and `KEY=VALUE`.
+///
+/// # Panics
+/// When what is understood is too long, can be reached by nobody, or makes no ticket.
+#[cfg(any(test, fuzzing))]
+pub fn exercise(data: &[u8]) {
+    let Some((port, text)) = data.split_first_chunk() else { return };
+    let Ok(text) = std::str::from_utf8(text) else { return };
+    let (ips, rest) = text.split_once('\n').unwrap_or((text, ""));
+    let properties: Vec<_> = rest.lines().filter_map(|line| line.split_once('=')).collect();
+    let port = u16::from_be_bytes(*port);
+    let Ok(said) = mdns_sd::ServiceInfo::new(SERVICE, "x", "x.local.", ips, port, &properties[..]) else { return };
+    let Some(announced) = understood(&said.as_resolved_service()) else { return };
+    assert!(announced.name.chars().count() <= MAX_NAME_CHARS);
+    assert!(!announced.address.ip().is_unspecified() && announced.address.port() == port && port > 0);
+    assert_eq!(announced.ticket().to_string().parse(), Ok(announced.ticket()));
+}
+
 #[cfg(test)]
 mod tests {
     use mdns_sd::ServiceInfo;

@@ -70,6 +70,9 @@
 pub mod config;
 pub mod discovery;
 pub mod error;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod insight;
 pub mod mirrors;
 pub mod plan;

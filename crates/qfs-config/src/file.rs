@@ -17,6 +17,9 @@ use crate::value::words;
 /// Largest file that is read, in bytes.
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
+/// What to do about a file that is none.
+const HINT: &str = "see --config and --print-config";
+
 /// Options that a file cannot say: those about files, and those that make the program do something else.
 const NOT_IN_FILES: [&str; 4] = ["config", "print-config", "help", "version"];
 
@@ -37,7 +40,6 @@ impl ConfigFile {
     /// # Errors
     /// When it cannot be read, is longer than 1 MiB, or is no TOML.
     pub fn read(path: &Path) -> Result<Self, Error> {
-        let unusable = |why: String| Error::new(path, None, why, "see --config and --print-config");
         let opened = (|| {
             let file = File::open(path)?;
             let mode = file.metadata()?.permissions().mode();
@@ -45,7 +47,14 @@ impl ConfigFile {
             file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;
             Ok((bytes, mode))
         })();
-        let (bytes, mode) = opened.map_err(|e: io::Error| unusable(format!("cannot read the configuration: {e}")))?;
+        let unusable = |why: io::Error| Error::new(path, None, format!("cannot read the configuration: {why}"), HINT);
+        let (bytes, mode) = opened.map_err(unusable)?;
+        Self::parse(path, bytes, mode)
+    }
+
+    /// What [`Self::read`] makes of the first bytes of the file at `path`, one more than the longest has.
+    pub(crate) fn parse(path: &Path, bytes: Vec<u8>, mode: u32) -> Result<Self, Error> {
+        let unusable = |why: String| Error::new(path, None, why, HINT);
         if bytes.len() as u64 > MAX_FILE_BYTES {
             return Err(unusable(format!("no configuration is longer than {MAX_FILE_BYTES} bytes")));
         }

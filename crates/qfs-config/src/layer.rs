@@ -26,7 +26,7 @@ pub(crate) struct Setting {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Layer {
     file: PathBuf,
-    settings: Vec<Setting>,
+    pub(crate) settings: Vec<Setting>,
 }
 
 impl Layer {

@@ -20,6 +20,9 @@
 
 mod error;
 mod file;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod layer;
 mod place;
 mod show;

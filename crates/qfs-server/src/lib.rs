@@ -52,6 +52,9 @@ mod deliveries;
 pub mod digest_file;
 mod door;
 mod error;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod gate;
 pub mod identity;
 mod intake;

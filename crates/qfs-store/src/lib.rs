@@ -32,6 +32,9 @@
 mod blocking;
 #[cfg(feature = "bucket")]
 pub mod bucket;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod local;
 pub mod mem;
 pub mod picked;

@@ -17,6 +17,9 @@
 
 mod connection;
 mod error;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod path_report;
 mod quic;
 mod receive_window;

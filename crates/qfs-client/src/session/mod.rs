@@ -23,6 +23,8 @@ mod connect;
 pub(crate) mod delta;
 mod dial;
 pub mod exchange;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod handle;
 mod lane;
 mod path_note;

@@ -59,9 +59,11 @@ pub(super) fn read<T: Kept>(path: &Path, now: u64) -> Vec<Entry<T>> {
     let mut text = String::new();
     // What cannot be read is not there.
     let read = File::open(path).and_then(|file| file.take(MAX_BYTES).read_to_string(&mut text));
-    if read.is_err() {
-        return Vec::new();
-    }
+    if read.is_err() { Vec::new() } else { entries(&text, now) }
+}
+
+/// What counts still `now` of the lines of `text`.
+pub(super) fn entries<T: Kept>(text: &str, now: u64) -> Vec<Entry<T>> {
     let entry = |line| {
         let (server, since, kept) = T::parse(line)?;
         // One from the future was written by another clock.

@@ -13,7 +13,7 @@ use crate::config::ServerAddress;
 pub const FILE_NAME: &str = "without_udp";
 
 /// A server that was not reached over UDP.
-struct WithoutUdp;
+pub(super) struct WithoutUdp;
 
 impl Kept for WithoutUdp {
     const MOST: usize = 256;

@@ -145,7 +145,7 @@ impl Timetable {
 
     /// The bytes a second `second` seconds into the day (None: no limit), and for how long that may hold at most. Where spans
     /// overlap, the first counts.
-    pub(super) fn at(&self, second: u32) -> (Option<NonZeroU64>, Duration) {
+    pub(crate) fn at(&self, second: u32) -> (Option<NonZeroU64>, Duration) {
         // Less than 1,440.
         let minute = (second / 60) as u16 % DAY_MINUTES;
         let span = self.spans.iter().find(|span| span.contains(minute));

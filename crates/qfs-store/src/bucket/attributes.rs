@@ -12,7 +12,7 @@ const SHA256: &str = "qfs-sha256";
 const BLAKE3: &str = "qfs-blake3";
 
 /// Metadata of others that is kept when ours changes: as many entries, of as many bytes together (S3 allows 2 KiB).
-const MAX_OTHERS: usize = 64;
+pub(super) const MAX_OTHERS: usize = 64;
 
 /// What is stored beside an object.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -28,6 +28,8 @@ mod cloud;
 mod conditions;
 mod disk;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod known;
 mod listing;
 mod location;

@@ -43,6 +43,8 @@ mod commit;
 mod directories;
 mod directory;
 mod errors;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod leftovers;
 mod links;
 mod list;

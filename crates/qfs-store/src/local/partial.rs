@@ -49,6 +49,9 @@ pub(super) fn passing_name() -> String {
 }
 
 /// Whether `candidate` is a partial file of the target whose [`prefix`] is given.
+///
+/// A server that names its versions `PID-N`, which none of qfs does, could have that said of `.T.qfs-part.PID-N.qfs-part` and the target
+/// `T` too. All that it costs is that what came of `T.qfs-part` is fetched again.
 pub(super) fn belongs_to(candidate: &str, prefix: &str) -> bool {
     let Some(middle) = candidate.strip_prefix(prefix).and_then(|rest| rest.strip_suffix(SUFFIX)) else {
         return false;

@@ -148,6 +148,30 @@ fn held(known: KnownPath) -> u64 {
     2 * known.jump_bytes(known.rtt)
 }
 
+/// Takes any bytes as a note, and as the damage to one that was sealed here.
+///
+/// # Panics
+/// When a note opens that was not sealed here, for this client and today, or one that was does not.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn exercise(data: &[u8]) {
+    let (client, other) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2]));
+    let now = UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+    let notes = Notes::new(&[7; 32]).expect("32 bytes are a key");
+    let note = std::str::from_utf8(data).ok().and_then(|text| text.parse().ok()).or(PathNote::from_bytes(data));
+    assert!(note.is_none_or(|note| notes.open(&note, client, now).is_none()), "nobody has sealed it");
+
+    let known = KnownPath { rate: data.len() as u64, rtt: Duration::from_micros(1000) };
+    let sealed = notes.seal(known, client, now).expect("it is sealed");
+    assert_eq!(notes.open(&sealed, client, now), Some(known));
+    assert_eq!(notes.open(&sealed, other, now), None);
+    assert_eq!(notes.open(&sealed, client, now + LIFETIME), None);
+    let mut bytes = sealed.to_bytes().expect("it was made of bytes");
+    bytes.iter_mut().zip(data).for_each(|(byte, damage)| *byte ^= damage);
+    let is_damaged = data.iter().take(bytes.len()).any(|damage| *damage != 0);
+    let opened = PathNote::from_bytes(&bytes).and_then(|note| notes.open(&note, client, now));
+    assert_eq!(opened, (!is_damaged).then_some(known));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -260,6 +260,33 @@ impl AsyncUdpSocket for SteeredSocket {
     }
 }
 
+/// Takes any bytes as a datagram, and as the damage to a connection ID of one.
+///
+/// # Panics
+/// When an ID that is none of ours names an end point, or one of ours does not name its own.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn exercise(data: &[u8]) {
+    let key = CidKey::new(&[7; 16]).expect("16 bytes are a key");
+    assert!(destination(data).is_none_or(|cid| cid.len() == CID_BYTES));
+    for cid in destination(data).into_iter().chain([data]) {
+        let Some(end_point) = key.read(cid) else { continue };
+        // A fuzzer that sees what is compared finds one; it is what is made of these random bytes for this end point.
+        let mut made = key.mask(&cid[..NONCE_BYTES]);
+        made[CHECK_BYTES] ^= end_point;
+        assert_eq!(cid[NONCE_BYTES..], made, "nobody has made it");
+    }
+    let end_point = data.first().copied().unwrap_or_default();
+    let mut cid = key.make(end_point);
+    assert_eq!(key.read(&cid), Some(end_point));
+    let mut short = vec![0x40];
+    short.extend_from_slice(&cid);
+    assert_eq!(destination(&short), Some(&cid[..]));
+    let check = NONCE_BYTES..NONCE_BYTES + CHECK_BYTES;
+    let damage = data.iter().take(CHECK_BYTES);
+    cid[check].iter_mut().zip(damage.clone()).for_each(|(byte, damage)| *byte ^= damage);
+    assert_eq!(key.read(&cid).is_some(), damage.clone().all(|damage| *damage == 0));
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::VecDeque;

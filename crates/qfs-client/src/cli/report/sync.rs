@@ -43,7 +43,11 @@ pub(crate) fn total(verb: &str, plan: &Plan, outcome: &SyncOutcome) -> String {
     let summary = Summary::of(done.map(|(step, _)| step));
     let mut text = format!("total {verb} time: {:.3} s (", outcome.elapsed.as_secs_f64());
     parts(&mut text, &summary, &plan.summary);
-    let _ = write!(text, ", {}, {})", bytes_text(outcome.bytes), rate(outcome.bytes, outcome.elapsed));
+    let _ = write!(text, ", {}", bytes_text(outcome.bytes));
+    if outcome.reused_bytes() > 0 {
+        let _ = write!(text, ", {} reused", bytes_text(outcome.reused_bytes()));
+    }
+    let _ = write!(text, ", {})", rate(outcome.bytes, outcome.elapsed));
     text
 }
 
@@ -108,6 +112,9 @@ pub(crate) struct Object<'a> {
     /// Why nothing was removed although it was asked for.
     withheld: Option<String>,
     bytes: u64,
+    /// Bytes of transferred files that were on the target already; only where there are any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reused: Option<u64>,
     seconds: f64,
     bytes_per_second: f64,
 }
@@ -124,6 +131,9 @@ struct StepObject<'a> {
     why: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     size: Option<u64>,
+    /// Bytes of the file that were on the target already; only where there are any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reused: Option<u64>,
     /// `planned`, `done`, `kept`, `failed` or `not_done`.
     status: &'static str,
     error: Option<ErrorObject>,
@@ -150,8 +160,10 @@ impl<'a> Object<'a> {
             name: name.as_str(),
             why: why.to_string(),
         };
+        let reused = |number: usize| outcome.and_then(|outcome| outcome.reused.get(&number)).copied();
+        let steps = plan.steps.iter().enumerate();
         Self {
-            steps: plan.steps.iter().enumerate().map(|(number, step)| StepObject::new(step, end(number))).collect(),
+            steps: steps.map(|(number, step)| StepObject::new(step, end(number), reused(number))).collect(),
             dry_run: outcome.is_none(),
             unchanged: plan.summary.kept,
             newer: plan.summary.newer,
@@ -162,6 +174,7 @@ impl<'a> Object<'a> {
             unreadable,
             withheld: plan.withheld.map(|why| why.to_string()),
             bytes,
+            reused: outcome.map(SyncOutcome::reused_bytes).filter(|reused| *reused > 0),
             seconds: (elapsed.as_secs_f64() * 1e6).round() / 1e6,
             bytes_per_second: per_second(bytes, elapsed).round(),
         }
@@ -169,7 +182,7 @@ impl<'a> Object<'a> {
 }
 
 impl<'a> StepObject<'a> {
-    fn new(step: &'a Step, end: Option<&StepEnd>) -> Self {
+    fn new(step: &'a Step, end: Option<&StepEnd>, reused: Option<u64>) -> Self {
         let (word, from, target, why, size) = match step {
             Step::MakeDirectory { .. } => ("make_directory", None, None, None, None),
             Step::CopyOnTarget { from, file, .. } => ("copy", Some(from.as_str()), None, None, Some(file.size)),
@@ -190,7 +203,7 @@ impl<'a> StepObject<'a> {
                 ("failed", Some(ErrorObject { code: failure.code(), message: failure.to_string() }))
             }
         };
-        Self { step: word, name: step.path().as_str(), from, target, why, size, status, error }
+        Self { step: word, name: step.path().as_str(), from, target, why, size, reused, status, error }
     }
 }
 

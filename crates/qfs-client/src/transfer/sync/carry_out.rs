@@ -1,30 +1,41 @@
 //! Carrying out the steps of a plan, phase after phase.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::stream::{self, StreamExt as _};
 
 use super::outcome::StepEnd;
 use super::phases::{Phase, phases};
-use super::target::{Performed, Target, Wanted};
+use super::target::{Performed, Target, Transferred, Wanted};
 use crate::error::{Failure, FailureClass};
 use crate::plan::sync::{Condition, Step};
 
-/// Carries out `steps` on `target` and tells `report` of each as it ends. Returns the bytes that were transferred.
+/// Carries out `steps` on `target` and tells `report` of each as it ends. Returns what was transferred.
 ///
 /// Nothing is removed once anything has failed, and nothing is begun any more once the server is lost.
 pub(super) async fn carry_out<T: Target>(
     target: &mut T,
     steps: &[Step],
     report: &mut (dyn FnMut(usize, StepEnd) + Send),
-) -> Result<u64, Failure> {
-    let mut run = Run { target, steps, report, failed: AtomicBool::new(false), lost: AtomicBool::new(false), bytes: 0 };
+) -> Result<Moved, Failure> {
+    let (failed, lost) = (AtomicBool::new(false), AtomicBool::new(false));
+    let mut run = Run { target, steps, report, failed, lost, moved: Moved::default() };
     for phase in phases(steps) {
         run.phase(&phase).await;
     }
-    let bytes = run.bytes;
+    let moved = run.moved;
     target.finish().await?;
-    Ok(bytes)
+    Ok(moved)
+}
+
+/// What was transferred in a run.
+#[derive(Debug, Default)]
+pub(super) struct Moved {
+    /// Bytes that were transferred, resent ones included.
+    pub(super) bytes: u64,
+    /// Bytes that were on the target already, by the number of the step.
+    pub(super) reused: BTreeMap<usize, u64>,
 }
 
 struct Run<'a, T> {
@@ -34,7 +45,7 @@ struct Run<'a, T> {
     failed: AtomicBool,
     /// Whether there is no sense in asking for more.
     lost: AtomicBool,
-    bytes: u64,
+    moved: Moved,
 }
 
 impl<T: Target> Run<'_, T> {
@@ -104,9 +115,13 @@ impl<T: Target> Run<'_, T> {
         if wanted.is_empty() {
             return;
         }
-        let Self { target, report, failed, lost, bytes, .. } = self;
-        let mut done = |(step, moved, ended): (usize, u64, Result<(), Failure>)| {
-            *bytes += moved;
+        let Self { target, report, failed, lost, moved, .. } = self;
+        let mut done = |transferred: Transferred| {
+            let Transferred { step, reused, ended, .. } = transferred;
+            moved.bytes += transferred.moved;
+            if reused > 0 {
+                moved.reused.insert(step, reused);
+            }
             let end = match ended {
                 Ok(()) => StepEnd::Done,
                 Err(failure) => {

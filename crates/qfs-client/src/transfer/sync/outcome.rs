@@ -1,5 +1,6 @@
 //! How the steps of a `pull` or `push` ended.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::error::Failure;
@@ -24,6 +25,9 @@ pub struct SyncOutcome {
     pub ends: Vec<StepEnd>,
     /// Bytes of content that were transferred, resent ones included.
     pub bytes: u64,
+    /// Bytes of transferred files that were on the target already, in older versions, and were not moved: by the number of the step, where
+    /// there were any.
+    pub reused: BTreeMap<usize, u64>,
     /// From the first listing to the last step.
     pub elapsed: Duration,
 }
@@ -35,6 +39,12 @@ impl SyncOutcome {
             StepEnd::Failed(failure) => Some((index, failure)),
             _ => None,
         })
+    }
+
+    /// Bytes that were on the target already, of all transferred files.
+    #[must_use]
+    pub fn reused_bytes(&self) -> u64 {
+        self.reused.values().sum()
     }
 
     /// How many steps were not begun.

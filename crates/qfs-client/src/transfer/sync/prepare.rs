@@ -11,7 +11,7 @@ use qfs_core::wire::{RemoteError, StatusCode};
 use qfs_store::blocking;
 use qfs_store::local::LocalStore;
 
-use super::carry_out::carry_out;
+use super::carry_out::{Moved, carry_out};
 use super::outcome::{StepEnd, SyncOutcome};
 use super::request::{Direction, SyncConfig, SyncRequest};
 use super::{digests, here, pull, push, there};
@@ -140,7 +140,7 @@ impl Prepared {
     ) -> Result<SyncOutcome, Failure> {
         let steps = &self.plan.steps;
         let mut ends = vec![StepEnd::NotDone; steps.len()];
-        let mut bytes = 0;
+        let mut moved = Moved::default();
         if !steps.is_empty() {
             let summary = self.plan.summary;
             let files = usize::try_from(summary.transfers).unwrap_or(usize::MAX);
@@ -167,9 +167,10 @@ impl Prepared {
                 }
             };
             wide.close().await;
-            bytes = done?;
+            moved = done?;
         }
-        Ok(SyncOutcome { ends, bytes, elapsed: self.begun.elapsed() })
+        let Moved { bytes, reused } = moved;
+        Ok(SyncOutcome { ends, bytes, reused, elapsed: self.begun.elapsed() })
     }
 
     /// The directory here, made now if it is missing, and writing as `config` says.

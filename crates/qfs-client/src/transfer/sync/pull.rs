@@ -63,7 +63,7 @@ impl Target for Here {
             let name = match whole_name(self.prefix.as_ref(), &path) {
                 Ok(name) => name,
                 Err(error) => {
-                    done((step, 0, Err(Failure::InvalidName(error))));
+                    done(Transferred::failed(step, Failure::InvalidName(error)));
                     continue;
                 }
             };
@@ -92,7 +92,7 @@ impl Target for Here {
         let mut told = |ended: &[&FileOutcome]| {
             for outcome in ended {
                 if let Some(step) = steps.remove(&outcome.name) {
-                    done((step, outcome.received, ending(outcome)));
+                    done(Transferred::of(step, outcome, ending(outcome)));
                 }
             }
         };
@@ -100,7 +100,7 @@ impl Target for Here {
         tokio::join!(feeding, fetching);
         // A download that ended without an outcome has no name.
         for step in steps.into_values() {
-            done((step, 0, Err(Failure::Local("it ended without an outcome".to_owned()))));
+            done(Transferred::failed(step, Failure::Local("it ended without an outcome".to_owned())));
         }
     }
 

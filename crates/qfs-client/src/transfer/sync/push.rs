@@ -81,7 +81,7 @@ impl Target for There {
                     steps.insert(file.source.remote.as_str().to_owned(), step);
                     planned.push(file);
                 }
-                Err(failure) => done((step, 0, Err(failure))),
+                Err(failure) => done(Transferred::failed(step, failure)),
             }
         }
         let config = PutConfig {
@@ -96,11 +96,11 @@ impl Target for There {
         let (sessions, observer) = (Arc::clone(&self.sessions), Arc::clone(&self.observer));
         upload_all(sessions, planned, config, observer, &mut |outcome| {
             if let Some(step) = steps.remove(&outcome.name) {
-                let ended = match outcome.status {
-                    Status::Failed(failure) => Err(failure),
+                let ended = match &outcome.status {
+                    Status::Failed(failure) => Err(failure.clone()),
                     _ => Ok(()),
                 };
-                done((step, outcome.received, ended));
+                done(Transferred::of(step, &outcome, ended));
             }
         })
         .await;

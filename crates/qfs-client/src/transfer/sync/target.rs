@@ -4,6 +4,7 @@ use qfs_core::model::RemotePath;
 
 use crate::error::Failure;
 use crate::plan::sync::{Condition, File, Step};
+use crate::transfer::outcome::FileOutcome;
 
 /// A file to transfer.
 #[derive(Debug, Clone)]
@@ -23,8 +24,30 @@ pub(super) enum Performed {
     Kept,
 }
 
-/// How a transfer ended: the number of its step, and the bytes that were transferred.
-pub(super) type Transferred = (usize, u64, Result<(), Failure>);
+/// How a transfer ended.
+#[derive(Debug)]
+pub(super) struct Transferred {
+    /// The number of its step.
+    pub(super) step: usize,
+    /// Bytes that were transferred, resent ones included.
+    pub(super) moved: u64,
+    /// Bytes that were on the target already.
+    pub(super) reused: u64,
+    pub(super) ended: Result<(), Failure>,
+}
+
+impl Transferred {
+    /// One of which nothing was transferred.
+    pub(super) fn failed(step: usize, failure: Failure) -> Self {
+        Self { step, moved: 0, reused: 0, ended: Err(failure) }
+    }
+
+    /// As `outcome` says, `ended` like this.
+    pub(super) fn of(step: usize, outcome: &FileOutcome, ended: Result<(), Failure>) -> Self {
+        let reused = if ended.is_ok() { outcome.reused } else { 0 };
+        Self { step, moved: outcome.received, reused, ended }
+    }
+}
 
 /// The side that is written to.
 pub(super) trait Target {

@@ -3,6 +3,7 @@
 mod census;
 mod cut_off;
 mod delete;
+mod delta;
 mod names;
 
 use std::os::unix::fs::{PermissionsExt as _, symlink};

@@ -18,7 +18,7 @@ use crate::view::View;
 const NAMES_AHEAD: usize = 64;
 
 /// The unit of an archive, in bytes.
-const RECORD: u64 = 512;
+pub(super) const RECORD: u64 = 512;
 
 /// Largest size that an entry's header has room for: 11 octal digits. What is larger stands in a record of its own.
 const MAX_PLAIN_SIZE: u64 = 1 << 33;
@@ -81,22 +81,23 @@ async fn entry<S: WriteStore, R: Answer>(
     Ok(reply.send(zeros(padding(size))).await?)
 }
 
-fn padding(size: u64) -> u64 {
+pub(super) fn padding(size: u64) -> u64 {
     size.next_multiple_of(RECORD) - size
 }
 
-fn zeros(length: u64) -> Bytes {
+pub(super) fn zeros(length: u64) -> Bytes {
     static ZEROS: [u8; 2 * RECORD as usize] = [0; 2 * RECORD as usize];
     Bytes::from_static(&ZEROS[..length.min(2 * RECORD) as usize])
 }
 
 /// The header of a file, with a record in front of it where its name or size needs one.
-fn header(name: &str, meta: &ObjectMeta) -> Result<Bytes, StoreError> {
+pub(super) fn header(name: &str, meta: &ObjectMeta) -> Result<Bytes, StoreError> {
     let mut bytes = BytesMut::new();
     let mut header = tar::Header::new_ustar();
     let fits = name.is_ascii() && header.set_path(name).is_ok();
     if !fits || meta.size >= MAX_PLAIN_SIZE {
-        let mut records = record("path", name);
+        // Some readers take a line feed in a name for the end of a record, so that no name stands in one without need.
+        let mut records = if fits { String::new() } else { record("path", name) };
         if meta.size >= MAX_PLAIN_SIZE {
             records += &record("size", &meta.size.to_string());
         }
@@ -161,6 +162,16 @@ mod tests {
             let record = record("path", &"x".repeat(length));
             assert_eq!(record.split(' ').next().unwrap(), record.len().to_string());
         }
+    }
+
+    /// Fails when a name stands in a record without need, where programs that read records by lines take a part of it for another one.
+    #[test]
+    fn a_large_file_has_its_name_in_one_place() {
+        let odd = header("a\n12 path=x/y\n", &meta(1 << 40)).unwrap();
+        assert!(odd.len() == 3 * RECORD as usize && odd[RECORD as usize..].starts_with(b"22 size=1099511627776\n\0"));
+        let mut archive = tar::Archive::new(&odd[..]);
+        let entry = archive.entries().unwrap().next().unwrap().unwrap();
+        assert_eq!((&*entry.path_bytes(), entry.size()), (&b"a\n12 path=x/y\n"[..], 1 << 40));
     }
 
     /// Fails when another program cannot read a name or a size.

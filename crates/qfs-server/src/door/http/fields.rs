@@ -61,9 +61,10 @@ pub(super) fn integer(headers: &HeaderMap, name: &HeaderName) -> Option<u64> {
     if is_number { digits.parse().ok() } else { None }
 }
 
-/// How many bytes a request says that it has.
+/// How many bytes a request says that it has: digits and nothing else (RFC 9110 §8.6).
 pub(super) fn content_length(headers: &HeaderMap) -> Option<u64> {
-    only(headers, &CONTENT_LENGTH)?.parse().ok()
+    let digits = only(headers, &CONTENT_LENGTH)?;
+    if digits.bytes().all(|b| b.is_ascii_digit()) { digits.parse().ok() } else { None }
 }
 
 /// The SHA-256 in a field of digests; others are not looked at (RFC 9530 §2).
@@ -137,6 +138,9 @@ mod tests {
             (said("-1"), said("1.5"), said("1e3"), said("1000000000000000"), said("")),
             (None, None, None, None, None)
         );
+        let said = |value| content_length(&with(&CONTENT_LENGTH, value));
+        assert_eq!((said("12"), said("012")), (Some(12), Some(12)));
+        assert_eq!((said("+12"), said("-1"), said("1 2"), said("")), (None, None, None, None));
         let mut twice = with(&UPLOAD_OFFSET, "1");
         twice.append(UPLOAD_OFFSET, HeaderValue::from_static("2"));
         assert_eq!(integer(&twice, &UPLOAD_OFFSET), None);

@@ -126,7 +126,7 @@ async fn digest<S: WriteStore>(ask: &Ask<'_, S>, version: &Arc<Version>) -> Resu
 }
 
 /// Whether `sha-256` has a weight that is not 0 (RFC 9530 §4).
-fn wants_sha256(header: &str) -> bool {
+pub(super) fn wants_sha256(header: &str) -> bool {
     header
         .split(',')
         .filter_map(|member| member.trim().split_once('='))

@@ -24,6 +24,7 @@
 //! | `own` | what this door brings itself |
 //! | `page` | HTML |
 //! | `error` | what fails, as HTTP has it |
+//! | `fuzzing` | what is read of strangers here, for the fuzzers |
 
 mod archive;
 mod ask;
@@ -38,6 +39,8 @@ mod exchange;
 mod fields;
 mod file;
 mod flow;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod h3;
 mod kind;
 mod own;

@@ -88,7 +88,7 @@ async fn take_token<S: WriteStore, R: Answer>(
 }
 
 /// Where a browser goes from the form: to a place of this server and no other, whatever the form says.
-fn place_to_go(next: &str) -> String {
+pub(super) fn place_to_go(next: &str) -> String {
     use target::{Place, Target};
     match Target::parse(next, None).map(|target| target.place) {
         Some(Place::Directory(path)) => target::directory_path(Some(&path)),

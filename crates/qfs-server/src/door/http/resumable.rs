@@ -38,7 +38,7 @@ const NAME_DIGITS: usize = 32;
 
 /// An upload, as its address has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Resource {
+pub(super) struct Resource {
     name: String,
     /// Bytes of the whole.
     length: u64,
@@ -54,8 +54,9 @@ impl Resource {
     }
 
     /// The one that `target` is the address of; None when it is none.
-    fn of(path: &RemotePath, target: &Target) -> Option<Self> {
-        let name = target.value(UPLOAD).filter(|name| name.len() == NAME_DIGITS)?;
+    pub(super) fn of(path: &RemotePath, target: &Target) -> Option<Self> {
+        let is_name = |name: &&str| name.len() == NAME_DIGITS && name.bytes().all(|b| b.is_ascii_hexdigit());
+        let name = target.value(UPLOAD).filter(is_name)?;
         let condition = match (target.value("match"), target.has("new")) {
             (Some(etag), _) => Condition::Matches(etag.parse().ok()?),
             (None, true) => Condition::Absent,
@@ -75,7 +76,7 @@ impl Resource {
         })
     }
 
-    fn address(&self) -> String {
+    pub(super) fn address(&self) -> String {
         let Wanted { path, condition, sha256, modified } = &self.wanted;
         let mut address = format!("/{}?{UPLOAD}={}&length={}", target::encoded(path.as_str()), self.name, self.length);
         match condition {
@@ -387,6 +388,18 @@ mod tests {
             assert!(key != begun.key(Some("t2")) && key != begun.key(None));
             assert_ne!(begun.name, Resource::new(7, begun.wanted.clone()).unwrap().name);
         }
+    }
+
+    /// Fails when an address is taken that this server has not made: it would not read back as the same.
+    #[test]
+    fn a_name_is_digits_alone() {
+        let path = RemotePath::parse("x").unwrap();
+        let known = |name: &str| {
+            let target = Target::parse("/x", Some(&format!("upload={name}&length=7"))).unwrap();
+            Resource::of(&path, &target).is_some()
+        };
+        assert!(known("0123456789abcdef0123456789abcdef"));
+        assert!(!known("0123456789abcdef0123456789abcdeg") && !known("%26new%26length=5%26upload=abcdefghijk"));
     }
 
     proptest! {

@@ -69,8 +69,9 @@ impl Choice {
             "modified" => Key::Modified,
             _ => Key::Name,
         };
-        let search = value("q").trim();
-        let search = if search.len() > MAX_SEARCH_BYTES { String::new() } else { search.to_lowercase() };
+        // Some characters are longer in lower case, which is what the links of the page search for.
+        let search = value("q").trim().to_lowercase();
+        let search = if search.len() > MAX_SEARCH_BYTES { String::new() } else { search };
         let page = value("page").parse().unwrap_or(1usize).clamp(1, MAX_PAGES) - 1;
         Self { key, descending: value("order") == "desc", search, page }
     }
@@ -110,6 +111,17 @@ mod tests {
 
     fn row(name: &str, size: u64, is_directory: bool) -> Row {
         Row { name: name.to_owned(), is_directory, size, modified: None, digest: None }
+    }
+
+    /// Fails when the links of a page of finds lead to the page of everything.
+    #[test]
+    fn a_search_that_grows_in_lower_case_is_as_long_as_it_is_then() {
+        let of = |query: &str| Choice::of(&Target::parse("/", Some(query)).unwrap());
+        for count in [1, 85, 86, 127] {
+            let choice = of(&format!("q={}", "İ".repeat(count)));
+            assert_eq!(of(&format!("q={}", choice.search)), choice);
+            assert_eq!(choice.search.is_empty(), count > 85, "{count}");
+        }
     }
 
     #[test]

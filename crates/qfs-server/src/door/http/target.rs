@@ -4,7 +4,7 @@ use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, percent_decode_str,
 use qfs_core::model::RemotePath;
 
 /// Longest query that is looked at, in bytes; of more nothing is understood.
-const MAX_QUERY_BYTES: usize = 4096;
+pub(super) const MAX_QUERY_BYTES: usize = 4096;
 
 /// What stays as it is in a path: what RFC 3986 has as `pchar`, less what means something to HTML, shells or Windows.
 const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
@@ -61,7 +61,7 @@ pub(super) const FORGET: &str = "forget";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Target {
     pub(super) place: Place,
-    query: Vec<(String, String)>,
+    pub(super) query: Vec<(String, String)>,
 }
 
 impl Target {

@@ -10,10 +10,10 @@
 //! `object_store`'s own operations for S3 do not fit: they know no condition on completing an upload or on deleting, no new
 //! metadata for what is there, and end a listing at a key that is no path to them.
 
-mod operations;
+pub(super) mod operations;
 mod service;
 mod settings;
-mod xml;
+pub(super) mod xml;
 
 use object_store::aws::AwsCredentialProvider;
 use object_store::client::HttpClient;

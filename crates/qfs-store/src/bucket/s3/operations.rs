@@ -187,7 +187,7 @@ fn info(answer: &Answer, size: u64) -> Result<Info, CloudError> {
 }
 
 /// Start and whole size of `bytes A-B/SIZE`.
-fn content_range(text: &str) -> Option<(u64, u64)> {
+pub(in crate::bucket) fn content_range(text: &str) -> Option<(u64, u64)> {
     let (range, size) = text.strip_prefix("bytes ")?.split_once('/')?;
     let (start, _) = range.split_once('-')?;
     Some((start.trim().parse().ok()?, size.trim().parse().ok()?))

@@ -23,7 +23,7 @@ pub(in crate::bucket) fn error_code(document: &[u8]) -> Option<String> {
 }
 
 /// The text of one element of the document.
-pub(super) fn text_of(document: &[u8], path: &[&str]) -> Option<String> {
+pub(in crate::bucket) fn text_of(document: &[u8], path: &[&str]) -> Option<String> {
     let mut found = None;
     visit(document, &mut |at, text| {
         if at == path {
@@ -38,7 +38,7 @@ pub(super) fn text_of(document: &[u8], path: &[&str]) -> Option<String> {
 ///
 /// # Errors
 /// [`CloudError::Nonsense`].
-pub(super) fn page(document: &Bytes) -> Result<Page, CloudError> {
+pub(in crate::bucket) fn page(document: &Bytes) -> Result<Page, CloudError> {
     let mut page = Page::default();
     let (mut is_truncated, mut token, mut is_page) = (false, None, false);
     let mut row = Row::default();
@@ -94,7 +94,7 @@ impl Row {
 }
 
 /// Visits every element when it ends: the names on the way to it, and its text.
-fn visit(document: &[u8], end: &mut dyn FnMut(&[String], &str)) -> Result<(), CloudError> {
+pub(in crate::bucket) fn visit(document: &[u8], end: &mut dyn FnMut(&[String], &str)) -> Result<(), CloudError> {
     let mut reader = Reader::from_reader(document);
     let (mut path, mut text) = (Vec::new(), String::new());
     loop {
@@ -129,7 +129,7 @@ fn visit(document: &[u8], end: &mut dyn FnMut(&[String], &str)) -> Result<(), Cl
 }
 
 /// What completes an upload: its parts in order.
-pub(super) fn parts(tags: &[String]) -> Bytes {
+pub(in crate::bucket) fn parts(tags: &[String]) -> Bytes {
     let mut document = String::from("<CompleteMultipartUpload>");
     for (number, tag) in tags.iter().enumerate() {
         let tag = quick_xml::escape::escape(tag.as_str());

@@ -123,7 +123,7 @@ impl Listing<'_> {
         }
     }
 
-    fn link(&self, key: Key, descending: bool, page: usize) -> String {
+    pub(in crate::door::http) fn link(&self, key: Key, descending: bool, page: usize) -> String {
         let mut link = format!("?sort={}", word(key));
         if descending {
             link.push_str("&order=desc");

@@ -4,9 +4,8 @@
 //! Everything works without a script. Style and script come from this server under names of their own; what a page may load and do is
 //! said in [`guarded`].
 
-mod markdown;
-
 pub(super) mod listing;
+pub(super) mod markdown;
 pub(super) mod preview;
 
 use http::StatusCode;
@@ -50,7 +49,7 @@ fn layout(title: &str, main: &Markup) -> String {
 }
 
 /// Where a page stands: each directory on the way to it, the last one without a link.
-fn breadcrumbs(directory: Option<&RemotePath>, file: Option<&str>) -> Markup {
+pub(super) fn breadcrumbs(directory: Option<&RemotePath>, file: Option<&str>) -> Markup {
     let components: Vec<&str> = directory.iter().flat_map(|path| path.components()).collect();
     let mut place = String::from("/");
     let mut crumbs = vec![("Files", place.clone())];

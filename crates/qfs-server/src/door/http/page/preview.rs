@@ -82,7 +82,7 @@ fn page(path: &RemotePath, opened: &Opened, kind: &str, text: Option<&str>) -> S
     )
 }
 
-fn content(link: &str, name: &str, kind: &str, text: Option<&str>, size: u64) -> Markup {
+pub(in crate::door::http) fn content(link: &str, name: &str, kind: &str, text: Option<&str>, size: u64) -> Markup {
     html! {
         @if kind.starts_with("image/") {
             figure { img src=(link) alt=(name); }
