@@ -232,6 +232,9 @@ async fn described(shared: &Arc<Shared>, objects: Vec<(String, Info)>) -> Result
         if !shared.reads_attributes || name.is_none_or(|name| RemotePath::parse(name).is_err()) {
             return Ok(Some(Found { key, info }));
         }
+        if info.attributes.is_some() {
+            return Ok(Some(Found { key, info }));
+        }
         let identity = attributes::listed_identity(&key, &info);
         if let Some(attributes) = shared.known.attributes(identity) {
             return Ok(Some(Found { key, info: Info { attributes: Some(attributes), ..info } }));

@@ -219,6 +219,11 @@ pub(super) fn stored_name(name: &str) -> String {
     name.replace('-', "_")
 }
 
+/// The name that is stored so.
+pub(super) fn our_name(name: &str) -> String {
+    name.replace('_', "-")
+}
+
 fn beside(attributes: &Attributes) -> Beside {
     let metadata = attributes.metadata().into_iter();
     metadata.map(|(name, value)| (Attribute::Metadata(stored_name(&name).into()), value)).collect()
@@ -228,7 +233,7 @@ fn info(found: &GetResult) -> Info {
     let mut attributes = Attributes::default();
     for (name, value) in &found.attributes {
         if let Attribute::Metadata(name) = name {
-            attributes.take(&name.replace('_', "-"), value);
+            attributes.take(&our_name(name), value);
         }
     }
     let meta = &found.meta;

@@ -92,7 +92,7 @@ impl Lab {
 
     /// Whether the bucket keeps directories that nothing is in, and times of directories.
     fn keeps_directories(&self) -> bool {
-        self.root.starts_with("s3:")
+        !self.root.starts_with("gs:")
     }
 
     /// Whether the bucket checks every condition in the step that it is for. Where parts are put together moto does not, and Google is

@@ -3,7 +3,9 @@
 //!
 //! Parts are blocks, which lie under the name that the object will have and are nobody's until a list of them makes them the object.
 //! They are named by the upload and their number. Azure forgets them when anything else is written under that name, and after a week.
-//! No directory is kept that nothing is in, and nothing is copied.
+//! Nothing is copied.
+
+mod listing;
 
 use std::ops::Range;
 
@@ -167,7 +169,21 @@ impl Cloud for Azure {
     }
 
     fn page<'a>(&'a self, query: &'a PageQuery) -> Job<'a, Page> {
-        self.reader.page(query)
+        Box::pin(async move {
+            let mut request = Request::new(self, Method::GET, "").query("restype", "container").query("comp", "list");
+            request = request.query("include", "metadata").query("prefix", &query.prefix);
+            request = request.query("maxresults", &query.most.to_string());
+            if query.shallow {
+                request = request.query("delimiter", "/");
+            }
+            match (&query.token, &query.after) {
+                (Some(token), _) => request = request.query("marker", token),
+                (None, Some(after)) => request = request.query("startFrom", after),
+                (None, None) => {}
+            }
+            let (answer, _) = request.document().send().await?;
+            listing::page(&answer.document, query)
+        })
     }
 
     fn put<'a>(
@@ -178,14 +194,12 @@ impl Cloud for Azure {
         only: &'a Only,
     ) -> Job<'a, Option<String>> {
         Box::pin(async move {
-            if key.ends_with('/') {
-                // A directory that nothing is in: a listing of `object_store` would make a file of it.
-                return Ok(None);
-            }
             let request = self.put_request(key).header("x-ms-blob-type", "BlockBlob").content(content);
             match with_attributes(request, attributes).only(only).send().await {
                 Ok((answer, _)) => Ok(tag(&answer)),
                 Err(CloudError::Doubtful) => was_ours(self, key, attributes.nonce.as_deref()).await,
+                // Accounts with directories of their own need no object that keeps one, and may take none.
+                Err(CloudError::Nonsense(_)) if key.ends_with('/') => Ok(None),
                 Err(error) => Err(error),
             }
         })
@@ -209,12 +223,11 @@ impl Cloud for Azure {
 
     fn delete<'a>(&'a self, key: &'a str, tag: Option<&'a str>) -> Job<'a, ()> {
         Box::pin(async move {
-            if key.ends_with('/') {
-                return Ok(());
-            }
             match Request::new(self, Method::DELETE, key).of(tag).send().await {
                 // A condition on nothing: the attempt before removed it.
                 Ok(_) | Err(CloudError::Doubtful) => Ok(()),
+                // A directory that only shows in what is below it.
+                Err(CloudError::Missing) if key.ends_with('/') => Ok(()),
                 Err(error) => Err(error),
             }
         })

@@ -19,7 +19,7 @@ use object_store::aws::AwsCredentialProvider;
 use object_store::client::HttpClient;
 
 pub(super) use settings::connect;
-pub(super) use xml::error_code;
+pub(super) use xml::{error_code, visit};
 
 /// A bucket of S3.
 pub(super) struct S3 {

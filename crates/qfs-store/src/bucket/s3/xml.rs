@@ -94,6 +94,9 @@ impl Row {
 }
 
 /// Visits every element when it ends: the names on the way to it, and its text.
+///
+/// # Errors
+/// [`CloudError::Nonsense`].
 pub(in crate::bucket) fn visit(document: &[u8], end: &mut dyn FnMut(&[String], &str)) -> Result<(), CloudError> {
     let mut reader = Reader::from_reader(document);
     let (mut path, mut text) = (Vec::new(), String::new());
