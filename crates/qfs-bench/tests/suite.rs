@@ -55,7 +55,7 @@ fn every_scenario_is_measured_beside_a_peer() {
         assert!(tables.contains(part), "{part} is not in\n{tables}");
     }
     let goals = std::fs::read_to_string(world.path("cwd/g.md")).unwrap();
-    assert!(goals.contains("| small | qfs beside cp | 0.75 × as fast | "), "{goals}");
+    assert!(goals.contains("| small | qfs beside cp | 0.7 × as fast | "), "{goals}");
     assert!(goals.lines().skip(2).all(|line| line.ends_with("| reached |") || line.ends_with("%** |")), "{goals}");
     assert_eq!((world.left_behind(), world.alive()), (0, 0));
 }
