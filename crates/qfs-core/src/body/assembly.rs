@@ -37,6 +37,9 @@ pub struct Assembly {
     running: Mutex<Running>,
     /// Whether parts are hashed apart: told without waiting for a SHA-256.
     is_tree: AtomicBool,
+    /// Held while a piece is copied to the file. The kernel lets one thread at a time write to a file, and who waits for that burns a
+    /// processor: behind this lock it sleeps.
+    turn: Mutex<()>,
     /// As many as there are threads that hash at once.
     scratches: Mutex<Vec<Scratch>>,
     stages: Arc<Stages>,
@@ -69,6 +72,7 @@ impl Assembly {
             places: Mutex::new(Places::new(recorded)),
             running: Mutex::new(Running::new(kind, size)),
             is_tree: AtomicBool::new(kind == HashKind::Blake3),
+            turn: Mutex::default(),
             scratches: Mutex::default(),
             stages: Arc::default(),
             threads,
@@ -180,7 +184,9 @@ impl Assembly {
         let end = start + bytes.iter().map(|b| b.len() as u64).sum::<u64>();
         // Beside what other threads write and hash, and while it is warm.
         let part = self.hash_apart(start, &bytes);
+        let turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         self.stages.time(Stage::Writing, || self.stage.write_at(start, &bytes))?;
+        drop(turn);
 
         let is_hashed = part.is_some_and(|part| self.running().add(part));
         let has_to_wait = if is_hashed {

@@ -4,7 +4,7 @@ use super::Answered;
 
 /// Nothing.
 #[derive(Debug, Default)]
-pub(crate) struct Metrics;
+pub(crate) struct Metrics {}
 
 /// Nothing.
 #[derive(Debug)]
