@@ -84,8 +84,8 @@ Scenarios: bulk small again swarm resume update insert list latency (these run w
            pull push pull-again push-again pull-changed push-changed put put-swarm (together: sync);
            small-far small-far-again wan-clean wan-lossy wan-shallow wan-long wan-again wan-long-again put-lossy put-long
            update-far insert-far other-far (together: wan); all
-Peers:     curl curl-from-qfs curl+sha256sum curl+b3sum curl-bbr rsync rsync-ssh scp aria2c rclone zsync cp
-           qfs-cubic qfs-bbr
+Peers:     curl curl-from-qfs curl-from-dufs curl+sha256sum curl+b3sum curl-bbr rsync rsync-ssh scp aria2c
+           qcp sendme rclone zsync cp qfs-cubic qfs-bbr
 
 Every scenario makes its own data. What is not installed is left out and said so. Figures are medians of rounds in
 turns, and ratios pair by pair. Exit codes: 0 every run did its work; 1 one did not; 2 usage; 130 interrupted.";

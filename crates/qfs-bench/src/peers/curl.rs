@@ -1,4 +1,4 @@
-//! curl from nginx, and from the HTTP door of qfs, with one file over HTTP/1.1 and many in parallel over HTTP/2.
+//! curl from nginx, from dufs, and from the HTTP door of qfs, with one file over HTTP/1.1 and many in parallel over HTTP/2.
 
 use std::ffi::OsString;
 
@@ -21,6 +21,7 @@ struct Curl {
 #[derive(Debug)]
 enum Server {
     Nginx(Nginx),
+    Dufs(Daemon),
     Ours(qfs::Server),
 }
 
@@ -28,6 +29,7 @@ impl Server {
     fn daemon(&self) -> &Daemon {
         match self {
             Self::Nginx(nginx) => &nginx.daemon,
+            Self::Dufs(daemon) => daemon,
             Self::Ours(server) => server.daemon(),
         }
     }
@@ -71,6 +73,19 @@ fn start_checked(place: &Place<'_>, program: &'static str) -> Started {
 pub(super) fn start_bbr(place: &Place<'_>) -> Started {
     let place = Place { home: place.home.clone(), tcp: "bbr", ..*place };
     Ok(Box::new(Curl::start(&place, None)?))
+}
+
+/// From dufs.
+pub(super) fn start_from_dufs(place: &Place<'_>) -> Started {
+    let dufs = place.program("dufs")?;
+    place.program("curl")?;
+    let port = place.port()?;
+    let (certificate, key) = place.certificate()?;
+    let ip = &place.ends.server_ip;
+    let dufs = Invocation::new(dufs).args(["--bind", ip, "--port", &port.to_string(), "--tls-cert"]).arg(&certificate);
+    let daemon = place.serve(dufs.arg("--tls-key").arg(key).arg(&place.data.root), port)?;
+    let trust = ["--cacert".into(), certificate.into_os_string()];
+    Ok(Box::new(Curl::of(place, Server::Dufs(daemon), &format!("https://{ip}:{port}"), &trust, None)?))
 }
 
 /// From the HTTP door of qfs.
@@ -126,6 +141,7 @@ impl Peer for Curl {
         let more = self.checked.map_or(", no checksum".to_owned(), |program| format!(", then {program}"));
         let whose = match self.server {
             Server::Nginx(_) => "nginx",
+            Server::Dufs(_) => "dufs",
             Server::Ours(_) => "qfs-server",
         };
         format!("curl from {whose} over HTTPS{more}{}", self.tcp)

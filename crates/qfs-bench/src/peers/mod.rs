@@ -10,8 +10,10 @@ mod nginx;
 mod ours;
 mod peer;
 mod place;
+mod qcp;
 mod rclone;
 mod rsync;
+mod sendme;
 mod ssh;
 mod zsync;
 
@@ -34,9 +36,10 @@ pub struct Entry {
 }
 
 /// All peers, in the order they run.
-pub const ALL: [Entry; 14] = [
+pub const ALL: [Entry; 17] = [
     Entry { name: "curl", can: curl::can, start: curl::start },
     Entry { name: "curl-from-qfs", can: curl::can_fetch, start: curl::start_from_ours },
+    Entry { name: "curl-from-dufs", can: curl::can_fetch, start: curl::start_from_dufs },
     Entry { name: "curl+sha256sum", can: curl::can_check, start: curl::start_sha256sum },
     Entry { name: "curl+b3sum", can: curl::can_check, start: curl::start_b3sum },
     Entry { name: "curl-bbr", can: over_a_link, start: curl::start_bbr },
@@ -44,6 +47,8 @@ pub const ALL: [Entry; 14] = [
     Entry { name: "rsync-ssh", can: rsync::can_fetch, start: ssh::start_rsync },
     Entry { name: "scp", can: ssh::can_scp, start: ssh::start_scp },
     Entry { name: "aria2c", can: aria2::can, start: aria2::start },
+    Entry { name: "qcp", can: qcp::can, start: qcp::start },
+    Entry { name: "sendme", can: sendme::can, start: sendme::start },
     Entry { name: "rclone", can: rclone::can, start: rclone::start },
     Entry { name: "zsync", can: zsync::can, start: zsync::start },
     Entry { name: "cp", can: cp::can, start: cp::start },

@@ -34,10 +34,7 @@ impl Nginx {
         let program = place.program("nginx")?;
         let port = place.port()?;
         let address = format!("{}:{port}", place.ends.server_ip);
-        let made = rcgen::generate_simple_self_signed(vec![place.ends.server_ip.clone()]);
-        let made = made.map_err(|error| PeerError::Setup(error.to_string()))?;
-        let certificate = place.write("cert.pem", &made.cert.pem())?;
-        place.write("key.pem", &made.signing_key.serialize_pem())?;
+        let (certificate, _) = place.certificate()?;
         let conf = place.write("nginx.conf", &configuration(place, &format!("{address} {how}")))?;
         let log = place.home.join("error.log");
         let invocation = Invocation::new(program).arg("-e").arg(&log).arg("-p").arg(&place.home).arg("-c").arg(conf);

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::PeerError;
 use crate::dataset::DataSet;
 use crate::process::{Daemon, Invocation, Supervisor, find_program};
-use crate::scenario::Task;
+use crate::scenario::{Link, Task};
 
 /// How long a server may take until it listens.
 const START_LIMIT: Duration = Duration::from_secs(15);
@@ -86,6 +86,8 @@ pub struct Place<'a> {
     pub task: Task,
     /// Where it runs.
     pub ends: &'a Ends,
+    /// What lies between them, where that is not loopback.
+    pub link: Option<Link>,
     /// The congestion control of a TCP server at the end of a link, never left to the machine's default.
     pub tcp: &'static str,
     /// The programs of this project.
@@ -111,6 +113,13 @@ impl Place<'_> {
         let path = self.home.join(name);
         fs::write(&path, text)?;
         Ok(path)
+    }
+
+    /// A certificate of the server's address, made for it, and its key: `cert.pem` and `key.pem`.
+    pub(super) fn certificate(&self) -> Result<(PathBuf, PathBuf), PeerError> {
+        let made = rcgen::generate_simple_self_signed(vec![self.ends.server_ip.clone()]);
+        let made = made.map_err(|error| PeerError::Setup(error.to_string()))?;
+        Ok((self.write("cert.pem", &made.cert.pem())?, self.write("key.pem", &made.signing_key.serialize_pem())?))
     }
 
     /// Starts a server at the server's end and waits until it listens on TCP `port`.
@@ -221,6 +230,7 @@ mod tests {
             home: nowhere,
             task: Task::Fetch,
             ends: &ends,
+            link: None,
             tcp: "cubic",
             ours: &ours,
         };

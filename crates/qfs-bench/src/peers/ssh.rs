@@ -1,4 +1,4 @@
-//! rsync and scp over ssh, with a private sshd: keys, configuration and known hosts of its own.
+//! rsync and scp over ssh, and the login of qcp, with a private sshd: keys, configuration and known hosts of its own.
 
 use std::path::PathBuf;
 
@@ -8,7 +8,7 @@ use crate::process::{Daemon, Invocation};
 use crate::scenario::{Scenario, Task};
 
 /// The name under which the client's configuration knows the server.
-const ALIAS: &str = "bench";
+pub(super) const ALIAS: &str = "bench";
 
 #[derive(Debug)]
 struct Ssh {
@@ -42,7 +42,7 @@ pub(super) fn start_scp(place: &Place<'_>) -> Started {
 }
 
 /// Starts an sshd that lets this user in with a key made for it; returns it and the client's configuration.
-fn start_sshd(place: &Place<'_>) -> Result<(Daemon, PathBuf), PeerError> {
+pub(super) fn start_sshd(place: &Place<'_>) -> Result<(Daemon, PathBuf), PeerError> {
     // When root runs it, it needs this directory, which the system makes only when it starts its own sshd.
     if Place::is_root() {
         std::fs::create_dir_all("/run/sshd")?;

@@ -206,6 +206,7 @@ impl Bench<'_> {
             home,
             task: scenario.task,
             ends,
+            link: scenario.link,
             tcp: "cubic",
             ours: self.ours,
         })?;
