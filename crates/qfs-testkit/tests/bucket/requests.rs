@@ -212,6 +212,23 @@ fn what_passes_is_tried_again_and_never_a_wrong_byte() {
     assert_eq!(lab.store.open(&path("small"), 100).unwrap().1, "0123456789");
 }
 
+/// Fails when: what was empty a moment ago is given out as empty, with the description of what it is now.
+#[test]
+fn an_object_that_is_filled_between_two_requests_is_not_empty() {
+    let lab = lab();
+    lab.engine.put("filled", b"12345");
+    lab.engine.put("empty", b"");
+    lab.engine.fail("GET filled", Fault::Status(416, "InvalidRange"));
+    let versions = Versions::new(lab.store.clone(), std::sync::Arc::default(), qfs_store::blocking_threads());
+    let (filled, empty) = (path("filled"), path("empty"));
+    let read = versions.read_all_whole(&[&filled, &empty], 1 << 18, HashKind::Sha256);
+    let read: Vec<_> = read.into_iter().map(|whole| whole.unwrap().unwrap()).collect();
+    assert_eq!((&*read[0].content, read[0].digest), (&b"12345"[..], Digest::of(b"12345")));
+    assert_eq!((&*read[1].content, read[1].digest), (&b""[..], Digest::of(b"")));
+    let kept = versions.digests().recall(&lab.store.object(&filled).unwrap().meta().etag, HashKind::Sha256);
+    assert_eq!(kept, Some(Digest::of(b"12345")));
+}
+
 #[test]
 fn what_stays_is_an_error_that_says_what_it_is() {
     let lab = lab();
