@@ -19,6 +19,7 @@ use object_store::{
 };
 
 use super::attributes::Attributes;
+use super::client;
 use super::cloud::{Body, Cloud, Info, Job, Next, Only, Page, PageQuery, was_ours};
 use super::error::{CloudError, SetupError};
 use super::location::Location;
@@ -54,6 +55,7 @@ pub(super) fn google(location: &Location, options: &[(String, String)]) -> Resul
     // Of several parts of the program that choose it, the first wins: they choose the same.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut builder = GoogleCloudStorageBuilder::from_env().with_bucket_name(&location.bucket);
+    builder = builder.with_http_connector(client::Connector);
     for (name, value) in options {
         let key: GoogleConfigKey = name.parse().map_err(|_| unknown(location, name))?;
         builder = builder.with_config(key, value);
@@ -246,6 +248,9 @@ fn info(found: &GetResult) -> Info {
 }
 
 fn failed(error: Error) -> CloudError {
+    if let Some(told) = client::told(&error) {
+        return told;
+    }
     match error {
         Error::NotFound { .. } => CloudError::Missing,
         Error::AlreadyExists { .. } | Error::Precondition { .. } | Error::NotModified { .. } => {
@@ -254,7 +259,6 @@ fn failed(error: Error) -> CloudError {
         Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => CloudError::Denied(error.to_string().into()),
         Error::NotSupported { .. } | Error::NotImplemented { .. } => CloudError::Unsupported,
         Error::InvalidPath { .. } => CloudError::nonsense(error),
-        error if error.to_string().contains("416") => CloudError::Range,
         error => CloudError::unavailable(error),
     }
 }

@@ -17,6 +17,7 @@ use object_store::azure::{AzureAuthorizer, AzureConfigKey as Key, AzureCredentia
 use object_store::client::{ClientConfigKey, HttpClient, HttpRequest};
 
 use crate::bucket::attributes::Attributes;
+use crate::bucket::client::Connector;
 use crate::bucket::cloud::{Body, Cloud, Info, Job, Only, Page, PageQuery, was_ours};
 use crate::bucket::error::{CloudError, SetupError};
 use crate::bucket::location::Location;
@@ -46,6 +47,7 @@ struct Azure {
 /// [`SetupError`] for an option that is none, and where something is missing.
 pub(super) fn connect(location: &Location, options: &[(String, String)]) -> Result<Box<dyn Cloud>, SetupError> {
     let mut builder = MicrosoftAzureBuilder::from_env().with_container_name(&location.bucket);
+    builder = builder.with_http_connector(Connector);
     for (name, value) in options {
         let key: Key = name.parse().map_err(|_| other::unknown(location, name))?;
         builder = builder.with_config(key, value);

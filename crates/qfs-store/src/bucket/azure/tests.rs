@@ -101,6 +101,17 @@ fn an_answer_that_was_lost_is_not_taken_for_somebody_else() {
 }
 
 #[test]
+fn a_range_is_refused_by_the_status_alone() {
+    let get = |answer| {
+        let (cloud, _heads) = container(vec![Some(answer)]);
+        wait(cloud.get("x416", 0..5, None)).map(|(info, _)| info)
+    };
+    // The text of the error names the object.
+    assert!(matches!(get((400, "")), Err(CloudError::Unavailable(_))));
+    assert!(matches!(get((416, "x-ms-error-code: InvalidRange\r\n")), Err(CloudError::Range)));
+}
+
+#[test]
 fn refusals_mean_what_azure_says_and_not_their_status_alone() {
     let failure = |status: u16, code: &str| classify(StatusCode::from_u16(status).unwrap(), code);
     for (status, code) in [(409, "BlobAlreadyExists"), (412, "ConditionNotMet"), (400, "InvalidBlockList"), (404, "")] {
