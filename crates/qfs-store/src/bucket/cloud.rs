@@ -84,14 +84,14 @@ pub(super) trait Cloud: Send + Sync + 'static {
         only: &'a Only,
     ) -> Job<'a, Option<String>>;
 
-    /// Stores other attributes beside the object `key` with the ETag `tag`, without moving its content.
-    fn describe<'a>(&'a self, key: &'a str, tag: Option<&'a str>, attributes: &'a Attributes) -> Job<'a, ()>;
+    /// Stores other attributes beside the object `key` that `info` describes, without moving its content through here.
+    fn describe<'a>(&'a self, key: &'a str, info: &'a Info, attributes: &'a Attributes) -> Job<'a, ()>;
 
-    /// Makes `to` a copy of the object `from` with the ETag `tag`, with these attributes.
+    /// Makes `to` a copy of the object `from` that `info` describes, with these attributes.
     fn copy<'a>(
         &'a self,
         from: &'a str,
-        tag: Option<&'a str>,
+        info: &'a Info,
         to: &'a str,
         attributes: &'a Attributes,
         only: &'a Only,

@@ -102,7 +102,7 @@ impl BucketStore {
             ..fresh
         };
         shared
-            .wait(shared.cloud.describe(&key, info.tag.as_deref(), &attributes))
+            .wait(shared.cloud.describe(&key, &info, &attributes))
             .map_err(|error| refused(error, &Condition::Any))?;
         Ok(written(shared, &key, info.size, info.tag, attributes))
     }
@@ -183,7 +183,7 @@ impl WriteStore for BucketStore {
         if info.size > MAX_COPY_BYTES {
             return Ok(None);
         }
-        let before = info.attributes.unwrap_or_default();
+        let before = info.attributes.clone().unwrap_or_default();
         let fresh = Attributes::fresh(commit.modified, commit.executable.unwrap_or(before.executable));
         let attributes = Attributes {
             sha256: before.sha256,
@@ -196,7 +196,7 @@ impl WriteStore for BucketStore {
         names::ensure_free(shared, path)?;
         let _turn = shared.lock(&key);
         let only = condition(shared, &key, &commit.condition)?;
-        match shared.wait(shared.cloud.copy(&source, info.tag.as_deref(), &key, &attributes, &only)) {
+        match shared.wait(shared.cloud.copy(&source, &info, &key, &attributes, &only)) {
             Ok(()) => {}
             Err(CloudError::Unsupported) => return Ok(None),
             Err(error) => return Err(refused(error, &commit.condition)),

@@ -20,8 +20,10 @@ use crate::bucket::attributes::Attributes;
 use crate::bucket::client::Connector;
 use crate::bucket::cloud::{Body, Cloud, Info, Job, Only, Page, PageQuery, was_ours};
 use crate::bucket::error::{CloudError, SetupError};
+use crate::bucket::limits::LIMITS;
 use crate::bucket::location::Location;
 use crate::bucket::other::{self, Other};
+use crate::bucket::patience;
 use crate::bucket::request::{Answer, Failure, Request, Service, client};
 
 /// The account of the emulator, unless another one is named.
@@ -47,7 +49,7 @@ struct Azure {
 /// [`SetupError`] for an option that is none, and where something is missing.
 pub(super) fn connect(location: &Location, options: &[(String, String)]) -> Result<Box<dyn Cloud>, SetupError> {
     let mut builder = MicrosoftAzureBuilder::from_env().with_container_name(&location.bucket);
-    builder = builder.with_http_connector(Connector);
+    builder = builder.with_http_connector(Connector(LIMITS)).with_retry(patience::config());
     for (name, value) in options {
         let key: Key = name.parse().map_err(|_| other::unknown(location, name))?;
         builder = builder.with_config(key, value);
@@ -207,10 +209,10 @@ impl Cloud for Azure {
         })
     }
 
-    fn describe<'a>(&'a self, key: &'a str, tag: Option<&'a str>, attributes: &'a Attributes) -> Job<'a, ()> {
+    fn describe<'a>(&'a self, key: &'a str, info: &'a Info, attributes: &'a Attributes) -> Job<'a, ()> {
         Box::pin(async move {
             let request = with_attributes(self.put_request(key).query("comp", "metadata"), attributes);
-            match request.of(tag).send().await {
+            match request.of(info.tag.as_deref()).send().await {
                 Ok(_) => Ok(()),
                 Err(CloudError::Doubtful) => was_ours(self, key, attributes.nonce.as_deref()).await.map(drop),
                 Err(error) => Err(error),
@@ -218,7 +220,7 @@ impl Cloud for Azure {
         })
     }
 
-    fn copy<'a>(&'a self, _: &'a str, _: Option<&'a str>, _: &'a str, _: &'a Attributes, _: &'a Only) -> Job<'a, ()> {
+    fn copy<'a>(&'a self, _: &'a str, _: &'a Info, _: &'a str, _: &'a Attributes, _: &'a Only) -> Job<'a, ()> {
         // Azure may say that a copy is under way, and finish it when it likes.
         Box::pin(async { Err(CloudError::Unsupported) })
     }

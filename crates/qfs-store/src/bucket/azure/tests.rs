@@ -65,7 +65,8 @@ fn every_change_carries_its_condition_and_what_stands_beside() {
 
     assert_eq!(wait(cloud.put("a b", Bytes::from_static(b"x"), &attributes, &Only::Absent)).unwrap().unwrap(), "\"e\"");
     asked(&["put /box/a%20b http", "if-none-match: *", beside[0], beside[1], beside[2]]);
-    wait(cloud.describe("a", Some("\"old\""), &attributes)).unwrap();
+    let old = Info { size: 1, tag: Some("\"old\"".to_owned()), changed: 0, attributes: None };
+    wait(cloud.describe("a", &old, &attributes)).unwrap();
     asked(&["put /box/a?comp=metadata", "if-match: \"old\"", beside[0], beside[1], beside[2]]);
     wait(cloud.delete("a", Some("\"old\""))).unwrap();
     asked(&["delete /box/a http", "if-match: \"old\""]);
