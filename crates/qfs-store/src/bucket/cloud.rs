@@ -133,3 +133,20 @@ pub(super) async fn was_ours(cloud: &dyn Cloud, key: &str, nonce: Option<&str>) 
         Err(error) => Err(error),
     }
 }
+
+/// What a refusal means of a removal under the condition `tag`, where an attempt before it had no answer and may have been the one that
+/// removed the object.
+///
+/// # Errors
+/// [`CloudError::Precondition`] when something is there; what looking failed with.
+pub(super) async fn was_removed(cloud: &dyn Cloud, key: &str, tag: Option<&str>) -> Result<(), CloudError> {
+    if tag.is_none() {
+        // Without a condition only that nothing was there can have been refused.
+        return Ok(());
+    }
+    match cloud.head(key).await {
+        Err(CloudError::Missing) => Ok(()),
+        Ok(_) => Err(CloudError::Precondition),
+        Err(error) => Err(error),
+    }
+}

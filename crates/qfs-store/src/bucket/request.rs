@@ -168,6 +168,10 @@ impl<'a> Request<'a> {
             let begun = Instant::now();
             let why = match self.attempt().await {
                 Ok(answer) => return Ok((answer, patience.failed)),
+                // What is to be removed may have been by this request, whose answer was lost.
+                Err(Failure::Final(CloudError::Missing)) if patience.failed > 0 && self.method == Method::DELETE => {
+                    return Err(CloudError::Doubtful);
+                }
                 Err(Failure::Final(error)) => return Err(error),
                 // The provider of credentials may have newer ones.
                 Err(Failure::Expired(error)) if is_renewed => return Err(error),

@@ -306,6 +306,24 @@ fn a_put_whose_answer_was_lost_is_not_refused_by_itself() {
     assert!(lab.engine.object("new").is_none());
 }
 
+/// Fails when: a refused removal passes for one whose answer was lost, or the other way round.
+#[test]
+fn a_removal_is_done_when_the_object_is_gone_and_not_before() {
+    let lab = lab();
+    let put = |name: &str| lab.store.put_described(&path(name), &[Bytes::from_static(b"x")], &replace()).unwrap();
+    let remove = |name: &str, etag| lab.store.remove(&path(name), &Condition::Matches(etag), false);
+    let version = put("theirs").etag;
+    lab.engine.fail("DELETE theirs", Fault::Status(503, "SlowDown"));
+    lab.engine.fail("DELETE theirs", Fault::Replaced);
+    let refused = remove("theirs", version);
+    assert!(matches!(refused, Err(StoreError::Conflict)), "{refused:?}");
+    assert_eq!((lab.engine.object("theirs").unwrap().content, lab.engine.unmet()), (Bytes::from_static(b"!"), 0));
+    let version = put("ours").etag;
+    lab.engine.fail("DELETE ours", Fault::Unanswered);
+    remove("ours", version).unwrap();
+    assert_eq!((lab.engine.object("ours").is_none(), lab.engine.unmet()), (true, 0));
+}
+
 #[test]
 fn a_copy_does_not_pass_through_here() {
     let lab = lab();

@@ -18,7 +18,7 @@ use object_store::client::{ClientConfigKey, HttpClient, HttpRequest};
 
 use crate::bucket::attributes::Attributes;
 use crate::bucket::client::Connector;
-use crate::bucket::cloud::{Body, Cloud, Info, Job, Only, Page, PageQuery, was_ours};
+use crate::bucket::cloud::{Body, Cloud, Info, Job, Only, Page, PageQuery, was_ours, was_removed};
 use crate::bucket::error::{CloudError, SetupError};
 use crate::bucket::limits::LIMITS;
 use crate::bucket::location::Location;
@@ -228,8 +228,8 @@ impl Cloud for Azure {
     fn delete<'a>(&'a self, key: &'a str, tag: Option<&'a str>) -> Job<'a, ()> {
         Box::pin(async move {
             match Request::new(self, Method::DELETE, key).of(tag).send().await {
-                // A condition on nothing: the attempt before removed it.
-                Ok(_) | Err(CloudError::Doubtful) => Ok(()),
+                Ok(_) => Ok(()),
+                Err(CloudError::Doubtful) => was_removed(self, key, tag).await,
                 // A directory that only shows in what is below it.
                 Err(CloudError::Missing) if key.ends_with('/') => Ok(()),
                 Err(error) => Err(error),

@@ -95,10 +95,17 @@ fn an_answer_that_was_lost_is_not_taken_for_somebody_else() {
     // Blocks that somebody else's upload has discarded: nothing of ours is lost where it may be replaced.
     assert!(matches!(complete(vec![gone], Only::Absent), Err(CloudError::Precondition)));
     assert!(matches!(complete(vec![gone], Only::Any), Err(CloudError::Unavailable(_))));
-    let (cloud, _heads) = container(vec![None, Some((404, "x-ms-error-code: BlobNotFound\r\n"))]);
+    let none = Some((404, "x-ms-error-code: BlobNotFound\r\n"));
+    let (cloud, _heads) = container(vec![None, none, none]);
     wait(cloud.delete("a", Some("\"e\""))).unwrap();
-    let (cloud, _heads) = container(vec![Some((404, "x-ms-error-code: BlobNotFound\r\n"))]);
+    let (cloud, _heads) = container(vec![None, none]);
+    wait(cloud.delete("a", None)).unwrap();
+    let (cloud, _heads) = container(vec![none]);
     assert!(matches!(wait(cloud.delete("a", None)), Err(CloudError::Missing)));
+    // The first attempt did nothing, and the object that it was for is another one since.
+    let other = Some((412, "x-ms-error-code: ConditionNotMet\r\n"));
+    let (cloud, _heads) = container(vec![Some((503, "")), other, there(theirs)]);
+    assert!(matches!(wait(cloud.delete("a", Some("\"e\""))), Err(CloudError::Precondition)));
 }
 
 #[test]

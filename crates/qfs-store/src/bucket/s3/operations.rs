@@ -8,7 +8,7 @@ use http::Method;
 
 use super::{S3, xml};
 use crate::bucket::attributes::Attributes;
-use crate::bucket::cloud::{Body, Cloud, Info, Job, Only, Page, PageQuery, was_ours};
+use crate::bucket::cloud::{Body, Cloud, Info, Job, Only, Page, PageQuery, was_ours, was_removed};
 use crate::bucket::error::CloudError;
 use crate::bucket::request::{Answer, Request};
 use crate::bucket::stage::PART;
@@ -110,8 +110,8 @@ impl Cloud for S3 {
     fn delete<'a>(&'a self, key: &'a str, tag: Option<&'a str>) -> Job<'a, ()> {
         Box::pin(async move {
             match self.request(Method::DELETE, key).of(tag).send().await {
-                // A condition on nothing: the attempt before removed it.
-                Ok(_) | Err(CloudError::Doubtful) => Ok(()),
+                Ok(_) => Ok(()),
+                Err(CloudError::Doubtful) => was_removed(self, key, tag).await,
                 Err(error) => Err(error),
             }
         })
