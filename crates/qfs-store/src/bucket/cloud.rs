@@ -40,6 +40,23 @@ pub(super) struct PageQuery {
     pub(super) most: usize,
 }
 
+impl PageQuery {
+    /// Asks for the page that `next` names.
+    ///
+    /// # Errors
+    /// [`CloudError::Nonsense`] when that is this one again, or one before it.
+    pub(super) fn go_on(&mut self, next: Next) -> Result<(), CloudError> {
+        match next {
+            Next::Token(token) if self.token.as_ref() != Some(&token) => self.token = Some(token),
+            Next::After(after) if self.after.as_ref() < Some(&after) => {
+                (self.token, self.after) = (None, Some(after));
+            }
+            _ => return Err(CloudError::nonsense("a listing that does not go on")),
+        }
+        Ok(())
+    }
+}
+
 /// One page of a listing.
 #[derive(Debug, Default)]
 pub(super) struct Page {

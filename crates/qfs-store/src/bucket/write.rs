@@ -15,6 +15,7 @@ use super::attributes::{self, Attributes};
 use super::cloud::Only;
 use super::conditions::{condition, refused, written};
 use super::error::CloudError;
+use super::listing;
 use super::names::{self, There};
 use super::shared::is_hidden;
 use super::stage::BucketStage;
@@ -254,9 +255,7 @@ impl WriteStore for BucketStore {
             There::Directory => {}
         }
         let key = format!("{}/", shared.key(path));
-        let query = super::cloud::PageQuery { prefix: key.clone(), most: 2, ..Default::default() };
-        let page = shared.wait(shared.cloud.page(&query)).map_err(CloudError::into_store)?;
-        if page.objects.iter().any(|(found, _)| *found != key) {
+        if listing::exists_in(shared, &key).map_err(CloudError::into_store)? {
             return Err(StoreError::NotEmpty);
         }
         // What comes into it meanwhile keeps it there: only the object that marks it goes.

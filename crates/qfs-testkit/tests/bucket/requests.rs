@@ -160,6 +160,38 @@ fn attributes_of_settled_objects_are_asked_for_once() {
     assert_eq!((heads(), heads()), (50, 0));
 }
 
+/// Fails when: a directory is told from nothing, or an empty one from one that is not, by the first page alone.
+#[test]
+fn a_page_of_nothing_does_not_end_a_question() {
+    let lab = lab();
+    let (directory, below) = (path("d"), path("d/e"));
+    let file = [Bytes::from_static(b"x")];
+    lab.store.put(&below, &file, &absent()).unwrap();
+    let begin = |what: &str| lab.engine.fail(what, Fault::EmptyPage);
+    begin("list-type");
+    assert!(matches!(lab.store.existing(&directory), Err(StoreError::NotRegular)));
+    begin("list-type");
+    assert!(matches!(lab.store.put(&directory, &file, &absent()), Err(StoreError::NotRegular)));
+    begin("max-keys=2");
+    assert!(matches!(lab.store.remove_directory(&directory, false), Err(StoreError::NotEmpty)));
+    begin("list-type");
+    let mut rows = 0;
+    let query = ListQuery { prefix: Some(directory.clone()), after: Some(path("d/z")), ..ListQuery::default() };
+    let count = &mut |_: RemotePath, _: Entry| {
+        rows += 1;
+        ControlFlow::Continue(())
+    };
+    lab.store.list(&query, count).unwrap();
+    assert_eq!((rows, lab.engine.unmet()), (0, 0));
+    // What is empty is still removed, and what is not there not found.
+    lab.store.remove(&below, &Condition::Any, false).unwrap();
+    begin("max-keys=2");
+    lab.store.remove_directory(&directory, false).unwrap();
+    assert_eq!((lab.engine.keys().len(), lab.engine.unmet()), (0, 0));
+    begin("list-type");
+    assert!(lab.store.existing(&directory).unwrap().is_none());
+}
+
 #[test]
 fn keys_that_are_no_names_are_left_out_and_told() {
     let lab = lab();
