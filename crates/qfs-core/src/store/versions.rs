@@ -105,7 +105,7 @@ impl<S: Store> Versions<S> {
     /// The whole of `path` with its digest of `kind`, in one go, if it has no more than `limit` bytes; None when it has more. Blocks.
     ///
     /// # Errors
-    /// As [`Store::open`] and [`Object::ensure_unchanged`].
+    /// As [`Store::open`] and [`Object::ensure_unchanged`]; [`StoreError::Changed`] when less than all of it came.
     pub fn read_whole(&self, path: &RemotePath, limit: u64, kind: HashKind) -> Result<Option<Whole>, StoreError> {
         let opened = self.store.open(path, usize::try_from(limit).unwrap_or(usize::MAX))?;
         self.whole(opened, limit, kind)
@@ -126,6 +126,10 @@ impl<S: Store> Versions<S> {
         let ObjectMeta { size, modified, ref etag, unsettled, executable } = *object.meta();
         if size > limit {
             return Ok(None);
+        }
+        // The digest that is remembered here is that of the version: part of it must not pass for it.
+        if content.len() as u64 != size {
+            return Err(StoreError::Changed);
         }
         object.ensure_unchanged()?;
         let known = self.digests.recall(etag, kind);

@@ -40,6 +40,23 @@ pub(super) struct PageQuery {
     pub(super) most: usize,
 }
 
+impl PageQuery {
+    /// Asks for the page that `next` names.
+    ///
+    /// # Errors
+    /// [`CloudError::Nonsense`] when that is this one again, or one before it.
+    pub(super) fn go_on(&mut self, next: Next) -> Result<(), CloudError> {
+        match next {
+            Next::Token(token) if self.token.as_ref() != Some(&token) => self.token = Some(token),
+            Next::After(after) if self.after.as_ref() < Some(&after) => {
+                (self.token, self.after) = (None, Some(after));
+            }
+            _ => return Err(CloudError::nonsense("a listing that does not go on")),
+        }
+        Ok(())
+    }
+}
+
 /// One page of a listing.
 #[derive(Debug, Default)]
 pub(super) struct Page {
@@ -84,14 +101,14 @@ pub(super) trait Cloud: Send + Sync + 'static {
         only: &'a Only,
     ) -> Job<'a, Option<String>>;
 
-    /// Stores other attributes beside the object `key` with the ETag `tag`, without moving its content.
-    fn describe<'a>(&'a self, key: &'a str, tag: Option<&'a str>, attributes: &'a Attributes) -> Job<'a, ()>;
+    /// Stores other attributes beside the object `key` that `info` describes, without moving its content through here.
+    fn describe<'a>(&'a self, key: &'a str, info: &'a Info, attributes: &'a Attributes) -> Job<'a, ()>;
 
-    /// Makes `to` a copy of the object `from` with the ETag `tag`, with these attributes.
+    /// Makes `to` a copy of the object `from` that `info` describes, with these attributes.
     fn copy<'a>(
         &'a self,
         from: &'a str,
-        tag: Option<&'a str>,
+        info: &'a Info,
         to: &'a str,
         attributes: &'a Attributes,
         only: &'a Only,
@@ -130,6 +147,23 @@ pub(super) async fn was_ours(cloud: &dyn Cloud, key: &str, nonce: Option<&str>) 
             Ok(info.tag)
         }
         Ok(_) | Err(CloudError::Missing) => Err(CloudError::Precondition),
+        Err(error) => Err(error),
+    }
+}
+
+/// What a refusal means of a removal under the condition `tag`, where an attempt before it had no answer and may have been the one that
+/// removed the object.
+///
+/// # Errors
+/// [`CloudError::Precondition`] when something is there; what looking failed with.
+pub(super) async fn was_removed(cloud: &dyn Cloud, key: &str, tag: Option<&str>) -> Result<(), CloudError> {
+    if tag.is_none() {
+        // Without a condition only that nothing was there can have been refused.
+        return Ok(());
+    }
+    match cloud.head(key).await {
+        Err(CloudError::Missing) => Ok(()),
+        Ok(_) => Err(CloudError::Precondition),
         Err(error) => Err(error),
     }
 }

@@ -95,9 +95,25 @@ fn is_there(shared: &Arc<Shared>, below: &str, query: &ListQuery) -> Result<bool
 
 /// Whether any key begins with `prefix`.
 pub(super) fn exists_below(shared: &Arc<Shared>, prefix: &str) -> Result<bool, CloudError> {
-    let query = PageQuery { prefix: prefix.to_owned(), most: 1, ..PageQuery::default() };
-    let page = shared.wait(shared.cloud.page(&query))?;
-    Ok(!page.objects.is_empty() || !page.prefixes.is_empty())
+    exists(shared, PageQuery { prefix: prefix.to_owned(), most: 1, ..PageQuery::default() }, |_| true)
+}
+
+/// Whether any key that begins with `prefix` goes on behind it.
+pub(super) fn exists_in(shared: &Arc<Shared>, prefix: &str) -> Result<bool, CloudError> {
+    exists(shared, PageQuery { prefix: prefix.to_owned(), most: 2, ..PageQuery::default() }, |key| key != prefix)
+}
+
+fn exists(shared: &Shared, mut query: PageQuery, is_wanted: impl Fn(&str) -> bool) -> Result<bool, CloudError> {
+    loop {
+        let page = shared.wait(shared.cloud.page(&query))?;
+        if page.objects.iter().any(|(key, _)| is_wanted(key)) {
+            return Ok(true);
+        }
+        // A page may have nothing on it and others behind it, or no row that counts here.
+        let Some(next) = page.next else { return Ok(false) };
+        query.go_on(next)?;
+        query.most = PAGE;
+    }
 }
 
 /// The times of the last directories that were made on purpose: their rows come soon, or came before.
@@ -200,15 +216,10 @@ impl Pages {
     fn next(&mut self) -> Result<Option<Keys>, CloudError> {
         let Some(task) = self.ahead.take().transpose()? else { return Ok(None) };
         let (rows, next) = self.shared.wait(async { task.await.map_err(CloudError::unavailable)? })?;
-        match next {
-            Some(Next::Token(token)) if self.query.token.as_ref() != Some(&token) => self.query.token = Some(token),
-            Some(Next::After(after)) if self.query.after.as_ref() < Some(&after) => {
-                (self.query.token, self.query.after) = (None, Some(after));
-            }
-            Some(_) => return Err(CloudError::nonsense("a listing that does not go on")),
-            None => return Ok(Some(rows)),
+        if let Some(next) = next {
+            self.query.go_on(next)?;
+            self.begin();
         }
-        self.begin();
         Ok(Some(rows))
     }
 }

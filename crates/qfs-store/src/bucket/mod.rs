@@ -12,6 +12,8 @@
 //! | `location` | `s3://BUCKET/PREFIX` |
 //! | `cloud` | what is asked of a bucket, whoever provides it; `s3`, `azure` and `other` do it |
 //! | `request`, `patience` | one request of `s3` and `azure`, and how often it is sent |
+//! | `client` | what `object_store`'s own operations are sent with |
+//! | `limits` | how long a bucket may take |
 //! | `attributes` | what stands beside an object, and how versions are named |
 //! | `known` | what would cost a request to learn again |
 //! | `listing`, `order` | pages of keys, and rows made of them |
@@ -24,6 +26,7 @@
 mod attributes;
 mod azure;
 mod blocks;
+mod client;
 mod cloud;
 mod conditions;
 mod disk;
@@ -31,6 +34,7 @@ mod error;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod known;
+mod limits;
 mod listing;
 mod location;
 mod names;

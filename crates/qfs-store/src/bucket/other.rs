@@ -19,9 +19,12 @@ use object_store::{
 };
 
 use super::attributes::Attributes;
+use super::client::{Connector, told};
 use super::cloud::{Body, Cloud, Info, Job, Next, Only, Page, PageQuery, was_ours};
 use super::error::{CloudError, SetupError};
+use super::limits::LIMITS;
 use super::location::Location;
+use super::patience;
 
 /// Everything that is asked of a client of `object_store`.
 trait Client: ObjectStore + PaginatedListStore + MultipartStore {}
@@ -54,6 +57,7 @@ pub(super) fn google(location: &Location, options: &[(String, String)]) -> Resul
     // Of several parts of the program that choose it, the first wins: they choose the same.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut builder = GoogleCloudStorageBuilder::from_env().with_bucket_name(&location.bucket);
+    builder = builder.with_http_connector(Connector(LIMITS)).with_retry(patience::config());
     for (name, value) in options {
         let key: GoogleConfigKey = name.parse().map_err(|_| unknown(location, name))?;
         builder = builder.with_config(key, value);
@@ -88,7 +92,7 @@ impl Cloud for Other {
             };
             let found = self.0.get_opts(&path(key)?, options).await.map_err(failed)?;
             let info = info(&found);
-            Ok((info, found.into_stream().map(|piece| piece.map_err(failed)).boxed()))
+            Ok((info, LIMITS.pieces(found.into_stream()).boxed()))
         })
     }
 
@@ -148,11 +152,11 @@ impl Cloud for Other {
         })
     }
 
-    fn describe<'a>(&'a self, _: &'a str, _: Option<&'a str>, _: &'a Attributes) -> Job<'a, ()> {
+    fn describe<'a>(&'a self, _: &'a str, _: &'a Info, _: &'a Attributes) -> Job<'a, ()> {
         Box::pin(async { Err(CloudError::Unsupported) })
     }
 
-    fn copy<'a>(&'a self, _: &'a str, _: Option<&'a str>, _: &'a str, _: &'a Attributes, _: &'a Only) -> Job<'a, ()> {
+    fn copy<'a>(&'a self, _: &'a str, _: &'a Info, _: &'a str, _: &'a Attributes, _: &'a Only) -> Job<'a, ()> {
         // A copy would have the attributes of the original, its time and version among them, and could not be told from it.
         Box::pin(async { Err(CloudError::Unsupported) })
     }
@@ -246,6 +250,9 @@ fn info(found: &GetResult) -> Info {
 }
 
 fn failed(error: Error) -> CloudError {
+    if let Some(told) = told(&error) {
+        return told;
+    }
     match error {
         Error::NotFound { .. } => CloudError::Missing,
         Error::AlreadyExists { .. } | Error::Precondition { .. } | Error::NotModified { .. } => {
@@ -254,7 +261,6 @@ fn failed(error: Error) -> CloudError {
         Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => CloudError::Denied(error.to_string().into()),
         Error::NotSupported { .. } | Error::NotImplemented { .. } => CloudError::Unsupported,
         Error::InvalidPath { .. } => CloudError::nonsense(error),
-        error if error.to_string().contains("416") => CloudError::Range,
         error => CloudError::unavailable(error),
     }
 }

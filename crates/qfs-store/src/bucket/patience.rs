@@ -2,16 +2,22 @@
 
 use std::time::Duration;
 
+use object_store::{BackoffConfig, RetryConfig};
 use tokio::time::Instant;
 
 use super::error::CloudError;
+use super::limits::{LIMITS, Limits};
 
-/// No retry begins later than this after the first attempt.
-const DEADLINE: Duration = Duration::from_secs(30);
 /// The first wait is about this long, each further one twice as long.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 /// No wait is longer.
 const LONGEST_WAIT: Duration = Duration::from_secs(4);
+
+/// The same waits for what `object_store` tries again by itself.
+pub(super) fn config() -> RetryConfig {
+    let backoff = BackoffConfig { init_backoff: FIRST_WAIT, max_backoff: LONGEST_WAIT, base: 2.0 };
+    RetryConfig { backoff, max_retries: usize::MAX, retry_timeout: LIMITS.deadline }
+}
 
 /// Waits between attempts.
 pub(super) struct Patience {
@@ -23,7 +29,16 @@ pub(super) struct Patience {
 
 impl Patience {
     pub(super) fn new() -> Self {
-        Self { until: Instant::now() + DEADLINE, wait: FIRST_WAIT, failed: 0 }
+        Self::within(&LIMITS)
+    }
+
+    pub(super) fn within(limits: &Limits) -> Self {
+        Self { until: Instant::now() + limits.deadline, wait: FIRST_WAIT, failed: 0 }
+    }
+
+    /// Moves the deadline by what an attempt took for its content.
+    pub(super) fn pass_over(&mut self, sending: Duration) {
+        self.until += sending;
     }
 
     /// Waits for the next attempt, or returns `why` when there is none.

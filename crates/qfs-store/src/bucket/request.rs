@@ -1,8 +1,6 @@
 //! One request to a bucket: its address, its signature, and its retries, with jitter and until a deadline. How it is signed and what a
 //! refusal means, the [`Service`] knows.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
@@ -12,14 +10,16 @@ use object_store::client::{
     ClientConfigKey, HttpClient, HttpConnector, HttpRequest, HttpRequestBody, HttpResponse, ReqwestConnector,
 };
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use tokio::time::Instant;
 
-use super::cloud::Only;
+use super::cloud::{Body, Only};
 use super::error::{CloudError, SetupError};
+use super::limits::{LIMITS, Limits, deepest};
 use super::patience::Patience;
 use super::s3::error_code;
 
 /// Most bytes of a document that are read: a page of 1,000 keys of 1,024 bytes, each escaped, and room besides.
-const MAX_DOCUMENT_BYTES: usize = 16 << 20;
+pub(super) const MAX_DOCUMENT_BYTES: usize = 16 << 20;
 /// Most bytes of an error that are read.
 const MAX_ERROR_BYTES: usize = 64 << 10;
 
@@ -39,9 +39,6 @@ const CLIENT: [ClientConfigKey; 8] = [
     ClientConfigKey::ProxyExcludes,
 ];
 
-/// A bucket that sends nothing for this long has lost the connection.
-const READ_TIMEOUT: Duration = Duration::from_secs(15);
-
 /// Whom requests go to.
 pub(super) trait Service: Send + Sync {
     fn client(&self) -> &HttpClient;
@@ -57,6 +54,11 @@ pub(super) trait Service: Send + Sync {
 
     /// What a status and the service's own code mean.
     fn failure(&self, status: StatusCode, code: &str) -> Failure;
+
+    /// How long it may take.
+    fn limits(&self) -> Limits {
+        LIMITS
+    }
 }
 
 /// A client that has what `said` knows of the settings.
@@ -66,7 +68,7 @@ pub(super) trait Service: Send + Sync {
 pub(super) fn client(said: impl Fn(ClientConfigKey) -> Option<String>) -> Result<HttpClient, SetupError> {
     // Of several parts of the program that choose it, the first wins: they choose the same.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let mut options = ClientOptions::new().with_timeout_disabled().with_read_timeout(READ_TIMEOUT);
+    let mut options = ClientOptions::new().with_timeout_disabled();
     for key in CLIENT {
         if let Some(value) = said(key) {
             options = options.with_config(key, value);
@@ -88,6 +90,7 @@ pub(super) struct Request<'a> {
     headers: HeaderMap,
     content: Bytes,
     has_document: bool,
+    moved: u64,
 }
 
 impl<'a> Request<'a> {
@@ -97,7 +100,8 @@ impl<'a> Request<'a> {
             "" => service.address().to_owned(),
             key => format!("{}/{}", service.address(), in_address(key)),
         };
-        Self { service, method, address, headers: HeaderMap::new(), content: Bytes::new(), has_document: false }
+        let (headers, content) = (HeaderMap::new(), Bytes::new());
+        Self { service, method, address, headers, content, has_document: false, moved: 0 }
     }
 
     /// Appends `name=value` to the address.
@@ -146,16 +150,28 @@ impl<'a> Request<'a> {
         self
     }
 
+    /// The bucket has to move `bytes` by itself before it can answer.
+    pub(super) fn moving(mut self, bytes: u64) -> Self {
+        self.moved = bytes;
+        self
+    }
+
     /// Sends it until there is an answer. Returns that, and how many attempts failed before.
     ///
     /// # Errors
     /// What the last attempt failed with.
     pub(super) async fn send(self) -> Result<(Answer, u32), CloudError> {
-        let mut patience = Patience::new();
+        let limits = self.service.limits();
+        let mut patience = Patience::within(&limits);
         let mut is_renewed = false;
         loop {
+            let begun = Instant::now();
             let why = match self.attempt().await {
                 Ok(answer) => return Ok((answer, patience.failed)),
+                // What is to be removed may have been by this request, whose answer was lost.
+                Err(Failure::Final(CloudError::Missing)) if patience.failed > 0 && self.method == Method::DELETE => {
+                    return Err(CloudError::Doubtful);
+                }
                 Err(Failure::Final(error)) => return Err(error),
                 // The provider of credentials may have newer ones.
                 Err(Failure::Expired(error)) if is_renewed => return Err(error),
@@ -168,6 +184,8 @@ impl<'a> Request<'a> {
                 Err(Failure::Condition(_)) if patience.failed > 0 => return Err(CloudError::Doubtful),
                 Err(Failure::Condition(error)) => return Err(error),
             };
+            // What is sent slowly is tried again as often as what is not.
+            patience.pass_over(begun.elapsed().saturating_sub(limits.quiet));
             patience.again(why).await?;
         }
     }
@@ -178,18 +196,18 @@ impl<'a> Request<'a> {
         *request.uri_mut() = self.address.parse().map_err(|e| Failure::Final(CloudError::nonsense(e)))?;
         *request.headers_mut() = self.headers.clone();
         self.service.sign(&mut request).await.map_err(Failure::Final)?;
-        let answer = self.service.client().execute(request).await;
+        let limits = self.service.limits();
+        let answer = limits.answer(self.service.client(), request, self.moved).await;
         let answer = answer.map_err(|e| Failure::Passing(CloudError::unavailable(deepest(&e))))?;
         if !answer.status().is_success() {
             return Err(self.refusal(answer).await);
         }
-        if !self.has_document {
-            let (parts, body) = answer.into_parts();
-            let body = body.bytes_stream().map(|piece| piece.map_err(|e| CloudError::unavailable(deepest(&e))));
-            return Ok(Answer { headers: parts.headers, body: body.boxed(), document: Bytes::new() });
-        }
         let (parts, body) = answer.into_parts();
-        let document = read(body.bytes_stream(), MAX_DOCUMENT_BYTES).await.map_err(Failure::Passing)?;
+        let body = limits.pieces(body.bytes_stream()).boxed();
+        if !self.has_document {
+            return Ok(Answer { headers: parts.headers, body, document: Bytes::new() });
+        }
+        let document = read(body, MAX_DOCUMENT_BYTES).await.map_err(Failure::Passing)?;
         match error_code(&document) {
             Some(code) => Err(self.service.failure(StatusCode::INTERNAL_SERVER_ERROR, &code)),
             None => Ok(Answer { headers: parts.headers, body: futures_util::stream::empty().boxed(), document }),
@@ -198,7 +216,8 @@ impl<'a> Request<'a> {
 
     async fn refusal(&self, answer: HttpResponse) -> Failure {
         let (parts, body) = answer.into_parts();
-        let document = read(body.bytes_stream(), MAX_ERROR_BYTES).await.unwrap_or_default();
+        let document =
+            read(self.service.limits().pieces(body.bytes_stream()).boxed(), MAX_ERROR_BYTES).await.unwrap_or_default();
         // Azure says it in a header too, and a HEAD has nothing else.
         let told = parts.headers.get("x-ms-error-code").and_then(|code| code.to_str().ok()).map(str::to_owned);
         let code = error_code(&document).or(told).unwrap_or_default();
@@ -209,7 +228,7 @@ impl<'a> Request<'a> {
 /// What a bucket answered.
 pub(super) struct Answer {
     pub(super) headers: HeaderMap,
-    pub(super) body: super::cloud::Body,
+    pub(super) body: Body,
     /// The body, where it was read already.
     pub(super) document: Bytes,
 }
@@ -234,13 +253,13 @@ pub(super) enum Failure {
 }
 
 /// All of a body that has no more than `most` bytes.
-async fn read<E: std::error::Error + Send + Sync + 'static>(
-    mut body: impl futures_util::Stream<Item = Result<Bytes, E>> + Unpin,
-    most: usize,
-) -> Result<Bytes, CloudError> {
+///
+/// # Errors
+/// What the body ends with; [`CloudError::Nonsense`] where it has more.
+pub(super) async fn read(mut body: Body, most: usize) -> Result<Bytes, CloudError> {
     let mut whole = Vec::new();
     while let Some(piece) = body.next().await {
-        let piece = piece.map_err(|e| CloudError::unavailable(deepest(&e)))?;
+        let piece = piece?;
         if whole.len() + piece.len() > most {
             return Err(CloudError::nonsense("a document without end"));
         }
@@ -249,11 +268,5 @@ async fn read<E: std::error::Error + Send + Sync + 'static>(
     Ok(whole.into())
 }
 
-/// The cause of all causes: what stands above it names addresses only.
-fn deepest(error: &dyn std::error::Error) -> String {
-    let mut error = error;
-    while let Some(source) = error.source() {
-        error = source;
-    }
-    error.to_string()
-}
+#[cfg(test)]
+mod tests;

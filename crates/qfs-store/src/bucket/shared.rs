@@ -90,8 +90,15 @@ impl Shared {
         let mut patience = patience::Patience::new();
         loop {
             let (info, mut body) = match self.cloud.get(key, 0..first, None).await {
-                // No range is within an object of no bytes.
-                Err(CloudError::Range) => return Ok((self.cloud.head(key).await?, Bytes::new())),
+                Err(CloudError::Range) => match self.cloud.head(key).await? {
+                    // No range is within an object of no bytes.
+                    info if info.size == 0 => return Ok((info, Bytes::new())),
+                    // It was replaced between the two requests: its bytes are asked for anew.
+                    _ => {
+                        patience.again(CloudError::unavailable("no range of an object that is not empty")).await?;
+                        continue;
+                    }
+                },
                 answer => answer?,
             };
             let length = usize::try_from(first.min(info.size)).unwrap_or(usize::MAX);

@@ -22,7 +22,7 @@ use super::shared::Shared;
 use crate::local::LocalStore;
 
 /// Bytes of a part; of larger objects more, so that [`MAX_PARTS`] are enough.
-const PART: u64 = 8 << 20;
+pub(super) const PART: u64 = 8 << 20;
 /// Parts that S3 takes.
 const MAX_PARTS: u64 = 10_000;
 /// Parts on their way at once: 32 MiB, unless parts are larger.

@@ -15,6 +15,7 @@ use super::attributes::{self, Attributes};
 use super::cloud::Only;
 use super::conditions::{condition, refused, written};
 use super::error::CloudError;
+use super::listing;
 use super::names::{self, There};
 use super::shared::is_hidden;
 use super::stage::BucketStage;
@@ -102,7 +103,7 @@ impl BucketStore {
             ..fresh
         };
         shared
-            .wait(shared.cloud.describe(&key, info.tag.as_deref(), &attributes))
+            .wait(shared.cloud.describe(&key, &info, &attributes))
             .map_err(|error| refused(error, &Condition::Any))?;
         Ok(written(shared, &key, info.size, info.tag, attributes))
     }
@@ -183,7 +184,7 @@ impl WriteStore for BucketStore {
         if info.size > MAX_COPY_BYTES {
             return Ok(None);
         }
-        let before = info.attributes.unwrap_or_default();
+        let before = info.attributes.clone().unwrap_or_default();
         let fresh = Attributes::fresh(commit.modified, commit.executable.unwrap_or(before.executable));
         let attributes = Attributes {
             sha256: before.sha256,
@@ -196,7 +197,7 @@ impl WriteStore for BucketStore {
         names::ensure_free(shared, path)?;
         let _turn = shared.lock(&key);
         let only = condition(shared, &key, &commit.condition)?;
-        match shared.wait(shared.cloud.copy(&source, info.tag.as_deref(), &key, &attributes, &only)) {
+        match shared.wait(shared.cloud.copy(&source, &info, &key, &attributes, &only)) {
             Ok(()) => {}
             Err(CloudError::Unsupported) => return Ok(None),
             Err(error) => return Err(refused(error, &commit.condition)),
@@ -254,9 +255,7 @@ impl WriteStore for BucketStore {
             There::Directory => {}
         }
         let key = format!("{}/", shared.key(path));
-        let query = super::cloud::PageQuery { prefix: key.clone(), most: 2, ..Default::default() };
-        let page = shared.wait(shared.cloud.page(&query)).map_err(CloudError::into_store)?;
-        if page.objects.iter().any(|(found, _)| *found != key) {
+        if listing::exists_in(shared, &key).map_err(CloudError::into_store)? {
             return Err(StoreError::NotEmpty);
         }
         // What comes into it meanwhile keeps it there: only the object that marks it goes.

@@ -21,6 +21,8 @@ pub enum Fault {
     Unanswered,
     /// The answer comes from an object that was replaced right before.
     Replaced,
+    /// A page of a listing with nothing on it, and more to come, as buckets may have them.
+    EmptyPage,
 }
 
 pub(super) struct Request {
@@ -42,6 +44,12 @@ pub(super) struct Answer {
 impl Answer {
     pub(super) fn ok(content: impl Into<Bytes>) -> Self {
         Self { status: 200, headers: Vec::new(), content: content.into(), length: None }
+    }
+
+    /// A page of nothing; the next one goes on behind `!`, which is in front of every letter.
+    pub(super) fn empty_page() -> Self {
+        let token = "<NextContinuationToken>!</NextContinuationToken>";
+        Self::ok(format!("<ListBucketResult><IsTruncated>true</IsTruncated>{token}</ListBucketResult>"))
     }
 
     pub(super) fn error(status: u16, code: &str) -> Self {

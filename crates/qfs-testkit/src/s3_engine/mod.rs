@@ -152,6 +152,7 @@ impl S3Engine {
         let fault = at.and_then(|at| shared.faults.remove(at)).map(|(_, fault)| fault);
         let mut answer = match fault {
             Some(Fault::Status(status, code)) => Answer::error(status, code),
+            Some(Fault::EmptyPage) => Answer::empty_page(),
             Some(Fault::Cut) => Answer::error(500, "Cut"),
             Some(Fault::Replaced) => {
                 let content = vec![b'!'; shared.bucket.objects.get(&request.key).map_or(1, |old| old.content.len())];

@@ -160,6 +160,38 @@ fn attributes_of_settled_objects_are_asked_for_once() {
     assert_eq!((heads(), heads()), (50, 0));
 }
 
+/// Fails when: a directory is told from nothing, or an empty one from one that is not, by the first page alone.
+#[test]
+fn a_page_of_nothing_does_not_end_a_question() {
+    let lab = lab();
+    let (directory, below) = (path("d"), path("d/e"));
+    let file = [Bytes::from_static(b"x")];
+    lab.store.put(&below, &file, &absent()).unwrap();
+    let begin = |what: &str| lab.engine.fail(what, Fault::EmptyPage);
+    begin("list-type");
+    assert!(matches!(lab.store.existing(&directory), Err(StoreError::NotRegular)));
+    begin("list-type");
+    assert!(matches!(lab.store.put(&directory, &file, &absent()), Err(StoreError::NotRegular)));
+    begin("max-keys=2");
+    assert!(matches!(lab.store.remove_directory(&directory, false), Err(StoreError::NotEmpty)));
+    begin("list-type");
+    let mut rows = 0;
+    let query = ListQuery { prefix: Some(directory.clone()), after: Some(path("d/z")), ..ListQuery::default() };
+    let count = &mut |_: RemotePath, _: Entry| {
+        rows += 1;
+        ControlFlow::Continue(())
+    };
+    lab.store.list(&query, count).unwrap();
+    assert_eq!((rows, lab.engine.unmet()), (0, 0));
+    // What is empty is still removed, and what is not there not found.
+    lab.store.remove(&below, &Condition::Any, false).unwrap();
+    begin("max-keys=2");
+    lab.store.remove_directory(&directory, false).unwrap();
+    assert_eq!((lab.engine.keys().len(), lab.engine.unmet()), (0, 0));
+    begin("list-type");
+    assert!(lab.store.existing(&directory).unwrap().is_none());
+}
+
 #[test]
 fn keys_that_are_no_names_are_left_out_and_told() {
     let lab = lab();
@@ -210,6 +242,23 @@ fn what_passes_is_tried_again_and_never_a_wrong_byte() {
     lab.engine.put("small", b"0123456789");
     lab.engine.fail("GET small", Fault::Truncated);
     assert_eq!(lab.store.open(&path("small"), 100).unwrap().1, "0123456789");
+}
+
+/// Fails when: what was empty a moment ago is given out as empty, with the description of what it is now.
+#[test]
+fn an_object_that_is_filled_between_two_requests_is_not_empty() {
+    let lab = lab();
+    lab.engine.put("filled", b"12345");
+    lab.engine.put("empty", b"");
+    lab.engine.fail("GET filled", Fault::Status(416, "InvalidRange"));
+    let versions = Versions::new(lab.store.clone(), std::sync::Arc::default(), qfs_store::blocking_threads());
+    let (filled, empty) = (path("filled"), path("empty"));
+    let read = versions.read_all_whole(&[&filled, &empty], 1 << 18, HashKind::Sha256);
+    let read: Vec<_> = read.into_iter().map(|whole| whole.unwrap().unwrap()).collect();
+    assert_eq!((&*read[0].content, read[0].digest), (&b"12345"[..], Digest::of(b"12345")));
+    assert_eq!((&*read[1].content, read[1].digest), (&b""[..], Digest::of(b"")));
+    let kept = versions.digests().recall(&lab.store.object(&filled).unwrap().meta().etag, HashKind::Sha256);
+    assert_eq!(kept, Some(Digest::of(b"12345")));
 }
 
 #[test]
@@ -287,6 +336,24 @@ fn a_put_whose_answer_was_lost_is_not_refused_by_itself() {
     lab.engine.fail("DELETE new", Fault::Unanswered);
     lab.store.remove(&path("new"), &Condition::Any, false).unwrap();
     assert!(lab.engine.object("new").is_none());
+}
+
+/// Fails when: a refused removal passes for one whose answer was lost, or the other way round.
+#[test]
+fn a_removal_is_done_when_the_object_is_gone_and_not_before() {
+    let lab = lab();
+    let put = |name: &str| lab.store.put_described(&path(name), &[Bytes::from_static(b"x")], &replace()).unwrap();
+    let remove = |name: &str, etag| lab.store.remove(&path(name), &Condition::Matches(etag), false);
+    let version = put("theirs").etag;
+    lab.engine.fail("DELETE theirs", Fault::Status(503, "SlowDown"));
+    lab.engine.fail("DELETE theirs", Fault::Replaced);
+    let refused = remove("theirs", version);
+    assert!(matches!(refused, Err(StoreError::Conflict)), "{refused:?}");
+    assert_eq!((lab.engine.object("theirs").unwrap().content, lab.engine.unmet()), (Bytes::from_static(b"!"), 0));
+    let version = put("ours").etag;
+    lab.engine.fail("DELETE ours", Fault::Unanswered);
+    remove("ours", version).unwrap();
+    assert_eq!((lab.engine.object("ours").is_none(), lab.engine.unmet()), (true, 0));
 }
 
 #[test]

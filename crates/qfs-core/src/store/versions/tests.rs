@@ -65,6 +65,30 @@ fn versions(blocks: u64) -> (Versions<One>, Arc<Counted>, RemotePath) {
     (versions, object, RemotePath::parse("x").unwrap())
 }
 
+/// A store whose first answer ends before the object does.
+struct Short(One);
+
+impl Store for Short {
+    fn open(&self, path: &RemotePath, first: usize) -> Result<(Arc<dyn Object>, Bytes), StoreError> {
+        let (object, content) = self.0.open(path, first)?;
+        Ok((object, content.slice(..content.len() / 2)))
+    }
+
+    fn list(&self, query: &ListQuery, visit: &mut Visit<'_>) -> Result<(), StoreError> {
+        self.0.list(query, visit)
+    }
+}
+
+/// Fails when: part of a file is given out as all of it, and its digest remembered.
+#[test]
+fn less_than_all_of_a_small_file_is_refused_and_not_hashed() {
+    let (versions, object, path) = versions(1);
+    let versions = Versions::new(Short(versions.store), Arc::default(), Threads::new(Unused));
+    let read = versions.read_whole(&path, BLOCK_BYTES, HashKind::Sha256);
+    assert!(matches!(read, Err(StoreError::Changed)));
+    assert_eq!(versions.digests.recall(&object.meta.etag, HashKind::Sha256), None);
+}
+
 #[test]
 fn readers_side_by_side_share_one_read_and_one_hash() {
     let (versions, object, path) = versions(20);

@@ -17,10 +17,13 @@ use object_store::azure::{AzureAuthorizer, AzureConfigKey as Key, AzureCredentia
 use object_store::client::{ClientConfigKey, HttpClient, HttpRequest};
 
 use crate::bucket::attributes::Attributes;
-use crate::bucket::cloud::{Body, Cloud, Info, Job, Only, Page, PageQuery, was_ours};
+use crate::bucket::client::Connector;
+use crate::bucket::cloud::{Body, Cloud, Info, Job, Only, Page, PageQuery, was_ours, was_removed};
 use crate::bucket::error::{CloudError, SetupError};
+use crate::bucket::limits::LIMITS;
 use crate::bucket::location::Location;
 use crate::bucket::other::{self, Other};
+use crate::bucket::patience;
 use crate::bucket::request::{Answer, Failure, Request, Service, client};
 
 /// The account of the emulator, unless another one is named.
@@ -46,6 +49,7 @@ struct Azure {
 /// [`SetupError`] for an option that is none, and where something is missing.
 pub(super) fn connect(location: &Location, options: &[(String, String)]) -> Result<Box<dyn Cloud>, SetupError> {
     let mut builder = MicrosoftAzureBuilder::from_env().with_container_name(&location.bucket);
+    builder = builder.with_http_connector(Connector(LIMITS)).with_retry(patience::config());
     for (name, value) in options {
         let key: Key = name.parse().map_err(|_| other::unknown(location, name))?;
         builder = builder.with_config(key, value);
@@ -205,10 +209,10 @@ impl Cloud for Azure {
         })
     }
 
-    fn describe<'a>(&'a self, key: &'a str, tag: Option<&'a str>, attributes: &'a Attributes) -> Job<'a, ()> {
+    fn describe<'a>(&'a self, key: &'a str, info: &'a Info, attributes: &'a Attributes) -> Job<'a, ()> {
         Box::pin(async move {
             let request = with_attributes(self.put_request(key).query("comp", "metadata"), attributes);
-            match request.of(tag).send().await {
+            match request.of(info.tag.as_deref()).send().await {
                 Ok(_) => Ok(()),
                 Err(CloudError::Doubtful) => was_ours(self, key, attributes.nonce.as_deref()).await.map(drop),
                 Err(error) => Err(error),
@@ -216,7 +220,7 @@ impl Cloud for Azure {
         })
     }
 
-    fn copy<'a>(&'a self, _: &'a str, _: Option<&'a str>, _: &'a str, _: &'a Attributes, _: &'a Only) -> Job<'a, ()> {
+    fn copy<'a>(&'a self, _: &'a str, _: &'a Info, _: &'a str, _: &'a Attributes, _: &'a Only) -> Job<'a, ()> {
         // Azure may say that a copy is under way, and finish it when it likes.
         Box::pin(async { Err(CloudError::Unsupported) })
     }
@@ -224,8 +228,8 @@ impl Cloud for Azure {
     fn delete<'a>(&'a self, key: &'a str, tag: Option<&'a str>) -> Job<'a, ()> {
         Box::pin(async move {
             match Request::new(self, Method::DELETE, key).of(tag).send().await {
-                // A condition on nothing: the attempt before removed it.
-                Ok(_) | Err(CloudError::Doubtful) => Ok(()),
+                Ok(_) => Ok(()),
+                Err(CloudError::Doubtful) => was_removed(self, key, tag).await,
                 // A directory that only shows in what is below it.
                 Err(CloudError::Missing) if key.ends_with('/') => Ok(()),
                 Err(error) => Err(error),

@@ -65,7 +65,8 @@ fn every_change_carries_its_condition_and_what_stands_beside() {
 
     assert_eq!(wait(cloud.put("a b", Bytes::from_static(b"x"), &attributes, &Only::Absent)).unwrap().unwrap(), "\"e\"");
     asked(&["put /box/a%20b http", "if-none-match: *", beside[0], beside[1], beside[2]]);
-    wait(cloud.describe("a", Some("\"old\""), &attributes)).unwrap();
+    let old = Info { size: 1, tag: Some("\"old\"".to_owned()), changed: 0, attributes: None };
+    wait(cloud.describe("a", &old, &attributes)).unwrap();
     asked(&["put /box/a?comp=metadata", "if-match: \"old\"", beside[0], beside[1], beside[2]]);
     wait(cloud.delete("a", Some("\"old\""))).unwrap();
     asked(&["delete /box/a http", "if-match: \"old\""]);
@@ -94,10 +95,28 @@ fn an_answer_that_was_lost_is_not_taken_for_somebody_else() {
     // Blocks that somebody else's upload has discarded: nothing of ours is lost where it may be replaced.
     assert!(matches!(complete(vec![gone], Only::Absent), Err(CloudError::Precondition)));
     assert!(matches!(complete(vec![gone], Only::Any), Err(CloudError::Unavailable(_))));
-    let (cloud, _heads) = container(vec![None, Some((404, "x-ms-error-code: BlobNotFound\r\n"))]);
+    let none = Some((404, "x-ms-error-code: BlobNotFound\r\n"));
+    let (cloud, _heads) = container(vec![None, none, none]);
     wait(cloud.delete("a", Some("\"e\""))).unwrap();
-    let (cloud, _heads) = container(vec![Some((404, "x-ms-error-code: BlobNotFound\r\n"))]);
+    let (cloud, _heads) = container(vec![None, none]);
+    wait(cloud.delete("a", None)).unwrap();
+    let (cloud, _heads) = container(vec![none]);
     assert!(matches!(wait(cloud.delete("a", None)), Err(CloudError::Missing)));
+    // The first attempt did nothing, and the object that it was for is another one since.
+    let other = Some((412, "x-ms-error-code: ConditionNotMet\r\n"));
+    let (cloud, _heads) = container(vec![Some((503, "")), other, there(theirs)]);
+    assert!(matches!(wait(cloud.delete("a", Some("\"e\""))), Err(CloudError::Precondition)));
+}
+
+#[test]
+fn a_range_is_refused_by_the_status_alone() {
+    let get = |answer| {
+        let (cloud, _heads) = container(vec![Some(answer)]);
+        wait(cloud.get("x416", 0..5, None)).map(|(info, _)| info)
+    };
+    // The text of the error names the object.
+    assert!(matches!(get((400, "")), Err(CloudError::Unavailable(_))));
+    assert!(matches!(get((416, "x-ms-error-code: InvalidRange\r\n")), Err(CloudError::Range)));
 }
 
 #[test]

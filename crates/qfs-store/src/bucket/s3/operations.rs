@@ -8,9 +8,10 @@ use http::Method;
 
 use super::{S3, xml};
 use crate::bucket::attributes::Attributes;
-use crate::bucket::cloud::{Body, Cloud, Info, Job, Only, Page, PageQuery, was_ours};
+use crate::bucket::cloud::{Body, Cloud, Info, Job, Only, Page, PageQuery, was_ours, was_removed};
 use crate::bucket::error::CloudError;
 use crate::bucket::request::{Answer, Request};
+use crate::bucket::stage::PART;
 
 /// In front of the names of user metadata.
 const METADATA: &str = "x-amz-meta-";
@@ -80,14 +81,14 @@ impl Cloud for S3 {
         })
     }
 
-    fn describe<'a>(&'a self, key: &'a str, tag: Option<&'a str>, attributes: &'a Attributes) -> Job<'a, ()> {
-        self.copy(key, tag, key, attributes, &Only::Any)
+    fn describe<'a>(&'a self, key: &'a str, info: &'a Info, attributes: &'a Attributes) -> Job<'a, ()> {
+        self.copy(key, info, key, attributes, &Only::Any)
     }
 
     fn copy<'a>(
         &'a self,
         from: &'a str,
-        tag: Option<&'a str>,
+        info: &'a Info,
         to: &'a str,
         attributes: &'a Attributes,
         only: &'a Only,
@@ -95,10 +96,10 @@ impl Cloud for S3 {
         Box::pin(async move {
             let mut request = self.request(Method::PUT, to).header("x-amz-copy-source", &self.source(from));
             request = with_attributes(request.header("x-amz-metadata-directive", "REPLACE"), attributes);
-            if let Some(tag) = tag {
+            if let Some(tag) = &info.tag {
                 request = request.header("x-amz-copy-source-if-match", tag);
             }
-            match request.only(only).document().send().await {
+            match request.moving(info.size).only(only).document().send().await {
                 Ok(_) => Ok(()),
                 Err(CloudError::Doubtful) => was_ours(self, to, attributes.nonce.as_deref()).await.map(drop),
                 Err(error) => Err(error),
@@ -109,8 +110,8 @@ impl Cloud for S3 {
     fn delete<'a>(&'a self, key: &'a str, tag: Option<&'a str>) -> Job<'a, ()> {
         Box::pin(async move {
             match self.request(Method::DELETE, key).of(tag).send().await {
-                // A condition on nothing: the attempt before removed it.
-                Ok(_) | Err(CloudError::Doubtful) => Ok(()),
+                Ok(_) => Ok(()),
+                Err(CloudError::Doubtful) => was_removed(self, key, tag).await,
                 Err(error) => Err(error),
             }
         })
@@ -143,7 +144,8 @@ impl Cloud for S3 {
     ) -> Job<'a, Option<String>> {
         Box::pin(async move {
             let request = self.request(Method::POST, key).query("uploadId", upload).content(xml::parts(parts));
-            match request.only(only).document().send().await {
+            // Amazon answers at once and then takes its time; others put the parts together before.
+            match request.moving(parts.len() as u64 * PART).only(only).document().send().await {
                 Ok((answer, _)) => Ok(xml::text_of(&answer.document, &["CompleteMultipartUploadResult", "ETag"])),
                 Err(CloudError::Doubtful) => was_ours(self, key, attributes.nonce.as_deref()).await,
                 Err(error) => Err(error),
