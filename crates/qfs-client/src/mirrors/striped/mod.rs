@@ -307,6 +307,9 @@ impl Striped<'_> {
     }
 
     fn ask_for_stripes(&mut self) {
+        if self.fleet.unproved().is_full() {
+            return;
+        }
         let now = self.begun.elapsed();
         let mut paces = self.paces();
         loop {

@@ -89,9 +89,11 @@ impl Striped<'_> {
         };
         let (assembly, map) = (Arc::clone(&version.assembly), Arc::clone(&version.map));
         let Stripe { range, chunks } = version.stripes[stripe].clone();
+        let bytes = range.end - range.start;
+        let held = self.fleet.unproved().hold(bytes);
         self.under_way.push(Box::pin(async move {
-            let bytes = range.end - range.start;
             let proved = blocking(move || {
+                let _held = held;
                 let is_proved = is_proved(&map.chunks()[chunks], &content);
                 if is_proved {
                     assembly.write(vec![Chunk { offset: range.start, bytes: joined(&content) }])?;
