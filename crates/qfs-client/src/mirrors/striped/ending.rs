@@ -7,7 +7,7 @@ use qfs_core::model::Digest;
 use qfs_core::store::StoreError;
 use qfs_store::blocking;
 
-use super::{Ended, Fetched, Striped};
+use super::{Ended, Fetched, Striped, Version};
 use crate::error::{Failure, store_failure};
 use crate::mirrors::claims::{Part, Standing};
 
@@ -83,9 +83,18 @@ impl Striped<'_> {
         }
     }
 
-    /// Gives the version up, with all that came of it.
-    pub(super) async fn start_over(&mut self) -> Result<(), Failure> {
-        let Some(version) = self.version.take() else { return Ok(()) };
+    /// Gives the version up, with all that came of it: it is wrong.
+    async fn start_over(&mut self) -> Result<(), Failure> {
+        let Some(version) = self.give_version_up() else { return Ok(()) };
+        let stage = Arc::clone(version.assembly.stage());
+        drop(version);
+        blocking(move || stage.discard()).await.map_err(|error| store_failure(&error))
+    }
+
+    /// Asks for nothing more of the version, and looks what there is besides. What came of it stays in its partial file, from which
+    /// it is continued when somebody has it again, in this run or a later one.
+    pub(super) fn give_version_up(&mut self) -> Option<Version> {
+        let version = self.version.take()?;
         self.questions.values().for_each(|heard| heard.abort.abort());
         self.questions.clear();
         self.under_way = FuturesUnordered::new();
@@ -95,8 +104,6 @@ impl Striped<'_> {
                 asking.since = None;
             }
         }
-        let stage = Arc::clone(version.assembly.stage());
-        drop(version);
-        blocking(move || stage.discard()).await.map_err(|error| store_failure(&error))
+        Some(version)
     }
 }

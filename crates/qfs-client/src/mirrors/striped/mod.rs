@@ -176,7 +176,7 @@ impl Striped<'_> {
                     continue;
                 }
                 if !self.is_any_left(|number| self.part(number) == Part::Source) {
-                    self.start_over().await?;
+                    drop(self.give_version_up());
                     continue;
                 }
                 self.ask_for_stripes();
