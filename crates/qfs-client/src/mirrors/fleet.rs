@@ -11,6 +11,7 @@ use tokio::sync::{Notify, mpsc};
 
 use super::mirror::Mirror;
 use super::report::MirrorReport;
+use super::unproved::Unproved;
 use crate::config::ConnectConfig;
 use crate::error::{FailureClass, SessionError};
 use crate::session::Session;
@@ -32,6 +33,7 @@ pub struct Fleet {
     observer: Arc<dyn Observer>,
     /// Rings whenever a server can be asked again, or has room for more.
     changed: Arc<Notify>,
+    unproved: Arc<Unproved>,
     /// Why one is not trusted that answered late.
     distrusted: Mutex<Option<SessionError>>,
 }
@@ -54,7 +56,8 @@ impl Fleet {
             Arc::new(Mirror::new(number, name, observer, Arc::clone(&changed)))
         };
         let mirrors: Vec<_> = servers.iter().enumerate().map(mirror).collect();
-        let fleet = Arc::new(Self { mirrors, observer: Arc::clone(&observer), changed, distrusted: Mutex::default() });
+        let (observer, unproved) = (Arc::clone(&observer), Unproved::new(Arc::clone(&changed)));
+        let fleet = Arc::new(Self { mirrors, observer, changed, unproved, distrusted: Mutex::default() });
         let (ended, mut ends) = mpsc::channel(servers.len().max(1));
         for (mirror, config) in fleet.mirrors.iter().cloned().zip(servers) {
             let (trust, ended) = (Arc::clone(&trust), ended.clone());
@@ -143,6 +146,11 @@ impl Fleet {
             rate.map_or(owed / 1e12, |rate| owed / rate.max(1.0))
         };
         able.min_by(|a, b| wait(a).total_cmp(&wait(b))).map(|(mirror, session)| (Arc::clone(mirror), session))
+    }
+
+    /// What came from all of them and is not proved and written yet.
+    pub(crate) fn unproved(&self) -> &Arc<Unproved> {
+        &self.unproved
     }
 
     /// Waits until a server can be asked again, or has room.

@@ -14,6 +14,7 @@ use qfs_core::wire::{DownloadHead, DownloadRequest};
 
 use super::STRIPED_BYTES;
 use super::ask::{self, Part};
+use super::busy::Busy;
 use super::fleet::Fleet;
 use super::mirror::Mirror;
 use crate::error::{AttemptError, Failure};
@@ -27,9 +28,6 @@ const TICK: Duration = Duration::from_millis(100);
 /// How long a server that is named first is waited for to name the digest, in addition to four round trips.
 const DIGEST_PATIENCE: Duration = Duration::from_millis(1500);
 
-/// Most times a busy server is asked again.
-const MAX_BUSY: u32 = 5;
-
 /// What a file counts for whose size is not known, in bytes.
 const UNKNOWN_BYTES: u64 = 64 << 10;
 
@@ -42,10 +40,19 @@ pub(super) enum Ended {
     Large,
 }
 
-/// Fetches the file of `job`; counts in `received` what arrives.
-pub(super) async fn fetch(context: &Context, fleet: &Arc<Fleet>, job: &Job, received: &Arc<AtomicU64>) -> Ended {
+/// Fetches the file of `job`, which has the digest that a server has `named`, if one has; counts in `received` what arrives.
+pub(super) async fn fetch(
+    context: &Context,
+    fleet: &Arc<Fleet>,
+    job: &Job,
+    named: Option<(usize, Digest)>,
+    received: &Arc<AtomicU64>,
+) -> Ended {
     let askings = fleet.mirrors().iter().map(|_| Asking::default()).collect();
-    let truth = job.digest.map_or(Truth::Unknown, Truth::Listed);
+    let truth = match named {
+        Some((leader, digest)) => Truth::Named(leader, digest),
+        None => job.digest.map_or(Truth::Unknown, Truth::Listed),
+    };
     let under_way = FuturesUnordered::new();
     let mut whole = Whole { context, fleet, job, received, askings, truth, content: None, is_large: false, under_way };
     loop {
@@ -63,8 +70,10 @@ struct Asking {
     is_out: bool,
     /// Whether that is because it has another version.
     differs: bool,
-    busy: u32,
-    /// Since when its digest is waited for.
+    busy: Busy,
+    /// Whether it is being asked for the digest.
+    is_naming: bool,
+    /// Since when its digest is waited for, however often it is asked.
     since: Option<Instant>,
     failure: Option<Failure>,
 }
@@ -80,7 +89,8 @@ enum Truth {
 
 enum Done {
     Came(usize, Lease, Box<Result<Part, AttemptError>>),
-    Named(usize, Lease, Result<Digest, AttemptError>),
+    /// The digest; None where the file is a large one.
+    Named(usize, Lease, Result<Option<Digest>, AttemptError>),
 }
 
 /// What came, and from whom.
@@ -160,18 +170,26 @@ impl Whole<'_> {
 
     fn ask_for_digest(&mut self) {
         let Some((mirror, session)) = self.leader() else { return };
-        let number = mirror.number;
+        let (number, now) = (mirror.number, Instant::now());
+        let asking = &mut self.askings[number];
         // Whoever decides and is asked for the content names the digest with it.
-        if self.askings[number].is_asked || self.askings[number].since.is_some() {
+        if asking.is_asked || asking.is_naming {
             return;
         }
-        self.askings[number].since = Some(Instant::now());
+        asking.since.get_or_insert(now);
+        if asking.busy.is_left_alone(now) {
+            return;
+        }
+        asking.is_naming = true;
         let (request, lease, question) = (self.request(), session.lease(), mirror.question(0));
         self.under_way.push(Box::pin(async move {
             let _question = question;
             let named = async {
                 let head = ask::head(&session, &lease, request.clone()).await?;
-                ask::digest(&session, &lease, request, &head).await
+                if head.size >= STRIPED_BYTES {
+                    return Ok(None);
+                }
+                ask::digest(&session, &lease, request, &head).await.map(Some)
             };
             Done::Named(number, lease.clone(), named.await)
         }));
@@ -184,7 +202,11 @@ impl Whole<'_> {
             return true;
         }
         let length = self.job.remote.map_or(UNKNOWN_BYTES, |remote| remote.size);
-        let may_be = |number: usize| !self.askings[number].is_out && !self.askings[number].is_asked;
+        let now = Instant::now();
+        let may_be = |number: usize| {
+            let asking = &self.askings[number];
+            !asking.is_out && !asking.is_asked && !asking.busy.is_left_alone(now)
+        };
         let Some((mirror, session)) = self.fleet.lightest(length, may_be) else { return false };
         let number = mirror.number;
         self.askings[number].is_asked = true;
@@ -222,18 +244,34 @@ impl Whole<'_> {
                     Ok(Part { head, content: Some(bytes), digest: Some(digest) }) => {
                         self.content = Some(Content { number, bytes, digest, head });
                     }
-                    Ok(_) => self.is_large = true,
+                    Ok(_) => self.take_large(number),
                     Err(error) => self.give_up(number, lease, error),
                 }
             }
-            Done::Named(number, lease, named) => match named {
-                Ok(digest) if matches!(self.truth, Truth::Unknown) => self.truth = Truth::Named(number, digest),
-                Ok(_) => {}
-                Err(error) => {
-                    self.askings[number].since = None;
-                    self.give_up(number, lease, error);
+            Done::Named(number, lease, named) => {
+                self.askings[number].is_naming = false;
+                match named {
+                    Ok(Some(digest)) if matches!(self.truth, Truth::Unknown) => {
+                        self.truth = Truth::Named(number, digest);
+                    }
+                    Ok(Some(_)) => {}
+                    Ok(None) => self.take_large(number),
+                    Err(error) => self.give_up(number, lease, error),
                 }
-            },
+            }
+        }
+    }
+
+    /// Server `number` has a large file.
+    fn take_large(&mut self, number: usize) {
+        match self.truth {
+            // The one that decides has a small one.
+            Truth::Named(leader, _) if leader != number && self.fleet.mirrors()[leader].has_hope() => {
+                let what = "it has a large file where the first one has a small one";
+                self.differs(number, Failure::Protocol(what.to_owned()));
+            }
+            // Which it is, the one that decides says where large ones are fetched.
+            _ => self.is_large = true,
         }
     }
 
@@ -273,11 +311,14 @@ impl Whole<'_> {
     fn give_up(&mut self, number: usize, lease: Lease, error: AttemptError) {
         let asking = &mut self.askings[number];
         match error {
-            AttemptError::Lost(why) => self.fleet.mirrors()[number].lost(lease, why),
+            AttemptError::Lost(why) => {
+                asking.since = None;
+                self.fleet.mirrors()[number].lost(lease, why);
+            }
             AttemptError::Protocol(why) => {
                 self.expose(number, Failure::Protocol(why), "its answer is not valid about");
             }
-            AttemptError::Remote(error) if error.code.is_transient() && asking.busy < MAX_BUSY => asking.busy += 1,
+            AttemptError::Remote(error) if error.code.is_transient() && asking.busy.again(Instant::now()) => {}
             error => self.out(number, error.into_failure()),
         }
     }

@@ -7,7 +7,7 @@ use qfs_core::model::Digest;
 use qfs_core::store::StoreError;
 use qfs_store::blocking;
 
-use super::{Ended, Fetched, Striped};
+use super::{Ended, Fetched, Striped, Version};
 use crate::error::{Failure, store_failure};
 use crate::mirrors::claims::{Part, Standing};
 
@@ -83,20 +83,27 @@ impl Striped<'_> {
         }
     }
 
-    /// Gives the version up, with all that came of it.
-    pub(super) async fn start_over(&mut self) -> Result<(), Failure> {
-        let Some(version) = self.version.take() else { return Ok(()) };
+    /// Gives the version up, with all that came of it: it is wrong.
+    async fn start_over(&mut self) -> Result<(), Failure> {
+        let Some(version) = self.give_version_up() else { return Ok(()) };
+        let stage = Arc::clone(version.assembly.stage());
+        drop(version);
+        blocking(move || stage.discard()).await.map_err(|error| store_failure(&error))
+    }
+
+    /// Asks for nothing more of the version, and looks what there is besides. What came of it stays in its partial file, from which
+    /// it is continued when somebody has it again, in this run or a later one.
+    pub(super) fn give_version_up(&mut self) -> Option<Version> {
+        let version = self.version.take()?;
         self.questions.values().for_each(|heard| heard.abort.abort());
         self.questions.clear();
         self.under_way = FuturesUnordered::new();
         for (number, asking) in self.askings.iter_mut().enumerate() {
             // Whoever was being asked what it has is asked again.
             if self.claims.0[number] == Standing::Unknown {
-                asking.since = None;
+                (asking.is_asked, asking.since) = (false, None);
             }
         }
-        let stage = Arc::clone(version.assembly.stage());
-        drop(version);
-        blocking(move || stage.discard()).await.map_err(|error| store_failure(&error))
+        Some(version)
     }
 }

@@ -25,6 +25,7 @@ mod taking;
 
 use super::STRIPED_BYTES;
 use super::ask::{self, Part as Piece};
+use super::busy::Busy;
 use super::claims::{Claims, Part, Standing, Wanted};
 use super::fleet::Fleet;
 use super::mirror::Mirror;
@@ -61,8 +62,8 @@ pub(crate) struct Fetched {
 pub(crate) enum Ended {
     Fetched(Fetched),
     Failed(Failure),
-    /// It is a small one.
-    Small,
+    /// It is a small one, with this digest, as the server of this number says, which decides.
+    Small(usize, Digest),
     /// Nobody has a map of it that would do: the server of this number has it.
     Unmapped(usize),
 }
@@ -92,11 +93,12 @@ pub(crate) async fn fetch(context: &Context, fleet: &Arc<Fleet>, job: &Job, rece
 /// What is known of asking one server.
 #[derive(Default)]
 struct Asking {
-    /// Since when its head, or its evidence, is waited for.
+    /// Whether it is being asked what it has, or has said so.
+    is_asked: bool,
+    /// Since when its head, or its evidence, is waited for, however often it is asked.
     since: Option<Instant>,
     head: Option<DownloadHead>,
-    is_busy_until: Option<Instant>,
-    busy: u32,
+    busy: Busy,
     failure: Option<Failure>,
     /// Whether it sent bytes that do not fit the map of another, and has no map of its own that would tell who is wrong.
     is_doubted: bool,
@@ -145,8 +147,8 @@ enum Done {
     Evidence(usize, Lease, Result<(Digest, Option<ChunkMap>), AttemptError>),
     Came(Asked, usize, Lease, Box<Result<Piece, AttemptError>>),
     GivenUp(Asked),
-    /// Whether it is what the map says; then it is written.
-    Proved(Asked, u64, Result<bool, StoreError>),
+    /// Whether what this server sent is what the map says; then it is written.
+    Proved(Asked, usize, u64, Result<bool, StoreError>),
 }
 
 impl Striped<'_> {
@@ -159,11 +161,14 @@ impl Striped<'_> {
                 let wanted = self.claims.wanted(&|number| self.is_late(number));
                 match wanted {
                     Some(Wanted::Plain(leader)) => return Ok(Ended::Unmapped(leader)),
-                    Some(Wanted::Mapped(_, map)) if map.size() < STRIPED_BYTES => return Ok(Ended::Small),
-                    Some(Wanted::Mapped(leader, map)) => match cut(&map) {
-                        Some(stripes) => self.begin(leader, map, stripes).await?,
-                        None => return Ok(Ended::Unmapped(leader)),
-                    },
+                    Some(Wanted::Mapped(leader, map)) => {
+                        let small = self.claims.digest(leader).filter(|_| map.size() < STRIPED_BYTES);
+                        match (small, cut(&map)) {
+                            (Some(digest), _) => return Ok(Ended::Small(leader, digest)),
+                            (None, Some(stripes)) => self.begin(leader, map, stripes).await?,
+                            (None, None) => return Ok(Ended::Unmapped(leader)),
+                        }
+                    }
                     None if !self.is_any_left(|_| true) => return Err(self.failure()),
                     None => {}
                 }
@@ -176,7 +181,7 @@ impl Striped<'_> {
                     continue;
                 }
                 if !self.is_any_left(|number| self.part(number) == Part::Source) {
-                    self.start_over().await?;
+                    drop(self.give_version_up());
                     continue;
                 }
                 self.ask_for_stripes();
@@ -198,14 +203,17 @@ impl Striped<'_> {
         }
     }
 
-    /// Asks each server that has not been asked.
+    /// Asks each server that has not been asked, or has been left alone for long enough.
     fn ask_what_they_have(&mut self) {
+        let now = Instant::now();
         for (mirror, session) in self.fleet.usable() {
             let asking = &mut self.askings[mirror.number];
-            if asking.since.is_some() || self.claims.0[mirror.number] != Standing::Unknown {
+            let is_known = self.claims.0[mirror.number] != Standing::Unknown;
+            if asking.is_asked || is_known || asking.busy.is_left_alone(now) {
                 continue;
             }
-            asking.since = Some(Instant::now());
+            asking.is_asked = true;
+            asking.since.get_or_insert(now);
             let (number, request, lease) = (mirror.number, request(self.context, self.job), session.lease());
             let question = mirror.question(0);
             self.under_way.push(Box::pin(async move {
@@ -298,7 +306,7 @@ impl Striped<'_> {
 
     fn paces(&self) -> Vec<Pace> {
         let now = Instant::now();
-        let is_left_alone = |number: usize| self.askings[number].is_busy_until.is_some_and(|until| until > now);
+        let is_left_alone = |number: usize| self.askings[number].busy.is_left_alone(now);
         let pace = |mirror: &Arc<Mirror>| {
             let number = mirror.number;
             mirror.pace(self.part(number) == Part::Source && !is_left_alone(number))
@@ -307,6 +315,9 @@ impl Striped<'_> {
     }
 
     fn ask_for_stripes(&mut self) {
+        if self.fleet.unproved().is_full() {
+            return;
+        }
         let now = self.begun.elapsed();
         let mut paces = self.paces();
         loop {

@@ -17,6 +17,8 @@ use crate::lab::{Done, Lab, finish, noise, run, slow_link, wait_for_bytes};
 use crate::lies::{message, raw, trailer};
 use crate::tally::{Tally, count, seed};
 
+mod trouble;
+
 const ETAG: &str = "0123456789abcdef0123456789abcdef";
 
 /// Some 25 stripes.

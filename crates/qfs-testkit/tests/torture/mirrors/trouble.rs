@@ -1,0 +1,115 @@
+//! Several servers that mean well and are gone, busy or slow: what has come is kept, and what one of them has is had.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use qfs_core::wire::Request;
+use qfs_testkit::hostile_server::{HostileServer, Step};
+use qfs_testkit::udp_proxy::UdpProxy;
+
+use super::{DYING, LARGE, LINK, SMALL, World, asked, client, honest, leisurely};
+use crate::lab::{Done, Lab, finish, noise, run, slow_link, wait_for_bytes};
+use crate::lies::message;
+use crate::tally::seed;
+
+/// An honest server of `f`, but for what is answered by `instead`.
+fn server(
+    world: &Arc<World>,
+    instead: impl Fn(&World, &Request) -> Option<Vec<Step>> + Send + Sync + 'static,
+) -> HostileServer {
+    let world = Arc::clone(world);
+    HostileServer::start(move |request| instead(&world, request).unwrap_or_else(|| honest(&world, request))).unwrap()
+}
+
+fn busy() -> Vec<Step> {
+    vec![message(r#"{"code":4}"#), Step::Finish]
+}
+
+/// Gets `f` from `servers`, which comes.
+fn get(world: &World, servers: &[SocketAddr]) -> Done {
+    let lab = Lab::new();
+    let done = run(&mut client(&lab, servers, &["get", "f", "--json", "--retry-timeout", "1s"])).ends_with(0);
+    assert!(lab.saved_file("f").as_deref() == Some(&world.content[..]), "wrong: {done:?}");
+    assert!(lab.partials().is_empty(), "{:?}", lab.partials());
+    done
+}
+
+/// Fails when what has been fetched is deleted because no server is left, so that the next run begins anew.
+#[test]
+fn what_is_here_is_kept_when_all_are_gone() {
+    let content = noise(seed() ^ 0xe6, DYING);
+    let mut labs = [(); 2].map(|()| Lab::serving(&[("large", &content)]));
+    let proxies: Vec<UdpProxy> = labs.iter().map(|lab| slow_link(lab.address(), LINK)).collect();
+    let servers: Vec<_> = proxies.iter().map(UdpProxy::addr).collect();
+    let args = ["get", "large", "--json", "--retry-timeout", "1s"];
+    let mut child = client(&labs[0], &servers, &args).spawn().unwrap();
+    wait_for_bytes(&proxies[0], 0, DYING as u64 / 4, &mut child);
+    labs.iter_mut().for_each(|lab| lab.server_mut().kill().unwrap());
+    let done = finish(child).ends_with(3);
+    assert_eq!(labs[0].partials().len(), 1, "{done:?}");
+
+    labs.iter_mut().for_each(Lab::crash_and_restart);
+    let done = run(&mut client(&labs[0], &servers, &args)).ends_with(0);
+    let (status, bytes) = done.one_file();
+    assert!(status == "resumed" && bytes < DYING as u64 * 15 / 16, "{done:?}");
+    assert!(labs[0].saved_file("large").as_deref() == Some(&content[..]), "{done:?}");
+    assert!(labs[0].partials().is_empty(), "{:?}", labs[0].partials());
+}
+
+/// Fails when each time that a server was busy counts to the end of the file, though it has sent much of it since.
+#[test]
+fn a_server_may_be_busy_more_often_the_longer_a_file_is() {
+    let world = Arc::new(World::new(noise(seed() ^ 0xe7, LARGE)));
+    let servers = [(); 2].map(|()| {
+        let questions = AtomicUsize::new(0);
+        server(&world, move |world, request| {
+            asked(world, request)?;
+            (questions.fetch_add(1, Ordering::Relaxed) % 2 == 0).then(busy)
+        })
+    });
+    let done = get(&world, &servers.each_ref().map(HostileServer::address));
+    assert!(!done.err.contains("lied"), "{done:?}");
+}
+
+/// Fails when: whichever server answers first says whether a file is a small one or a large one; or one that has a large file in
+/// place of the first one's small one is not told of; or one is that has the same.
+#[test]
+fn the_first_says_whether_a_file_is_small_or_large() {
+    let small = Arc::new(World::new(noise(seed() ^ 0xe8, SMALL)));
+    let large = Arc::new(World::new(noise(seed() ^ 0xe9, LARGE)));
+    // Whatever their names are. Several at once, so that both are asked.
+    const NAMES: [&str; 4] = ["a", "b", "c", "d"];
+    for (first, second) in [(&large, &large), (&small, &large), (&large, &small)] {
+        let (first_one, second_one) = (leisurely(first), server(second, |_, _| None));
+        let (lab, servers) = (Lab::new(), [first_one.address(), second_one.address()]);
+        let args = [&["get", "--parallel", "--json"], &NAMES[..]].concat();
+        let done = run(&mut client(&lab, &servers, &args)).ends_with(0);
+        assert!(NAMES.iter().all(|name| lab.saved_file(name).as_deref() == Some(&first.content[..])), "{done:?}");
+        let notice = format!("{} has another version of ", second_one.address());
+        assert_eq!(done.err.contains(&notice), !Arc::ptr_eq(first, second), "{done:?}");
+        assert!(!done.err.contains("lied"), "{done:?}");
+    }
+}
+
+/// Fails when: a busy server is asked again without a wait, so that it counts as one that has nothing; or one that has nothing ends it.
+#[test]
+fn a_server_that_is_busy_for_a_moment_is_waited_for() {
+    // Named, so that it begins as a small one; listed, so that it begins as a large one.
+    for (size, names) in [(SMALL, "f"), (LARGE, "f"), (LARGE, "--all")] {
+        let world = Arc::new(World::new(noise(seed() ^ 0xea ^ size as u64, size)));
+        let begun = OnceLock::new();
+        let busy_one = server(&world, move |_, request| {
+            let is_content = matches!(request, Request::Download(_) | Request::ChunkMap(_));
+            let is_busy = || begun.get_or_init(Instant::now).elapsed() < Duration::from_secs(1);
+            (is_content && is_busy()).then(busy)
+        });
+        let without = server(&world, |_, request| {
+            matches!(request, Request::Download(_)).then(|| vec![message(r#"{"code":3}"#), Step::Finish])
+        });
+        let (lab, servers) = (Lab::new(), [busy_one.address(), without.address()]);
+        let done = run(&mut client(&lab, &servers, &["get", names, "--json", "--retry-timeout", "1s"])).ends_with(0);
+        assert!(lab.saved_file("f").as_deref() == Some(&world.content[..]), "{size} {names}: wrong: {done:?}");
+    }
+}
