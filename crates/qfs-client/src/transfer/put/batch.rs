@@ -35,15 +35,17 @@ pub(super) const BATCHED_BYTES: u64 = 64 << 10;
 const STEP_FILES: usize = 32;
 
 /// One file of a batch.
+#[derive(Clone)]
 pub(super) struct Item {
     pub(super) source: Source,
+    /// What must be under its name, however it is sent.
     pub(super) condition: Precondition,
 }
 
 /// How a file of a batch ended: done, or to be tried by itself, where every way out is known.
 pub(super) enum Ended {
     Done(FileOutcome),
-    Alone(Source),
+    Alone(Item),
 }
 
 /// Uploads `items` on one stream.
@@ -72,7 +74,7 @@ pub(super) async fn upload(put: Put, items: Vec<Item>) -> Vec<Ended> {
         }
         // Whatever is there decides, or what has changed here meanwhile.
         Some(Err(Failure::Refused(RemoteError { code: StatusCode::EXISTS, .. }) | Failure::Changed)) | None => {
-            Ended::Alone(item.source.clone())
+            Ended::Alone(item.clone())
         }
         Some(Err(failure)) => Ended::Done(put.conclude(&item.source, Status::Failed(failure), None, 0, begun)),
     };
