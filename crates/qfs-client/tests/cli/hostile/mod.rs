@@ -2,6 +2,7 @@
 //! gets wrong.
 
 mod conditions;
+mod removing;
 
 use qfs_core::wire::{RemoteError, StatusCode, encode, frame};
 use qfs_testkit::hostile_server::{HostileServer, Step};
@@ -38,4 +39,11 @@ fn trailer(content: &[u8]) -> Step {
 /// Runs the client of `lab` against `server`.
 fn told(lab: &Lab, server: &HostileServer, args: &[&str]) -> Done {
     run(&mut lab.through(server.address().port(), args))
+}
+
+/// The only page of a listing of files with these names.
+fn page(names: &[&str]) -> Step {
+    let row = |name: &&str| format!(r#""{name}":{{"size":9,"modified":"2026-11-23T08:09:24Z"}}"#);
+    let rows: Vec<_> = names.iter().map(row).collect();
+    message(&format!(r#"{{"files":{{{}}},"end":{{"count":{}}}}}"#, rows.join(","), rows.len()))
 }
