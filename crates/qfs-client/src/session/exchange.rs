@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 
 use super::handle::{Lease, Session};
 use super::patience::Patience;
+use super::stay::Stay;
 use super::tries::Tries;
 use crate::error::{AttemptError, Failure};
 use crate::trust::Known;
@@ -175,6 +176,8 @@ impl<R: DeserializeOwned> Listing<'_, R> {
         let head: ListHead = decode_response(&answer.next_frame().await?)??;
         agreed(session, head.hash)?;
         self.is_tree = head.tree;
+        // Of two parts it would not be whole.
+        let _staying = self.request.tree.then(|| session.stay(lease, Stay::WhileItWorks)).transpose()?;
         self.is_whole &= self.last.is_none();
         let mut previous = None;
         let mut served = 0;

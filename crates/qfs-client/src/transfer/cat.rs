@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 
 use super::live::explained;
 use crate::error::{AttemptError, Failure};
-use crate::session::{Lease, Patience, Session, Tries, exchange};
+use crate::session::{Lease, Patience, Session, Stay, Tries, exchange};
 
 /// Bytes handed on at once.
 const PIECE_BYTES: u64 = 256 << 10;
@@ -114,6 +114,8 @@ impl Pouring<'_> {
             self.begin(head.etag.clone(), head.size, from..end);
         }
         self.is_live = head.live;
+        // What is out cannot be taken back, and there is no version to go on with.
+        let _staying = head.live.then(|| self.session.stay(lease, Stay::ToTheEnd)).transpose()?;
         if self.position == self.start {
             self.hasher = Hasher::of_kind(head.hash);
         }

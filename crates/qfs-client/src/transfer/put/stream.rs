@@ -14,7 +14,7 @@ use super::context::{PutConfig, Replace};
 use super::upload::digest_on_server;
 use crate::error::{AttemptError, Failure};
 use crate::session::writing::{self, Conversation};
-use crate::session::{Session, Tries};
+use crate::session::{Lease, Session, Stay, Staying, Tries};
 use crate::transfer::outcome::{FileOutcome, Status};
 
 /// The only file of a run.
@@ -34,8 +34,8 @@ pub async fn put_stream(
 ) -> Result<FileOutcome, Failure> {
     let begun = Instant::now();
     let mut tries = Tries::new(session);
-    let (conversation, head) = loop {
-        match writing::upload(session, &tries.lease, request(remote, config)).await {
+    let (conversation, head, _staying) = loop {
+        match agree(session, &tries.lease, request(remote, config), Stay::ToTheEnd).await {
             Ok(agreed) => break agreed,
             Err(error) => tries.after(error).await.map_err(exists)?,
         }
@@ -61,7 +61,8 @@ pub async fn put_bytes(
     let mut is_again = false;
     loop {
         let attempt = async {
-            let (conversation, head) = writing::upload(session, &tries.lease, request(remote, config)).await?;
+            let request = request(remote, config);
+            let (conversation, head, _staying) = agree(session, &tries.lease, request, Stay::WhileItWorks).await?;
             let (whole, mut blocks) = mpsc::channel(1);
             // There is room for one.
             let _ = whole.try_send(Ok(content.clone()));
@@ -113,6 +114,17 @@ fn request(remote: &RemotePath, config: PutConfig) -> UploadRequest {
     };
     let (filename, durable) = (remote.as_str().to_owned(), config.durable);
     UploadRequest { filename, condition, durable, ..UploadRequest::default() }
+}
+
+/// Announces the upload; from the server's agreement on it stays on its connection.
+async fn agree(
+    session: &Session,
+    lease: &Lease,
+    request: UploadRequest,
+    stay: Stay,
+) -> Result<(Conversation, UploadHead, Staying), AttemptError> {
+    let (conversation, head) = writing::upload(session, lease, request).await?;
+    Ok((conversation, head, session.stay(lease, stay)?))
 }
 
 /// Sends what `blocks` brings and hears what has become of it.
