@@ -101,9 +101,10 @@ async fn attempt(
     let (told, sent) = mpsc::channel(items.len());
     let sending = send(put, sink, items, left, hash, told);
     let receiving = receive(put, session, items, &mut answer, sent, ended);
-    let (sending, receiving) = tokio::join!(sending, receiving);
-    // Why the server gave up is in its answer; a stream that it stopped says less.
-    receiving.and(sending)
+    // Why the server gave up is in its answer; a stream that it stopped says less. What is still to be sent then is of no use, and it may
+    // take none of it.
+    let ((), sent) = tokio::try_join!(receiving, async { Ok(sending.await) })?;
+    sent
 }
 
 /// What was sent, in order: which item, and its digest or why it was not sent.

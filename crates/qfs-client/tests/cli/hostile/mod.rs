@@ -3,6 +3,7 @@
 
 mod conditions;
 mod removing;
+mod stalls;
 
 use qfs_core::wire::{RemoteError, StatusCode, encode, frame};
 use qfs_testkit::hostile_server::{HostileServer, Step};
