@@ -2,9 +2,11 @@
 //! gets wrong.
 
 mod conditions;
+mod reading;
 mod removing;
 mod stalls;
 
+use bytes::Bytes;
 use qfs_core::wire::{RemoteError, StatusCode, encode, frame};
 use qfs_testkit::hostile_server::{HostileServer, Step};
 
@@ -47,4 +49,9 @@ fn page(names: &[&str]) -> Step {
     let row = |name: &&str| format!(r#""{name}":{{"size":9,"modified":"2026-11-23T08:09:24Z"}}"#);
     let rows: Vec<_> = names.iter().map(row).collect();
     message(&format!(r#"{{"files":{{{}}},"end":{{"count":{}}}}}"#, rows.join(","), rows.len()))
+}
+
+/// Bytes as they are.
+fn raw(bytes: impl Into<Bytes>) -> Step {
+    Step::Send(bytes.into())
 }
