@@ -56,6 +56,17 @@ impl HostileServer {
         Self::start_at((Ipv4Addr::LOCALHOST, 0).into(), script)
     }
 
+    /// Starts one on a free port of 127.0.0.1 that grants clients what `tuning` says.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_tuned(
+        tuning: ServerTuning,
+        script: impl Fn(&Request) -> Vec<Step> + Send + Sync + 'static,
+    ) -> io::Result<Self> {
+        Self::begin((Ipv4Addr::LOCALHOST, 0).into(), tuning, Arc::new(script))
+    }
+
     /// Starts one at this address.
     ///
     /// # Errors
@@ -64,14 +75,16 @@ impl HostileServer {
         address: SocketAddr,
         script: impl Fn(&Request) -> Vec<Step> + Send + Sync + 'static,
     ) -> io::Result<Self> {
-        let wanted = address;
+        Self::begin(address, ServerTuning::default(), Arc::new(script))
+    }
+
+    fn begin(wanted: SocketAddr, tuning: ServerTuning, script: Arc<Script>) -> io::Result<Self> {
         let (bound, address) = mpsc::channel();
         let (stop, stopped) = oneshot::channel();
-        let script: Arc<Script> = Arc::new(script);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let thread = std::thread::Builder::new().name("hostile-server".into()).spawn(move || {
             runtime.block_on(async {
-                let listener = listen(wanted);
+                let listener = listen(wanted, tuning);
                 let reached = listener.as_ref().map_err(ToString::to_string).and_then(|(listener, fingerprint)| {
                     let address = listener.local_addr().map_err(|error| error.to_string())?;
                     Ok((address, *fingerprint))
@@ -112,10 +125,10 @@ impl Drop for HostileServer {
     }
 }
 
-fn listen(address: SocketAddr) -> io::Result<(Listener, Fingerprint)> {
+fn listen(address: SocketAddr, tuning: ServerTuning) -> io::Result<(Listener, Fingerprint)> {
     let pem = IdentityPem::generate().map_err(io::Error::other)?;
     let identity = Identity::from_pem(pem.key.as_bytes(), pem.certificate.as_bytes()).map_err(io::Error::other)?;
-    let bound = Listener::bind(address, &identity, ServerTuning::default());
+    let bound = Listener::bind(address, &identity, tuning);
     Ok((bound.map_err(io::Error::other)?, identity.fingerprint()))
 }
 

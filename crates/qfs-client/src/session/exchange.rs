@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use qfs_core::body::{Answer, ReceiveError, collect};
 use qfs_core::framing::FrameError;
 use qfs_core::model::{Digest, EntryMeta, HashKind, RemotePath};
+use qfs_core::stream::StreamError;
 use qfs_core::wire::{
     DownloadHead, DownloadManyRequest, DownloadRequest, IdentityHead, IdentityRequest, ListHead, ListPage, ListRequest,
     MAX_LIST_ENTRIES, ManyHead, Request, Trailer, TreeEntry, decode_response,
@@ -13,7 +14,8 @@ use qfs_core::wire::{
 use serde::de::DeserializeOwned;
 
 use super::handle::{Lease, Session};
-use super::patience::Patience;
+use super::patience::{Patience, patiently};
+use super::stay::Stay;
 use super::tries::Tries;
 use crate::error::{AttemptError, Failure};
 use crate::trust::Known;
@@ -21,9 +23,12 @@ use crate::trust::Known;
 /// Sends `request` on a stream of its own, with the token: there is no session, and so no lease, before the key is trusted.
 pub(crate) async fn ask(session: &Session, lease: &Lease, request: &Request) -> Result<Answer<Patience>, AttemptError> {
     let frame = request.encode_with(session.token()).map_err(|e| AttemptError::Protocol(e.to_string()))?;
-    let (sink, source) = lease.connection.open_stream().await?;
-    sink.send_request(frame).await?;
-    Ok(Answer::new(Patience::new(source, session)))
+    let asking = async {
+        let (sink, source) = lease.connection.open_stream().await?;
+        sink.send_request(frame).await?;
+        Ok::<_, StreamError>(source)
+    };
+    Ok(Answer::new(Patience::new(patiently(session, asking).await?, session)))
 }
 
 /// Asks for a file and reads the head of the answer.
@@ -175,6 +180,8 @@ impl<R: DeserializeOwned> Listing<'_, R> {
         let head: ListHead = decode_response(&answer.next_frame().await?)??;
         agreed(session, head.hash)?;
         self.is_tree = head.tree;
+        // Of two parts it would not be whole.
+        let _staying = self.request.tree.then(|| session.stay(lease, Stay::WhileItWorks)).transpose()?;
         self.is_whole &= self.last.is_none();
         let mut previous = None;
         let mut served = 0;

@@ -15,7 +15,8 @@ use tokio::runtime::Handle;
 use super::dial::{Link, connect, remember};
 use super::lane::run_on;
 use super::renewal::Renewal;
-use super::watch::{self, Watched};
+use super::stay::{Stay, Staying, Stays};
+use super::watch::{self, Move, Watched};
 use crate::config::{ConnectConfig, Transport};
 use crate::error::{Failure, FailureClass, SessionError};
 use crate::sync::lock;
@@ -52,6 +53,8 @@ struct Inner {
     progress: Mutex<Instant>,
     /// Answers that are waited for.
     waiting: AtomicUsize,
+    /// Exchanges under which the connection is not given up for another way.
+    stays: Arc<Stays>,
     /// Whether it was told that the server gives other digests than were asked for; of all connections of a run.
     other_hash: Arc<AtomicBool>,
     /// The progress behind which a reconnect was granted although the time was up; there is one for each.
@@ -161,6 +164,7 @@ impl Session {
             reconnecting: tokio::sync::Mutex::default(),
             progress: Mutex::new(Instant::now()),
             waiting: AtomicUsize::new(0),
+            stays: Arc::default(),
             other_hash,
             granted: Mutex::default(),
         };
@@ -252,6 +256,16 @@ impl Session {
     /// Whether `lease` is of the connection in use.
     pub(crate) fn is_current(&self, lease: &Lease) -> bool {
         self.inner.live().generation == lease.generation
+    }
+
+    /// Has an exchange on `lease` stay there until what is returned is dropped, whatever other way opens meanwhile.
+    ///
+    /// # Errors
+    /// [`Lost::ClosedHere`] when the session has gone over to another connection already: nothing is lost then but what was asked so far.
+    pub(crate) fn stay(&self, lease: &Lease, stay: Stay) -> Result<Staying, Lost> {
+        // Counted first: whoever goes over behind this look sees it.
+        let staying = self.inner.stays.begin(stay);
+        if self.is_current(lease) { Ok(staying) } else { Err(Lost::ClosedHere) }
     }
 
     /// A connection after `lost` failed: another one if somebody has made it already, else a new one, tried again and again
@@ -363,22 +377,32 @@ impl Watched for Session {
         self.another_by(Transport::Only(way), RECONNECT_PATIENCE, self.lane()).await
     }
 
+    fn must_stay(&self, works: bool) -> bool {
+        self.inner.stays.forbid_leaving(works)
+    }
+
     /// The exchanges on `old` find out that it is closed, and go on over `link`.
-    async fn go_over(&self, old: &Connection, link: Link, is_late: bool) -> bool {
+    async fn go_over(&self, old: &Connection, link: &Link, is_late: bool) -> Move {
         let (from, to) = (old.way(), link.connection.way());
         {
             // Whoever holds this is making a connection already.
-            let Ok(_turn) = self.inner.reconnecting.try_lock() else { return false };
-            let current = self.lease();
-            if current.connection.id() != old.id() || old.close_reason().is_some() || current.connection.way() != from {
-                return false;
+            let Ok(_turn) = self.inner.reconnecting.try_lock() else { return Move::TooLate };
+            let mut live = lock(&self.inner.live);
+            let current = &live.link.connection;
+            let is_gone = |connection: &Connection| connection.close_reason().is_some();
+            if current.id() != old.id() || current.way() != from || is_gone(old) || is_gone(&link.connection) {
+                return Move::TooLate;
             }
-            self.install(link, current.generation + 1);
+            // Under the lock: see `stay`.
+            if self.must_stay(is_late) {
+                return Move::NotYet;
+            }
+            *live = Live { link: link.clone(), generation: live.generation + 1 };
         }
         old.close(StatusCode::CANCELLED);
         self.inner.observer.event(Event::WayChanged { from: from.name(), to: to.name(), is_late });
         remember(&self.inner.config, to).await;
-        true
+        Move::Done
     }
 }
 

@@ -16,6 +16,7 @@
 //! | [`exchange`] | one stream: a request and its answer |
 //! | `delta` | exchanges for what changed alone |
 //! | `writing` | exchanges in which the client sends more than a request |
+//! | `stay` | exchanges that have to stay on the connection they began on |
 //! | `tries` | whether and when an exchange is attempted again |
 //! | `patience` | how long an answer may be silent |
 
@@ -33,6 +34,7 @@ mod patience;
 mod recent;
 mod renewal;
 mod schedule;
+mod stay;
 mod tries;
 mod watch;
 mod ways;
@@ -45,4 +47,5 @@ pub use ways::{FILE_NAME as WAYS_FILE_NAME, Ways};
 pub use wide::Wide;
 
 pub(crate) use patience::Patience;
+pub(crate) use stay::{Stay, Staying};
 pub(crate) use tries::Tries;

@@ -6,12 +6,13 @@
 use std::time::Duration;
 
 use qfs_core::body::Answer;
-use qfs_core::stream::ChunkSource;
+use qfs_core::stream::{ChunkSource, StreamError};
 use qfs_core::wire::{PathNoteHead, PathNoteRequest, Request, decode_response};
 use qfs_transport::Way;
 
 use super::handle::Session;
 use super::paths::{KnownPath, Paths};
+use super::patience::patiently;
 use crate::config::ConnectConfig;
 
 /// On paths with a shorter round trip, nothing is brought and nothing asked: start-up fills them in the time of a few packets.
@@ -39,10 +40,12 @@ pub(super) async fn bring(session: &Session, config: &ConnectConfig, known: Opti
     let note = known.filter(|known| known.key == key).map(|known| known.note);
     let request = Request::PathNote(PathNoteRequest { note });
     let Ok(frame) = request.encode_with(session.token()) else { return };
-    let Ok((sink, source)) = connection.open_stream().await else { return };
-    if sink.send_request(frame).await.is_err() {
-        return;
-    }
+    let asking = async {
+        let (sink, source) = connection.open_stream().await?;
+        sink.send_request(frame).await?;
+        Ok::<_, StreamError>(source)
+    };
+    let Ok(source) = patiently(session, asking).await else { return };
     let (paths, server) = (Paths::at(config.path_notes.clone()), config.server.clone());
     tokio::spawn(async move {
         if let Some((note, bytes)) = answered(source).await {

@@ -1,16 +1,15 @@
-//! How long an answer may be silent: a server that keeps the connection alive and says nothing must not hold a run for ever.
+//! How long a server may do nothing: one that keeps the connection alive, and says nothing or takes nothing, must not hold a run for ever.
 //!
 //! Knows streams and the session's clock, nothing of messages.
 
-use std::future::Future as _;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use qfs_core::stream::{Chunk, ChunkSource, Lost, Order, StreamError};
 use qfs_core::wire::StatusCode;
 use qfs_transport::Source;
-use tokio::time::{Instant, Sleep};
+use tokio::time::{Instant, Sleep, timeout};
 
 use super::handle::Session;
 
@@ -24,6 +23,32 @@ const SLOWEST_DIGEST: u64 = 32 << 20;
 /// Most that is allowed for a digest.
 const LONGEST_DIGEST: Duration = Duration::from_secs(3600);
 
+/// How long a server of `session` may do nothing, unless there is more to do than to answer.
+fn allowed(session: &Session) -> Duration {
+    session.retry_timeout().max(LEAST)
+}
+
+/// Waits for `work`, for which the server has to take something: given up when it lasts too long while nothing else of the session makes
+/// progress.
+///
+/// # Errors
+/// [`Lost::TimedOut`] then; otherwise those of `work`.
+pub(super) async fn patiently<T, E: From<Lost>>(
+    session: &Session,
+    work: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
+    let (allowed, begun, mut work) = (allowed(session), Instant::now(), pin!(work));
+    loop {
+        let silent = begun.elapsed().min(session.silent_for());
+        if silent >= allowed {
+            return Err(Lost::TimedOut.into());
+        }
+        if let Ok(done) = timeout(allowed - silent, &mut work).await {
+            return done;
+        }
+    }
+}
+
 /// An answer's stream that is lost when neither it nor its session has brought anything for too long.
 pub(crate) struct Patience {
     source: Source,
@@ -36,10 +61,15 @@ pub(crate) struct Patience {
 
 impl Patience {
     pub(crate) fn new(source: Source, session: &Session) -> Self {
-        let allowed = session.retry_timeout().max(LEAST);
+        let allowed = allowed(session);
         let alarm = Box::pin(tokio::time::sleep(allowed));
         session.note_waiting(true);
         Self { source, session: session.clone(), allowed, silent_since: None, alarm }
+    }
+
+    /// The server has taken something: what it does with that may take as long as anything else.
+    pub(super) fn note_taken(&mut self) {
+        self.silent_since = None;
     }
 
     /// Allows the time in which the digest of a file of `size` bytes can be had.

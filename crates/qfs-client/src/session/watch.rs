@@ -5,6 +5,8 @@
 //!
 //! Where UDP had not answered when TCP did, it may have lost its first packets, no more: it is tried once more, and gone over to when it
 //! answers. On a path that loses packets it is several times as fast.
+//!
+//! Whatever is under way on a connection that is left has to go on elsewhere. So none is left while something has to stay there (`stay`).
 
 use std::time::Duration;
 
@@ -43,19 +45,39 @@ pub(super) trait Watched: Send + Sync {
     /// Another connection to the same server, by `way`.
     fn connect_by(&self, way: Way) -> impl Future<Output = Result<Link, SessionError>> + Send;
 
-    /// Uses `link` in place of `old`, and remembers its way; false when `old` is not in use any more. `is_late`: not because `old` were
-    /// silent.
-    fn go_over(&self, old: &Connection, link: Link, is_late: bool) -> impl Future<Output = bool> + Send;
+    /// Whether something has to stay on the connection in use; `works`: as far as is known, it still works.
+    fn must_stay(&self, works: bool) -> bool;
+
+    /// Uses `link` in place of `old`, and remembers its way. `is_late`: not because `old` were silent.
+    fn go_over(&self, old: &Connection, link: &Link, is_late: bool) -> impl Future<Output = Move> + Send;
+}
+
+/// Whether a session has gone over to another connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Move {
+    /// It has.
+    Done,
+    /// Something has to stay where it is for now.
+    NotYet,
+    /// The connection that was to be left is not in use any more, or the other is gone.
+    TooLate,
 }
 
 /// Watches over what `session` finds, until that is nothing; tries UDP once more first where that `may_be_late`.
 pub(super) fn begin<S: Watched + 'static>(may_be_late: bool, session: impl Fn() -> Option<S> + Send + 'static) {
     tokio::spawn(async move {
-        if may_be_late && let Some(session) = session() {
-            try_udp_again(&session).await;
-        }
+        let mut late = match session() {
+            Some(session) if may_be_late => try_udp_again(&session).await,
+            _ => None,
+        };
         let mut silence = Silence::default();
         loop {
+            if let Some((old, link)) = &late
+                && let Some(session) = session()
+                && session.go_over(old, link, true).await != Move::NotYet
+            {
+                late = None;
+            }
             sleep(LOOK).await;
             // Whoever drops the session ends this.
             let Some(session) = session() else { return };
@@ -67,7 +89,8 @@ pub(super) fn begin<S: Watched + 'static>(may_be_late: bool, session: impl Fn() 
             if silence.asks(Instant::now()) {
                 connection.ask_for_a_sign();
             }
-            if silence.look(&connection, Instant::now()) && !race(&session, &connection).await {
+            let is_silent = silence.look(&connection, Instant::now()) && !session.must_stay(false);
+            if is_silent && !race(&session, &connection).await {
                 silence.pause(Instant::now());
             }
         }
@@ -119,13 +142,11 @@ impl Silence {
     }
 }
 
-/// Goes over to UDP if it answers now.
-async fn try_udp_again(session: &impl Watched) {
+/// The connection in use, and one over UDP in its place, if that answers now.
+async fn try_udp_again(session: &impl Watched) -> Option<(Connection, Link)> {
     let connection = session.current();
-    match session.connect_by(Way::Udp).await {
-        Ok(link) => drop(session.go_over(&connection, link, true).await),
-        Err(error) => tracing::debug!(%error, "UDP does not answer"),
-    }
+    let link = session.connect_by(Way::Udp).await;
+    link.inspect_err(|error| tracing::debug!(%error, "UDP does not answer")).ok().map(|link| (connection, link))
 }
 
 /// Tries the other way while listening to the present one; true when that has become the one in use.
@@ -141,7 +162,7 @@ async fn race(session: &impl Watched, connection: &Connection) -> bool {
         () = sign_of_life(connection) => return false,
     };
     match link {
-        Ok(link) => session.go_over(connection, link, false).await,
+        Ok(link) => session.go_over(connection, &link, false).await == Move::Done,
         Err(error) => {
             tracing::info!(%to, %error, "the other way does not work either");
             false

@@ -12,9 +12,12 @@ use serde::de::DeserializeOwned;
 
 use super::exchange::{agreed, ask};
 use super::handle::{Lease, Session};
-use super::patience::Patience;
+use super::patience::{Patience, patiently};
 use super::tries::Tries;
 use crate::error::{AttemptError, Failure};
+
+/// Bytes that are sent at once: what a server takes at its slowest shows after as many.
+const PIECE_BYTES: usize = 64 << 10;
 
 /// A stream whose request has been sent and on which more follows.
 pub(crate) struct Conversation {
@@ -29,8 +32,12 @@ pub(crate) async fn converse(
     request: &Request,
 ) -> Result<Conversation, AttemptError> {
     let frame = request.encode_with(session.token()).map_err(|e| AttemptError::Protocol(e.to_string()))?;
-    let (mut sink, source) = lease.connection.open_stream().await?;
-    sink.send(frame).await?;
+    let asking = async {
+        let (mut sink, source) = lease.connection.open_stream().await?;
+        sink.send(frame).await?;
+        Ok::<_, StreamError>((sink, source))
+    };
+    let (sink, source) = patiently(session, asking).await?;
     Ok(Conversation { sink, answer: Answer::new(Patience::new(source, session)) })
 }
 
@@ -57,11 +64,28 @@ pub(crate) async fn upload(
 }
 
 impl Conversation {
+    /// Sends `bytes`, no more than [`PIECE_BYTES`], and listens meanwhile: a server that has said why it takes no more need not stop the
+    /// stream (PROTOCOL §4.5.2).
+    ///
+    /// # Errors
+    /// [`StreamError`]; [`StreamError::Stopped`] also when the server has answered before it took all: [`Self::reason`] reads that.
+    /// [`Lost::TimedOut`](qfs_core::stream::Lost::TimedOut) when it takes nothing and says nothing for too long.
+    pub(crate) async fn send(&mut self, bytes: Bytes) -> Result<(), StreamError> {
+        tokio::select! {
+            biased;
+            sent = self.sink.send(bytes) => {
+                self.answer.source_mut().note_taken();
+                sent
+            }
+            heard = self.answer.arrival() => Err(heard.err().unwrap_or(StreamError::Stopped(StatusCode::CANCELLED))),
+        }
+    }
+
     /// Sends the trailer, ends this half, and waits for what the file has become.
     pub(crate) async fn conclude(mut self, digest: Digest) -> Result<Written, AttemptError> {
         let trailer = encode(&Trailer::new(digest));
         let trailer = trailer.map_err(|e| AttemptError::Protocol(e.to_string()))?;
-        if let Err(error) = self.sink.send(trailer).await {
+        if let Err(error) = self.send(trailer).await {
             return Err(self.reason(error).await);
         }
         self.sink.finish();
@@ -119,33 +143,36 @@ pub(crate) async fn send_blocks<K: ByteSink>(sink: &mut K, bytes: &[u8]) -> Resu
     sink.send(blocks.freeze()).await
 }
 
-/// A sink that tells how much was handed over.
+/// The client's half of a conversation as a sink that tells how much was handed over.
 pub(crate) struct Counted<'a, F> {
-    pub(crate) sink: &'a mut Sink,
+    pub(crate) conversation: &'a mut Conversation,
     pub(crate) sent: F,
 }
 
 impl<F: FnMut(u64) + Send> ByteSink for Counted<'_, F> {
-    async fn send(&mut self, bytes: Bytes) -> Result<(), StreamError> {
-        let length = bytes.len() as u64;
-        self.sink.send(bytes).await?;
-        (self.sent)(length);
+    async fn send(&mut self, mut bytes: Bytes) -> Result<(), StreamError> {
+        while !bytes.is_empty() {
+            let piece = bytes.split_to(PIECE_BYTES.min(bytes.len()));
+            let length = piece.len() as u64;
+            self.conversation.send(piece).await?;
+            (self.sent)(length);
+        }
         Ok(())
     }
 
     fn finish(&mut self) {
-        self.sink.finish();
+        self.conversation.sink.finish();
     }
 
     fn reset(&mut self, code: StatusCode) {
-        self.sink.reset(code);
+        self.conversation.sink.reset(code);
     }
 
     fn set_priority(&mut self, priority: i32) {
-        self.sink.set_priority(priority);
+        self.conversation.sink.set_priority(priority);
     }
 
     async fn stopped(&mut self) {
-        self.sink.stopped().await;
+        self.conversation.sink.stopped().await;
     }
 }

@@ -3,12 +3,12 @@
 use bytes::Bytes;
 use qfs_core::body::Answer;
 use qfs_core::model::{ByteRange, Digest, ETag, Hasher};
-use qfs_core::wire::{DownloadRequest, Trailer, decode_response};
+use qfs_core::wire::{DownloadRequest, StatusCode, Trailer, decode_response};
 use tokio::sync::mpsc;
 
 use super::live::explained;
 use crate::error::{AttemptError, Failure};
-use crate::session::{Lease, Patience, Session, Tries, exchange};
+use crate::session::{Lease, Patience, Session, Stay, Tries, exchange};
 
 /// Bytes handed on at once.
 const PIECE_BYTES: u64 = 256 << 10;
@@ -57,9 +57,9 @@ pub async fn cat(session: &Session, name: &str, part: Part, out: &mpsc::Sender<B
             Err(AttemptError::DigestMismatch { got, expected }) => {
                 return Err(Failure::DigestMismatch { got, expected });
             }
-            // What is out cannot be taken back.
-            Err(AttemptError::Remote(_)) if pouring.position > pouring.start => {
-                return Err(pouring.explained(Failure::Changed));
+            // What is out cannot be taken back: another version is none to begin with, and a live file has none to go on with.
+            Err(error @ AttemptError::Remote(_)) if pouring.position > pouring.start && pouring.is_over(&error) => {
+                return Err(pouring.explained(error.into_failure()));
             }
             Err(error @ AttemptError::Lost(_)) if pouring.is_live && pouring.position > 0 => {
                 return Err(error.into_failure());
@@ -104,7 +104,7 @@ impl Pouring<'_> {
         let asked = exchange::download(self.session, lease, self.request(from, to)).await;
         let (head, mut answer) = match asked {
             // An end behind that of the file means its end, as elsewhere.
-            Err(AttemptError::Remote(error)) if error.code == qfs_core::wire::StatusCode::BAD_RANGE && to.is_some() => {
+            Err(AttemptError::Remote(error)) if error.code == StatusCode::BAD_RANGE && to.is_some() => {
                 exchange::download(self.session, lease, self.request(from, None)).await?
             }
             asked => asked?,
@@ -114,6 +114,8 @@ impl Pouring<'_> {
             self.begin(head.etag.clone(), head.size, from..end);
         }
         self.is_live = head.live;
+        // What is out cannot be taken back, and there is no version to go on with.
+        let _staying = head.live.then(|| self.session.stay(lease, Stay::ToTheEnd)).transpose()?;
         if self.position == self.start {
             self.hasher = Hasher::of_kind(head.hash);
         }
@@ -140,6 +142,11 @@ impl Pouring<'_> {
     fn begin(&mut self, etag: ETag, size: u64, range: std::ops::Range<u64>) {
         self.version = Some((etag, size));
         (self.start, self.position, self.end) = (range.start, range.start, range.end);
+    }
+
+    /// Whether there is nothing to go on with behind `error`.
+    fn is_over(&self, error: &AttemptError) -> bool {
+        self.is_live || matches!(error, AttemptError::Remote(error) if error.code == StatusCode::CHANGED)
     }
 
     /// `failure`, where it has to do with it, in terms of what was asked and what was served.

@@ -9,6 +9,7 @@ use qfs_core::wire::{
     Written,
 };
 
+use super::look::child;
 use crate::error::Failure;
 use crate::session::{Session, exchange, writing};
 
@@ -24,22 +25,26 @@ pub async fn remove(session: &Session, path: &RemotePath, kind: Kind, version: O
     writing::request::<Done>(session, &Request::Remove(request)).await.map(drop)
 }
 
-/// What has to be removed for `path` to be gone: a directory with all that is below it, as it is listed now, or a file alone.
+/// What has to be removed for `path` to be gone: a directory with all that is below it, as it is listed now, or a file alone. Nothing else,
+/// whatever the server lists.
 ///
 /// # Errors
 /// [`Failure`] when it cannot be listed.
 pub async fn doomed(session: &Session, path: RemotePath) -> Result<Doomed, Failure> {
     let mut rows = BTreeMap::new();
     let listed = exchange::tree(session, Some(&path), &mut |page| {
-        rows.extend(page.into_iter().map(|(name, row)| (name, (row.kind, row.etag))));
+        // A server that does not know trees lists everything, wherever it lies (PROTOCOL §4.1.1).
+        let below = page.into_iter().filter(|(name, _)| child(Some(&path), name).is_some());
+        rows.extend(below.map(|(name, row)| (name, (row.kind, row.etag))));
         ControlFlow::Continue(())
     })
     .await;
-    match listed {
-        Err(Failure::Refused(RemoteError { code: StatusCode::NOT_FOUND, .. })) => {
-            return Ok(vec![(path, Kind::File, None)]);
-        }
-        listed => drop(listed?),
+    let is_directory = match listed {
+        Err(Failure::Refused(RemoteError { code: StatusCode::NOT_FOUND, .. })) => false,
+        listed => listed?.is_tree || !rows.is_empty(),
+    };
+    if !is_directory {
+        return Ok(vec![(path, Kind::File, None)]);
     }
     // What lies below a name comes behind it in the listing, so the reverse order empties directories first.
     let mut doomed: Doomed = rows.into_iter().rev().map(|(name, (kind, etag))| (name, kind, etag)).collect();

@@ -17,10 +17,7 @@ use qfs_store::{blocking, blocking_threads};
 use crate::error::{AttemptError, Failure, store_failure};
 use crate::plan::stripes::{MIN_STRIPE_BYTES, first_missing, stripes};
 use crate::plan::{RemoteMeta, Step, next_step, on_difference};
-use crate::session::Patience;
-use crate::session::Tries;
-use crate::session::exchange;
-use crate::session::{Lease, Session};
+use crate::session::{Lease, Patience, Session, Stay, Tries, exchange};
 use crate::transfer::delta::{self, PlannedSeeds};
 use crate::transfer::here::Here;
 use crate::transfer::intake::{Counts, take_in};
@@ -191,6 +188,8 @@ impl Download<'_> {
         let (head, answer) = exchange::download(self.session, lease, request).await?;
         self.size = Some(head.size);
         self.is_live = head.live;
+        // Elsewhere it would begin anew.
+        let _staying = head.live.then(|| self.session.stay(lease, Stay::WhileItWorks)).transpose()?;
         if head.size <= self.context.flush as u64 {
             self.announce(head.size, 0);
             return self.fetch_small(&head, answer).await;

@@ -119,7 +119,7 @@ pub async fn files(
 }
 
 /// What lies directly in `directory` and is `name` or above it; None when `name` does not lie below.
-fn child(directory: Option<&RemotePath>, name: &RemotePath) -> Option<RemotePath> {
+pub(super) fn child(directory: Option<&RemotePath>, name: &RemotePath) -> Option<RemotePath> {
     let taken = match directory {
         None => 0,
         Some(directory) => {

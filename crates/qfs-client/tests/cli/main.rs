@@ -15,6 +15,7 @@ mod exit_codes;
 mod fake;
 mod get;
 mod hash;
+mod hostile;
 mod lanes;
 mod limits;
 mod list;

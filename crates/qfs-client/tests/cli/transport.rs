@@ -1,7 +1,8 @@
 //! CLI.md: `--transport auto|udp|tcp`: all commands over TCP, networks whose UDP is blocked or cut, and what is said of the way.
 
+use std::io::Write as _;
 use std::net::TcpListener;
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 
 use qfs_testkit::binaries::{server_bin, without_settings};
 use qfs_testkit::tcp_proxy::{TcpProxy, both};
@@ -143,7 +144,7 @@ fn what_does_not_answer_is_told_by_its_way() {
     let port = other.local_addr().unwrap().port();
     std::thread::spawn(move || {
         for stream in other.incoming() {
-            let _ = std::io::Write::write_all(&mut stream.unwrap(), b"HTTP/1.0 400 what?\r\n\r\n");
+            let _ = stream.unwrap().write_all(b"HTTP/1.0 400 what?\r\n\r\n");
         }
     });
     let done = run(&mut lab.through(port, &["list", "--transport", "tcp"])).ends_with(3);
@@ -224,4 +225,36 @@ fn where_udp_was_only_late_the_rest_comes_over_it() {
     assert!(tcp.carried() < content.len() as u64, "it stayed there");
     assert!(udp.stats().to_client.forwarded_bytes < content.len() as u64, "it began anew");
     assert_eq!(remembered(&lab), "");
+}
+
+// Fails when the client closes a connection that works under an upload that cannot be sent again.
+#[test]
+fn an_upload_that_cannot_be_sent_again_stays_on_its_way() {
+    let mut lab = Lab::without_server(&[]);
+    lab.start_server_with("127.0.0.1", 0, &["--allow", "write"]);
+    let (udp, tcp) = network(&lab);
+    udp.blackhole(true);
+    let mut command = lab.through(udp.addr().port(), &["put", "-", "--as", "x", "-v", "--transport", "auto"]);
+    let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+    let (mut input, block) = (child.stdin.take().unwrap(), noise(64 << 10));
+    let mut fed = Vec::new();
+    let mut feed = || {
+        // Where the program has ended, its exit code tells.
+        let _ = input.write_all(&block);
+        fed.extend_from_slice(&block);
+    };
+    wait_until("a part of the file", || {
+        feed();
+        tcp.carried() > block.len() as u64
+    });
+    udp.blackhole(false);
+    wait_until("an answer over UDP", || {
+        feed();
+        udp.stats().to_client.forwarded_bytes > 0
+    });
+    // A second at the network's rate: more than a handshake takes.
+    (0..RATE / block.len() as u64).for_each(|_| feed());
+    drop(input);
+    finish(child).ends_with(0);
+    assert!(std::fs::read(lab.path().join("root/x")).unwrap() == fed);
 }

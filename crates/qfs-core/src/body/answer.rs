@@ -128,6 +128,20 @@ impl<C: ChunkSource> Answer<C> {
         &mut self.source
     }
 
+    /// Waits until something has come, or the stream has ended. Nothing is lost when this is dropped.
+    ///
+    /// # Errors
+    /// [`StreamError`] when the stream failed.
+    pub async fn arrival(&mut self) -> Result<(), StreamError> {
+        if self.carried.is_empty() {
+            let source = &mut self.source;
+            if let Some(chunk) = poll_fn(|cx| source.poll_chunk(cx, CHUNK_LIMIT, Order::Ordered)).await? {
+                self.carried = chunk.bytes;
+            }
+        }
+        Ok(())
+    }
+
     /// Adds to `pieces` what comes next, in order, until they have `enough` bytes; true when the stream has ended.
     ///
     /// # Errors

@@ -35,15 +35,17 @@ pub(super) const BATCHED_BYTES: u64 = 64 << 10;
 const STEP_FILES: usize = 32;
 
 /// One file of a batch.
+#[derive(Clone)]
 pub(super) struct Item {
     pub(super) source: Source,
+    /// What must be under its name, however it is sent.
     pub(super) condition: Precondition,
 }
 
 /// How a file of a batch ended: done, or to be tried by itself, where every way out is known.
 pub(super) enum Ended {
     Done(FileOutcome),
-    Alone(Source),
+    Alone(Item),
 }
 
 /// Uploads `items` on one stream.
@@ -72,7 +74,7 @@ pub(super) async fn upload(put: Put, items: Vec<Item>) -> Vec<Ended> {
         }
         // Whatever is there decides, or what has changed here meanwhile.
         Some(Err(Failure::Refused(RemoteError { code: StatusCode::EXISTS, .. }) | Failure::Changed)) | None => {
-            Ended::Alone(item.source.clone())
+            Ended::Alone(item.clone())
         }
         Some(Err(failure)) => Ended::Done(put.conclude(&item.source, Status::Failed(failure), None, 0, begun)),
     };
@@ -99,9 +101,10 @@ async fn attempt(
     let (told, sent) = mpsc::channel(items.len());
     let sending = send(put, sink, items, left, hash, told);
     let receiving = receive(put, session, items, &mut answer, sent, ended);
-    let (sending, receiving) = tokio::join!(sending, receiving);
-    // Why the server gave up is in its answer; a stream that it stopped says less.
-    receiving.and(sending)
+    // Why the server gave up is in its answer; a stream that it stopped says less. What is still to be sent then is of no use, and it may
+    // take none of it.
+    let ((), sent) = tokio::try_join!(receiving, async { Ok(sending.await) })?;
+    sent
 }
 
 /// What was sent, in order: which item, and its digest or why it was not sent.

@@ -59,13 +59,13 @@ async fn perform(put: Put, unit: Vec<Planned>) -> Vec<FileOutcome> {
         }
         return ended;
     }
-    let conditions: Vec<_> = unit.iter().map(|file| file.condition.clone()).collect();
     let items = unit.into_iter().map(|file| Item { source: file.source, condition: file.condition }).collect();
-    let mut outcomes = Vec::with_capacity(conditions.len());
-    for (ended, condition) in batch::upload(put.clone(), items).await.into_iter().zip(conditions) {
+    let ended = batch::upload(put.clone(), items).await;
+    let mut outcomes = Vec::with_capacity(ended.len());
+    for ended in ended {
         outcomes.push(match ended {
             Ended::Done(outcome) => outcome,
-            Ended::Alone(source) => upload_planned(put.clone(), source, condition, None).await,
+            Ended::Alone(Item { source, condition }) => upload_planned(put.clone(), source, condition, None).await,
         });
     }
     outcomes

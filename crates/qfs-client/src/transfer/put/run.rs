@@ -13,7 +13,7 @@ use qfs_core::observe::{Event, FileId, Observer};
 use qfs_core::wire::{Kind, RemoteError, StatusCode, TreeEntry};
 
 use super::batch::{self, BATCH_FILES, BATCHED_BYTES, Ended, Item};
-use super::context::{Present, Put, PutConfig};
+use super::context::{Present, Put, PutConfig, Replace};
 use super::source::Source;
 use super::upload;
 use crate::error::Failure;
@@ -128,7 +128,11 @@ async fn perform(put: Put, unit: Unit) -> Vec<FileOutcome> {
             for ended in batch::upload(put.clone(), items).await {
                 files.push(match ended {
                     Ended::Done(outcome) => outcome,
-                    Ended::Alone(source) => {
+                    // What is there by now was not seen when the run began, and is not looked at to be replaced.
+                    Ended::Alone(Item { source, condition }) if put.config.replace == Replace::Seen => {
+                        upload::upload_planned(put.clone(), source, condition, None).await
+                    }
+                    Ended::Alone(Item { source, .. }) => {
                         let session = put.session(source.id).clone();
                         let present = upload::probe(&session, &source, true).await.ok();
                         upload::upload(put.clone(), source, present).await

@@ -6,7 +6,6 @@ use std::time::Instant;
 use bytes::Bytes;
 use qfs_core::model::{Hasher, RemotePath};
 use qfs_core::observe::{Event, FileId, Observer};
-use qfs_core::stream::ByteSink as _;
 use qfs_core::wire::{Precondition, RemoteError, StatusCode, UploadHead, UploadRequest, Written};
 use tokio::sync::mpsc;
 
@@ -14,7 +13,7 @@ use super::context::{PutConfig, Replace};
 use super::upload::digest_on_server;
 use crate::error::{AttemptError, Failure};
 use crate::session::writing::{self, Conversation};
-use crate::session::{Session, Tries};
+use crate::session::{Lease, Session, Stay, Staying, Tries};
 use crate::transfer::outcome::{FileOutcome, Status};
 
 /// The only file of a run.
@@ -34,13 +33,13 @@ pub async fn put_stream(
 ) -> Result<FileOutcome, Failure> {
     let begun = Instant::now();
     let mut tries = Tries::new(session);
-    let (conversation, head) = loop {
-        match writing::upload(session, &tries.lease, request(remote, config)).await {
+    let (conversation, head, _staying) = loop {
+        match agree(session, &tries.lease, request(remote, config), Stay::ToTheEnd).await {
             Ok(agreed) => break agreed,
             Err(error) => tries.after(error).await.map_err(exists)?,
         }
     };
-    let sending = send(session, remote, conversation, &head, &mut blocks, &*observer);
+    let sending = send(session, remote, conversation, &head, &mut blocks, false, &*observer);
     let written = sending.await.map_err(|error| exists(error.into_failure()))?;
     Ok(conclude(remote, &written, begun, &*observer))
 }
@@ -61,12 +60,13 @@ pub async fn put_bytes(
     let mut is_again = false;
     loop {
         let attempt = async {
-            let (conversation, head) = writing::upload(session, &tries.lease, request(remote, config)).await?;
+            let request = request(remote, config);
+            let (conversation, head, _staying) = agree(session, &tries.lease, request, Stay::WhileItWorks).await?;
             let (whole, mut blocks) = mpsc::channel(1);
             // There is room for one.
             let _ = whole.try_send(Ok(content.clone()));
             drop(whole);
-            send(session, remote, conversation, &head, &mut blocks, &*observer).await
+            send(session, remote, conversation, &head, &mut blocks, is_again, &*observer).await
         };
         let error = match attempt.await {
             Ok(written) => return Ok(conclude(remote, &written, begun, &*observer)),
@@ -115,13 +115,25 @@ fn request(remote: &RemotePath, config: PutConfig) -> UploadRequest {
     UploadRequest { filename, condition, durable, ..UploadRequest::default() }
 }
 
-/// Sends what `blocks` brings and hears what has become of it.
+/// Announces the upload; from the server's agreement on it stays on its connection.
+async fn agree(
+    session: &Session,
+    lease: &Lease,
+    request: UploadRequest,
+    stay: Stay,
+) -> Result<(Conversation, UploadHead, Staying), AttemptError> {
+    let (conversation, head) = writing::upload(session, lease, request).await?;
+    Ok((conversation, head, session.stay(lease, stay)?))
+}
+
+/// Sends what `blocks` brings and hears what has become of it. What `is_again` sent is no progress.
 async fn send(
     session: &Session,
     remote: &RemotePath,
     mut conversation: Conversation,
     head: &UploadHead,
     blocks: &mut mpsc::Receiver<std::io::Result<Bytes>>,
+    is_again: bool,
     observer: &dyn Observer,
 ) -> Result<Written, AttemptError> {
     let mut hasher = Hasher::of_kind(head.hash);
@@ -130,15 +142,17 @@ async fn send(
         let block = block.map_err(|error| AttemptError::Final(Failure::Local(error.to_string())))?;
         hasher.update(&block);
         for part in frames(&block) {
-            if let Err(error) = conversation.sink.send(part).await {
+            if let Err(error) = conversation.send(part).await {
                 return Err(conversation.reason(error).await);
             }
         }
-        session.note_progress();
+        if !is_again {
+            session.note_progress();
+        }
         observer.event(Event::Received { file: FILE, bytes: block.len() as u64 });
     }
     let end = Bytes::from_static(&[0; 4]);
-    if let Err(error) = conversation.sink.send(end).await {
+    if let Err(error) = conversation.send(end).await {
         return Err(conversation.reason(error).await);
     }
     conversation.conclude(hasher.finish()).await

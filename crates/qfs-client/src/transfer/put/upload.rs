@@ -58,6 +58,8 @@ struct Upload<'a> {
     session: &'a Session,
     source: &'a Source,
     sent: &'a AtomicU64,
+    /// How far any attempt has come, in bytes of the file: only what goes beyond is progress.
+    furthest: u64,
     resumed: bool,
     /// Bytes that the server has copied from what it had.
     reused: u64,
@@ -72,7 +74,7 @@ type Ending = (Status, Option<Digest>);
 
 impl<'a> Upload<'a> {
     fn new(put: &'a Put, session: &'a Session, source: &'a Source, sent: &'a AtomicU64) -> Self {
-        Self { put, session, source, sent, resumed: false, reused: 0, is_whole: put.config.whole }
+        Self { put, session, source, sent, furthest: 0, resumed: false, reused: 0, is_whole: put.config.whole }
     }
 
     async fn run(&mut self, present: Option<Present>) -> Result<Ending, Failure> {
@@ -233,14 +235,19 @@ impl<'a> Upload<'a> {
         self.resumed |= head.offset > 0;
         let observer = self.session.observer();
         observer.event(Event::Started { file: source.id, name: &source.remote, size, resumed_from: head.offset });
-        let (sent, session) = (self.sent, self.session);
+        let (sent, session, furthest) = (self.sent, self.session, &mut self.furthest);
+        let mut position = head.offset;
         let counted = |bytes| {
             sent.fetch_add(bytes, Ordering::Relaxed);
-            session.note_progress();
+            position += bytes;
+            if position > *furthest {
+                *furthest = position;
+                session.note_progress();
+            }
             observer.event(Event::Received { file: source.id, bytes });
         };
         let base = base.filter(|_| head.base);
-        let mut sink = Counted { sink: &mut conversation.sink, sent: counted };
+        let mut sink = Counted { conversation: &mut conversation, sent: counted };
         let mut copied = Holes::default();
         if let Some(base) = base {
             if let Err(error) = writing::send_blocks(&mut sink, &base.copies.encode()).await {

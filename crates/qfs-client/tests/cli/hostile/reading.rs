@@ -1,0 +1,45 @@
+//! CLI.md: `cat` where the server cuts an answer off.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use qfs_core::wire::{Request, StatusCode};
+use qfs_testkit::hostile_server::{HostileServer, Step};
+
+use super::{head, raw, refusal, told, trailer};
+use crate::support::Lab;
+
+/// Lines of text, of which a client hands on a part before it has all.
+fn lines() -> String {
+    (0..50_000).map(|n| format!("{n:07}\n")).collect()
+}
+
+/// A server of one file whose first answer ends with this code in its midst.
+fn interrupted(code: StatusCode) -> HostileServer {
+    let (content, is_begun) = (lines().into_bytes(), AtomicBool::new(false));
+    let size = content.len() as u64;
+    HostileServer::start(move |request| {
+        let Request::Download(download) = request else { return refusal(StatusCode::UNKNOWN_COMMAND) };
+        let range = download.range.map_or(0..size, |range| range.start..range.end.unwrap_or(size));
+        let part = content[range.start as usize..range.end as usize].to_vec();
+        if is_begun.swap(true, Ordering::Relaxed) {
+            return vec![head(size, "v", range), raw(part), trailer(&content), Step::Finish];
+        }
+        // The client takes what has come, and then hears of the end.
+        let some = raw(part[..part.len() * 3 / 4].to_vec());
+        vec![head(size, "v", range), some, Step::Wait(Duration::from_secs(1)), Step::Reset(code.0)]
+    })
+    .unwrap()
+}
+
+/// Fails when: whatever the server says in the midst of a file is taken for a change of it, and does not go on.
+#[test]
+fn cat_goes_on_where_the_server_broke_off() {
+    let lab = Lab::without_server(&[]);
+    let done = told(&lab, &interrupted(StatusCode::TIMEOUT), &["cat", "f"]).ends_with(0);
+    assert!(done.out == lines());
+    let done = told(&lab, &interrupted(StatusCode::INTERNAL), &["cat", "f"]).ends_with(5);
+    assert!(done.err.contains("internal") && lines().starts_with(&done.out), "{}", done.err);
+    let done = told(&lab, &interrupted(StatusCode::CHANGED), &["cat", "f"]).ends_with(6);
+    assert!(done.err.contains("the file changed"), "{}", done.err);
+}
