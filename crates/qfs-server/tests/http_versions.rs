@@ -138,6 +138,64 @@ async fn answers_under_way_end_well_when_the_server_does() {
     assert_eq!(rig.ended().await.cut, 0);
 }
 
+/// A way to `server` on which nothing gets from the client to it while the flag says so.
+async fn one_way_at_times(server: SocketAddr) -> (SocketAddr, tokio::sync::watch::Sender<bool>) {
+    let front = Arc::new(tokio::net::UdpSocket::bind(("127.0.0.1", 0)).await.unwrap());
+    let back = Arc::new(tokio::net::UdpSocket::bind(("127.0.0.1", 0)).await.unwrap());
+    back.connect(server).await.unwrap();
+    let address = front.local_addr().unwrap();
+    let (held, is_held) = tokio::sync::watch::channel(false);
+    tokio::spawn(async move {
+        let (mut there, mut here) = (vec![0; 1 << 16], vec![0; 1 << 16]);
+        let mut client = None;
+        loop {
+            tokio::select! {
+                Ok((length, from)) = front.recv_from(&mut there) => {
+                    client = Some(from);
+                    if !*is_held.borrow() {
+                        let _ = back.send(&there[..length]).await;
+                    }
+                }
+                Ok(length) = back.recv(&mut here) => if let Some(client) = client {
+                    let _ = front.send_to(&here[..length], client).await;
+                },
+                else => {}
+            }
+        }
+    });
+    (address, held)
+}
+
+/// Fails when an answer counts as given while QUIC still holds some of it: the connection is closed then, and that is lost.
+#[tokio::test]
+async fn http_3_answers_arrive_whole_when_the_server_ends() {
+    let tree = Tree::new();
+    let content = noise(1_000_001);
+    tree.write("file.bin", &content);
+    let mut rig = Rig::start(tree, |_| {});
+    let (address, held) = one_way_at_times(rig.address).await;
+    let (_endpoint, connection) = quic(address, b"h3").await;
+    let (mut driver, mut client) = soon(h3::client::new(h3_quinn::Connection::new(connection))).await.unwrap();
+    let driving = tokio::spawn(async move { std::future::poll_fn(|cx| driver.poll_close(cx)).await });
+    let mut stream = soon(client.send_request(request("/file.bin"))).await.unwrap();
+    stream.finish().await.unwrap();
+    assert_eq!(soon(stream.recv_response()).await.unwrap().status(), 200);
+    // Without acknowledgements no more than a congestion window leaves; the rest lies where it can be lost.
+    held.send_replace(true);
+    rig.stop();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    held.send_replace(false);
+    let mut body = Vec::new();
+    while let Some(mut part) = soon(stream.recv_data()).await.unwrap() {
+        let length = part.remaining();
+        body.extend_from_slice(&part.copy_to_bytes(length));
+    }
+    assert!(body == content, "{} of {}", body.len(), content.len());
+    assert_eq!(rig.ended().await.cut, 0);
+    drop(client);
+    driving.abort();
+}
+
 #[tokio::test]
 async fn the_slow_are_cut() {
     let (rig, _) = rig(|config| {
