@@ -14,6 +14,9 @@ pub(super) const PAGE_ROWS: usize = 1000;
 /// Most pages: what lies behind them is found by a search. Each page costs memory for all rows up to it, some 200 bytes each.
 const MAX_PAGES: usize = 200;
 
+/// Pages with more rows than these up to their end are made two at a time.
+pub(super) const SHALLOW_ROWS: usize = 4 * PAGE_ROWS;
+
 /// Longest search, in bytes.
 const MAX_SEARCH_BYTES: usize = 255;
 
@@ -74,6 +77,11 @@ impl Choice {
         let search = if search.len() > MAX_SEARCH_BYTES { String::new() } else { search };
         let page = value("page").parse().unwrap_or(1usize).clamp(1, MAX_PAGES) - 1;
         Self { key, descending: value("order") == "desc", search, page }
+    }
+
+    /// Rows up to the end of the page.
+    pub(super) fn rows(&self) -> usize {
+        (self.page + 1) * PAGE_ROWS
     }
 
     /// Directories stand before files, whatever the order.
