@@ -8,6 +8,9 @@
 
 mod support;
 
+use std::io::Read;
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+
 use serde_json::json;
 use support::browser::Browser;
 use support::noise;
@@ -77,6 +80,102 @@ fn files_are_dropped_and_chosen_and_removed() {
     browser.value(press);
     browser.wait(&format!("!({NAMES}).includes('b.bin')"));
     assert!(!at("b.bin").exists());
+}
+
+/// A way to `server` on which each connection ends when it has carried `bytes` there.
+fn cut_off_after(server: SocketAddr, bytes: u64) -> SocketAddr {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for client in listener.incoming() {
+            let (Ok(client), Ok(upstream)) = (client, TcpStream::connect(server)) else { continue };
+            let (mut from_server, mut to_client) = (upstream.try_clone().unwrap(), client.try_clone().unwrap());
+            std::thread::spawn(move || std::io::copy(&mut from_server, &mut to_client));
+            std::thread::spawn(move || {
+                let _ = std::io::copy(&mut (&client).take(bytes), &mut &upstream);
+                let _ = (client.shutdown(Shutdown::Both), upstream.shutdown(Shutdown::Both));
+            });
+        }
+    });
+    address
+}
+
+/// Has the page wait for moments where it would wait for seconds.
+fn hurry(browser: &Browser) {
+    browser
+        .value("void (window.setTimeout = ((real) => (done, after) => real(done, Math.min(after, 20)))(setTimeout))");
+}
+
+/// Loads the page and waits for its button.
+fn open(browser: &Browser, base: &str) {
+    browser.go(&format!("{base}/"));
+    browser.wait("document.getElementById('choose') !== null && !document.getElementById('choose').hidden");
+}
+
+/// Lets so many bytes a second out of the browser; -1: as many as there are.
+fn at_a_rate(browser: &Browser, bytes: i64) {
+    let network = json!({"offline": false, "latency": 0, "downloadThroughput": -1, "uploadThroughput": bytes});
+    browser.devtools("Network.enable", &json!({}));
+    browser.devtools("Network.emulateNetworkConditions", &network);
+}
+
+/// Fails when an upload is given up although each try brings something.
+#[test]
+fn an_upload_goes_on_for_as_long_as_something_arrives() {
+    let home = Home::new();
+    let server = home.start(EVERYTHING);
+    let content = noise(20_000_000);
+    home.tree.write("from/large.bin", &content);
+    let browser = Browser::start_with(&["--disable-quic".to_owned()]);
+    open(&browser, &format!("https://{}", cut_off_after(server.address(), 1 << 20)));
+    hurry(&browser);
+    browser.choose("#pick", home.path().join("from/large.bin").to_str().unwrap());
+    browser.wait(&format!("({NAMES}).includes('large.bin') || ({STATES}).includes('failed')"));
+    assert!(std::fs::read(home.path().join("root/large.bin")).is_ok_and(|arrived| arrived == content));
+}
+
+/// Begins an upload that takes long, and kills the server when some of it has arrived. Returns where the server was.
+fn begin_and_kill(home: &Home, mut server: Running, browser: &Browser) -> SocketAddr {
+    home.tree.write("from/large.bin", &noise(24_000_000));
+    at_a_rate(browser, 4_000_000);
+    browser.choose("#pick", home.path().join("from/large.bin").to_str().unwrap());
+    browser.wait("Number(document.querySelector('#uploads progress').value) > 16e6");
+    server.child.kill().unwrap();
+    server.child.wait().unwrap();
+    server.address()
+}
+
+/// Fails when what was given up for now begins anew, or the page does not say what is wrong.
+#[test]
+fn a_file_that_is_chosen_again_goes_on_where_it_failed() {
+    let (home, server, base, browser) = place(EVERYTHING);
+    open(&browser, &base);
+    hurry(&browser);
+    let address = begin_and_kill(&home, server, &browser);
+    browser.wait(&format!("({STATES}).includes('failed')"));
+    let said = browser.value("document.querySelector('#uploads .state').textContent");
+    assert_eq!(said, json!("the server cannot be reached; choose the file again to go on"));
+    let _server = home.start(&[EVERYTHING, &["--port", &address.port().to_string()]].concat());
+    at_a_rate(&browser, -1);
+    browser.choose("#pick", home.path().join("from/large.bin").to_str().unwrap());
+    browser.wait(&format!("({STATES}).includes('done')"));
+    let from = browser.value("Number([...document.querySelectorAll('#uploads li')].at(-1).dataset.from)");
+    assert!(from.as_u64().unwrap() > 0, "it began anew");
+    assert!(std::fs::read(home.path().join("root/large.bin")).unwrap() == noise(24_000_000));
+}
+
+/// Fails when an upload that waits for the server is not to be stopped, and is published although it was.
+#[test]
+fn an_upload_that_waits_is_cancelled() {
+    let (home, server, base, browser) = place(EVERYTHING);
+    open(&browser, &base);
+    let address = begin_and_kill(&home, server, &browser);
+    browser.wait("document.querySelector('#uploads .state').textContent.includes('waiting')");
+    browser.value("document.querySelector('#uploads button').click()");
+    let _server = home.start(&[EVERYTHING, &["--port", &address.port().to_string()]].concat());
+    browser.wait(&format!("['cancelled', 'done'].includes(({STATES})[0]) || ({NAMES}).includes('large.bin')"));
+    assert_eq!(browser.value(STATES), json!(["cancelled"]));
+    assert!(!home.path().join("root/large.bin").exists());
 }
 
 /// The size is that of `QFS_TEST_UPLOAD_MB`: `scripts/browser.sh` has 1,074 there.
