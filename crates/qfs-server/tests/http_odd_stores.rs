@@ -13,8 +13,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Request;
-use qfs_server::BLOCKING_THREADS;
-use support::http::{connect, get};
+use qfs_server::gate::rights::Rights;
+use qfs_server::{BLOCKING_THREADS, Gate};
+use support::http::{ask, connect, get, send};
 use support::odd_store::OddStore;
 use support::{Rig, soon};
 
@@ -82,4 +83,30 @@ fn digests_that_were_given_up_are_counted_until_they_end() {
         ask_and_leave(&store, rig.address, asked).await;
         assert_eq!(get(rig.address, "/hello.txt", &[]).await.text(), "hello");
     });
+}
+
+/// Fails when all that has arrived is thrown away because the store was busy as it was to get its name.
+#[tokio::test]
+async fn an_upload_outlasts_a_commit_that_fails() {
+    let store = OddStore::default();
+    let rig = Rig::serve(store.clone(), |config| config.gate = Gate::open(Rights::ALL));
+    let content = vec![7; 300_000];
+    let lines = ["Upload-Complete: ?0", "Upload-Length: 300000"];
+    let begun = send(rig.address, "POST", "/a", &lines, b"").await;
+    let upload = begun.header("location");
+    let append = async |offset: usize, content: &[u8]| {
+        let offset = format!("Upload-Offset: {offset}");
+        let lines = ["Content-Type: application/partial-upload", &offset, "Upload-Complete: ?1"];
+        send(rig.address, "PATCH", upload, &lines, content).await
+    };
+    store.fail_commits(1);
+    let busy = append(0, &content).await;
+    let said = (busy.status, busy.header("upload-complete"), busy.header("upload-offset"));
+    assert_eq!(said, (503, "?0", "300000"), "{busy:?}");
+    let state = ask(rig.address, "HEAD", upload, &[], "").await;
+    let said = (state.status, state.header("upload-complete"), state.header("upload-offset"));
+    assert_eq!(said, (204, "?0", "300000"), "{state:?}");
+    let done = append(content.len(), b"").await;
+    assert_eq!((done.status, done.header("upload-complete")), (201, "?1"), "{done:?}");
+    assert_eq!(get(rig.address, "/a", &[]).await.body, content);
 }
