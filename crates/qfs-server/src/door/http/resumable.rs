@@ -114,7 +114,11 @@ pub(super) async fn create<S: WriteStore, R: Answer>(
         (said, content) => said.or(content),
     };
     let Some(length) = length else {
-        return if complete { upload::put(ask, view, path, body, reply).await } else { Err(HttpError::LengthRequired) };
+        return if complete {
+            upload::put(ask, view, path, None, body, reply).await
+        } else {
+            Err(HttpError::LengthRequired)
+        };
     };
     let (wanted, existed) = Wanted::of(ask, view, path).await?;
     upload::ensure_taken(ask, Some(length), reply)?;
@@ -127,7 +131,7 @@ pub(super) async fn create<S: WriteStore, R: Answer>(
     let is_told = reply.interim(begins.header(UPLOAD_LIMIT, upload::limit(ask))).await?;
     if complete && !is_told {
         // Nobody would find it again.
-        return upload::put(ask, view, path, body, reply).await;
+        return upload::put(ask, view, path, Some(length), body, reply).await;
     }
     let held = match ask.service.uploads.take(resource.key(ask.token.as_deref())).await {
         Some(Found::Known(held) | Found::Unknown(held)) => held,
