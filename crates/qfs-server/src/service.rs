@@ -30,6 +30,10 @@ use crate::view::View;
 /// How often digests learnt are written to their file.
 const SAVE_INTERVAL: Duration = Duration::from_secs(60);
 
+/// Archives of directories that are sent at once, each of which has a thread that mostly waits.
+#[cfg(feature = "http")]
+const ARCHIVES: usize = 64;
+
 /// Pages far back in a directory that are made at once, each of which holds up to 250,000 rows of some 200 bytes.
 #[cfg(feature = "http")]
 const DEEP_PAGES: usize = 2;
@@ -56,6 +60,9 @@ pub(crate) struct Service<S> {
     /// For requests longer than most while they arrive.
     pub(crate) long_requests: Semaphore,
     pub(crate) listings: Arc<Semaphore>,
+    /// For archives of directories, which take as long as their clients.
+    #[cfg(feature = "http")]
+    pub(crate) archives: Arc<Semaphore>,
     /// For pages far back in a directory, for which many rows are held outside the budget.
     #[cfg(feature = "http")]
     pub(crate) deep_pages: Arc<Semaphore>,
@@ -105,6 +112,8 @@ impl<S: Store> Service<S> {
             commands: Semaphore::new(limits.commands),
             long_requests: Semaphore::new(limits.long_requests),
             listings: Arc::new(Semaphore::new(limits.listings)),
+            #[cfg(feature = "http")]
+            archives: Arc::new(Semaphore::new(ARCHIVES)),
             #[cfg(feature = "http")]
             deep_pages: Arc::new(Semaphore::new(DEEP_PAGES)),
             digest_passes: Arc::new(Semaphore::new(limits.digest_passes)),

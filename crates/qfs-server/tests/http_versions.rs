@@ -226,6 +226,33 @@ async fn http_2_answers_arrive_whole_when_the_server_ends() {
     assert_eq!(rig.ended().await.cut, 0);
 }
 
+/// Fails when archives that nobody reads keep everybody else from looking into directories.
+#[tokio::test]
+async fn archives_hold_up_no_listings() {
+    let tree = Tree::new();
+    (0..200).for_each(|index| drop(tree.write(&format!("f{index}"), b"content")));
+    let rig = Rig::start(tree, |config| config.deadlines.queue = Duration::from_millis(500));
+    let stream = connect(rig.address, &[b"h2"]).await;
+    let (client, connection) =
+        soon(h2::client::Builder::new().initial_window_size(0).handshake::<_, Bytes>(stream)).await.unwrap();
+    tokio::spawn(connection);
+    let mut answers = Vec::new();
+    for _ in 0..64 {
+        let mut client = soon(client.clone().ready()).await.unwrap();
+        answers.push(client.send_request(request("/?tar"), true).unwrap().0);
+    }
+    // Kept, or they would be given up.
+    let mut kept = Vec::new();
+    for answer in answers {
+        kept.push(soon(answer).await.unwrap());
+    }
+    assert!(kept.iter().any(|answer| answer.status() == 200));
+    assert_eq!(get(rig.address, "/", &[]).await.status, 200);
+    assert_eq!(get(rig.address, "/none", &[]).await.status, 404);
+    let another = h2_get(&mut h2_client(rig.address).await, "/?tar").await;
+    assert_eq!(another.0, 200, "nobody has them all");
+}
+
 #[tokio::test]
 async fn the_slow_are_cut() {
     let (rig, _) = rig(|config| {

@@ -46,7 +46,8 @@ impl<T> Finds<T> {
     }
 }
 
-/// Runs `work` on a thread of its own, which may wait for whoever takes its finds.
+/// Runs `work` on a thread of its own, which may wait for whoever takes its finds; one of as many as there are
+/// [`listings`](crate::Limits::listings) at once.
 pub(super) async fn spawn<S: WriteStore, T: Send + 'static>(
     ask: &Ask<'_, S>,
     view: &View<S>,
@@ -54,6 +55,16 @@ pub(super) async fn spawn<S: WriteStore, T: Send + 'static>(
     work: impl FnOnce(&View<S>, &Finds<T>) -> Result<(), StoreError> + Send + 'static,
 ) -> Result<Found<T>, HttpError> {
     let permit = permit(ask, &ask.service.listings).await?;
+    spawn_with(permit, view, ahead, work)
+}
+
+/// As [`spawn`], with what is kept for as long as it takes.
+pub(super) fn spawn_with<S: WriteStore, T: Send + 'static>(
+    permits: impl Send + 'static,
+    view: &View<S>,
+    ahead: usize,
+    work: impl FnOnce(&View<S>, &Finds<T>) -> Result<(), StoreError> + Send + 'static,
+) -> Result<Found<T>, HttpError> {
     let (sender, finds) = mpsc::channel(ahead);
     let view = view.clone();
     // Not one of the runtime's blocking threads: this one waits for the client, and a few slow ones would occupy them all.
@@ -65,7 +76,7 @@ pub(super) async fn spawn<S: WriteStore, T: Send + 'static>(
                 // Fails when the client is gone, which is nobody's loss.
                 let _ = finds.0.blocking_send(Err(error));
             }
-            drop(permit);
+            drop(permits);
         })
         .map_err(|_| HandlerError::Busy)?;
     Ok(finds)
