@@ -96,9 +96,7 @@ async fn serve<S: WriteStore>(
         .max_header_list_size(MAX_HEADER_BYTES as u32)
         .max_send_buf_size(SEND_BUFFER_BYTES)
         .max_pending_accept_reset_streams(MAX_RESET_UNSEEN)
-        .max_local_error_reset_streams(MAX_RESET_HERE)
-        .keep_alive_interval(IDLE / 3)
-        .keep_alive_timeout(service.deadlines().request);
+        .max_local_error_reset_streams(MAX_RESET_HERE);
     let answer = service_fn(|request| answer(Arc::clone(&service), Arc::clone(&client), flow.clone(), request));
     let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), answer));
     let reason = {
@@ -120,10 +118,7 @@ async fn serve<S: WriteStore>(
     if client.is_idle() {
         // Tells the client, and waits until it has taken what was handed over, or takes nothing.
         connection.as_mut().graceful_shutdown();
-        let patience = match client.is_heard() {
-            true => service.deadlines().stall,
-            false => FAREWELL,
-        };
+        let patience = if client.is_heard() { service.deadlines().stall } else { FAREWELL };
         let patience = Patience::new(patience, Arc::clone(&service.budget));
         tokio::select! {
             _ = connection => {}
