@@ -51,7 +51,10 @@ pub(super) async fn answer<S: WriteStore, R: Answer>(
             if !directory::exists(ask, view, path).await? {
                 return Err(HandlerError::NotFound.into());
             }
-            let place = target::directory_path(Some(path));
+            let mut place = target::directory_path(Some(path));
+            if ask.target.has("tar") {
+                place.push_str("?tar");
+            }
             let head = reply::head(StatusCode::FOUND).header(LOCATION, place).header(CONTENT_LENGTH, 0);
             Ok(reply.begin(head).await?)
         }
