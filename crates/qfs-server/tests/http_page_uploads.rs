@@ -178,6 +178,53 @@ fn an_upload_that_waits_is_cancelled() {
     assert!(!home.path().join("root/large.bin").exists());
 }
 
+/// Presses the button with this text in the list of uploads.
+fn press(browser: &Browser, text: &str) {
+    browser.value(&format!(
+        "[...document.querySelectorAll('#uploads button')].find(button => button.textContent === '{text}').click()"
+    ));
+}
+
+/// Fails when who agreed to replace one version replaces another, or removes it.
+#[test]
+fn only_what_was_seen_is_replaced_and_removed() {
+    let (home, _server, base, browser) = place(EVERYTHING);
+    home.tree.write("from/a.bin", &noise(12_000_000));
+    let target = home.tree.write("root/a.bin", b"first");
+    open(&browser, &base);
+    at_a_rate(&browser, 3_000_000);
+    browser.choose("#pick", home.path().join("from/a.bin").to_str().unwrap());
+    browser.wait(&format!("({STATES}).includes('asking')"));
+    press(&browser, "Replace");
+    browser.wait("Number(document.querySelector('#uploads progress').value) > 1e6");
+    home.tree.write("root/a.bin", b"somebody else's");
+    browser.wait(&format!("({STATES}).some(state => ['asking', 'done', 'failed'].includes(state))"));
+    assert_eq!(
+        (browser.value(STATES), std::fs::read(&target).unwrap()),
+        (json!(["asking"]), b"somebody else's".to_vec())
+    );
+    press(&browser, "Keep");
+    browser.wait(&format!("({STATES}).includes('kept')"));
+
+    open(&browser, &base);
+    let press = "document.querySelector('tr[data-name=\"a.bin\"] button.remove').click()";
+    home.tree.write("root/a.bin", b"yet another");
+    browser.value(press);
+    browser.value(press);
+    browser
+        .wait("!document.getElementById('told').hidden || document.querySelector('tr[data-name=\"a.bin\"]') === null");
+    let told = browser.value("document.getElementById('told').textContent");
+    assert_eq!(
+        (told, target.exists()),
+        (json!("a.bin was not deleted: it has changed since the page was loaded"), true)
+    );
+    open(&browser, &base);
+    browser.value(press);
+    browser.value(press);
+    browser.wait("document.querySelector('tr[data-name=\"a.bin\"]') === null");
+    assert!(!target.exists());
+}
+
 /// The size is that of `QFS_TEST_UPLOAD_MB`: `scripts/browser.sh` has 1,074 there.
 ///
 /// Fails when an upload begins anew after its connection was cut, or does not go on by itself.

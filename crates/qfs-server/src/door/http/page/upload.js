@@ -124,15 +124,16 @@
       this.row.dataset.state = "running";
       let tries = 0;
       let most = 0; // bytes that have arrived
-      let overwrites = false;
+      let version = null; // the one to be replaced, by its tag; null: none may be there
       for (;;) {
         this.offer(["Cancel", () => this.cancel()]);
         try {
-          const offset = await this.find(overwrites);
+          const offset = await this.find(version);
           if (this.isCancelled) return this.giveUp();
           if (offset === null) {
+            // The version that is asked about, so that none is replaced that came later.
+            version = await this.version();
             if (!(await this.replace())) return this.close("kept", "kept as it was");
-            overwrites = true;
             this.row.dataset.state = "running";
             continue;
           }
@@ -142,6 +143,8 @@
             this.row.dataset.from = offset;
             const answer = await this.send(offset);
             if (answer.status === 412) {
+              // Another one came meanwhile.
+              version = null;
               this.forget();
               continue;
             }
@@ -169,8 +172,21 @@
       });
     }
 
+    // Its address. In front of it stands what makes it a path whatever the name has in it.
+    target() {
+      return `./${encodeURIComponent(this.file.name)}`;
+    }
+
+    // The tag of the version that is there. One that has changed just now has none yet.
+    async version() {
+      const answer = await ask(this.target(), "HEAD", {}, this.gone.signal);
+      const tag = answer.headers.get("ETag");
+      if (!answer.ok || tag === null || tag.startsWith("W/")) throw new Later("the server cannot tell yet which version it has");
+      return tag;
+    }
+
     // Where to go on; null when something is there that was not to be replaced.
-    async find(overwrites) {
+    async find(version) {
       this.whole = false;
       if (this.address) {
         const answer = await ask(this.address, "HEAD", {}, this.gone.signal);
@@ -186,10 +202,10 @@
         "Upload-Length": String(this.file.size),
         "Last-Modified": new Date(this.file.lastModified).toUTCString(),
       };
-      if (!overwrites) headers["If-None-Match"] = "*";
-      // In front of it stands what makes it a path whatever the name has in it.
-      const answer = await ask(`./${encodeURIComponent(this.file.name)}`, "POST", headers, this.gone.signal);
-      if (answer.status === 412 && !overwrites) return null;
+      if (version === null) headers["If-None-Match"] = "*";
+      else headers["If-Match"] = version;
+      const answer = await ask(this.target(), "POST", headers, this.gone.signal);
+      if (answer.status === 412) return null;
       if (answer.status === 503 || answer.status === 500) throw new Later("the server could not take it");
       if (!answer.ok) throw new Final(await sentence(answer));
       this.remember(answer.headers.get("Location"));
@@ -313,7 +329,10 @@
       calm();
       told.hidden = true;
       try {
-        const answer = await ask(link.href, "DELETE");
+        // The version that the page shows, and no other.
+        const condition = "etag" in row.dataset ? { "If-Match": `"${row.dataset.etag}"` } : {};
+        const answer = await ask(link.href, "DELETE", condition);
+        if (answer.status === 412) throw new Error("it has changed since the page was loaded");
         if (!answer.ok) throw new Error(await sentence(answer));
         location.reload();
       } catch (error) {
