@@ -225,6 +225,44 @@ fn only_what_was_seen_is_replaced_and_removed() {
     assert!(!target.exists());
 }
 
+/// Fails when something cannot be reached on a telephone, a button is called otherwise than it reads, or every step of an upload is
+/// read out.
+#[test]
+fn whoever_reads_on_a_telephone_or_listens_can_do_the_same() {
+    let (home, _server, base, browser) = place(EVERYTHING);
+    home.tree.write("from/a.bin", &noise(3_000_000));
+    home.tree.write("root/dir/x", b"");
+    browser.devtools(
+        "Emulation.setDeviceMetricsOverride",
+        &json!({"width": 360, "height": 740, "deviceScaleFactor": 3, "mobile": true}),
+    );
+    open(&browser, &base);
+    browser.picture("page-telephone-changes");
+    let reachable = "[...document.querySelectorAll('tr[data-name] td.view a, button.remove, th.modified a')].map(one => one.offsetParent !== null && getComputedStyle(one).opacity === '1')";
+    assert_eq!(browser.value(reachable), json!([true, true, true, true]));
+    assert_eq!(browser.value("document.documentElement.scrollWidth <= 360"), true);
+    let names = || {
+        let tree = browser.devtools("Accessibility.getFullAXTree", &json!({}));
+        let nodes = tree["nodes"].as_array().unwrap().iter().filter(|node| node["role"]["value"] == "button");
+        nodes.map(|node| node["name"]["value"].as_str().unwrap_or_default().to_owned()).collect::<Vec<_>>()
+    };
+    assert!(names().contains(&"Delete hello.txt".to_owned()));
+    browser.value("document.querySelector('tr[data-name=\"hello.txt\"] button.remove').click()");
+    assert!(names().contains(&"Really delete hello.txt?".to_owned()), "{:?}", names());
+
+    browser.value(
+        "void new MutationObserver(() => sessionStorage.setItem('said', (sessionStorage.getItem('said') ?? '') + \
+         document.querySelector('#uploads [role=status]').textContent + ';'))\
+         .observe(document.getElementById('uploads'), { childList: true, characterData: true, subtree: true })",
+    );
+    at_a_rate(&browser, 2_000_000);
+    browser.choose("#pick", home.path().join("from/a.bin").to_str().unwrap());
+    browser.wait(&format!("({NAMES}).includes('a.bin')"));
+    let said = browser.value("sessionStorage.getItem('said')");
+    let said = said.as_str().unwrap();
+    assert!(said.contains("uploading") && !said.contains('%'), "{said}");
+}
+
 /// The size is that of `QFS_TEST_UPLOAD_MB`: `scripts/browser.sh` has 1,074 there.
 ///
 /// Fails when an upload begins anew after its connection was cut, or does not go on by itself.

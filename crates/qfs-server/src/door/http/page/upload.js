@@ -50,12 +50,16 @@
       this.state = document.createElement("span");
       this.state.className = "state";
       this.state.setAttribute("role", "status");
+      // Not read out at each step; the bar says the same to whoever asks.
+      this.share = document.createElement("span");
+      this.share.className = "state";
+      this.share.setAttribute("aria-hidden", "true");
       this.bar = document.createElement("progress");
       this.bar.max = Math.max(file.size, 1);
       this.bar.value = 0;
       this.bar.setAttribute("aria-label", file.name);
       this.buttons = document.createElement("span");
-      this.row.append(name, this.state, this.buttons, this.bar);
+      this.row.append(name, this.state, this.share, this.buttons, this.bar);
       this.row.dataset.state = "waiting";
       list.append(this.row);
       list.hidden = false;
@@ -66,7 +70,8 @@
     }
 
     say(text) {
-      this.state.textContent = text;
+      if (this.state.textContent !== text) this.state.textContent = text;
+      this.share.textContent = "";
     }
 
     offer(...choices) {
@@ -231,7 +236,8 @@
 
     show(sent) {
       this.bar.value = sent;
-      this.say(`${Math.floor((100 * sent) / this.bar.max)} %`);
+      this.say("uploading");
+      this.share.textContent = `${Math.floor((100 * sent) / this.bar.max)} %`;
     }
 
     wrong(request) {
@@ -313,17 +319,18 @@
     const button = document.createElement("button");
     button.type = "button";
     button.className = "remove";
-    button.textContent = "Delete";
-    button.setAttribute("aria-label", `Delete ${row.dataset.name}`);
     const calm = () => {
       button.classList.remove("sure");
       button.textContent = "Delete";
+      button.setAttribute("aria-label", `Delete ${row.dataset.name}`);
     };
+    calm();
     button.addEventListener("blur", calm);
     button.addEventListener("click", async () => {
       if (!button.classList.contains("sure")) {
         button.classList.add("sure");
         button.textContent = "Really delete?";
+        button.setAttribute("aria-label", `Really delete ${row.dataset.name}?`);
         return;
       }
       calm();
