@@ -30,6 +30,14 @@ use crate::view::View;
 /// How often digests learnt are written to their file.
 const SAVE_INTERVAL: Duration = Duration::from_secs(60);
 
+/// Archives of directories that are sent at once, each of which has a thread that mostly waits.
+#[cfg(feature = "http")]
+const ARCHIVES: usize = 64;
+
+/// Pages far back in a directory that are made at once, each of which holds up to 250,000 rows of some 200 bytes.
+#[cfg(feature = "http")]
+const DEEP_PAGES: usize = 2;
+
 /// What all doors of a server share, and every connection that comes through them.
 pub(crate) struct Service<S> {
     /// Seen through a [`View`] only.
@@ -52,10 +60,16 @@ pub(crate) struct Service<S> {
     /// For requests longer than most while they arrive.
     pub(crate) long_requests: Semaphore,
     pub(crate) listings: Arc<Semaphore>,
+    /// For archives of directories, which take as long as their clients.
+    #[cfg(feature = "http")]
+    pub(crate) archives: Arc<Semaphore>,
+    /// For pages far back in a directory, for which many rows are held outside the budget.
+    #[cfg(feature = "http")]
+    pub(crate) deep_pages: Arc<Semaphore>,
     /// For digests of files that were not streamed.
-    pub(crate) digest_passes: Semaphore,
+    pub(crate) digest_passes: Arc<Semaphore>,
     /// For digests of files that were just streamed: little is missing of them.
-    pub(crate) digest_tails: Semaphore,
+    pub(crate) digest_tails: Arc<Semaphore>,
     /// What published files consist of.
     pub(crate) maps: Maps,
     /// For steps over small files.
@@ -98,8 +112,12 @@ impl<S: Store> Service<S> {
             commands: Semaphore::new(limits.commands),
             long_requests: Semaphore::new(limits.long_requests),
             listings: Arc::new(Semaphore::new(limits.listings)),
-            digest_passes: Semaphore::new(limits.digest_passes),
-            digest_tails: Semaphore::new(limits.digest_passes),
+            #[cfg(feature = "http")]
+            archives: Arc::new(Semaphore::new(ARCHIVES)),
+            #[cfg(feature = "http")]
+            deep_pages: Arc::new(Semaphore::new(DEEP_PAGES)),
+            digest_passes: Arc::new(Semaphore::new(limits.digest_passes)),
+            digest_tails: Arc::new(Semaphore::new(limits.digest_passes)),
             maps: Maps::new(limits.map_bytes, limits.map_passes, config.deadlines.queue),
             batch_steps: Arc::new(Semaphore::new(limits.batch_steps)),
             #[cfg(feature = "http")]

@@ -126,6 +126,8 @@ async fn a_directory_has_a_page_a_list_and_an_archive() {
     let (rig, large) = rig().await;
     let away = get(rig.address, "/sub", &[]).await;
     assert_eq!((away.status, away.header("location")), (302, "/sub/"));
+    let away = get(rig.address, "/sub?tar", &[]).await;
+    assert_eq!((away.status, away.header("location")), (302, "/sub/?tar"));
     let list = get(rig.address, "/", &["Accept: application/json"]).await;
     let list: serde_json::Value = serde_json::from_slice(&list.body).unwrap();
     let names: Vec<_> = list.as_array().unwrap().iter().map(|row| row["name"].as_str().unwrap()).collect();

@@ -17,7 +17,7 @@ use qfs_core::model::Digest;
 use qfs_server::Gate;
 use qfs_server::gate::rights::Rights;
 use quinn::crypto::rustls::QuicClientConfig;
-use support::http::{Answer, ask, connect, digest_field, get, parse, send};
+use support::http::{Answer, ask, connect, digest_field, get, parse, raw, send};
 use support::{Rig, Tree, noise, soon};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -201,6 +201,32 @@ async fn digests_are_compared_for_a_part_and_for_the_whole() {
     let wrong = append(rig.address, &upload, 0, true, &content).await;
     assert_eq!((wrong.status, wrong.header("upload-complete")), (400, "?1"), "{wrong:?}");
     assert!(!rig.tree.path().join("b").exists() && partial_files(&rig).is_empty());
+}
+
+/// Sends `content` in one chunk, so that nothing but the fields say how long it is.
+async fn send_chunked(address: SocketAddr, method: &str, target: &str, lines: &[&str], content: &str) -> Answer {
+    let lines: String = lines.iter().map(|line| format!("{line}\r\n")).collect();
+    let head =
+        format!("{method} {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n{lines}");
+    let request = format!("{head}\r\n{:x}\r\n{content}\r\n0\r\n\r\n", content.len());
+    parse(&raw(address, request.as_bytes()).await)
+}
+
+/// Fails when a file is published that is not as long as it was said to be, or nobody is told why it is not.
+#[tokio::test]
+async fn the_length_that_was_said_is_held_to() {
+    let rig = open(Tree::new());
+    for (content, status) in [("abc", 400), ("abcdefghi", 400), ("abcdefg", 201)] {
+        let lines = ["Upload-Complete: ?1", "Upload-Length: 7"];
+        let answer = send_chunked(rig.address, "PUT", "/a", &lines, content).await;
+        assert_eq!((answer.status, rig.tree.path().join("a").exists()), (status, status == 201), "{content}");
+    }
+    let upload = begin(rig.address, "/b", 7, &[]).await;
+    let lines = ["Content-Type: application/partial-upload", "Upload-Offset: 0", "Upload-Complete: ?1"];
+    let short = send_chunked(rig.address, "PATCH", &upload, &lines, "abcde").await;
+    assert_eq!((short.status, rig.tree.path().join("b").exists()), (400, false));
+    let at = offset(rig.address, &upload).await;
+    assert_eq!(append(rig.address, &upload, at, true, &b"abcdefg"[at..]).await.status, 201);
 }
 
 /// Fails when two requests for one upload write at the same time, or the earlier one holds up the later.

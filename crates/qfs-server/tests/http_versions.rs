@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use http::Request;
+use qfs_server::Deliveries;
 use quinn::crypto::rustls::QuicClientConfig;
 use support::http::{Answer, connect, get, is_ended, parse, raw};
 use support::{PATIENCE, Rig, Tree, noise, soon};
@@ -136,6 +137,120 @@ async fn answers_under_way_end_well_when_the_server_does() {
     assert!(parse(&bytes).body == large);
     assert!(is_ended(&mut idle, PATIENCE).await);
     assert_eq!(rig.ended().await.cut, 0);
+}
+
+/// A way to `server` on which nothing gets from the client to it while the flag says so.
+async fn one_way_at_times(server: SocketAddr) -> (SocketAddr, tokio::sync::watch::Sender<bool>) {
+    let front = Arc::new(tokio::net::UdpSocket::bind(("127.0.0.1", 0)).await.unwrap());
+    let back = Arc::new(tokio::net::UdpSocket::bind(("127.0.0.1", 0)).await.unwrap());
+    back.connect(server).await.unwrap();
+    let address = front.local_addr().unwrap();
+    let (held, is_held) = tokio::sync::watch::channel(false);
+    tokio::spawn(async move {
+        let (mut there, mut here) = (vec![0; 1 << 16], vec![0; 1 << 16]);
+        let mut client = None;
+        loop {
+            tokio::select! {
+                Ok((length, from)) = front.recv_from(&mut there) => {
+                    client = Some(from);
+                    if !*is_held.borrow() {
+                        let _ = back.send(&there[..length]).await;
+                    }
+                }
+                Ok(length) = back.recv(&mut here) => if let Some(client) = client {
+                    let _ = front.send_to(&here[..length], client).await;
+                },
+                else => {}
+            }
+        }
+    });
+    (address, held)
+}
+
+/// Fails when an answer counts as given while QUIC still holds some of it: the connection is closed then, and that is lost.
+#[tokio::test]
+async fn http_3_answers_arrive_whole_when_the_server_ends() {
+    let tree = Tree::new();
+    let content = noise(1_000_001);
+    tree.write("file.bin", &content);
+    let mut rig = Rig::start(tree, |_| {});
+    let (address, held) = one_way_at_times(rig.address).await;
+    let (_endpoint, connection) = quic(address, b"h3").await;
+    let (mut driver, mut client) = soon(h3::client::new(h3_quinn::Connection::new(connection))).await.unwrap();
+    let driving = tokio::spawn(async move { std::future::poll_fn(|cx| driver.poll_close(cx)).await });
+    let mut stream = soon(client.send_request(request("/file.bin"))).await.unwrap();
+    stream.finish().await.unwrap();
+    assert_eq!(soon(stream.recv_response()).await.unwrap().status(), 200);
+    // Without acknowledgements no more than a congestion window leaves; the rest lies where it can be lost.
+    held.send_replace(true);
+    rig.stop();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    held.send_replace(false);
+    let mut body = Vec::new();
+    while let Some(mut part) = soon(stream.recv_data()).await.unwrap() {
+        let length = part.remaining();
+        body.extend_from_slice(&part.copy_to_bytes(length));
+    }
+    assert!(body == content, "{} of {}", body.len(), content.len());
+    assert_eq!(rig.ended().await.cut, 0);
+    drop(client);
+    driving.abort();
+}
+
+/// Fails when what was handed over counts as taken: the client's window may be full of it.
+#[tokio::test]
+async fn http_2_answers_arrive_whole_when_the_server_ends() {
+    let tree = Tree::new();
+    let content = noise(200_000);
+    tree.write("file.bin", &content);
+    let (told, mut hears) = tokio::sync::mpsc::unbounded_channel();
+    let mut rig = Rig::start(tree, |config| {
+        config.deliveries = Some(Deliveries::new(move |_| _ = told.send(())));
+    });
+    let mut client = h2_client(rig.address).await;
+    let (answer, _) = client.send_request(request("/file.bin"), true).unwrap();
+    let mut body = soon(answer).await.unwrap().into_body();
+    soon(hears.recv()).await.unwrap();
+    rig.stop();
+    let mut whole = Vec::new();
+    while let Some(part) = soon(body.data()).await {
+        let Ok(part) = part else { break };
+        whole.extend_from_slice(&part);
+        // Longer than a client has that takes nothing and is owed nothing.
+        if whole.len() == 65_535 {
+            tokio::time::sleep(Duration::from_secs(8)).await;
+        }
+        body.flow_control().release_capacity(part.len()).unwrap();
+    }
+    assert!(whole == content, "{} of {}", whole.len(), content.len());
+    assert_eq!(rig.ended().await.cut, 0);
+}
+
+/// Fails when archives that nobody reads keep everybody else from looking into directories.
+#[tokio::test]
+async fn archives_hold_up_no_listings() {
+    let tree = Tree::new();
+    (0..200).for_each(|index| drop(tree.write(&format!("f{index}"), b"content")));
+    let rig = Rig::start(tree, |config| config.deadlines.queue = Duration::from_millis(500));
+    let stream = connect(rig.address, &[b"h2"]).await;
+    let (client, connection) =
+        soon(h2::client::Builder::new().initial_window_size(0).handshake::<_, Bytes>(stream)).await.unwrap();
+    tokio::spawn(connection);
+    let mut answers = Vec::new();
+    for _ in 0..64 {
+        let mut client = soon(client.clone().ready()).await.unwrap();
+        answers.push(client.send_request(request("/?tar"), true).unwrap().0);
+    }
+    // Kept, or they would be given up.
+    let mut kept = Vec::new();
+    for answer in answers {
+        kept.push(soon(answer).await.unwrap());
+    }
+    assert!(kept.iter().any(|answer| answer.status() == 200));
+    assert_eq!(get(rig.address, "/", &[]).await.status, 200);
+    assert_eq!(get(rig.address, "/none", &[]).await.status, 404);
+    let another = h2_get(&mut h2_client(rig.address).await, "/?tar").await;
+    assert_eq!(another.0, 200, "nobody has them all");
 }
 
 #[tokio::test]

@@ -6,6 +6,8 @@
 pub(crate) mod browser;
 #[cfg(feature = "http")]
 pub(crate) mod http;
+#[cfg(feature = "http")]
+pub(crate) mod odd_store;
 pub(crate) mod program;
 
 use std::net::Ipv4Addr;
@@ -15,6 +17,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use qfs_core::body::{Answer, ReceiveError, collect};
 use qfs_core::model::Digest;
+use qfs_core::store::WriteStore;
 use qfs_core::stream::{ByteSink, StreamError};
 use qfs_core::wire::{
     DownloadHead, DownloadRequest, ListHead, ListPage, RemoteError, Request, StatusCode, Trailer, decode_error,
@@ -94,11 +97,20 @@ impl Rig {
 
     /// As [`Self::start`], with `below` in the tree published.
     pub(crate) fn start_at(tree: Tree, below: &str, adjust: impl FnOnce(&mut ServerConfig)) -> Self {
+        let store = LocalStore::open_root(&tree.path().join(below)).unwrap();
+        Self::start_over(tree, store, adjust)
+    }
+
+    /// Serves what is in `store`.
+    pub(crate) fn serve(store: impl WriteStore, adjust: impl FnOnce(&mut ServerConfig)) -> Self {
+        Self::start_over(Tree::new(), store, adjust)
+    }
+
+    fn start_over(tree: Tree, store: impl WriteStore, adjust: impl FnOnce(&mut ServerConfig)) -> Self {
         let pem = IdentityPem::generate().unwrap();
         let identity = Identity::from_pem(pem.key.as_bytes(), pem.certificate.as_bytes()).unwrap();
         let mut config = ServerConfig::new((Ipv4Addr::LOCALHOST, 0).into());
         adjust(&mut config);
-        let store = LocalStore::open_root(&tree.path().join(below)).unwrap();
         let server = Server::bind(config, &identity, store).unwrap();
         let address = server.local_addr();
         let (stop, stopped) = oneshot::channel::<()>();

@@ -30,10 +30,11 @@ pub(super) async fn answer<S: WriteStore, R: Answer>(
     reply: &mut R,
 ) -> Result<(), HttpError> {
     let from = below.cloned();
-    let mut names = walk::spawn(ask, view, NAMES_AHEAD, move |view, finds| {
+    // Not those of listings: an archive takes as long as its client, and whoever looks into a directory would wait for it.
+    let permits = (walk::permit(ask, &ask.client.archives).await?, walk::permit(ask, &ask.service.archives).await?);
+    let mut names = walk::spawn_with(permits, view, NAMES_AHEAD, move |view, finds| {
         view.list_below(from.as_ref(), &mut |name, _, _| finds.push(name.to_owned()))
-    })
-    .await?;
+    })?;
     // Only now is it certain that there is such a directory.
     let mut next = names.recv().await.transpose()?;
     let name = title(below);

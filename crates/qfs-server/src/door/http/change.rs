@@ -85,7 +85,7 @@ pub(super) async fn answer<S: WriteStore, R: Answer>(
         (&Method::PUT | &Method::POST, Some(complete)) => {
             resumable::create(ask, view, path, complete, body, reply).await
         }
-        (&Method::PUT, None) => upload::put(ask, view, path, body, reply).await,
+        (&Method::PUT, None) => upload::put(ask, view, path, fields::content_length(ask.headers), body, reply).await,
         (&Method::DELETE, _) => remove(ask, view, path, reply).await,
         _ => Err(HttpError::Method { allow: WRITING }),
     }

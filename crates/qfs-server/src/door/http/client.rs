@@ -15,6 +15,9 @@ use crate::metrics;
 use crate::pace::Lane;
 use crate::service::Service;
 
+/// Archives that one connection is sent at once. Those that are read one after the other are as quick.
+const ARCHIVES: usize = 4;
+
 /// One connection, whichever way it came.
 pub(super) struct Client {
     pub(super) peer: SocketAddr,
@@ -27,6 +30,8 @@ pub(super) struct Client {
     pub(super) share: Share,
     pub(super) lane: Lane,
     pub(super) commands: Semaphore,
+    /// For archives, which are few in all.
+    pub(super) archives: Arc<Semaphore>,
     visit: Mutex<Visit>,
     abandoned: Mutex<Abandoned>,
     denied: AtomicU32,
@@ -62,6 +67,7 @@ impl Client {
             share: service.budget.share(),
             lane: service.lane(peer),
             commands: Semaphore::new(service.limits.commands_per_connection),
+            archives: Arc::new(Semaphore::new(ARCHIVES)),
             visit: Mutex::new(Visit::begin(door, way, peer, certificate)),
             abandoned: Mutex::new(Abandoned::new(&service.limits, Instant::now())),
             denied: AtomicU32::new(0),

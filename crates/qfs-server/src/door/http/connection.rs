@@ -53,7 +53,7 @@ const MAX_RESET_HERE: usize = 64;
 /// A connection on which nothing is under way ends after this time. A new one costs a client a round trip or two.
 const IDLE: Duration = Duration::from_secs(60);
 
-/// A client that was asked to end a connection has this long.
+/// A client to which no answer was given has this long to take what it is told.
 const FAREWELL: Duration = Duration::from_secs(5);
 
 /// How often a connection is looked at.
@@ -96,9 +96,7 @@ async fn serve<S: WriteStore>(
         .max_header_list_size(MAX_HEADER_BYTES as u32)
         .max_send_buf_size(SEND_BUFFER_BYTES)
         .max_pending_accept_reset_streams(MAX_RESET_UNSEEN)
-        .max_local_error_reset_streams(MAX_RESET_HERE)
-        .keep_alive_interval(IDLE / 3)
-        .keep_alive_timeout(service.deadlines().request);
+        .max_local_error_reset_streams(MAX_RESET_HERE);
     let answer = service_fn(|request| answer(Arc::clone(&service), Arc::clone(&client), flow.clone(), request));
     let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), answer));
     let reason = {
@@ -118,9 +116,14 @@ async fn serve<S: WriteStore>(
     };
     client.visit().end(&reason);
     if client.is_idle() {
-        // Tells the client, and waits for it only for a moment.
+        // Tells the client, and waits until it has taken what was handed over, or takes nothing.
         connection.as_mut().graceful_shutdown();
-        let _ = timeout(FAREWELL, connection).await;
+        let patience = if client.is_heard() { service.deadlines().stall } else { FAREWELL };
+        let patience = Patience::new(patience, Arc::clone(&service.budget));
+        tokio::select! {
+            _ = connection => {}
+            () = patience.ends(&flow) => {}
+        }
     }
 }
 
@@ -139,7 +142,7 @@ async fn watch<S: WriteStore>(service: &Service<S>, client: &Client, flow: &Flow
                 service.refusals.note(Refusal::Silence, client.peer);
                 return "no request in time";
             }
-            if !client.is_idle() {
+            if !client.is_idle() || flow.is_blocked() {
                 idle_since = None;
                 continue;
             }

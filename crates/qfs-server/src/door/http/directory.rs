@@ -7,14 +7,13 @@ use http::StatusCode;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, VARY};
 use qfs_core::model::RemotePath;
 use qfs_core::store::{BLOCK_BYTES, StoreError, WriteStore};
-use qfs_store::blocking;
 
 use super::ask::Ask;
 use super::error::HttpError;
 use super::page::{self, listing};
 use super::reply::{self, Answer, Form, HTML};
-use super::rows::{Choice, PAGE_ROWS, Row, Rows};
-use super::walk;
+use super::rows::{Choice, PAGE_ROWS, Row, Rows, SHALLOW_ROWS};
+use super::walk::{self, Finds};
 use crate::gate::rights::Right;
 use crate::view::{Child, View};
 
@@ -24,12 +23,18 @@ pub(super) async fn exists<S: WriteStore>(
     view: &View<S>,
     path: &RemotePath,
 ) -> Result<bool, HttpError> {
-    let _turn = walk::turn(ask).await?;
-    let (view, path) = (view.clone(), path.clone());
-    match blocking(move || view.children(Some(&path), &mut |_, _| ControlFlow::Break(()))).await {
-        Ok(()) => Ok(true),
-        Err(StoreError::NotFound) => Ok(false),
-        Err(error) => Err(error.into()),
+    let path = path.clone();
+    let look = move |view: &View<S>, finds: &Finds<()>| {
+        view.children(Some(&path), &mut |_, _| ControlFlow::Break(()))?;
+        // Whoever is gone misses nothing.
+        let _ = finds.push(());
+        Ok(())
+    };
+    match walk::spawn(ask, view, 1, look).await?.recv().await {
+        Some(Ok(())) => Ok(true),
+        Some(Err(StoreError::NotFound)) => Ok(false),
+        Some(Err(error)) => Err(error.into()),
+        None => Err(walk::ended_early().into()),
     }
 }
 
@@ -62,7 +67,7 @@ fn json<S: WriteStore>(
     search: &str,
     text: &mut walk::Text<'_>,
 ) -> Result<(), StoreError> {
-    let mut lead = "[\n";
+    let (mut lead, finds) = ("[\n", text.finds());
     let visit = &mut |row: Row| {
         let object = serde_json::json!({
             "name": row.name,
@@ -73,7 +78,7 @@ fn json<S: WriteStore>(
         });
         text.push(&format!("{}{object}", std::mem::replace(&mut lead, ",\n")))
     };
-    each(view, directory, search, visit)?;
+    each(view, directory, search, finds, visit)?;
     let _ = text.push(if lead == "[\n" { "[]\n" } else { "\n]\n" });
     Ok(())
 }
@@ -84,14 +89,14 @@ fn index<S: WriteStore>(
     directory: Option<&RemotePath>,
     text: &mut walk::Text<'_>,
 ) -> Result<(), StoreError> {
-    let mut begun = false;
+    let (mut begun, finds) = (false, text.finds());
     let visit = &mut |row: Row| {
         if !std::mem::replace(&mut begun, true) {
             text.push(&listing::index_head(directory))?;
         }
         text.push(&listing::index_row(&row))
     };
-    each(view, directory, "", visit)?;
+    each(view, directory, "", finds, visit)?;
     if !begun {
         let _ = text.push(&listing::index_head(directory));
     }
@@ -99,17 +104,22 @@ fn index<S: WriteStore>(
     Ok(())
 }
 
-/// Visits what is in `directory`; with a search, all files below it whose names have that in them.
-fn each<S: WriteStore>(
+/// Visits what is in `directory`; with a search, all files below it whose names have that in them. Ends when nobody waits for `finds`.
+fn each<S: WriteStore, T>(
     view: &View<S>,
     directory: Option<&RemotePath>,
     search: &str,
+    finds: &Finds<T>,
     visit: &mut dyn FnMut(Row) -> ControlFlow<()>,
 ) -> Result<(), StoreError> {
     if search.is_empty() {
-        return view.children(directory, &mut |name, child| visit(Row::new(name, child)));
+        return view.children(directory, &mut |name, child| {
+            finds.go_on()?;
+            visit(Row::new(name, child))
+        });
     }
     view.list_below(directory, &mut |name, meta, digest| {
+        finds.go_on()?;
         if name.to_lowercase().contains(search) {
             visit(Row::new(name, Child::File(meta, digest)))
         } else {
@@ -127,10 +137,20 @@ async fn people<S: WriteStore, R: Answer>(
     reply: &mut R,
 ) -> Result<(), HttpError> {
     let choice = Choice::of(&ask.target);
-    let turn = walk::turn(ask).await?;
-    let (from, below, wanted) = (view.clone(), directory.cloned(), choice.clone());
-    let mut rows = blocking(move || gather(&from, below.as_ref(), &wanted)).await?;
-    drop(turn);
+    // Kept by the walk, which goes on for a moment when nobody waits for it any more.
+    let deep = match choice.rows() {
+        ..=SHALLOW_ROWS => None,
+        _ => Some(walk::permit(ask, &ask.service.deep_pages).await?),
+    };
+    let (below, wanted) = (directory.cloned(), choice.clone());
+    let gather = move |view: &View<S>, finds: &Finds<Rows>| {
+        let _deep = deep;
+        // Whoever is gone misses nothing.
+        let _ = finds.push(gather(view, below.as_ref(), &wanted, finds)?);
+        Ok(())
+    };
+    let found = walk::spawn(ask, view, 1, gather).await?.recv().await.transpose()?;
+    let mut rows = found.ok_or_else(walk::ended_early)?;
     let room = ask.client.share.reserve(BLOCK_BYTES as usize).await;
     let readme = match rows.readme.take() {
         Some(name) => readme(view, directory, &name).await,
@@ -157,18 +177,23 @@ fn may<S: WriteStore>(view: &View<S>, directory: Option<&RemotePath>) -> listing
     listing::May { write: view.allows(Right::Write, &any), delete: view.allows(Right::Delete, &any) }
 }
 
-/// The rows of the page that is wanted. Memory is that of twice the rows up to its end. Blocks.
-fn gather<S: WriteStore>(view: &View<S>, directory: Option<&RemotePath>, choice: &Choice) -> Result<Rows, StoreError> {
-    let most = (choice.page + 1) * PAGE_ROWS;
+/// The rows of the page that is wanted. Memory is that of the rows up to its end and of a quarter more. Blocks.
+fn gather<S: WriteStore>(
+    view: &View<S>,
+    directory: Option<&RemotePath>,
+    choice: &Choice,
+    finds: &Finds<Rows>,
+) -> Result<Rows, StoreError> {
+    let most = choice.rows();
     let mut found = Rows::default();
-    each(view, directory, &choice.search, &mut |row| {
+    each(view, directory, &choice.search, finds, &mut |row| {
         found.count += 1;
         found.bytes += row.size;
         if row.name.eq_ignore_ascii_case("readme.md") && found.readme.is_none() {
             found.readme = Some(row.name.clone());
         }
         found.rows.push(row);
-        if found.rows.len() >= 2 * most {
+        if found.rows.len() >= most + PAGE_ROWS.max(most / 4) {
             found.rows.select_nth_unstable_by(most, |a, b| choice.compare(a, b));
             found.rows.truncate(most);
         }

@@ -51,7 +51,10 @@ pub(super) async fn answer<S: WriteStore, R: Answer>(
             if !directory::exists(ask, view, path).await? {
                 return Err(HandlerError::NotFound.into());
             }
-            let place = target::directory_path(Some(path));
+            let mut place = target::directory_path(Some(path));
+            if ask.target.has("tar") {
+                place.push_str("?tar");
+            }
             let head = reply::head(StatusCode::FOUND).header(LOCATION, place).header(CONTENT_LENGTH, 0);
             Ok(reply.begin(head).await?)
         }
@@ -120,9 +123,15 @@ async fn digest<S: WriteStore>(ask: &Ask<'_, S>, version: &Arc<Version>) -> Resu
     if known.is_some() || !wants {
         return Ok(known);
     }
-    let _permit = ask.service.digest_passes.acquire().await.map_err(|_| HandlerError::ShuttingDown)?;
+    let permit = Arc::clone(&ask.service.digest_passes).acquire_owned().await;
+    let permit = permit.map_err(|_| HandlerError::ShuttingDown)?;
     let version = Arc::clone(version);
-    Ok(Some(qfs_store::blocking(move || version.digest()).await?))
+    let pass = move || {
+        // Kept by the pass, which goes on when nobody waits for it any more.
+        let _permit = permit;
+        version.digest()
+    };
+    Ok(Some(qfs_store::blocking(pass).await?))
 }
 
 /// Whether `sha-256` has a weight that is not 0 (RFC 9530 §4).

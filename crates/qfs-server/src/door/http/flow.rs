@@ -22,6 +22,13 @@ struct Counters {
     is_blocked: AtomicBool,
 }
 
+impl Flow {
+    /// Whether something waits for the client to take what was sent before.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.0.is_blocked.load(Ordering::Relaxed)
+    }
+}
+
 impl Progress for Flow {
     fn taken(&self) -> Taken {
         Taken { pieces: self.0.writes.load(Ordering::Relaxed), bytes: self.0.bytes.load(Ordering::Relaxed) }
@@ -44,7 +51,7 @@ impl Progress for Unblocked<'_> {
     fn taken(&self) -> Taken {
         /// More than any patience asks for.
         const PLENTY: u64 = 1 << 20;
-        if !self.flow.0.is_blocked.load(Ordering::Relaxed) {
+        if !self.flow.is_blocked() {
             self.quiet.fetch_add(1, Ordering::Relaxed);
         }
         let (quiet, taken) = (self.quiet.load(Ordering::Relaxed), self.flow.taken());

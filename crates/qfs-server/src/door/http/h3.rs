@@ -107,7 +107,11 @@ async fn serve_requests<S: WriteStore>(
                     let (service, client, connection) = (Arc::clone(service), Arc::clone(client), connection.clone());
                     requests.spawn(serve_request(service, client, connection, request));
                 }
-                Ok(None) => break settle(requests, "done").await,
+                Ok(None) => {
+                    let reason = settle(requests, "done").await;
+                    taken(service, client, connection).await;
+                    break reason;
+                }
                 Err(error) => break settle(requests, &error.to_string()).await,
             },
             Some(ended) = requests.join_next() => if let Err(error) = ended && error.is_panic() {
@@ -132,10 +136,34 @@ async fn serve_requests<S: WriteStore>(
             }
         }
         if draining && requests.is_empty() {
+            taken(service, client, connection).await;
             connection.close_with(H3Code::H3_NO_ERROR.value());
             break "shutting down".to_owned();
         }
     }
+}
+
+/// Waits until the client has all that was sent, is gone, or takes nothing. A connection that is closed drops what it still holds.
+async fn taken<S: WriteStore>(service: &Service<S>, client: &Client, connection: &Connection) {
+    let patience = Patience::new(service.deadlines().stall, Arc::clone(&service.budget));
+    tokio::select! {
+        () = acknowledged(connection) => {}
+        _ = connection.closed() => {}
+        () = client.is_turned_out() => {}
+        () = patience.ends(connection) => {}
+    }
+}
+
+/// Resolves when everything that was sent has been acknowledged. QUIC tells that of a stream to whoever has it, and those of answers are
+/// h3's own. So one more stream is opened, of a type that means nothing (RFC 9114 §6.2.3), and takes its first byte when the connection
+/// holds no other.
+async fn acknowledged(connection: &Connection) {
+    const RESERVED_TYPE: u8 = 0x21;
+    let Some(quic) = connection.quic() else { return };
+    let Ok(mut stream) = quic.open_uni().await else { return };
+    connection.bound_send_window(1);
+    // Fails when the connection is gone.
+    let _ = stream.write_all(&[RESERVED_TYPE]).await;
 }
 
 /// Lets answers find out that their client is gone, so that each has its line in the audit trail.

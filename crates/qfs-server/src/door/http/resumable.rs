@@ -114,7 +114,11 @@ pub(super) async fn create<S: WriteStore, R: Answer>(
         (said, content) => said.or(content),
     };
     let Some(length) = length else {
-        return if complete { upload::put(ask, view, path, body, reply).await } else { Err(HttpError::LengthRequired) };
+        return if complete {
+            upload::put(ask, view, path, None, body, reply).await
+        } else {
+            Err(HttpError::LengthRequired)
+        };
     };
     let (wanted, existed) = Wanted::of(ask, view, path).await?;
     upload::ensure_taken(ask, Some(length), reply)?;
@@ -127,7 +131,7 @@ pub(super) async fn create<S: WriteStore, R: Answer>(
     let is_told = reply.interim(begins.header(UPLOAD_LIMIT, upload::limit(ask))).await?;
     if complete && !is_told {
         // Nobody would find it again.
-        return upload::put(ask, view, path, body, reply).await;
+        return upload::put(ask, view, path, Some(length), body, reply).await;
     }
     let held = match ask.service.uploads.take(resource.key(ask.token.as_deref())).await {
         Some(Found::Known(held) | Found::Unknown(held)) => held,
@@ -294,15 +298,27 @@ async fn receive<S: WriteStore, R: Answer>(
     if !request.complete {
         return incomplete(ask, request.is_first.then_some(&resource), job.assembly.frontier(), reply).await;
     }
-    // Whatever comes of it, nothing can be put behind it any more.
-    reply.also(UPLOAD_COMPLETE, fields::truth(true));
-    let (meta, sha256) = end(ask, view, resource, key, job).await?;
+    let ended = end(ask, view, resource, key, job).await;
+    let may_go_on = ended.as_ref().is_err_and(may_pass);
+    // Unless it may be tried again, nothing can be put behind it any more.
+    reply.also(UPLOAD_COMPLETE, fields::truth(!may_go_on));
+    if may_go_on {
+        reply.also(UPLOAD_OFFSET, length.into());
+    }
+    let (meta, sha256) = ended?;
     // The draft leaves it out where an upload is complete; some clients look for it in every answer.
     reply.also(UPLOAD_OFFSET, meta.size.into());
     upload::tell(&meta, sha256, existed, reply).await
 }
 
-/// Brings an upload to its end, whether or not the client waits for that: it may ask later.
+/// Whether the same may succeed later: a busy store, a full disk. Another digest stays another one, and what a condition says of the
+/// file that is there was wrong.
+fn may_pass(error: &HttpError) -> bool {
+    error.status().is_server_error()
+}
+
+/// Brings an upload to its end, whether or not the client waits for that: it may ask later. What has arrived is kept where it fails for
+/// a reason that may pass.
 async fn end<S: WriteStore>(
     ask: &Ask<'_, S>,
     view: &View<S>,
@@ -310,16 +326,24 @@ async fn end<S: WriteStore>(
     key: Key,
     job: Job,
 ) -> Result<(ObjectMeta, Digest), HttpError> {
-    let Job { mut intake, assembly, held, size } = job;
+    let Job { intake, assembly, mut held, size } = job;
     let sha256 = assembly.digest().ok_or(HttpError::Inconsistent)?;
-    // Continuing it would lead to the same.
-    intake.keep = false;
     let (uploads, view) = (Arc::clone(&ask.service.uploads), view.clone());
     let ending = tokio::spawn(async move {
+        let stage = Arc::clone(&intake.stage);
         let committed = upload::commit(&view, intake, resource.wanted, sha256).await;
         match &committed {
             Ok(_) => uploads.complete(key, size),
-            Err(_) => uploads.forget(key),
+            Err(error) if may_pass(error) => {
+                // Opened anew it is read back, whatever became of it.
+                let open = held.as_mut().map(|held| std::mem::take(&mut *held.state));
+                let _ = blocking(move || Ok(drop((open, assembly, stage)))).await;
+            }
+            Err(_) => {
+                // Continuing it would lead to the same.
+                let _ = blocking(move || stage.discard()).await;
+                uploads.forget(key);
+            }
         }
         drop(held);
         committed

@@ -3,7 +3,8 @@
 use std::cmp::Ordering;
 
 use jiff::Timestamp;
-use qfs_core::model::{Digest, RemotePath, escape_untrusted};
+use qfs_core::model::{Digest, ETag, RemotePath, escape_untrusted};
+use qfs_core::store::ObjectMeta;
 
 use super::target::Target;
 use crate::view::Child;
@@ -13,6 +14,9 @@ pub(super) const PAGE_ROWS: usize = 1000;
 
 /// Most pages: what lies behind them is found by a search. Each page costs memory for all rows up to it, some 200 bytes each.
 const MAX_PAGES: usize = 200;
+
+/// Pages with more rows than these up to their end are made two at a time.
+pub(super) const SHALLOW_ROWS: usize = 4 * PAGE_ROWS;
 
 /// Longest search, in bytes.
 const MAX_SEARCH_BYTES: usize = 255;
@@ -27,15 +31,18 @@ pub(super) struct Row {
     pub(super) size: u64,
     pub(super) modified: Option<Timestamp>,
     pub(super) digest: Option<Digest>,
+    /// Which version of the file it is.
+    pub(super) etag: Option<ETag>,
 }
 
 impl Row {
     pub(super) fn new(name: &str, child: Child) -> Self {
         let name = name.to_owned();
         match child {
-            Child::Directory => Self { name, is_directory: true, size: 0, modified: None, digest: None },
+            Child::Directory => Self { name, is_directory: true, size: 0, modified: None, digest: None, etag: None },
             Child::File(meta, digest) => {
-                Self { name, is_directory: false, size: meta.size, modified: Some(meta.modified), digest }
+                let ObjectMeta { size, modified, etag, .. } = meta;
+                Self { name, is_directory: false, size, modified: Some(modified), digest, etag: Some(etag) }
             }
         }
     }
@@ -76,6 +83,11 @@ impl Choice {
         Self { key, descending: value("order") == "desc", search, page }
     }
 
+    /// Rows up to the end of the page.
+    pub(super) fn rows(&self) -> usize {
+        (self.page + 1) * PAGE_ROWS
+    }
+
     /// Directories stand before files, whatever the order.
     pub(super) fn compare(&self, a: &Row, b: &Row) -> Ordering {
         let names = || a.name.to_lowercase().cmp(&b.name.to_lowercase()).then_with(|| a.name.cmp(&b.name));
@@ -110,7 +122,7 @@ mod tests {
     use super::*;
 
     fn row(name: &str, size: u64, is_directory: bool) -> Row {
-        Row { name: name.to_owned(), is_directory, size, modified: None, digest: None }
+        Row { name: name.to_owned(), is_directory, size, modified: None, digest: None, etag: None }
     }
 
     /// Fails when the links of a page of finds lead to the page of everything.

@@ -106,16 +106,16 @@ pub(super) fn refused(error: HandlerError, condition: &Condition) -> HttpError {
     }
 }
 
-/// `PUT` of a whole file.
+/// `PUT` of a whole file, of `size` bytes where the request says so.
 pub(super) async fn put<S: WriteStore, R: Answer>(
     ask: &Ask<'_, S>,
     view: &View<S>,
     path: &RemotePath,
+    size: Option<u64>,
     body: impl RequestBody,
     reply: &mut R,
 ) -> Result<(), HttpError> {
     let (wanted, existed) = Wanted::of(ask, view, path).await?;
-    let size = fields::content_length(ask.headers);
     ensure_taken(ask, size, reply)?;
     let digest = sha256(ask, &CONTENT_DIGEST)?;
     let _held = ask.client.share.reserve(HELD_BYTES).await;
@@ -328,8 +328,9 @@ async fn pour(
         hasher = written(writing).await?;
     }
     ended?;
+    // It ended in good order, and its client waits to hear what is wrong.
     if part.exact.is_some_and(|exact| position - part.start != exact) {
-        return Err(HttpError::gone());
+        return Err(HttpError::Inconsistent);
     }
     if hasher.map(Hasher::finish) != part.digest {
         return Err(HandlerError::DigestMismatch.into());

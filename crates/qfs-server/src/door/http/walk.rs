@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use qfs_core::store::{StoreError, WriteStore};
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::timeout;
 
 use super::ask::Ask;
@@ -21,9 +21,9 @@ const PIECE_BYTES: usize = 32 << 10;
 /// Pieces that wait for the client, for each walk: 512 KiB.
 const PIECES_AHEAD: usize = 16;
 
-/// A turn for a walk, kept for as long as it takes.
-pub(super) async fn turn<S>(ask: &Ask<'_, S>) -> Result<OwnedSemaphorePermit, HttpError> {
-    let waiting = Arc::clone(&ask.service.listings).acquire_owned();
+/// One of `permits`, for a walk to keep for as long as it takes.
+pub(super) async fn permit<S>(ask: &Ask<'_, S>, permits: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, HttpError> {
+    let waiting = Arc::clone(permits).acquire_owned();
     let permit = timeout(ask.service.deadlines().queue, waiting).await.map_err(|_| HandlerError::Busy)?;
     Ok(permit.map_err(|_| HandlerError::ShuttingDown)?)
 }
@@ -39,16 +39,32 @@ impl<T> Finds<T> {
     pub(super) fn push(&self, item: T) -> ControlFlow<()> {
         if self.0.blocking_send(Ok(item)).is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     }
+
+    /// Breaks when nobody takes what is found any more, for walks that find little.
+    pub(super) fn go_on(&self) -> ControlFlow<()> {
+        if self.0.is_closed() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
 }
 
-/// Runs `work` on a thread of its own, which may wait for whoever takes its finds.
+/// Runs `work` on a thread of its own, which may wait for whoever takes its finds; one of as many as there are
+/// [`listings`](crate::Limits::listings) at once.
 pub(super) async fn spawn<S: WriteStore, T: Send + 'static>(
     ask: &Ask<'_, S>,
     view: &View<S>,
     ahead: usize,
     work: impl FnOnce(&View<S>, &Finds<T>) -> Result<(), StoreError> + Send + 'static,
 ) -> Result<Found<T>, HttpError> {
-    let permit = turn(ask).await?;
+    let permit = permit(ask, &ask.service.listings).await?;
+    spawn_with(permit, view, ahead, work)
+}
+
+/// As [`spawn`], with what is kept for as long as it takes.
+pub(super) fn spawn_with<S: WriteStore, T: Send + 'static>(
+    permits: impl Send + 'static,
+    view: &View<S>,
+    ahead: usize,
+    work: impl FnOnce(&View<S>, &Finds<T>) -> Result<(), StoreError> + Send + 'static,
+) -> Result<Found<T>, HttpError> {
     let (sender, finds) = mpsc::channel(ahead);
     let view = view.clone();
     // Not one of the runtime's blocking threads: this one waits for the client, and a few slow ones would occupy them all.
@@ -60,7 +76,7 @@ pub(super) async fn spawn<S: WriteStore, T: Send + 'static>(
                 // Fails when the client is gone, which is nobody's loss.
                 let _ = finds.0.blocking_send(Err(error));
             }
-            drop(permit);
+            drop(permits);
         })
         .map_err(|_| HandlerError::Busy)?;
     Ok(finds)
@@ -72,7 +88,12 @@ pub(super) struct Text<'a> {
     buffer: String,
 }
 
-impl Text<'_> {
+impl<'a> Text<'a> {
+    /// Where its pieces go.
+    pub(super) fn finds(&self) -> &'a Finds<Bytes> {
+        self.finds
+    }
+
     /// Adds `text`; breaks when nobody reads it any more. Blocks.
     pub(super) fn push(&mut self, text: &str) -> ControlFlow<()> {
         self.buffer.push_str(text);
@@ -110,7 +131,12 @@ pub(super) async fn answer<S: WriteStore, R: Answer>(
         reply.send(room.attach(piece)).await?;
     }
     if head.is_some() {
-        return Err(StoreError::Io(std::io::Error::other("the walk ended early")).into());
+        return Err(ended_early().into());
     }
     Ok(())
+}
+
+/// A walk ended without a word.
+pub(super) fn ended_early() -> StoreError {
+    StoreError::Io(std::io::Error::other("the walk ended early"))
 }

@@ -97,7 +97,14 @@ fn harmless(path: &RemotePath) -> RemotePath {
 }
 
 fn row(name: &str, number: usize) -> Row {
-    Row { name: name.to_owned(), is_directory: number % 2 == 1, size: number as u64, modified: None, digest: None }
+    Row {
+        name: name.to_owned(),
+        is_directory: number % 2 == 1,
+        size: number as u64,
+        modified: None,
+        digest: None,
+        etag: None,
+    }
 }
 
 /// The pages of a directory, for people and for programs.

@@ -101,7 +101,7 @@ impl Listing<'_> {
                     @if let Some(directory) = self.directory {
                         tr.up { td colspan="4" { a.folder href="../" { "Up" span.unseen { " from " (directory) } } } }
                     }
-                    @for row in &self.rows.rows { (line(row)) }
+                    @for row in &self.rows.rows { (line(row, self.may.delete)) }
                 }
             }
         }
@@ -165,15 +165,17 @@ fn word(key: Key) -> &'static str {
     }
 }
 
-/// One row. `data-` attributes are for the script, which sorts without asking again.
-fn line(row: &Row) -> Markup {
+/// One row. `data-` attributes are for the script, which sorts without asking again, and removes the version that is shown where files
+/// are `removable`.
+fn line(row: &Row, removable: bool) -> Markup {
     let slash = if row.is_directory { "/" } else { "" };
     // In front of it stands what makes it a path whatever the name has in it.
     let link = format!("./{}{slash}", target::encoded(&row.name));
     let name = escape_untrusted(&row.name);
     let seconds = row.modified.map_or(0, Timestamp::as_second);
     html! {
-        tr data-name=(name) data-size=(row.size) data-modified=(seconds) data-directory[row.is_directory] {
+        tr data-name=(name) data-size=(row.size) data-modified=(seconds) data-directory[row.is_directory]
+            data-etag=[row.etag.as_ref().filter(|_| removable)] {
             td.name {
                 a href=(link) class=(if row.is_directory { "folder" } else { "file" }) title=[row.digest.map(|d| format!("SHA-256 {d}"))] {
                     bdi { (name) } (slash)

@@ -12,8 +12,6 @@
   const PAUSE = 500; // ms before the second try; doubled each time
   const LONGEST_PAUSE = 15000;
 
-  const pause = (tries) => new Promise((done) => setTimeout(done, Math.min(PAUSE * 2 ** tries, LONGEST_PAUSE)));
-
   // What the server says is wrong, for people.
   async function sentence(answer) {
     try {
@@ -23,8 +21,8 @@
     }
   }
 
-  const ask = (address, method, headers) =>
-    fetch(address, { method, headers: { Accept: "application/json", ...headers }, cache: "no-store" });
+  const ask = (address, method, headers, signal) =>
+    fetch(address, { method, headers: { Accept: "application/json", ...headers }, cache: "no-store", signal });
 
   // A browser may have none; then an upload goes on for as long as the page is open.
   function memory(act) {
@@ -35,24 +33,33 @@
     }
   }
 
+  // Trying again does not help.
   class Final extends Error {}
+
+  // It does, and this is what is wrong meanwhile. Other errors are those of a network.
+  class Later extends Error {}
 
   // One upload, and its row in the page.
   class Upload {
     constructor(file) {
       this.file = file;
+      this.gone = new AbortController();
       this.row = document.createElement("li");
       const name = document.createElement("bdi");
       name.textContent = file.name;
       this.state = document.createElement("span");
       this.state.className = "state";
       this.state.setAttribute("role", "status");
+      // Not read out at each step; the bar says the same to whoever asks.
+      this.share = document.createElement("span");
+      this.share.className = "state";
+      this.share.setAttribute("aria-hidden", "true");
       this.bar = document.createElement("progress");
       this.bar.max = Math.max(file.size, 1);
       this.bar.value = 0;
       this.bar.setAttribute("aria-label", file.name);
       this.buttons = document.createElement("span");
-      this.row.append(name, this.state, this.buttons, this.bar);
+      this.row.append(name, this.state, this.share, this.buttons, this.bar);
       this.row.dataset.state = "waiting";
       list.append(this.row);
       list.hidden = false;
@@ -63,7 +70,8 @@
     }
 
     say(text) {
-      this.state.textContent = text;
+      if (this.state.textContent !== text) this.state.textContent = text;
+      this.share.textContent = "";
     }
 
     offer(...choices) {
@@ -83,8 +91,19 @@
       this.row.dataset.state = state;
       this.row.classList.toggle("failed", state === "failed");
       this.offer();
-      this.forget();
       this.say(text);
+    }
+
+    // Of what is over for good nothing is kept here.
+    close(state, text) {
+      this.forget();
+      this.end(state, text);
+    }
+
+    // Whoever chooses the file again goes on where this stops.
+    leave(error) {
+      const why = error instanceof Later ? error.message : "the server cannot be reached";
+      this.end("failed", `${why}; choose the file again to go on`);
     }
 
     remember(address) {
@@ -109,49 +128,77 @@
     async run() {
       this.row.dataset.state = "running";
       let tries = 0;
-      let overwrites = false;
+      let most = 0; // bytes that have arrived
+      let version = null; // the one to be replaced, by its tag; null: none may be there
       for (;;) {
         this.offer(["Cancel", () => this.cancel()]);
         try {
-          const offset = await this.find(overwrites);
+          const offset = await this.find(version);
+          if (this.isCancelled) return this.giveUp();
           if (offset === null) {
-            if (!(await this.replace())) return this.end("kept", "kept as it was");
-            overwrites = true;
+            // The version that is asked about, so that none is replaced that came later.
+            version = await this.version();
+            if (!(await this.replace())) return this.close("kept", "kept as it was");
             this.row.dataset.state = "running";
             continue;
           }
+          // A try that was cut off has brought something too.
+          if (offset > most) [most, tries] = [offset, 0];
           if (offset < this.file.size || !this.whole) {
             this.row.dataset.from = offset;
-            const before = this.bar.value;
             const answer = await this.send(offset);
-            if (this.bar.value > before) tries = 0;
             if (answer.status === 412) {
+              // Another one came meanwhile.
+              version = null;
               this.forget();
               continue;
             }
-            if (answer.status === 409 || answer.status === 408 || (answer.status >= 500 && answer.status !== 507)) throw new Error("later");
+            if (answer.status === 409 || answer.status === 408 || (answer.status >= 500 && answer.status !== 507)) throw new Later("the server could not take it");
             if (answer.status >= 300) throw new Final(this.wrong(answer));
           }
           this.bar.value = this.bar.max;
-          return this.end("done", "done");
+          return this.close("done", "done");
         } catch (error) {
-          if (this.isCancelled) return this.end("cancelled", "cancelled");
-          if (error instanceof Final || tries >= TRIES) return this.end("failed", error.message);
+          if (this.isCancelled) return this.giveUp();
+          if (error instanceof Final) return this.close("failed", error.message);
+          if (tries >= TRIES) return this.leave(error);
           this.say("waiting for the server");
-          await pause(tries++);
+          await this.pause(tries++);
+          if (this.isCancelled) return this.giveUp();
         }
       }
     }
 
+    // Waits for a while, or until it is cancelled.
+    pause(tries) {
+      return new Promise((done) => {
+        this.gone.signal.addEventListener("abort", done, { once: true });
+        setTimeout(done, Math.min(PAUSE * 2 ** tries, LONGEST_PAUSE));
+      });
+    }
+
+    // Its address. In front of it stands what makes it a path whatever the name has in it.
+    target() {
+      return `./${encodeURIComponent(this.file.name)}`;
+    }
+
+    // The tag of the version that is there. One that has changed just now has none yet.
+    async version() {
+      const answer = await ask(this.target(), "HEAD", {}, this.gone.signal);
+      const tag = answer.headers.get("ETag");
+      if (!answer.ok || tag === null || tag.startsWith("W/")) throw new Later("the server cannot tell yet which version it has");
+      return tag;
+    }
+
     // Where to go on; null when something is there that was not to be replaced.
-    async find(overwrites) {
+    async find(version) {
       this.whole = false;
       if (this.address) {
-        const answer = await ask(this.address, "HEAD");
+        const answer = await ask(this.address, "HEAD", {}, this.gone.signal);
         this.whole = answer.headers.get("Upload-Complete") === "?1";
         // What another page brought to its end may be gone again by now.
         if (answer.ok && (this.request || !this.whole)) return Number(answer.headers.get("Upload-Offset"));
-        if (answer.status >= 500) throw new Error("later");
+        if (answer.status >= 500) throw new Later("the server could not tell how much it has");
         this.forget();
         this.whole = false;
       }
@@ -160,11 +207,11 @@
         "Upload-Length": String(this.file.size),
         "Last-Modified": new Date(this.file.lastModified).toUTCString(),
       };
-      if (!overwrites) headers["If-None-Match"] = "*";
-      // In front of it stands what makes it a path whatever the name has in it.
-      const answer = await ask(`./${encodeURIComponent(this.file.name)}`, "POST", headers);
-      if (answer.status === 412 && !overwrites) return null;
-      if (answer.status === 503 || answer.status === 500) throw new Error("later");
+      if (version === null) headers["If-None-Match"] = "*";
+      else headers["If-Match"] = version;
+      const answer = await ask(this.target(), "POST", headers, this.gone.signal);
+      if (answer.status === 412) return null;
+      if (answer.status === 503 || answer.status === 500) throw new Later("the server could not take it");
       if (!answer.ok) throw new Final(await sentence(answer));
       this.remember(answer.headers.get("Location"));
       return 0;
@@ -189,7 +236,8 @@
 
     show(sent) {
       this.bar.value = sent;
-      this.say(`${Math.floor((100 * sent) / this.bar.max)} %`);
+      this.say("uploading");
+      this.share.textContent = `${Math.floor((100 * sent) / this.bar.max)} %`;
     }
 
     wrong(request) {
@@ -200,11 +248,17 @@
       }
     }
 
+    // Ends whatever it does or waits for.
     cancel() {
       this.isCancelled = true;
-      const address = this.address;
+      this.gone.abort();
       this.request?.abort();
-      if (address) ask(address, "DELETE").catch(() => {});
+    }
+
+    // Has the server forget what has arrived. One that cannot be reached does so by itself, in time.
+    giveUp() {
+      if (this.address) ask(this.address, "DELETE").catch(() => {});
+      this.close("cancelled", "cancelled");
     }
   }
 
@@ -265,23 +319,27 @@
     const button = document.createElement("button");
     button.type = "button";
     button.className = "remove";
-    button.textContent = "Delete";
-    button.setAttribute("aria-label", `Delete ${row.dataset.name}`);
     const calm = () => {
       button.classList.remove("sure");
       button.textContent = "Delete";
+      button.setAttribute("aria-label", `Delete ${row.dataset.name}`);
     };
+    calm();
     button.addEventListener("blur", calm);
     button.addEventListener("click", async () => {
       if (!button.classList.contains("sure")) {
         button.classList.add("sure");
         button.textContent = "Really delete?";
+        button.setAttribute("aria-label", `Really delete ${row.dataset.name}?`);
         return;
       }
       calm();
       told.hidden = true;
       try {
-        const answer = await ask(link.href, "DELETE");
+        // The version that the page shows, and no other.
+        const condition = "etag" in row.dataset ? { "If-Match": `"${row.dataset.etag}"` } : {};
+        const answer = await ask(link.href, "DELETE", condition);
+        if (answer.status === 412) throw new Error("it has changed since the page was loaded");
         if (!answer.ok) throw new Error(await sentence(answer));
         location.reload();
       } catch (error) {

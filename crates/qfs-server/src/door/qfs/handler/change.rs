@@ -1,6 +1,8 @@
 //! The small commands that change what is published: `copy`, `remove`, `make_directory`, `make_link`, `set_metadata`
 //! (PROTOCOL §4.7). One step on a blocking thread each.
 
+use std::sync::Arc;
+
 use qfs_core::model::RemotePath;
 use qfs_core::store::{Condition, WriteStore};
 use qfs_core::stream::ByteSink;
@@ -90,9 +92,11 @@ pub(crate) async fn copy<S: WriteStore, K: ByteSink>(
     let CopyRequest { from_etag: from_version, modified, executable, hash, .. } = request;
     let spec = CopySpec { from, from_version, modified, executable, condition, hash };
     // As long as a pass for a digest, and as many at once.
-    let _turn = service.digest_passes.acquire().await.map_err(|_| HandlerError::ShuttingDown)?;
+    let turn = Arc::clone(&service.digest_passes).acquire_owned().await.map_err(|_| HandlerError::ShuttingDown)?;
     let room = service.room.clone();
     let copied = step(view, move |view| {
+        // Kept by the copying, which goes on when nobody waits for it any more.
+        let _turn = turn;
         let space = view.space()?;
         view.copy(&to, spec, |size| room.promise(size, size, space))
     });

@@ -9,7 +9,6 @@ use qfs_core::model::{ByteRange, Digest, HashKind, Holes, RemotePath};
 use qfs_core::store::{ObjectMeta, Store, Version};
 use qfs_core::stream::{ByteSink, StreamError};
 use qfs_core::wire::{DownloadHead, DownloadRequest, MAX_HOLES, MIN_HOLE_BYTES, StatusCode, Trailer, encode};
-use tokio::sync::Semaphore;
 
 use crate::error::HandlerError;
 use crate::service::Service;
@@ -161,11 +160,16 @@ pub(super) async fn digest<S: Store, K: ByteSink>(
         return Ok(known);
     }
     // Whoever has just streamed the whole file misses a few blocks at most, and must not queue behind long passes.
-    let lane: &Semaphore = if streamed { &service.digest_tails } else { &service.digest_passes };
+    let lane = if streamed { &service.digest_tails } else { &service.digest_passes };
     let pass = async {
-        let _permit = lane.acquire().await.map_err(|_| HandlerError::ShuttingDown)?;
+        let permit = Arc::clone(lane).acquire_owned().await.map_err(|_| HandlerError::ShuttingDown)?;
         let version = Arc::clone(version);
-        Ok(qfs_store::blocking(move || version.digest()).await?)
+        let pass = move || {
+            // Kept by the pass, which goes on when nobody waits for it any more.
+            let _permit = permit;
+            version.digest()
+        };
+        Ok(qfs_store::blocking(pass).await?)
     };
     while_wanted(sink, pass).await
 }
