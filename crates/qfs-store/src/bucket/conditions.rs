@@ -3,7 +3,7 @@
 use qfs_core::store::{Condition, ObjectMeta, StoreError};
 
 use super::attributes::{self, Attributes};
-use super::cloud::{Info, Only};
+use super::cloud::{Info, Only, was_ours};
 use super::error::CloudError;
 use super::names;
 use super::shared::Shared;
@@ -36,7 +36,7 @@ pub(super) fn refused(error: CloudError, condition: &Condition) -> StoreError {
     }
 }
 
-/// What an object has become that was just written.
+/// What an object has become that was just written, with the ETag that the bucket told, or tells when it is asked.
 pub(super) fn written(
     shared: &Shared,
     key: &str,
@@ -44,6 +44,8 @@ pub(super) fn written(
     tag: Option<String>,
     attributes: Attributes,
 ) -> ObjectMeta {
+    // Where another one has taken its place already, this version has no name, and nothing matches it.
+    let tag = tag.or_else(|| shared.wait(was_ours(&*shared.cloud, key, attributes.nonce.as_deref())).ok().flatten());
     let meta = attributes::meta(key, &Info { size, tag, changed: 0, attributes: Some(attributes.clone()) });
     shared.known.learn(&meta.etag, Some(&attributes));
     meta
