@@ -242,6 +242,7 @@ async fn described(shared: &Arc<Shared>, objects: Vec<(String, Info)>) -> Result
         // What is no name is never asked for: its address might be that of another object.
         let name = key.get(shared.prefix.len()..).map(|name| name.strip_suffix('/').unwrap_or(name));
         if !shared.reads_attributes || name.is_none_or(|name| RemotePath::parse(name).is_err()) {
+            let info = shared.named(info);
             return Ok(Some(Found { key, info }));
         }
         if info.attributes.is_some() {

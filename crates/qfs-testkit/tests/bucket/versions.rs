@@ -6,8 +6,9 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use qfs_core::model::RemotePath;
 use qfs_core::store::{CommitSpec, Condition, Entry, ListQuery, StageSpec, Store, StoreError, WriteStore};
-use qfs_testkit::s3_engine::Fault;
+use qfs_testkit::s3_engine::{Fault, S3Engine};
 
+use super::conformance::open_with;
 use super::requests::{absent, lab, noise, path, read, replace};
 
 /// Fails when: content that another program wrote under the metadata of qfs passes for what qfs wrote.
@@ -45,7 +46,7 @@ fn what_is_written_has_one_version_whoever_tells_it() {
         };
         lab.store.list(&ListQuery::default(), visit).unwrap();
         let opened = lab.store.object(&path(name)).unwrap().meta().etag.clone();
-        assert_eq!(listed, [opened.clone()], "{name}");
+        assert_eq!(listed, std::slice::from_ref(&opened), "{name}");
         opened
     };
     let spec = StageSpec { size: Some(content.len() as u64), etag: "v".parse().unwrap() };
@@ -66,4 +67,40 @@ fn what_is_written_has_one_version_whoever_tells_it() {
     assert_eq!(again.etag, told("copy"));
     let described = lab.store.set_metadata(&path("parts"), None, None, Some(true)).unwrap();
     assert_eq!((described.etag, lab.engine.unmet()), (told("parts"), 0));
+}
+
+/// Fails when: a change that is bound to what a listing told is refused, or one that is bound to what is no longer there is done.
+#[test]
+fn a_version_that_only_a_listing_told_may_be_changed() {
+    let (engine, spool) = (S3Engine::start(), tempfile::tempdir().unwrap());
+    let store = open_with(&engine, "", &spool, None, &[("qfs_times", "listed")]);
+    let name = path("a");
+    let listed = || {
+        let mut found = None;
+        let visit = &mut |_: RemotePath, entry: Entry| {
+            if let Entry::File(meta) = entry {
+                found = Some(meta.etag);
+            }
+            ControlFlow::Break(())
+        };
+        store.list(&ListQuery::default(), visit).unwrap();
+        found.unwrap()
+    };
+    let put = |content: &'static [u8], condition| {
+        store.put(&name, &[Bytes::from_static(content)], &CommitSpec { condition, ..replace() })
+    };
+    put(b"one", Condition::Absent).unwrap();
+    let one = listed();
+    assert_eq!(store.object(&name).unwrap().meta().etag, one, "whoever tells it");
+    put(b"two", Condition::Matches(one.clone())).unwrap();
+    assert!(matches!(put(b"new", Condition::Matches(one.clone())), Err(StoreError::Conflict)));
+    assert!(matches!(store.set_metadata(&name, Some(&one), None, Some(true)), Err(StoreError::Conflict)));
+    let two = listed();
+    store.copy_within(&name, &two, &path("b"), &absent()).unwrap().unwrap();
+    let told = store.set_metadata(&name, Some(&two), None, Some(true)).unwrap().etag;
+    // What a change has told is a version as well.
+    put(b"new", Condition::Matches(told)).unwrap();
+    assert!(matches!(store.remove(&name, &Condition::Matches(one), false), Err(StoreError::Conflict)));
+    store.remove(&name, &Condition::Matches(listed()), false).unwrap();
+    assert_eq!(engine.keys(), ["b"]);
 }
