@@ -92,16 +92,17 @@ fn nonce() -> String {
 
 /// The version that an object is, as qfs names it: 32 hexadecimal digits.
 ///
-/// What qfs wrote is named by its nonce, which is another one for each time. Of other objects the ETag and the second of the last
-/// change count: S3 gives the same content the same ETag.
+/// What qfs wrote is named by its nonce, which is another one for each time, and by its ETag: S3 gives the same content the same ETag,
+/// and other programs give new content the metadata of the old. Of other objects the ETag and the second of the last change count.
 pub(super) fn etag(key: &str, info: &Info) -> ETag {
     let nonce = info.attributes.as_ref().and_then(|attributes| attributes.nonce.as_deref());
-    let mut text = format!("{}\0{key}\0{}\0", if nonce.is_some() { "n" } else { "t" }, info.size);
-    match nonce {
-        Some(nonce) => text.push_str(nonce),
-        None => text.push_str(&format!("{}\0{}", info.tag.as_deref().unwrap_or(""), info.changed)),
-    }
-    short(&text)
+    let tag = info.tag.as_deref().unwrap_or_default();
+    let size = info.size;
+    short(&match nonce {
+        // Documents and headers do not always quote alike.
+        Some(nonce) => format!("n\0{key}\0{size}\0{nonce}\0{}", tag.trim_matches('"')),
+        None => format!("t\0{key}\0{size}\0{tag}\0{}", info.changed),
+    })
 }
 
 /// What names a description in a listing, where attributes are not told.
@@ -165,5 +166,9 @@ mod tests {
         assert_ne!(etag("a", &ours()), etag("a", &ours()));
         assert_eq!(etag("a", &info(None)), etag("a", &info(Some(Attributes::default()))));
         assert_ne!(etag("a", &info(None)), etag("b", &info(None)));
+        let written = ours();
+        let tagged = |tag: &str| etag("a", &Info { tag: Some(tag.to_owned()), ..written.clone() });
+        assert_ne!(tagged("\"t\""), tagged("\"u\""));
+        assert_eq!(tagged("\"t\""), tagged("t"));
     }
 }

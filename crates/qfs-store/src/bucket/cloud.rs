@@ -101,10 +101,10 @@ pub(super) trait Cloud: Send + Sync + 'static {
         only: &'a Only,
     ) -> Job<'a, Option<String>>;
 
-    /// Stores other attributes beside the object `key` that `info` describes, without moving its content through here.
-    fn describe<'a>(&'a self, key: &'a str, info: &'a Info, attributes: &'a Attributes) -> Job<'a, ()>;
+    /// Stores other attributes beside the object `key` that `info` describes, without moving its content through here; its ETag then.
+    fn describe<'a>(&'a self, key: &'a str, info: &'a Info, attributes: &'a Attributes) -> Job<'a, Option<String>>;
 
-    /// Makes `to` a copy of the object `from` that `info` describes, with these attributes.
+    /// Makes `to` a copy of the object `from` that `info` describes, with these attributes; its ETag.
     fn copy<'a>(
         &'a self,
         from: &'a str,
@@ -112,7 +112,7 @@ pub(super) trait Cloud: Send + Sync + 'static {
         to: &'a str,
         attributes: &'a Attributes,
         only: &'a Only,
-    ) -> Job<'a, ()>;
+    ) -> Job<'a, Option<String>>;
 
     /// Removes `key`, if it has the ETag `tag` where one is given.
     fn delete<'a>(&'a self, key: &'a str, tag: Option<&'a str>) -> Job<'a, ()>;

@@ -36,7 +36,7 @@ pub(super) fn refused(error: CloudError, condition: &Condition) -> StoreError {
     }
 }
 
-/// What an object has become that was just written.
+/// What an object has become that was just written, with the ETag that the bucket told of it. What nobody told is looked for.
 pub(super) fn written(
     shared: &Shared,
     key: &str,
@@ -44,7 +44,18 @@ pub(super) fn written(
     tag: Option<String>,
     attributes: Attributes,
 ) -> ObjectMeta {
-    let meta = attributes::meta(key, &Info { size, tag, changed: 0, attributes: Some(attributes.clone()) });
+    let told = tag.is_some() && shared.reads_attributes;
+    let info = Info { size, tag, changed: 0, attributes: Some(attributes.clone()) };
+    let info = if told { info } else { looked_up(shared, key, &attributes).unwrap_or(Info { tag: None, ..info }) };
+    let meta = attributes::meta(key, &info);
     shared.known.learn(&meta.etag, Some(&attributes));
     meta
+}
+
+/// The object that was written with these attributes. None where another one has taken its place, or the bucket does not tell: then
+/// its version has a name that nothing has.
+fn looked_up(shared: &Shared, key: &str, attributes: &Attributes) -> Option<Info> {
+    let info = shared.wait(shared.cloud.head(key)).ok()?;
+    let is_ours = info.attributes.as_ref().is_some_and(|found| found.nonce == attributes.nonce);
+    is_ours.then(|| shared.named(info))
 }

@@ -1,6 +1,6 @@
 //! What was learnt of objects and would cost a request each to learn again: attributes by what a listing shows, digests by version.
 //!
-//! Bounded: two generations of each, of [`GENERATION`] entries of about 200 bytes: 26 MB at worst.
+//! Bounded: two generations of each, of [`GENERATION`] entries of about 250 bytes: 33 MB at worst.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -15,8 +15,15 @@ const GENERATION: usize = 32 << 10;
 /// See the module.
 #[derive(Default)]
 pub(super) struct Known {
-    listed: Mutex<Generations<Attributes>>,
+    listed: Mutex<Generations<Described>>,
     digests: Mutex<Generations<(Option<Digest>, Option<Digest>)>>,
+}
+
+/// What an object says of itself, which need not be what a listing shows.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Described {
+    pub(super) tag: Option<String>,
+    pub(super) attributes: Attributes,
 }
 
 struct Generations<T> {
@@ -49,14 +56,14 @@ impl<T: Clone> Generations<T> {
 }
 
 impl Known {
-    /// The attributes of the object that a listing shows so.
-    pub(super) fn attributes(&self, listed: u128) -> Option<Attributes> {
+    /// What the object that a listing shows so says of itself.
+    pub(super) fn described(&self, listed: u128) -> Option<Described> {
         lock(&self.listed).get(listed)
     }
 
-    /// Keeps them.
-    pub(super) fn keep_attributes(&self, listed: u128, attributes: Attributes) {
-        lock(&self.listed).insert(listed, attributes);
+    /// Keeps that.
+    pub(super) fn keep_described(&self, listed: u128, described: Described) {
+        lock(&self.listed).insert(listed, described);
     }
 
     /// Keeps the digests that stand beside an object, by its version.
@@ -88,12 +95,12 @@ mod tests {
     #[test]
     fn it_is_bounded_and_keeps_what_is_asked_for() {
         let known = Known::default();
-        let kept = Attributes { executable: true, ..Attributes::default() };
-        known.keep_attributes(u128::MAX, kept.clone());
+        let kept = Described { tag: Some("\"t\"".to_owned()), ..Described::default() };
+        known.keep_described(u128::MAX, kept.clone());
         for n in 0..3 * GENERATION as u128 {
-            known.keep_attributes(n, Attributes::default());
+            known.keep_described(n, Described::default());
             if n % 1000 == 0 {
-                assert_eq!(known.attributes(u128::MAX), Some(kept.clone()));
+                assert_eq!(known.described(u128::MAX), Some(kept.clone()));
             }
         }
         let listed = lock(&known.listed);

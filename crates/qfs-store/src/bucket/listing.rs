@@ -13,6 +13,7 @@ use qfs_core::store::{DirectoryMeta, Entry, LeaveOut, ListQuery, Omission, Store
 use super::attributes::{self, Attributes};
 use super::cloud::{Info, Next, Page, PageQuery};
 use super::error::CloudError;
+use super::known::Described;
 use super::order::{Order, Row};
 use super::shared::{Shared, is_hidden};
 
@@ -241,22 +242,22 @@ async fn described(shared: &Arc<Shared>, objects: Vec<(String, Info)>) -> Result
         // What is no name is never asked for: its address might be that of another object.
         let name = key.get(shared.prefix.len()..).map(|name| name.strip_suffix('/').unwrap_or(name));
         if !shared.reads_attributes || name.is_none_or(|name| RemotePath::parse(name).is_err()) {
+            let info = shared.named(info);
             return Ok(Some(Found { key, info }));
         }
         if info.attributes.is_some() {
             return Ok(Some(Found { key, info }));
         }
         let identity = attributes::listed_identity(&key, &info);
-        if let Some(attributes) = shared.known.attributes(identity) {
-            return Ok(Some(Found { key, info: Info { attributes: Some(attributes), ..info } }));
+        // Some tell the tag in one place and not in the other: versions are named by that which opening an object tells.
+        if let Some(Described { tag, attributes }) = shared.known.described(identity) {
+            return Ok(Some(Found { key, info: Info { tag, attributes: Some(attributes), ..info } }));
         }
         match shared.cloud.head(&key).await {
-            Ok(mut found) => {
-                // Some tell the tag in one place and not in the other.
-                found.tag = found.tag.or(info.tag);
+            Ok(found) => {
                 if found.changed < now - UNSETTLED {
-                    let attributes = found.attributes.clone().unwrap_or_default();
-                    shared.known.keep_attributes(identity, small(attributes));
+                    let attributes = small(found.attributes.clone().unwrap_or_default());
+                    shared.known.keep_described(identity, Described { tag: found.tag.clone(), attributes });
                 }
                 Ok(Some(Found { key, info: found }))
             }

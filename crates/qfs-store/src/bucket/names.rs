@@ -33,7 +33,7 @@ pub(super) fn look(shared: &Arc<Shared>, path: &RemotePath) -> Result<There, Sto
 /// The object under `key`, if there is one.
 pub(super) fn head(shared: &Shared, key: &str) -> Result<Option<Info>, StoreError> {
     match shared.wait(shared.cloud.head(key)) {
-        Ok(info) => Ok(Some(info)),
+        Ok(info) => Ok(Some(shared.named(info))),
         Err(CloudError::Missing) => Ok(None),
         Err(error) => Err(error.into_store()),
     }

@@ -152,11 +152,18 @@ impl Cloud for Other {
         })
     }
 
-    fn describe<'a>(&'a self, _: &'a str, _: &'a Info, _: &'a Attributes) -> Job<'a, ()> {
+    fn describe<'a>(&'a self, _: &'a str, _: &'a Info, _: &'a Attributes) -> Job<'a, Option<String>> {
         Box::pin(async { Err(CloudError::Unsupported) })
     }
 
-    fn copy<'a>(&'a self, _: &'a str, _: &'a Info, _: &'a str, _: &'a Attributes, _: &'a Only) -> Job<'a, ()> {
+    fn copy<'a>(
+        &'a self,
+        _: &'a str,
+        _: &'a Info,
+        _: &'a str,
+        _: &'a Attributes,
+        _: &'a Only,
+    ) -> Job<'a, Option<String>> {
         // A copy would have the attributes of the original, its time and version among them, and could not be told from it.
         Box::pin(async { Err(CloudError::Unsupported) })
     }

@@ -76,6 +76,15 @@ impl Shared {
         format!("{}{}", self.prefix, path.as_str())
     }
 
+    /// What an object says of itself, as its version is named here: where a listing asks for nothing that stands beside objects, their
+    /// number counts nowhere.
+    pub(super) fn named(&self, mut info: Info) -> Info {
+        if let Some(attributes) = info.attributes.as_mut().filter(|_| !self.reads_attributes) {
+            attributes.nonce = None;
+        }
+        info
+    }
+
     /// The lock that `key` has with others.
     pub(super) fn lock(&self, key: &str) -> std::sync::MutexGuard<'_, ()> {
         let sum = key.bytes().fold(0usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(usize::from(byte)));
@@ -85,14 +94,14 @@ impl Shared {
     /// The object `key` with its first bytes, in one request.
     pub(super) async fn first(&self, key: &str, first: u64) -> Result<(Info, Bytes), CloudError> {
         if first == 0 {
-            return Ok((self.cloud.head(key).await?, Bytes::new()));
+            return Ok((self.named(self.cloud.head(key).await?), Bytes::new()));
         }
         let mut patience = patience::Patience::new();
         loop {
             let (info, mut body) = match self.cloud.get(key, 0..first, None).await {
                 Err(CloudError::Range) => match self.cloud.head(key).await? {
                     // No range is within an object of no bytes.
-                    info if info.size == 0 => return Ok((info, Bytes::new())),
+                    info if info.size == 0 => return Ok((self.named(info), Bytes::new())),
                     // It was replaced between the two requests: its bytes are asked for anew.
                     _ => {
                         patience.again(CloudError::unavailable("no range of an object that is not empty")).await?;
@@ -115,7 +124,7 @@ impl Shared {
                 }
             }
             if content.len() == length {
-                return Ok((info, content.freeze()));
+                return Ok((self.named(info), content.freeze()));
             }
             patience.again(why).await?;
         }

@@ -102,10 +102,10 @@ impl BucketStore {
             fields: before.fields,
             ..fresh
         };
-        shared
+        let tag = shared
             .wait(shared.cloud.describe(&key, &info, &attributes))
             .map_err(|error| refused(error, &Condition::Any))?;
-        Ok(written(shared, &key, info.size, info.tag, attributes))
+        Ok(written(shared, &key, info.size, tag, attributes))
     }
 }
 
@@ -197,14 +197,13 @@ impl WriteStore for BucketStore {
         names::ensure_free(shared, path)?;
         let _turn = shared.lock(&key);
         let only = condition(shared, &key, &commit.condition)?;
-        match shared.wait(shared.cloud.copy(&source, &info, &key, &attributes, &only)) {
-            Ok(()) => {}
+        let tag = match shared.wait(shared.cloud.copy(&source, &info, &key, &attributes, &only)) {
+            Ok(tag) => tag,
             Err(CloudError::Unsupported) => return Ok(None),
             Err(error) => return Err(refused(error, &commit.condition)),
-        }
+        };
         shared.ways.forget(&key);
-        // What a copy's ETag is, only the bucket knows; its version does not depend on that.
-        Ok(Some(written(shared, &key, info.size, None, attributes)))
+        Ok(Some(written(shared, &key, info.size, tag, attributes)))
     }
 
     fn remove_abandoned(&self, age: Duration) -> Result<u64, StoreError> {

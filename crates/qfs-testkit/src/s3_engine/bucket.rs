@@ -56,7 +56,12 @@ impl Request {
 impl Bucket {
     /// The ETag that it has, which S3 makes of the content alone.
     pub(super) fn store(&mut self, key: &str, stored: Stored) -> String {
-        let tag = format!("\"{}\"", &Digest::of(&stored.content).to_string()[..32]);
+        self.store_parts(key, stored, "")
+    }
+
+    /// The same, with what says how many parts it was put together of.
+    fn store_parts(&mut self, key: &str, stored: Stored, parts: &str) -> String {
+        let tag = format!("\"{}{parts}\"", &Digest::of(&stored.content).to_string()[..32]);
         self.count += 1;
         let stored = Stored { tag: tag.clone(), changed: Timestamp::now(), generation: self.count, ..stored };
         self.objects.insert(key.to_owned(), stored);
@@ -178,7 +183,8 @@ impl Bucket {
         }
         let Some(upload) = self.uploads.remove(id) else { return Answer::error(404, "NoSuchUpload") };
         let content = upload.parts.into_values().collect::<Vec<_>>().concat().into();
-        let tag = self.store(&request.key, Stored { content, headers: upload.headers, ..Stored::default() });
+        let stored = Stored { content, headers: upload.headers, ..Stored::default() };
+        let tag = self.store_parts(&request.key, stored, &format!("-{named}"));
         Answer::ok(format!("<CompleteMultipartUploadResult><ETag>{tag}</ETag></CompleteMultipartUploadResult>"))
     }
 

@@ -102,6 +102,14 @@ impl S3Engine {
         self.lock().bucket.store(key, Stored { content: Bytes::copy_from_slice(content), ..Stored::default() });
     }
 
+    /// Gives an object other content and leaves what stands beside it, as some programs do.
+    pub fn refill(&self, key: &str, content: &[u8]) {
+        let mut shared = self.lock();
+        let headers = shared.bucket.objects.get(key).map(|stored| stored.headers.clone()).unwrap_or_default();
+        let content = Bytes::copy_from_slice(content);
+        shared.bucket.store(key, Stored { content, headers, ..Stored::default() });
+    }
+
     /// Removes one.
     pub fn remove(&self, key: &str) {
         self.lock().bucket.objects.remove(key);

@@ -17,29 +17,28 @@ struct Bucket {
 
 /// The store on `prefix` of the engine's bucket.
 pub(crate) fn open(engine: &S3Engine, prefix: &str, spool: &TempDir) -> BucketStore {
-    open_with(engine, prefix, spool, None)
+    open_with(engine, prefix, spool, None, &[])
 }
 
-/// The same, which keeps blocks on disk.
+/// The same, which keeps blocks on disk, and has these options besides.
 pub(crate) fn open_with(
     engine: &S3Engine,
     prefix: &str,
     spool: &TempDir,
     disk: Option<qfs_store::bucket::DiskCache>,
+    more: &[(&str, &str)],
 ) -> BucketStore {
     let location = format!("s3://{}/{prefix}", S3Engine::BUCKET);
     let option = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-    let settings = Settings {
-        location: Location::parse(&location).unwrap().unwrap(),
-        options: vec![
-            option("aws_endpoint", &engine.endpoint()),
-            option("aws_allow_http", "true"),
-            option("aws_access_key_id", "test"),
-            option("aws_secret_access_key", "test"),
-        ],
-        hidden: false,
-        disk,
-    };
+    let mut options = vec![
+        option("aws_endpoint", &engine.endpoint()),
+        option("aws_allow_http", "true"),
+        option("aws_access_key_id", "test"),
+        option("aws_secret_access_key", "test"),
+    ];
+    options.extend(more.iter().map(|(name, value)| option(name, value)));
+    let location = Location::parse(&location).unwrap().unwrap();
+    let settings = Settings { location, options, hidden: false, disk };
     BucketStore::open(&settings).unwrap().with_spool(spool.path()).unwrap()
 }
 

@@ -35,7 +35,7 @@ impl Lab {
     /// A store with nothing in memory, as a server has it after a restart.
     fn store(&self) -> BucketStore {
         let cache = DiskCache { directory: self.directory(), bound: 1 << 30 };
-        open_with(&self.engine, "", &self.place, Some(cache))
+        open_with(&self.engine, "", &self.place, Some(cache), &[])
     }
 
     /// Ranges that were asked for since the last call.

@@ -8,3 +8,4 @@ mod conformance;
 mod disk;
 mod programs;
 mod requests;
+mod versions;

@@ -15,23 +15,23 @@ use tempfile::TempDir;
 
 use super::conformance::open;
 
-struct Lab {
-    engine: S3Engine,
+pub(crate) struct Lab {
+    pub(crate) engine: S3Engine,
     _spool: TempDir,
-    store: BucketStore,
+    pub(crate) store: BucketStore,
 }
 
-fn lab() -> Lab {
+pub(crate) fn lab() -> Lab {
     let (engine, spool) = (S3Engine::start(), tempfile::tempdir().unwrap());
     let store = open(&engine, "", &spool);
     Lab { engine, _spool: spool, store }
 }
 
-fn path(text: &str) -> RemotePath {
+pub(crate) fn path(text: &str) -> RemotePath {
     RemotePath::parse(text).unwrap()
 }
 
-fn noise(length: usize) -> Vec<u8> {
+pub(crate) fn noise(length: usize) -> Vec<u8> {
     let mut state = 7u64;
     let next = move || {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -40,16 +40,16 @@ fn noise(length: usize) -> Vec<u8> {
     std::iter::repeat_with(next).take(length).collect()
 }
 
-fn replace() -> CommitSpec {
+pub(crate) fn replace() -> CommitSpec {
     CommitSpec { modified: Timestamp::UNIX_EPOCH, executable: None, condition: Condition::Any, durable: false }
 }
 
-fn absent() -> CommitSpec {
+pub(crate) fn absent() -> CommitSpec {
     CommitSpec { condition: Condition::Absent, ..replace() }
 }
 
 /// All of an object, read as the pump reads it.
-fn read(store: &BucketStore, name: &str) -> Result<Vec<u8>, StoreError> {
+pub(crate) fn read(store: &BucketStore, name: &str) -> Result<Vec<u8>, StoreError> {
     let object = store.object(&path(name))?;
     let (size, mut whole) = (object.meta().size, Vec::new());
     while (whole.len() as u64) < size {

@@ -209,18 +209,25 @@ impl Cloud for Azure {
         })
     }
 
-    fn describe<'a>(&'a self, key: &'a str, info: &'a Info, attributes: &'a Attributes) -> Job<'a, ()> {
+    fn describe<'a>(&'a self, key: &'a str, info: &'a Info, attributes: &'a Attributes) -> Job<'a, Option<String>> {
         Box::pin(async move {
             let request = with_attributes(self.put_request(key).query("comp", "metadata"), attributes);
             match request.of(info.tag.as_deref()).send().await {
-                Ok(_) => Ok(()),
-                Err(CloudError::Doubtful) => was_ours(self, key, attributes.nonce.as_deref()).await.map(drop),
+                Ok((answer, _)) => Ok(tag(&answer)),
+                Err(CloudError::Doubtful) => was_ours(self, key, attributes.nonce.as_deref()).await,
                 Err(error) => Err(error),
             }
         })
     }
 
-    fn copy<'a>(&'a self, _: &'a str, _: &'a Info, _: &'a str, _: &'a Attributes, _: &'a Only) -> Job<'a, ()> {
+    fn copy<'a>(
+        &'a self,
+        _: &'a str,
+        _: &'a Info,
+        _: &'a str,
+        _: &'a Attributes,
+        _: &'a Only,
+    ) -> Job<'a, Option<String>> {
         // Azure may say that a copy is under way, and finish it when it likes.
         Box::pin(async { Err(CloudError::Unsupported) })
     }

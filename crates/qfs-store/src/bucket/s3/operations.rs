@@ -81,7 +81,7 @@ impl Cloud for S3 {
         })
     }
 
-    fn describe<'a>(&'a self, key: &'a str, info: &'a Info, attributes: &'a Attributes) -> Job<'a, ()> {
+    fn describe<'a>(&'a self, key: &'a str, info: &'a Info, attributes: &'a Attributes) -> Job<'a, Option<String>> {
         self.copy(key, info, key, attributes, &Only::Any)
     }
 
@@ -92,7 +92,7 @@ impl Cloud for S3 {
         to: &'a str,
         attributes: &'a Attributes,
         only: &'a Only,
-    ) -> Job<'a, ()> {
+    ) -> Job<'a, Option<String>> {
         Box::pin(async move {
             let mut request = self.request(Method::PUT, to).header("x-amz-copy-source", &self.source(from));
             request = with_attributes(request.header("x-amz-metadata-directive", "REPLACE"), attributes);
@@ -100,8 +100,8 @@ impl Cloud for S3 {
                 request = request.header("x-amz-copy-source-if-match", tag);
             }
             match request.moving(info.size).only(only).document().send().await {
-                Ok(_) => Ok(()),
-                Err(CloudError::Doubtful) => was_ours(self, to, attributes.nonce.as_deref()).await.map(drop),
+                Ok((answer, _)) => Ok(xml::text_of(&answer.document, &["CopyObjectResult", "ETag"])),
+                Err(CloudError::Doubtful) => was_ours(self, to, attributes.nonce.as_deref()).await,
                 Err(error) => Err(error),
             }
         })

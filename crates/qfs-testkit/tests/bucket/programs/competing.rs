@@ -8,10 +8,7 @@ use std::time::{Duration, SystemTime};
 use qfs_testkit::binaries::{client_bin, without_settings};
 use tempfile::TempDir;
 
-use super::{Lab, lab, noise, start};
-
-/// More than two parts.
-const LARGE: usize = (17 << 20) + 5;
+use super::{LARGE, Lab, lab, noise, start};
 
 /// A client of `lab` that puts `file` as `name` through the server with this ticket.
 pub(super) fn putting(lab: &Lab, ticket: &str, home: &TempDir, file: &str, name: &str, how: &[&str]) -> Child {
