@@ -17,11 +17,13 @@
 //! | `listing` | what there is |
 //! | `ask` | one question to one server |
 //! | `stripes` | how a map is cut, and the proof of a stripe; pure |
+//! | `busy` | when a busy server is asked again; pure |
 //! | `unproved` | how much has come and is not written yet |
 //! | `striped` | a large file, from all that have it |
 //! | `whole` | a small file, from one of them |
 
 mod ask;
+mod busy;
 mod claims;
 pub(crate) mod file;
 pub mod fleet;

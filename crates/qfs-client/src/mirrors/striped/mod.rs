@@ -25,6 +25,7 @@ mod taking;
 
 use super::STRIPED_BYTES;
 use super::ask::{self, Part as Piece};
+use super::busy::Busy;
 use super::claims::{Claims, Part, Standing, Wanted};
 use super::fleet::Fleet;
 use super::mirror::Mirror;
@@ -95,8 +96,7 @@ struct Asking {
     /// Since when its head, or its evidence, is waited for.
     since: Option<Instant>,
     head: Option<DownloadHead>,
-    is_busy_until: Option<Instant>,
-    busy: u32,
+    busy: Busy,
     failure: Option<Failure>,
     /// Whether it sent bytes that do not fit the map of another, and has no map of its own that would tell who is wrong.
     is_doubted: bool,
@@ -145,8 +145,8 @@ enum Done {
     Evidence(usize, Lease, Result<(Digest, Option<ChunkMap>), AttemptError>),
     Came(Asked, usize, Lease, Box<Result<Piece, AttemptError>>),
     GivenUp(Asked),
-    /// Whether it is what the map says; then it is written.
-    Proved(Asked, u64, Result<bool, StoreError>),
+    /// Whether what this server sent is what the map says; then it is written.
+    Proved(Asked, usize, u64, Result<bool, StoreError>),
 }
 
 impl Striped<'_> {
@@ -298,7 +298,7 @@ impl Striped<'_> {
 
     fn paces(&self) -> Vec<Pace> {
         let now = Instant::now();
-        let is_left_alone = |number: usize| self.askings[number].is_busy_until.is_some_and(|until| until > now);
+        let is_left_alone = |number: usize| self.askings[number].busy.is_left_alone(now);
         let pace = |mirror: &Arc<Mirror>| {
             let number = mirror.number;
             mirror.pace(self.part(number) == Part::Source && !is_left_alone(number))

@@ -1,7 +1,7 @@
 //! What the answers of the servers change: what they have, stripes that came and were proved, and who is asked no more.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use qfs_core::observe::Event;
 use qfs_core::store::StoreError;
@@ -16,12 +16,6 @@ use crate::mirrors::claims::{Claim, Standing};
 use crate::mirrors::schedule::Asked;
 use crate::mirrors::stripes::{Stripe, is_proved, joined};
 use crate::session::Lease;
-
-/// Most times a busy server is asked again for parts of one file.
-const MAX_BUSY: u32 = 5;
-
-/// How long a busy server is left alone; doubles.
-const BUSY_WAIT: Duration = Duration::from_millis(100);
 
 impl Striped<'_> {
     pub(super) fn take(&mut self, done: Done) -> Result<(), Failure> {
@@ -42,7 +36,7 @@ impl Striped<'_> {
                 self.questions.remove(&asked);
                 return self.take_piece(asked, number, lease, *piece);
             }
-            Done::Proved(asked, bytes, proof) => self.take_proof(asked, bytes, proof)?,
+            Done::Proved(asked, number, bytes, proof) => self.take_proof(asked, number, bytes, proof)?,
         }
         Ok(())
     }
@@ -100,22 +94,29 @@ impl Striped<'_> {
                 }
                 Ok(is_proved)
             });
-            Done::Proved(asked, bytes, proved.await)
+            Done::Proved(asked, number, bytes, proved.await)
         }));
         Ok(())
     }
 
-    fn take_proof(&mut self, asked: Asked, bytes: u64, proof: Result<bool, StoreError>) -> Result<(), Failure> {
+    fn take_proof(
+        &mut self,
+        asked: Asked,
+        number: usize,
+        bytes: u64,
+        proof: Result<bool, StoreError>,
+    ) -> Result<(), Failure> {
         let is_proved = proof.map_err(|error| store_failure(&error))?;
         let Some(version) = &mut self.version else { return Ok(()) };
         if is_proved {
+            self.askings[number].busy.served();
             for other in version.board.proved(asked) {
                 if let Some(heard) = self.questions.get(&other) {
                     heard.abort.abort();
                 }
             }
             self.fleet.observer().event(Event::Received { file: self.job.id, bytes });
-        } else if let Some(number) = version.board.failed(asked) {
+        } else if version.board.failed(asked).is_some() {
             let what = format!("it sent wrong bytes of {}", self.job.path.as_str());
             if self.claims.has_map(number) {
                 self.expose(number, &what);
@@ -144,9 +145,7 @@ impl Striped<'_> {
                 self.expose(number, &format!("its answer about {} is not valid: {why}", self.job.path.as_str()));
             }
             AttemptError::Store(error) => return Err(store_failure(&error)),
-            AttemptError::Remote(error) if is_busy(error.code) && asking.busy < MAX_BUSY => {
-                asking.busy += 1;
-                asking.is_busy_until = Some(Instant::now() + BUSY_WAIT * (1 << asking.busy));
+            AttemptError::Remote(error) if is_busy(error.code) && asking.busy.again(Instant::now()) => {
                 if self.claims.0[number] == Standing::Unknown {
                     asking.since = None;
                 }

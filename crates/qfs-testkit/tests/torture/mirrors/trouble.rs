@@ -1,10 +1,39 @@
 //! Several servers that mean well and are gone, busy or slow: what has come is kept, and what one of them has is had.
 
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use qfs_core::wire::Request;
+use qfs_testkit::hostile_server::{HostileServer, Step};
 use qfs_testkit::udp_proxy::UdpProxy;
 
-use super::{DYING, LINK, client};
-use crate::lab::{Lab, finish, noise, run, slow_link, wait_for_bytes};
+use super::{DYING, LARGE, LINK, World, asked, client, honest};
+use crate::lab::{Done, Lab, finish, noise, run, slow_link, wait_for_bytes};
+use crate::lies::message;
 use crate::tally::seed;
+
+/// An honest server of `f`, but for what is answered by `instead`.
+fn server(
+    world: &Arc<World>,
+    instead: impl Fn(&World, &Request) -> Option<Vec<Step>> + Send + Sync + 'static,
+) -> HostileServer {
+    let world = Arc::clone(world);
+    HostileServer::start(move |request| instead(&world, request).unwrap_or_else(|| honest(&world, request))).unwrap()
+}
+
+fn busy() -> Vec<Step> {
+    vec![message(r#"{"code":4}"#), Step::Finish]
+}
+
+/// Gets `f` from `servers`, which comes.
+fn get(world: &World, servers: &[SocketAddr]) -> Done {
+    let lab = Lab::new();
+    let done = run(&mut client(&lab, servers, &["get", "f", "--json", "--retry-timeout", "1s"])).ends_with(0);
+    assert!(lab.saved_file("f").as_deref() == Some(&world.content[..]), "wrong: {done:?}");
+    assert!(lab.partials().is_empty(), "{:?}", lab.partials());
+    done
+}
 
 /// Fails when what has been fetched is deleted because no server is left, so that the next run begins anew.
 #[test]
@@ -26,4 +55,19 @@ fn what_is_here_is_kept_when_all_are_gone() {
     assert!(status == "resumed" && bytes < DYING as u64 * 15 / 16, "{done:?}");
     assert!(labs[0].saved_file("large").as_deref() == Some(&content[..]), "{done:?}");
     assert!(labs[0].partials().is_empty(), "{:?}", labs[0].partials());
+}
+
+/// Fails when each time that a server was busy counts to the end of the file, though it has sent much of it since.
+#[test]
+fn a_server_may_be_busy_more_often_the_longer_a_file_is() {
+    let world = Arc::new(World::new(noise(seed() ^ 0xe7, LARGE)));
+    let servers = [(); 2].map(|()| {
+        let questions = AtomicUsize::new(0);
+        server(&world, move |world, request| {
+            asked(world, request)?;
+            questions.fetch_add(1, Ordering::Relaxed).is_multiple_of(2).then(busy)
+        })
+    });
+    let done = get(&world, &servers.each_ref().map(HostileServer::address));
+    assert!(!done.err.contains("lied"), "{done:?}");
 }
