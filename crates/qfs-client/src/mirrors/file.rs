@@ -15,7 +15,7 @@ use crate::transfer::job::{Context, Job, conclude, told};
 use crate::transfer::outcome::{FileOutcome, Status};
 
 /// How often it is tried to tell a small file from a large one: a server may say now this and now that.
-const MAX_TURNS: u32 = 3;
+const MAX_TURNS: u32 = 5;
 
 /// Fetches one file from all that have it, or finds that nothing needs to be done.
 ///
@@ -31,17 +31,17 @@ pub(crate) async fn run(context: Context, fleet: Arc<Fleet>, job: Job) -> FileOu
     }
     let (begun, received) = (Instant::now(), Arc::<AtomicU64>::default());
     let mut is_large = job.remote.is_some_and(|remote| remote.size >= STRIPED_BYTES);
-    let mut ended = None;
+    let (mut named, mut ended) = (None, None);
     for _ in 0..MAX_TURNS {
         if is_large {
             match striped::fetch(&context, &fleet, &job, &received).await {
                 striped::Ended::Fetched(fetched) => ended = Some(Ok(fetched)),
                 striped::Ended::Failed(failure) => ended = Some(Err(failure)),
-                striped::Ended::Small => is_large = false,
+                striped::Ended::Small(leader, digest) => (is_large, named) = (false, Some((leader, digest))),
                 striped::Ended::Unmapped(leader) => return from_one(context, &fleet, job, Some(leader)).await,
             }
         } else {
-            match whole::fetch(&context, &fleet, &job, &received).await {
+            match whole::fetch(&context, &fleet, &job, named, &received).await {
                 whole::Ended::Fetched(digest, size) => {
                     ended = Some(Ok(Fetched { digest, size, is_resumed: false }));
                 }

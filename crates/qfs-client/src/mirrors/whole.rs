@@ -42,10 +42,19 @@ pub(super) enum Ended {
     Large,
 }
 
-/// Fetches the file of `job`; counts in `received` what arrives.
-pub(super) async fn fetch(context: &Context, fleet: &Arc<Fleet>, job: &Job, received: &Arc<AtomicU64>) -> Ended {
+/// Fetches the file of `job`, which has the digest that a server has `named`, if one has; counts in `received` what arrives.
+pub(super) async fn fetch(
+    context: &Context,
+    fleet: &Arc<Fleet>,
+    job: &Job,
+    named: Option<(usize, Digest)>,
+    received: &Arc<AtomicU64>,
+) -> Ended {
     let askings = fleet.mirrors().iter().map(|_| Asking::default()).collect();
-    let truth = job.digest.map_or(Truth::Unknown, Truth::Listed);
+    let truth = match named {
+        Some((leader, digest)) => Truth::Named(leader, digest),
+        None => job.digest.map_or(Truth::Unknown, Truth::Listed),
+    };
     let under_way = FuturesUnordered::new();
     let mut whole = Whole { context, fleet, job, received, askings, truth, content: None, is_large: false, under_way };
     loop {
@@ -80,7 +89,8 @@ enum Truth {
 
 enum Done {
     Came(usize, Lease, Box<Result<Part, AttemptError>>),
-    Named(usize, Lease, Result<Digest, AttemptError>),
+    /// The digest; None where the file is a large one.
+    Named(usize, Lease, Result<Option<Digest>, AttemptError>),
 }
 
 /// What came, and from whom.
@@ -171,7 +181,10 @@ impl Whole<'_> {
             let _question = question;
             let named = async {
                 let head = ask::head(&session, &lease, request.clone()).await?;
-                ask::digest(&session, &lease, request, &head).await
+                if head.size >= STRIPED_BYTES {
+                    return Ok(None);
+                }
+                ask::digest(&session, &lease, request, &head).await.map(Some)
             };
             Done::Named(number, lease.clone(), named.await)
         }));
@@ -222,18 +235,32 @@ impl Whole<'_> {
                     Ok(Part { head, content: Some(bytes), digest: Some(digest) }) => {
                         self.content = Some(Content { number, bytes, digest, head });
                     }
-                    Ok(_) => self.is_large = true,
+                    Ok(_) => self.take_large(number),
                     Err(error) => self.give_up(number, lease, error),
                 }
             }
             Done::Named(number, lease, named) => match named {
-                Ok(digest) if matches!(self.truth, Truth::Unknown) => self.truth = Truth::Named(number, digest),
-                Ok(_) => {}
+                Ok(Some(digest)) if matches!(self.truth, Truth::Unknown) => self.truth = Truth::Named(number, digest),
+                Ok(Some(_)) => {}
+                Ok(None) => self.take_large(number),
                 Err(error) => {
                     self.askings[number].since = None;
                     self.give_up(number, lease, error);
                 }
             },
+        }
+    }
+
+    /// Server `number` has a large file.
+    fn take_large(&mut self, number: usize) {
+        match self.truth {
+            // The one that decides has a small one.
+            Truth::Named(leader, _) if leader != number && self.fleet.mirrors()[leader].has_hope() => {
+                let what = "it has a large file where the first one has a small one";
+                self.differs(number, Failure::Protocol(what.to_owned()));
+            }
+            // Which it is, the one that decides says where large ones are fetched.
+            _ => self.is_large = true,
         }
     }
 

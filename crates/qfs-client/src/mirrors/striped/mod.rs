@@ -62,8 +62,8 @@ pub(crate) struct Fetched {
 pub(crate) enum Ended {
     Fetched(Fetched),
     Failed(Failure),
-    /// It is a small one.
-    Small,
+    /// It is a small one, with this digest, as the server of this number says, which decides.
+    Small(usize, Digest),
     /// Nobody has a map of it that would do: the server of this number has it.
     Unmapped(usize),
 }
@@ -159,11 +159,14 @@ impl Striped<'_> {
                 let wanted = self.claims.wanted(&|number| self.is_late(number));
                 match wanted {
                     Some(Wanted::Plain(leader)) => return Ok(Ended::Unmapped(leader)),
-                    Some(Wanted::Mapped(_, map)) if map.size() < STRIPED_BYTES => return Ok(Ended::Small),
-                    Some(Wanted::Mapped(leader, map)) => match cut(&map) {
-                        Some(stripes) => self.begin(leader, map, stripes).await?,
-                        None => return Ok(Ended::Unmapped(leader)),
-                    },
+                    Some(Wanted::Mapped(leader, map)) => {
+                        let small = self.claims.digest(leader).filter(|_| map.size() < STRIPED_BYTES);
+                        match (small, cut(&map)) {
+                            (Some(digest), _) => return Ok(Ended::Small(leader, digest)),
+                            (None, Some(stripes)) => self.begin(leader, map, stripes).await?,
+                            (None, None) => return Ok(Ended::Unmapped(leader)),
+                        }
+                    }
                     None if !self.is_any_left(|_| true) => return Err(self.failure()),
                     None => {}
                 }

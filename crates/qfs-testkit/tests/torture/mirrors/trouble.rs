@@ -8,7 +8,7 @@ use qfs_core::wire::Request;
 use qfs_testkit::hostile_server::{HostileServer, Step};
 use qfs_testkit::udp_proxy::UdpProxy;
 
-use super::{DYING, LARGE, LINK, World, asked, client, honest};
+use super::{DYING, LARGE, LINK, SMALL, World, asked, client, honest, leisurely};
 use crate::lab::{Done, Lab, finish, noise, run, slow_link, wait_for_bytes};
 use crate::lies::message;
 use crate::tally::seed;
@@ -70,4 +70,24 @@ fn a_server_may_be_busy_more_often_the_longer_a_file_is() {
     });
     let done = get(&world, &servers.each_ref().map(HostileServer::address));
     assert!(!done.err.contains("lied"), "{done:?}");
+}
+
+/// Fails when: whichever server answers first says whether a file is a small one or a large one; or one that has a large file in
+/// place of the first one's small one is not told of; or one is that has the same.
+#[test]
+fn the_first_says_whether_a_file_is_small_or_large() {
+    let small = Arc::new(World::new(noise(seed() ^ 0xe8, SMALL)));
+    let large = Arc::new(World::new(noise(seed() ^ 0xe9, LARGE)));
+    // Whatever their names are. Several at once, so that both are asked.
+    const NAMES: [&str; 4] = ["a", "b", "c", "d"];
+    for (first, second) in [(&large, &large), (&small, &large), (&large, &small)] {
+        let (first_one, second_one) = (leisurely(first), server(second, |_, _| None));
+        let (lab, servers) = (Lab::new(), [first_one.address(), second_one.address()]);
+        let args = [&["get", "--parallel", "--json"], &NAMES[..]].concat();
+        let done = run(&mut client(&lab, &servers, &args)).ends_with(0);
+        assert!(NAMES.iter().all(|name| lab.saved_file(name).as_deref() == Some(&first.content[..])), "{done:?}");
+        let notice = format!("{} has another version of ", second_one.address());
+        assert_eq!(done.err.contains(&notice), !Arc::ptr_eq(first, second), "{done:?}");
+        assert!(!done.err.contains("lied"), "{done:?}");
+    }
 }
