@@ -14,6 +14,7 @@ use qfs_core::wire::{DownloadHead, DownloadRequest};
 
 use super::STRIPED_BYTES;
 use super::ask::{self, Part};
+use super::busy::Busy;
 use super::fleet::Fleet;
 use super::mirror::Mirror;
 use crate::error::{AttemptError, Failure};
@@ -26,9 +27,6 @@ const TICK: Duration = Duration::from_millis(100);
 
 /// How long a server that is named first is waited for to name the digest, in addition to four round trips.
 const DIGEST_PATIENCE: Duration = Duration::from_millis(1500);
-
-/// Most times a busy server is asked again.
-const MAX_BUSY: u32 = 5;
 
 /// What a file counts for whose size is not known, in bytes.
 const UNKNOWN_BYTES: u64 = 64 << 10;
@@ -72,8 +70,10 @@ struct Asking {
     is_out: bool,
     /// Whether that is because it has another version.
     differs: bool,
-    busy: u32,
-    /// Since when its digest is waited for.
+    busy: Busy,
+    /// Whether it is being asked for the digest.
+    is_naming: bool,
+    /// Since when its digest is waited for, however often it is asked.
     since: Option<Instant>,
     failure: Option<Failure>,
 }
@@ -170,12 +170,17 @@ impl Whole<'_> {
 
     fn ask_for_digest(&mut self) {
         let Some((mirror, session)) = self.leader() else { return };
-        let number = mirror.number;
+        let (number, now) = (mirror.number, Instant::now());
+        let asking = &mut self.askings[number];
         // Whoever decides and is asked for the content names the digest with it.
-        if self.askings[number].is_asked || self.askings[number].since.is_some() {
+        if asking.is_asked || asking.is_naming {
             return;
         }
-        self.askings[number].since = Some(Instant::now());
+        asking.since.get_or_insert(now);
+        if asking.busy.is_left_alone(now) {
+            return;
+        }
+        asking.is_naming = true;
         let (request, lease, question) = (self.request(), session.lease(), mirror.question(0));
         self.under_way.push(Box::pin(async move {
             let _question = question;
@@ -197,7 +202,11 @@ impl Whole<'_> {
             return true;
         }
         let length = self.job.remote.map_or(UNKNOWN_BYTES, |remote| remote.size);
-        let may_be = |number: usize| !self.askings[number].is_out && !self.askings[number].is_asked;
+        let now = Instant::now();
+        let may_be = |number: usize| {
+            let asking = &self.askings[number];
+            !asking.is_out && !asking.is_asked && !asking.busy.is_left_alone(now)
+        };
         let Some((mirror, session)) = self.fleet.lightest(length, may_be) else { return false };
         let number = mirror.number;
         self.askings[number].is_asked = true;
@@ -239,15 +248,17 @@ impl Whole<'_> {
                     Err(error) => self.give_up(number, lease, error),
                 }
             }
-            Done::Named(number, lease, named) => match named {
-                Ok(Some(digest)) if matches!(self.truth, Truth::Unknown) => self.truth = Truth::Named(number, digest),
-                Ok(Some(_)) => {}
-                Ok(None) => self.take_large(number),
-                Err(error) => {
-                    self.askings[number].since = None;
-                    self.give_up(number, lease, error);
+            Done::Named(number, lease, named) => {
+                self.askings[number].is_naming = false;
+                match named {
+                    Ok(Some(digest)) if matches!(self.truth, Truth::Unknown) => {
+                        self.truth = Truth::Named(number, digest);
+                    }
+                    Ok(Some(_)) => {}
+                    Ok(None) => self.take_large(number),
+                    Err(error) => self.give_up(number, lease, error),
                 }
-            },
+            }
         }
     }
 
@@ -300,11 +311,14 @@ impl Whole<'_> {
     fn give_up(&mut self, number: usize, lease: Lease, error: AttemptError) {
         let asking = &mut self.askings[number];
         match error {
-            AttemptError::Lost(why) => self.fleet.mirrors()[number].lost(lease, why),
+            AttemptError::Lost(why) => {
+                asking.since = None;
+                self.fleet.mirrors()[number].lost(lease, why);
+            }
             AttemptError::Protocol(why) => {
                 self.expose(number, Failure::Protocol(why), "its answer is not valid about");
             }
-            AttemptError::Remote(error) if error.code.is_transient() && asking.busy < MAX_BUSY => asking.busy += 1,
+            AttemptError::Remote(error) if error.code.is_transient() && asking.busy.again(Instant::now()) => {}
             error => self.out(number, error.into_failure()),
         }
     }

@@ -101,7 +101,7 @@ impl Striped<'_> {
         for (number, asking) in self.askings.iter_mut().enumerate() {
             // Whoever was being asked what it has is asked again.
             if self.claims.0[number] == Standing::Unknown {
-                asking.since = None;
+                (asking.is_asked, asking.since) = (false, None);
             }
         }
         Some(version)

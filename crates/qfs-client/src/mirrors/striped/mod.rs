@@ -93,7 +93,9 @@ pub(crate) async fn fetch(context: &Context, fleet: &Arc<Fleet>, job: &Job, rece
 /// What is known of asking one server.
 #[derive(Default)]
 struct Asking {
-    /// Since when its head, or its evidence, is waited for.
+    /// Whether it is being asked what it has, or has said so.
+    is_asked: bool,
+    /// Since when its head, or its evidence, is waited for, however often it is asked.
     since: Option<Instant>,
     head: Option<DownloadHead>,
     busy: Busy,
@@ -201,14 +203,17 @@ impl Striped<'_> {
         }
     }
 
-    /// Asks each server that has not been asked.
+    /// Asks each server that has not been asked, or has been left alone for long enough.
     fn ask_what_they_have(&mut self) {
+        let now = Instant::now();
         for (mirror, session) in self.fleet.usable() {
             let asking = &mut self.askings[mirror.number];
-            if asking.since.is_some() || self.claims.0[mirror.number] != Standing::Unknown {
+            let is_known = self.claims.0[mirror.number] != Standing::Unknown;
+            if asking.is_asked || is_known || asking.busy.is_left_alone(now) {
                 continue;
             }
-            asking.since = Some(Instant::now());
+            asking.is_asked = true;
+            asking.since.get_or_insert(now);
             let (number, request, lease) = (mirror.number, request(self.context, self.job), session.lease());
             let question = mirror.question(0);
             self.under_way.push(Box::pin(async move {

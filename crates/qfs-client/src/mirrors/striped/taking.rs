@@ -47,7 +47,7 @@ impl Striped<'_> {
         asking.head = Some(head.clone());
         let Some(session) = self.fleet.mirrors()[number].session() else {
             // It is asked again when it is back.
-            asking.since = None;
+            *asking = Asking::default();
             return;
         };
         let (request, lease) = (request(self.context, self.job), session.lease());
@@ -147,7 +147,7 @@ impl Striped<'_> {
             AttemptError::Store(error) => return Err(store_failure(&error)),
             AttemptError::Remote(error) if is_busy(error.code) && asking.busy.again(Instant::now()) => {
                 if self.claims.0[number] == Standing::Unknown {
-                    asking.since = None;
+                    asking.is_asked = false;
                 }
             }
             error => {

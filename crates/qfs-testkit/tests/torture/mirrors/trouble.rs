@@ -1,8 +1,9 @@
 //! Several servers that mean well and are gone, busy or slow: what has come is kept, and what one of them has is had.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use qfs_core::wire::Request;
 use qfs_testkit::hostile_server::{HostileServer, Step};
@@ -89,5 +90,26 @@ fn the_first_says_whether_a_file_is_small_or_large() {
         let notice = format!("{} has another version of ", second_one.address());
         assert_eq!(done.err.contains(&notice), !Arc::ptr_eq(first, second), "{done:?}");
         assert!(!done.err.contains("lied"), "{done:?}");
+    }
+}
+
+/// Fails when: a busy server is asked again without a wait, so that it counts as one that has nothing; or one that has nothing ends it.
+#[test]
+fn a_server_that_is_busy_for_a_moment_is_waited_for() {
+    // Named, so that it begins as a small one; listed, so that it begins as a large one.
+    for (size, names) in [(SMALL, "f"), (LARGE, "f"), (LARGE, "--all")] {
+        let world = Arc::new(World::new(noise(seed() ^ 0xea ^ size as u64, size)));
+        let begun = OnceLock::new();
+        let busy_one = server(&world, move |_, request| {
+            let is_content = matches!(request, Request::Download(_) | Request::ChunkMap(_));
+            let is_busy = || begun.get_or_init(Instant::now).elapsed() < Duration::from_secs(1);
+            (is_content && is_busy()).then(busy)
+        });
+        let without = server(&world, |_, request| {
+            matches!(request, Request::Download(_)).then(|| vec![message(r#"{"code":3}"#), Step::Finish])
+        });
+        let (lab, servers) = (Lab::new(), [busy_one.address(), without.address()]);
+        let done = run(&mut client(&lab, &servers, &["get", names, "--json", "--retry-timeout", "1s"])).ends_with(0);
+        assert!(lab.saved_file("f").as_deref() == Some(&world.content[..]), "{size} {names}: wrong: {done:?}");
     }
 }
