@@ -11,7 +11,7 @@ use qfs_testkit::udp_proxy::UdpProxy;
 
 use super::{DYING, LARGE, LINK, SMALL, World, asked, client, honest, leisurely};
 use crate::lab::{Done, Lab, finish, noise, run, slow_link, wait_for_bytes};
-use crate::lies::message;
+use crate::lies::{message, raw};
 use crate::tally::seed;
 
 /// An honest server of `f`, but for what is answered by `instead`.
@@ -112,4 +112,35 @@ fn a_server_that_is_busy_for_a_moment_is_waited_for() {
         let done = run(&mut client(&lab, &servers, &["get", names, "--json", "--retry-timeout", "1s"])).ends_with(0);
         assert!(lab.saved_file("f").as_deref() == Some(&world.content[..]), "{size} {names}: wrong: {done:?}");
     }
+}
+
+/// Fails when a server that sends a byte now and then holds what it was asked for in one answer, for as long as it likes.
+#[test]
+fn a_batch_that_trickles_is_had_from_another() {
+    let world = Arc::new(World::new(noise(seed() ^ 0xeb, SMALL)));
+    let listed = |world: &World, request: &Request| {
+        let Request::GetFilesList(_) = request else { return None };
+        let (size, digest) = (world.size(), world.map.whole());
+        let file = format!(r#"{{"size":{size},"modified":"2026-11-23T08:09:24Z","sha256":"{digest}"}}"#);
+        let page = format!(r#"{{"files":{{"a":{file},"b":{file}}},"end":{{"count":2}}}}"#);
+        Some(vec![message(r#"{"code":0}"#), message(&page), Step::Finish])
+    };
+    let trickling = server(&world, move |world, request| match request {
+        Request::DownloadMany(_) => {
+            // A record of minutes.
+            let Step::Send(bytes) = message(&format!(r#"{{"code":3,"message":"{}"}}"#, "x".repeat(600))) else {
+                return None;
+            };
+            let drops = bytes.chunks(1).flat_map(|byte| [raw(byte), Step::Wait(Duration::from_millis(500))]);
+            Some([message(r#"{"code":0}"#)].into_iter().chain(drops).collect())
+        }
+        request => listed(world, request),
+    });
+    let other = server(&world, listed);
+    let (lab, servers) = (Lab::new(), [trickling.address(), other.address()]);
+    let done = run(&mut client(&lab, &servers, &["get", "--all", "--parallel", "--json"])).ends_with(0);
+    for name in ["a", "b"] {
+        assert!(lab.saved_file(name).as_deref() == Some(&world.content[..]), "{name} is wrong: {done:?}");
+    }
+    assert!(!done.err.contains("lied"), "{done:?}");
 }
