@@ -9,7 +9,7 @@ use qfs_core::wire::Request;
 use qfs_testkit::hostile_server::{HostileServer, Step};
 use qfs_testkit::udp_proxy::UdpProxy;
 
-use super::{DYING, LARGE, LINK, SMALL, World, asked, client, honest, leisurely};
+use super::{DYING, HONEST_WAIT, LARGE, LINK, SMALL, World, another_file, asked, client, honest, leisurely};
 use crate::lab::{Done, Lab, finish, noise, run, slow_link, wait_for_bytes};
 use crate::lies::{message, raw};
 use crate::tally::seed;
@@ -143,4 +143,24 @@ fn a_batch_that_trickles_is_had_from_another() {
         assert!(lab.saved_file(name).as_deref() == Some(&world.content[..]), "{name} is wrong: {done:?}");
     }
     assert!(!done.err.contains("lied"), "{done:?}");
+}
+
+/// Fails when an honest server that gives no map of its own is named for what the map of a liar says, or lost with the liar.
+#[test]
+fn one_without_a_map_is_not_judged_by_that_of_a_liar() {
+    let world = Arc::new(World::new(noise(seed() ^ 0xec, LARGE)));
+    // The liar is done before the other one is asked for much, or leaves it the time.
+    for wait in [Duration::ZERO, HONEST_WAIT] {
+        let liar = server(&world, move |world, request| {
+            let mut steps = another_file(world, request)?;
+            if asked(world, request).is_some() {
+                steps.insert(0, Step::Wait(wait));
+            }
+            Some(steps)
+        });
+        let honest_one = server(&world, |_, request| matches!(request, Request::ChunkMap(_)).then(busy));
+        let done = get(&world, &[liar.address(), honest_one.address()]);
+        assert!(done.err.contains(&format!("mirror {} lied", liar.address())), "{wait:?}: {done:?}");
+        assert!(!done.err.contains(&format!("mirror {} lied", honest_one.address())), "{wait:?}: {done:?}");
+    }
 }
