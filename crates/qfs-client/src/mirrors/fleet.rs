@@ -153,6 +153,11 @@ impl Fleet {
         &self.unproved
     }
 
+    /// Whether another one than that with the number `number` could be asked now, and is asked for no content.
+    pub(crate) fn is_another_idle(&self, number: usize) -> bool {
+        self.usable().any(|(mirror, _)| mirror.number != number && mirror.is_idle() && !mirror.is_silent())
+    }
+
     /// Waits until a server can be asked again, or has room.
     pub(crate) async fn changed(&self) {
         self.changed.notified().await;

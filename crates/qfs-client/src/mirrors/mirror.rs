@@ -7,6 +7,7 @@ use qfs_core::observe::{Event, MirrorNews, Observer};
 use qfs_core::stream::Lost;
 use tokio::sync::Notify;
 
+use super::coming::Coming;
 use super::report::{MirrorReport, MirrorState};
 use super::schedule::Pace;
 use super::traffic::{Traffic, WINDOW};
@@ -160,6 +161,11 @@ impl Mirror {
         self.silent_for() > SILENCE + rtt.min(LONGEST_SILENCE)
     }
 
+    /// Whether `coming`, which is asked of it, trickles: somebody else who has nothing to do may well be quicker.
+    pub(crate) fn is_slow_with(&self, coming: &Coming) -> bool {
+        coming.is_slow(self.session().map_or(Duration::ZERO, |session| session.path_report().rtt))
+    }
+
     /// What `work` comes to, or a loss when the server falls silent over it.
     pub(crate) async fn unless_silent<T>(
         &self,
@@ -220,6 +226,11 @@ impl Mirror {
     pub(super) fn load(&self) -> (Option<f64>, u64) {
         let traffic = lock(&self.traffic);
         (traffic.rate(), traffic.under_way())
+    }
+
+    /// Whether no content is asked of it.
+    pub(super) fn is_idle(&self) -> bool {
+        self.load().1 == 0
     }
 
     /// Counts a question for `bytes` as long as it lives.

@@ -18,6 +18,7 @@
 //! | `ask` | one question to one server |
 //! | `stripes` | how a map is cut, and the proof of a stripe; pure |
 //! | `busy` | when a busy server is asked again; pure |
+//! | `coming` | whether content trickles |
 //! | `unproved` | how much has come and is not written yet |
 //! | `striped` | a large file, from all that have it |
 //! | `whole` | a small file, from one of them |
@@ -25,6 +26,7 @@
 mod ask;
 mod busy;
 mod claims;
+pub(crate) mod coming;
 pub(crate) mod file;
 pub mod fleet;
 pub(crate) mod listing;

@@ -15,6 +15,7 @@ use qfs_core::wire::{DownloadHead, DownloadRequest};
 use super::STRIPED_BYTES;
 use super::ask::{self, Part};
 use super::busy::Busy;
+use super::coming::Coming;
 use super::fleet::Fleet;
 use super::mirror::Mirror;
 use crate::error::{AttemptError, Failure};
@@ -66,7 +67,8 @@ pub(super) async fn fetch(
 /// What is known of asking one server.
 #[derive(Default)]
 struct Asking {
-    is_asked: bool,
+    /// What it is being asked for.
+    coming: Option<Coming>,
     is_out: bool,
     /// Whether that is because it has another version.
     differs: bool,
@@ -172,8 +174,9 @@ impl Whole<'_> {
         let Some((mirror, session)) = self.leader() else { return };
         let (number, now) = (mirror.number, Instant::now());
         let asking = &mut self.askings[number];
-        // Whoever decides and is asked for the content names the digest with it.
-        if asking.is_asked || asking.is_naming {
+        // Whoever decides and is asked for the content names the digest with it, unless that takes too long.
+        let comes_with_it = asking.coming.as_ref().is_some_and(|coming| !mirror.is_slow_with(coming));
+        if comes_with_it || asking.is_naming {
             return;
         }
         asking.since.get_or_insert(now);
@@ -195,21 +198,30 @@ impl Whole<'_> {
         }));
     }
 
-    /// Asks for the content, unless somebody is on it who is not silent. Whether somebody is.
+    /// Asks for the content, unless somebody is on it who is not silent. Whether somebody is. Where it trickles, one that is idle is
+    /// asked too.
     fn ask_for_content(&mut self) -> bool {
-        let is_on = |mirror: &Arc<Mirror>| self.askings[mirror.number].is_asked && !mirror.is_silent();
-        if self.fleet.mirrors().iter().any(is_on) {
-            return true;
+        let mut is_slow = false;
+        for mirror in self.fleet.mirrors() {
+            match &self.askings[mirror.number].coming {
+                Some(coming) if !mirror.is_silent() => match mirror.is_slow_with(coming) {
+                    true => is_slow = true,
+                    false => return true,
+                },
+                _ => {}
+            }
         }
         let length = self.job.remote.map_or(UNKNOWN_BYTES, |remote| remote.size);
         let now = Instant::now();
         let may_be = |number: usize| {
             let asking = &self.askings[number];
-            !asking.is_out && !asking.is_asked && !asking.busy.is_left_alone(now)
+            let is_free = asking.coming.is_none() && !asking.busy.is_left_alone(now);
+            !asking.is_out && is_free && (!is_slow || self.fleet.mirrors()[number].is_idle())
         };
-        let Some((mirror, session)) = self.fleet.lightest(length, may_be) else { return false };
+        let Some((mirror, session)) = self.fleet.lightest(length, may_be) else { return is_slow };
         let number = mirror.number;
-        self.askings[number].is_asked = true;
+        let coming = Coming::begin();
+        self.askings[number].coming = Some(coming.clone());
         let (request, lease, received) = (self.request(), session.lease(), Arc::clone(self.received));
         // Counted from now on, and not when it is polled.
         let question = mirror.question(length);
@@ -217,6 +229,7 @@ impl Whole<'_> {
             let _question = question;
             let count = |bytes| {
                 mirror.sent(bytes);
+                coming.came(bytes);
                 received.fetch_add(bytes, Ordering::Relaxed);
             };
             let part = ask::part(&session, &lease, request, STRIPED_BYTES - 1, count).await;
@@ -237,7 +250,7 @@ impl Whole<'_> {
     fn take(&mut self, done: Done) {
         match done {
             Done::Came(number, lease, part) => {
-                self.askings[number].is_asked = false;
+                self.askings[number].coming = None;
                 match *part {
                     // Another answer was first.
                     Ok(_) if self.content.is_some() => {}

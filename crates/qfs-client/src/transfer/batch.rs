@@ -10,12 +10,14 @@ use qfs_core::body::Stage;
 use qfs_core::model::{Digest, HashKind};
 use qfs_core::observe::{Event, FileId};
 use qfs_core::store::{StoreError, WriteStore};
+use qfs_core::stream::Lost;
 use qfs_core::wire::{DownloadManyRequest, FileAnswer, MAX_RECORD_BYTES, StatusCode, name_bytes, take_record};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::config::FetchConfig;
 use crate::error::{AttemptError, Failure, store_failure};
+use crate::mirrors::coming::Coming;
 use crate::mirrors::mirror::Mirror;
 use crate::plan::{Step, next_step};
 use crate::session::exchange;
@@ -162,6 +164,7 @@ impl Fetch {
             answer => answer?,
         };
         let (mut running, mut rest): (Option<JoinHandle<Done>>, _) = (None, Bytes::new());
+        let coming = Coming::begin();
         loop {
             let mut pieces = Vec::new();
             // Gathering goes on while the step before is at work. Nothing is lost when it is interrupted.
@@ -170,8 +173,13 @@ impl Fetch {
                 rest = self.settle(step).await?;
             }
             let is_end = !matches!(gathered, Ok(false));
-            if let Some(mirror) = &self.mirror {
-                mirror.sent_or_silent(pieces.iter().map(|piece| piece.len() as u64).sum())?;
+            if let (Some(mirror), Some(fleet)) = (&self.mirror, &self.context.fleet) {
+                let bytes = pieces.iter().map(|piece| piece.len() as u64).sum();
+                coming.came(bytes);
+                mirror.sent_or_silent(bytes)?;
+                if !is_end && mirror.is_slow_with(&coming) && fleet.is_another_idle(mirror.number) {
+                    return Err(AttemptError::Lost(Lost::TimedOut));
+                }
             }
             if pieces.is_empty() && !is_end {
                 continue;

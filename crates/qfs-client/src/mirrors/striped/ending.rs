@@ -33,6 +33,10 @@ impl Striped<'_> {
             } else {
                 let failure = Failure::DigestMismatch { got, expected: version.digest };
                 for number in sources {
+                    // Without a map of its own it did not say that this is the file.
+                    if !self.claims.has_map(number) {
+                        continue;
+                    }
                     self.askings[number].failure.get_or_insert(failure.clone());
                     self.expose(number, &format!("{} is not what its digest says", self.job.path.as_str()));
                 }
@@ -99,6 +103,11 @@ impl Striped<'_> {
         self.questions.clear();
         self.under_way = FuturesUnordered::new();
         for (number, asking) in self.askings.iter_mut().enumerate() {
+            // Its bytes did not fit a map that nobody goes by any more.
+            if std::mem::take(&mut asking.is_doubted) {
+                self.claims.0[number] = Standing::Unknown;
+                asking.failure = None;
+            }
             // Whoever was being asked what it has is asked again.
             if self.claims.0[number] == Standing::Unknown {
                 (asking.is_asked, asking.since) = (false, None);

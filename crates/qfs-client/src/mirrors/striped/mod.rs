@@ -48,6 +48,15 @@ const EVIDENCE_PATIENCE: Duration = Duration::from_secs(1);
 /// Slowest making of a map for which the others wait, in bytes a second.
 const SLOWEST_EVIDENCE: u64 = 128 << 20;
 
+/// However slow, no map is waited for longer than so: what a head says of the size is no more than a claim.
+const LONGEST_PATIENCE: Duration = Duration::from_secs(300);
+
+/// A file of this size is not too large to be true, in bytes, whatever sizes others name.
+const LIKELY_BYTES: u64 = 2 << 30;
+
+/// Nor is one that is so many times as large as another server says.
+const LIKELY_TIMES: u64 = 16;
+
 /// How a file came to be there.
 #[derive(Debug)]
 pub(crate) struct Fetched {
@@ -233,9 +242,19 @@ impl Striped<'_> {
         let patience = match &asking.head {
             None if mirror.is_silent() => return true,
             None => HEAD_PATIENCE,
-            Some(head) => EVIDENCE_PATIENCE + Duration::from_secs_f64(head.size as f64 / SLOWEST_EVIDENCE as f64),
+            Some(head) => self.evidence_patience(number, head.size),
         };
         since.elapsed() > patience + 4 * session.path_report().rtt
+    }
+
+    /// How long it is waited for what server `number` says of a file of `size` bytes. A size that nobody else's comes near to may be
+    /// made up to hold the file, and one that is small to keep another server from having its say: the largest of the others counts.
+    fn evidence_patience(&self, number: usize, size: u64) -> Duration {
+        let others = self.askings.iter().enumerate().filter(|(other, _)| *other != number);
+        let largest = others.filter_map(|(_, asking)| Some(asking.head.as_ref()?.size)).max().unwrap_or(0);
+        let likely = size.min(largest.saturating_mul(LIKELY_TIMES).max(LIKELY_BYTES));
+        let reading = Duration::from_secs_f64(likely as f64 / SLOWEST_EVIDENCE as f64);
+        EVIDENCE_PATIENCE + reading.min(LONGEST_PATIENCE)
     }
 
     /// Whether one of the servers for which `may_be` holds is a source, or may become one.

@@ -217,6 +217,19 @@ const LIES: &[(&str, Named, Lie)] = &[
         let body = part(w, &range);
         Some(vec![head(w.size(), &range, ETAG, ""), raw(&body[..body.len() / 2]), Step::Hang])
     }),
+    ("a byte each half second", NEVER, |w, r| {
+        let range = asked(w, r)?;
+        let drops = part(w, &range).chunks(1).flat_map(|byte| [raw(byte), Step::Wait(Duration::from_millis(500))]);
+        Some([head(w.size(), &range, ETAG, "")].into_iter().chain(drops).collect())
+    }),
+    ("a size of 2^60 and no map", NEVER, |w, r| match r {
+        Request::Download(_) => {
+            let range = asked(w, r).map_or(0..0, |_| 0..1 << 60);
+            Some(vec![head(1 << 60, &range, ETAG, ""), Step::Hang])
+        }
+        Request::ChunkMap(_) => Some(vec![Step::Hang]),
+        _ => None,
+    }),
     ("no word", NEVER, |_, r| (!matches!(r, Request::GetIdentity(_))).then(|| vec![Step::Hang])),
     ("resets", NEVER, |w, r| asked(w, r).map(|_| vec![Step::Reset(4711)])),
     ("a closed connection each time", NEVER, |w, r| asked(w, r).map(|_| vec![Step::Close(0)])),

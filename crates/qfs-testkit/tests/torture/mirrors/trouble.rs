@@ -9,9 +9,9 @@ use qfs_core::wire::Request;
 use qfs_testkit::hostile_server::{HostileServer, Step};
 use qfs_testkit::udp_proxy::UdpProxy;
 
-use super::{DYING, LARGE, LINK, SMALL, World, asked, client, honest, leisurely};
+use super::{DYING, HONEST_WAIT, LARGE, LINK, SMALL, World, another_file, asked, client, honest, leisurely};
 use crate::lab::{Done, Lab, finish, noise, run, slow_link, wait_for_bytes};
-use crate::lies::message;
+use crate::lies::{message, raw};
 use crate::tally::seed;
 
 /// An honest server of `f`, but for what is answered by `instead`.
@@ -66,7 +66,7 @@ fn a_server_may_be_busy_more_often_the_longer_a_file_is() {
         let questions = AtomicUsize::new(0);
         server(&world, move |world, request| {
             asked(world, request)?;
-            (questions.fetch_add(1, Ordering::Relaxed) % 2 == 0).then(busy)
+            questions.fetch_add(1, Ordering::Relaxed).is_multiple_of(2).then(busy)
         })
     });
     let done = get(&world, &servers.each_ref().map(HostileServer::address));
@@ -111,5 +111,56 @@ fn a_server_that_is_busy_for_a_moment_is_waited_for() {
         let (lab, servers) = (Lab::new(), [busy_one.address(), without.address()]);
         let done = run(&mut client(&lab, &servers, &["get", names, "--json", "--retry-timeout", "1s"])).ends_with(0);
         assert!(lab.saved_file("f").as_deref() == Some(&world.content[..]), "{size} {names}: wrong: {done:?}");
+    }
+}
+
+/// Fails when a server that sends a byte now and then holds what it was asked for in one answer, for as long as it likes.
+#[test]
+fn a_batch_that_trickles_is_had_from_another() {
+    let world = Arc::new(World::new(noise(seed() ^ 0xeb, SMALL)));
+    let listed = |world: &World, request: &Request| {
+        let Request::GetFilesList(_) = request else { return None };
+        let (size, digest) = (world.size(), world.map.whole());
+        let file = format!(r#"{{"size":{size},"modified":"2026-11-23T08:09:24Z","sha256":"{digest}"}}"#);
+        let page = format!(r#"{{"files":{{"a":{file},"b":{file}}},"end":{{"count":2}}}}"#);
+        Some(vec![message(r#"{"code":0}"#), message(&page), Step::Finish])
+    };
+    let trickling = server(&world, move |world, request| match request {
+        Request::DownloadMany(_) => {
+            // A record of minutes.
+            let Step::Send(bytes) = message(&format!(r#"{{"code":3,"message":"{}"}}"#, "x".repeat(600))) else {
+                return None;
+            };
+            let drops = bytes.chunks(1).flat_map(|byte| [raw(byte), Step::Wait(Duration::from_millis(500))]);
+            Some([message(r#"{"code":0}"#)].into_iter().chain(drops).collect())
+        }
+        request => listed(world, request),
+    });
+    let other = server(&world, listed);
+    let (lab, servers) = (Lab::new(), [trickling.address(), other.address()]);
+    let done = run(&mut client(&lab, &servers, &["get", "--all", "--parallel", "--json"])).ends_with(0);
+    for name in ["a", "b"] {
+        assert!(lab.saved_file(name).as_deref() == Some(&world.content[..]), "{name} is wrong: {done:?}");
+    }
+    assert!(!done.err.contains("lied"), "{done:?}");
+}
+
+/// Fails when an honest server that gives no map of its own is named for what the map of a liar says, or lost with the liar.
+#[test]
+fn one_without_a_map_is_not_judged_by_that_of_a_liar() {
+    let world = Arc::new(World::new(noise(seed() ^ 0xec, LARGE)));
+    // The liar is done before the other one is asked for much, or leaves it the time.
+    for wait in [Duration::ZERO, HONEST_WAIT] {
+        let liar = server(&world, move |world, request| {
+            let mut steps = another_file(world, request)?;
+            if asked(world, request).is_some() {
+                steps.insert(0, Step::Wait(wait));
+            }
+            Some(steps)
+        });
+        let honest_one = server(&world, |_, request| matches!(request, Request::ChunkMap(_)).then(busy));
+        let done = get(&world, &[liar.address(), honest_one.address()]);
+        assert!(done.err.contains(&format!("mirror {} lied", liar.address())), "{wait:?}: {done:?}");
+        assert!(!done.err.contains(&format!("mirror {} lied", honest_one.address())), "{wait:?}: {done:?}");
     }
 }
