@@ -265,6 +265,32 @@ fn threads_that_write_at_once_leave_nothing_unhashed() {
     }
 }
 
+/// Fails when a part that was hashed for one digest, just as another was begun, counts as hashed for that.
+#[test]
+fn a_digest_of_another_kind_leaves_out_nothing() {
+    let body = content(64 << 10);
+    for round in 0..1000 {
+        let assembly = staged_as(HashKind::Blake3, &MemStore::new(), body.len());
+        let chunks = pieces(&body, 4 << 10);
+        let next = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    while let Some(chunk) = chunks.get(next.fetch_add(1, Ordering::Relaxed)) {
+                        assembly.write(vec![chunk.clone()]).unwrap();
+                    }
+                });
+            }
+            scope.spawn(|| {
+                while next.load(Ordering::Relaxed) < 1 + round % chunks.len() {}
+                assembly.hash_as(HashKind::Sha256).unwrap();
+            });
+        });
+        assembly.finish().unwrap();
+        assert_eq!(assembly.digest(), Some(Digest::of(&body)), "round {round}");
+    }
+}
+
 /// Fails when what came early is read back although its BLAKE3 can be made of parts, or what is read is not what came.
 #[test]
 fn what_came_early_is_not_read_again_for_a_blake3() {

@@ -188,13 +188,16 @@ impl Assembly {
         self.stages.time(Stage::Writing, || self.stage.write_at(start, &bytes))?;
         drop(turn);
 
-        let is_hashed = part.is_some_and(|part| self.running().add(part));
-        let has_to_wait = if is_hashed {
-            self.places().add(start..end, Kind::Hashed);
-            false
-        } else {
-            self.places().add_warm(start, bytes)
-        };
+        let is_hashed = part.is_some_and(|part| {
+            let mut running = self.running();
+            let is_added = running.add(part);
+            if is_added {
+                // Before another digest can be begun, for which this part does not count as hashed.
+                self.places().add(start..end, Kind::Hashed);
+            }
+            is_added
+        });
+        let has_to_wait = !is_hashed && self.places().add_warm(start, bytes);
         self.advance(has_to_wait)
     }
 
