@@ -318,6 +318,21 @@ impl Assembly {
         self.advance(false)
     }
 
+    /// As [`Self::record`], unless somebody is hashing, however long that takes: then nothing is done here, and what that somebody records
+    /// on the way counts. For whoever must not wait. What is written in this very moment is hashed with what comes next, or by
+    /// [`Self::finish`].
+    ///
+    /// # Errors
+    /// As [`Self::record`].
+    pub fn try_record(&self) -> Result<(), StoreError> {
+        let _running = match self.running.try_lock() {
+            Ok(running) => running,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return Ok(()),
+        };
+        self.record_after(1)
+    }
+
     /// Bytes written and hashed from the start without a gap.
     #[must_use]
     pub fn frontier(&self) -> u64 {
