@@ -63,3 +63,22 @@ fn verify_fails_where_the_server_tells_of_a_part() {
     let expected = serde_json::json!({"same": 0, "missing": [], "differs": [], "extra": [], "partial": true});
     assert_eq!(done.json(), expected);
 }
+
+/// Fails when: what a listing says of sizes is added up beyond what a number holds.
+#[test]
+fn sizes_that_no_sum_holds_are_borne_with() {
+    let lab = Lab::without_server(&[]);
+    let server = HostileServer::start(|request| match request {
+        Request::GetFilesList(_) => {
+            let row = |name| format!(r#""{name}":{{"size":{},"modified":"2026-11-23T08:09:24Z"}}"#, u64::MAX);
+            let page = format!(r#"{{"files":{{{},{}}},"end":{{"count":2}}}}"#, row("a"), row("b"));
+            vec![message(r#"{"code":0}"#), message(&page), Step::Finish]
+        }
+        _ => refusal(StatusCode::DENIED),
+    })
+    .unwrap();
+    for args in [&["get", "--all"][..], &["get", "--all", "--parallel", "--json"], &["list"]] {
+        let done = told(&lab, &server, args).ends_with(if args[0] == "get" { 5 } else { 0 });
+        assert!(!done.err.contains("panicked"), "{done:?}");
+    }
+}
