@@ -202,6 +202,16 @@ impl AttemptError {
         }
     }
 
+    /// Why the next attempt needs another connection, if it does: this one is gone, or its server takes nothing more on it (PROTOCOL §3.1).
+    #[must_use]
+    pub fn lost(&self) -> Option<Lost> {
+        match self {
+            Self::Lost(lost) => Some(lost.clone()),
+            Self::Remote(error) if error.code == StatusCode::SHUTTING_DOWN => Some(Lost::Closed(error.code)),
+            _ => None,
+        }
+    }
+
     /// What is reported when no further attempt is made.
     #[must_use]
     pub fn into_failure(self) -> Failure {

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use qfs_client::config::{ConnectConfig, FetchConfig};
+use qfs_client::config::{ConnectConfig, FetchConfig, ServerAddress};
 use qfs_client::error::Failure;
 use qfs_client::plan::selection::Selection;
 use qfs_client::plan::sync::Options;
@@ -24,11 +24,12 @@ use qfs_client::transfer::remote_file::RemoteFile;
 use qfs_client::transfer::sync::{self, Direction, SyncConfig, SyncRequest};
 use qfs_client::transfer::{change, look, run, single};
 use qfs_client::trust::NoRecords;
-use qfs_core::model::{ByteRange, Digest, RemotePath};
+use qfs_core::model::{ByteRange, Digest, HashKind, Holes, RemotePath};
 use qfs_core::observe::{Event, NoObserver, Observer};
-use qfs_core::wire::Kind;
+use qfs_core::wire::{DownloadHead, Kind, Request, StatusCode, encode};
 use qfs_store::local::LocalStore;
 use qfs_testkit::binaries::{ServerOptions, ServerProcess};
+use qfs_testkit::hostile_server::{HostileServer, Step};
 use tokio::sync::{Notify, mpsc};
 
 fn path(text: &str) -> RemotePath {
@@ -275,4 +276,37 @@ async fn what_is_dropped_ends() {
     put::put_bytes(session, &path("upload"), Bytes::from_static(b"whole"), PutConfig::default(), Arc::new(NoObserver))
         .await
         .unwrap();
+}
+
+/// Fails when: memory is taken for as much as a server says that there is.
+#[tokio::test]
+async fn a_size_that_a_server_makes_up_takes_no_memory() {
+    const SIZE: u64 = 1 << 62;
+    let server = HostileServer::start(|request| {
+        let Request::Download(download) = request else { return vec![Step::Reset(StatusCode::UNKNOWN_COMMAND.0)] };
+        let head = DownloadHead {
+            code: StatusCode::OK,
+            size: SIZE,
+            modified: jiff::Timestamp::UNIX_EPOCH,
+            etag: "v".parse().unwrap(),
+            range: download.range.unwrap(),
+            digest: None,
+            holes: Holes::default(),
+            executable: false,
+            live: false,
+            hash: HashKind::Sha256,
+        };
+        match head.range.end {
+            Some(0) => vec![Step::Send(encode(&head).unwrap()), Step::Hang],
+            _ => vec![Step::Reset(StatusCode::INTERNAL.0)],
+        }
+    })
+    .unwrap();
+    let address = ServerAddress { host: server.address().ip().to_string(), port: server.address().port() };
+    let config = ConnectConfig { pin: Some(server.fingerprint()), ..ConnectConfig::new(address) };
+    let session = Session::connect(config, Arc::new(NoRecords), Arc::new(NoObserver)).await.unwrap();
+    let file = RemoteFile::open(&session, &path("f")).await.unwrap();
+    assert_eq!(file.size(), SIZE);
+    let failure = file.read_at(0, usize::MAX).await.unwrap_err();
+    assert!(matches!(failure, Failure::Refused(_)), "{failure}");
 }

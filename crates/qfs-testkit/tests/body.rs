@@ -3,9 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed, which is its job")]
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -16,7 +17,7 @@ use qfs_core::store::{BLOCK_BYTES, StageSpec, Versions, WriteStore};
 use qfs_core::stream::{ByteSink, Chunk, ChunkSource, Order, StreamError};
 use qfs_core::wire::{StatusCode, frame};
 use qfs_store::mem::MemStore;
-use qfs_testkit::fault_store::{FaultStore, Operation};
+use qfs_testkit::fault_store::{Fault, FaultStore, Gate, Operation};
 
 /// A stream that arrived: ordered reads first, then the rest in the order given, with a pause before each chunk.
 struct Arrived {
@@ -122,7 +123,7 @@ fn content(length: usize) -> Vec<u8> {
     .collect()
 }
 
-fn staged(store: &MemStore, size: usize) -> Arc<Assembly> {
+fn staged(store: &impl WriteStore, size: usize) -> Arc<Assembly> {
     staged_as(HashKind::Sha256, store, size)
 }
 
@@ -265,6 +266,32 @@ fn threads_that_write_at_once_leave_nothing_unhashed() {
     }
 }
 
+/// Fails when a part that was hashed for one digest, just as another was begun, counts as hashed for that.
+#[test]
+fn a_digest_of_another_kind_leaves_out_nothing() {
+    let body = content(64 << 10);
+    for round in 0..1000 {
+        let assembly = staged_as(HashKind::Blake3, &MemStore::new(), body.len());
+        let chunks = pieces(&body, 4 << 10);
+        let next = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    while let Some(chunk) = chunks.get(next.fetch_add(1, Ordering::Relaxed)) {
+                        assembly.write(vec![chunk.clone()]).unwrap();
+                    }
+                });
+            }
+            scope.spawn(|| {
+                while next.load(Ordering::Relaxed) < 1 + round % chunks.len() {}
+                assembly.hash_as(HashKind::Sha256).unwrap();
+            });
+        });
+        assembly.finish().unwrap();
+        assert_eq!(assembly.digest(), Some(Digest::of(&body)), "round {round}");
+    }
+}
+
 /// Fails when what came early is read back although its BLAKE3 can be made of parts, or what is read is not what came.
 #[test]
 fn what_came_early_is_not_read_again_for_a_blake3() {
@@ -282,6 +309,40 @@ fn what_came_early_is_not_read_again_for_a_blake3() {
         assert_eq!(assembly.digest(), Some(Digest::of_kind(kind, &body)));
         assert_eq!(store.count(Operation::ReadBack) > 0, reads, "{kind}");
     }
+}
+
+/// Fails when an interrupt waits for what is being hashed.
+#[test]
+fn who_must_not_wait_records_beside_whoever_hashes() {
+    let body = content(600_000);
+    let store = FaultStore::new(MemStore::new());
+    let assembly = staged(&store, body.len());
+    let (gate, (begun, hashing)) = (Gate::new(), mpsc::channel());
+    let held = gate.clone();
+    store.inject(
+        Operation::ReadBack,
+        1,
+        Fault::call(move || {
+            begun.send(()).unwrap();
+            held.pass();
+        }),
+    );
+    let (first, second) = body.split_at(300_000);
+    let piece = |offset, bytes| vec![Chunk { offset, bytes: Bytes::copy_from_slice(bytes) }];
+    assembly.write(piece(300_000, second)).unwrap();
+    std::thread::scope(|scope| {
+        // What came early is read back behind it.
+        let writing = scope.spawn(|| assembly.write(piece(0, first)));
+        hashing.recv().unwrap();
+        let (ended, end) = mpsc::channel();
+        let recorder = Arc::clone(&assembly);
+        std::thread::spawn(move || ended.send(recorder.try_record()));
+        let recorded = end.recv_timeout(Duration::from_secs(30));
+        gate.open();
+        recorded.expect("it waits").unwrap();
+        writing.join().unwrap().unwrap();
+    });
+    assert_eq!(assembly.digest(), Some(Digest::of(&body)));
 }
 
 #[test]

@@ -74,7 +74,8 @@ impl Progress {
     pub(crate) fn ended(&self, outcome: &FileOutcome) {
         if matches!(outcome.status, Status::Unchanged | Status::Failed(_)) {
             let spared = outcome.size.unwrap_or_default().saturating_sub(outcome.received);
-            self.tally().spared += spared;
+            let mut tally = self.tally();
+            tally.spared = tally.spared.saturating_add(spared);
         }
     }
 
@@ -99,9 +100,9 @@ impl Observer for Progress {
                     tally.lacking = tally.lacking.saturating_sub(former.lacking);
                     tally.received = tally.received.saturating_sub(former.received);
                 } else {
-                    tally.spared += resumed_from;
+                    tally.spared = tally.spared.saturating_add(resumed_from);
                 }
-                tally.lacking += lacking;
+                tally.lacking = tally.lacking.saturating_add(lacking);
             }
             // What need not come is as good as here.
             Event::Received { file, bytes } | Event::Spared { file, bytes } => {

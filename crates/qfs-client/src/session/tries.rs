@@ -17,18 +17,21 @@ const MAX_CHANGED: u32 = 1;
 /// Wait before asking again what was refused for the moment; doubles.
 const TRANSIENT_WAIT: Duration = Duration::from_millis(100);
 
-/// Repeated attempts at one exchange: at once on a new connection, after a wait when the server asks for one.
+/// Repeated attempts at one exchange: at once on a new connection, after a wait when the server asks for one, and after a wait on a new
+/// connection when it shuts down.
 pub(crate) struct Tries {
     session: Session,
     /// The connection for the next attempt.
     pub(crate) lease: Lease,
     transient: u32,
     changed: u32,
+    /// How often the server was shutting down.
+    refused: u32,
 }
 
 impl Tries {
     pub(crate) fn new(session: &Session) -> Self {
-        Self { session: session.clone(), lease: session.lease(), transient: 0, changed: 0 }
+        Self { session: session.clone(), lease: session.lease(), transient: 0, changed: 0, refused: 0 }
     }
 
     /// Gets ready for a further attempt, or gives up.
@@ -36,8 +39,14 @@ impl Tries {
     /// # Errors
     /// What is reported when `error` is final.
     pub(crate) async fn after(&mut self, error: AttemptError) -> Result<(), Failure> {
-        if let AttemptError::Lost(lost) = &error {
-            self.lease = self.session.renew(&self.lease, lost).await?;
+        if let Some(lost) = error.lost() {
+            if matches!(error, AttemptError::Remote(_)) {
+                // Whoever answers next may be shutting down too.
+                tokio::time::sleep(TRANSIENT_WAIT * (1 << self.refused.min(MAX_TRANSIENT))).await;
+                self.refused += 1;
+            }
+            // What else is under way on the one before goes on there.
+            self.lease = self.session.renew(&self.lease, &lost).await?;
             return Ok(());
         }
         let is_changed = matches!(&error, AttemptError::Remote(error) if error.code == StatusCode::CHANGED);

@@ -20,8 +20,7 @@ use crate::error::{AttemptError, Failure, store_failure};
 use crate::mirrors::coming::Coming;
 use crate::mirrors::mirror::Mirror;
 use crate::plan::{Step, next_step};
-use crate::session::exchange;
-use crate::session::{Lease, Session};
+use crate::session::{Lease, Session, Tries, exchange};
 use crate::transfer::job::{Context, Job, conclude};
 use crate::transfer::outcome::{FileOutcome, Status};
 
@@ -107,24 +106,23 @@ pub(crate) async fn run(context: Context, batch: Batch) -> Ended {
     let _question = mirror.as_ref().map(|mirror| mirror.question(batch.bytes));
     let (begun, jobs) = (Instant::now(), batch.jobs.into());
     let mut fetch = Fetch { context, session, mirror, begun, next: 0, jobs, ended: Ended::default() };
-    let mut lease = fetch.session.lease();
+    let mut tries = Tries::new(&fetch.session);
     while fetch.next < fetch.jobs.len() {
-        let lost = match (fetch.attempt(&lease).await, &fetch.mirror) {
+        let lost = match (fetch.attempt(&tries.lease).await, &fetch.mirror) {
             (Ok(()), _) => break,
             (Err(error), Some(mirror)) => {
                 // Others can be asked meanwhile.
-                mirror.failed(&lease, &error, "its answer about several files is not valid");
+                mirror.failed(&tries.lease, &error, "its answer about several files is not valid");
                 break;
             }
-            (Err(AttemptError::Lost(lost)), None) => lost,
+            (Err(error), None) if error.lost().is_some() => error,
             (Err(error), None) => {
                 tracing::debug!(%error, "a batch was given up");
                 break;
             }
         };
-        match fetch.session.renew(&lease, &lost).await {
-            Ok(renewed) => lease = renewed,
-            Err(_) => break,
+        if tries.after(lost).await.is_err() {
+            break;
         }
     }
     let rest = fetch.jobs[fetch.next..].iter().cloned();

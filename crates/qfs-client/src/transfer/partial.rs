@@ -67,12 +67,13 @@ pub(super) async fn keep(known: Partial, partial: &mut Option<Partial>) {
     }
 }
 
-/// Records the frontier when the download is dropped halfway, as by an interrupt.
+/// Records the frontier when the download is dropped halfway, as by an interrupt. That is on the thread of a runtime, which does not wait
+/// for whoever hashes.
 pub(crate) struct RecordOnDrop(pub(crate) Arc<Assembly>);
 
 impl Drop for RecordOnDrop {
     fn drop(&mut self) {
-        if let Err(error) = self.0.record() {
+        if let Err(error) = self.0.try_record() {
             tracing::warn!("it cannot be recorded how far a partial file is: {error}");
         }
     }

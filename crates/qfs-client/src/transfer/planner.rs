@@ -137,7 +137,9 @@ impl<'a> Planner<'a> {
         let first = self.next;
         self.next += rows.len();
         self.files += rows.len();
-        self.bytes += rows.iter().filter_map(|row| row.meta.as_ref()).map(|meta| meta.size).sum::<u64>();
+        // The sizes are what the server says.
+        let sizes = rows.iter().filter_map(|row| row.meta.as_ref()).map(|meta| meta.size);
+        self.bytes = sizes.fold(self.bytes, u64::saturating_add);
         self.observer.event(Event::Planned { files: self.files, bytes: self.bytes });
         let store = Arc::clone(self.store);
         let looked_up = blocking(move || {

@@ -167,7 +167,8 @@ impl<'a> Scheduler<'a> {
     fn start(&mut self, unit: Unit) {
         let Some(job) = unit.first() else { return };
         let (first, lane) = (job.id, self.context.session(job).lane().cloned());
-        let (weight, context) = (unit.weight(), self.context.clone());
+        // More than holds back the next one counts for nothing, and sizes are what the server says.
+        let (weight, context) = (unit.weight().min(LOOK_AHEAD_BYTES), self.context.clone());
         let is_batch = matches!(unit, Unit::Many(_));
         let work = async move {
             match (unit, context.fleet.clone()) {

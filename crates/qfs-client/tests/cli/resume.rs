@@ -3,7 +3,8 @@
 use std::process::Child;
 use std::time::{Duration, Instant};
 
-use qfs_testkit::udp_proxy::UdpProxy;
+use qfs_testkit::binaries::{ServerOptions, ServerProcess};
+use qfs_testkit::udp_proxy::{Bottleneck, Faults, LinkSpec, PathFaults, UdpProxy};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::{Lab, far_link, finish, lossy_link, noise, run, slow_link, sums, wait_until};
@@ -122,4 +123,37 @@ fn connections_lost_on_a_lossy_link_leave_no_gaps() {
     }
     let done = finish(child).ends_with(0);
     assert!(lab.saved("large") == content, "{done:?}");
+}
+
+// PROTOCOL §3.1: "later, on a new connection". Fails when what a server that shuts down refuses is asked of the same connection again,
+// until nobody waits any longer.
+#[test]
+fn what_a_server_that_shuts_down_refuses_is_asked_of_the_next_one() {
+    let large = noise(24 << 20);
+    let others: Vec<String> = (0..40).map(|n| format!("b{n}")).collect();
+    let mut files = vec![("a", &large[..])];
+    // Too large to go together on one stream.
+    files.extend(others.iter().map(|name| (name.as_str(), &large[..200_000])));
+    let lab = Lab::without_server(&files);
+    let (root, certs) = (lab.path().join("root"), lab.path().join("certs"));
+    let start = |port| {
+        let args = &["--drain-timeout", "40s"];
+        let options = ServerOptions { port, certs: Some(&certs), args, ..ServerOptions::new(&root) };
+        ServerProcess::start_with(&options)
+    };
+    let mut server = start(0);
+    let address = server.address();
+    let bottleneck = Some(Bottleneck { bits_per_second: 20_000_000, queue_bytes: 256 << 10 });
+    let link = LinkSpec { bottleneck, ..LinkSpec::default() };
+    let proxy = UdpProxy::start(address, Faults::both(PathFaults { link, ..PathFaults::default() })).unwrap();
+    let args = ["get", "--all", "--parallel=2", "--json", "--transport", "udp"];
+    let child = lab.through(proxy.addr().port(), &args).spawn().unwrap();
+    wait_until("a part of the files", || proxy.stats().to_client.forwarded_bytes > 2 << 20);
+    // The large one is brought to its end for longer than a refusal is borne with.
+    assert!(server.terminate().unwrap().success());
+    let _server = start(address.port());
+    finish(child).ends_with(0);
+    for (name, content) in &files {
+        assert!(lab.saved(name) == *content, "{name}");
+    }
 }

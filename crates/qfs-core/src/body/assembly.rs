@@ -188,13 +188,16 @@ impl Assembly {
         self.stages.time(Stage::Writing, || self.stage.write_at(start, &bytes))?;
         drop(turn);
 
-        let is_hashed = part.is_some_and(|part| self.running().add(part));
-        let has_to_wait = if is_hashed {
-            self.places().add(start..end, Kind::Hashed);
-            false
-        } else {
-            self.places().add_warm(start, bytes)
-        };
+        let is_hashed = part.is_some_and(|part| {
+            let mut running = self.running();
+            let is_added = running.add(part);
+            if is_added {
+                // Before another digest can be begun, for which this part does not count as hashed.
+                self.places().add(start..end, Kind::Hashed);
+            }
+            is_added
+        });
+        let has_to_wait = !is_hashed && self.places().add_warm(start, bytes);
         self.advance(has_to_wait)
     }
 
@@ -313,6 +316,21 @@ impl Assembly {
         self.record_after(1)?;
         drop(running);
         self.advance(false)
+    }
+
+    /// As [`Self::record`], unless somebody is hashing, however long that takes: then nothing is done here, and what that somebody records
+    /// on the way counts. For whoever must not wait. What is written in this very moment is hashed with what comes next, or by
+    /// [`Self::finish`].
+    ///
+    /// # Errors
+    /// As [`Self::record`].
+    pub fn try_record(&self) -> Result<(), StoreError> {
+        let _running = match self.running.try_lock() {
+            Ok(running) => running,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return Ok(()),
+        };
+        self.record_after(1)
     }
 
     /// Bytes written and hashed from the start without a gap.

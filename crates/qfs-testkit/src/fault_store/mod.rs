@@ -113,7 +113,8 @@ impl Gate {
         self.0.1.notify_all();
     }
 
-    fn pass(&self) {
+    /// Waits until it is open.
+    pub fn pass(&self) {
         let mut open = lock(&self.0.0);
         while !*open {
             open = self.0.1.wait(open).unwrap_or_else(PoisonError::into_inner);

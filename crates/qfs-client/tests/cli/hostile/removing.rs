@@ -23,8 +23,7 @@ fn removed(head: &'static str, files: &'static [&str], name: &str) -> Vec<String
     })
     .unwrap();
     told(&lab, &server, &["rm", "--recursive", name]).ends_with(0);
-    let log = log.lock().unwrap().clone();
-    log
+    log.lock().unwrap().clone()
 }
 
 /// PROTOCOL §4.1.1: a server that does not know trees lists every file, wherever it lies.
