@@ -214,12 +214,12 @@ async fn stage<S: WriteStore>(
         return Ok(offset);
     }
     let (path, spec) = (resource.wanted.path.clone(), StageSpec { size: Some(resource.length), etag: key.into() });
-    let stage = step(view, move |view| view.stage(&path, &spec)).await?;
+    let stage = if is_known {
+        step(view, move |view| view.stage(&path, &spec)).await?
+    } else {
+        step(view, move |view| view.find_stage(&path, &spec)).await?.ok_or(HandlerError::NotFound)?
+    };
     let offset = stage.recorded_frontier();
-    if offset == 0 && !is_known {
-        let _ = blocking(move || stage.discard()).await;
-        return Err(HandlerError::NotFound);
-    }
     *held.state = State::Staged(stage);
     Ok(offset)
 }
