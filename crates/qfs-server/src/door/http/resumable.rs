@@ -337,7 +337,11 @@ async fn end<S: WriteStore>(
             Err(error) if may_pass(error) => {
                 // Opened anew it is read back, whatever became of it.
                 let open = held.as_mut().map(|held| std::mem::take(&mut *held.state));
-                let _ = blocking(move || Ok(drop((open, assembly, stage)))).await;
+                let close = move || {
+                    drop((open, assembly, stage));
+                    Ok(())
+                };
+                let _ = blocking(close).await;
             }
             Err(_) => {
                 // Continuing it would lead to the same.
