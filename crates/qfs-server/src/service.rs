@@ -60,6 +60,9 @@ pub(crate) struct Service<S> {
     /// For requests longer than most while they arrive.
     pub(crate) long_requests: Semaphore,
     pub(crate) listings: Arc<Semaphore>,
+    /// For walks that wait for no client, as those for pages; as many as listings, which do.
+    #[cfg(feature = "http")]
+    pub(crate) looks: Arc<Semaphore>,
     /// For archives of directories, which take as long as their clients.
     #[cfg(feature = "http")]
     pub(crate) archives: Arc<Semaphore>,
@@ -112,6 +115,8 @@ impl<S: Store> Service<S> {
             commands: Semaphore::new(limits.commands),
             long_requests: Semaphore::new(limits.long_requests),
             listings: Arc::new(Semaphore::new(limits.listings)),
+            #[cfg(feature = "http")]
+            looks: Arc::new(Semaphore::new(limits.listings)),
             #[cfg(feature = "http")]
             archives: Arc::new(Semaphore::new(ARCHIVES)),
             #[cfg(feature = "http")]

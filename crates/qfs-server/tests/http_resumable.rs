@@ -175,6 +175,22 @@ async fn it_is_given_up_or_refused_without_a_trace() {
     assert_eq!(std::fs::read(rig.tree.path().join("a")).unwrap(), b"other");
 }
 
+/// Fails when asking about an upload that never was makes directories for it.
+#[tokio::test]
+async fn an_upload_that_never_was_leaves_nothing_behind() {
+    let rig = open(Tree::new());
+    std::fs::create_dir_all(rig.tree.path().join("old/empty")).unwrap();
+    for directory in ["new/deep", "old/empty/deeper", "old/empty"] {
+        let upload = format!("/{directory}/x?upload=0123456789abcdef0123456789abcdef&length=9");
+        assert_eq!(state(rig.address, &upload).await.status, 404);
+        assert_eq!(append(rig.address, &upload, 0, true, b"123456789").await.status, 404);
+        assert_eq!(ask(rig.address, "DELETE", &upload, &[], "").await.status, 404);
+    }
+    assert!(!rig.tree.path().join("new").exists());
+    let left = std::fs::read_dir(rig.tree.path().join("old/empty")).unwrap();
+    assert_eq!(left.count(), 0);
+}
+
 #[tokio::test]
 async fn digests_are_compared_for_a_part_and_for_the_whole() {
     let rig = open(Tree::new());

@@ -253,6 +253,31 @@ async fn archives_hold_up_no_listings() {
     assert_eq!(another.0, 200, "nobody has them all");
 }
 
+/// Fails when lists that nobody reads keep everybody else from pages, and from hearing that there is no such file.
+#[tokio::test]
+async fn lists_that_nobody_reads_hold_up_no_pages() {
+    let tree = Tree::new();
+    (0..6000).for_each(|index| drop(tree.write(&format!("{index:0200}"), b"")));
+    let rig = Rig::start(tree, |config| {
+        config.deadlines.queue = Duration::from_millis(500);
+        config.limits.listings = 4;
+    });
+    let stream = connect(rig.address, &[b"h2"]).await;
+    let (client, connection) =
+        soon(h2::client::Builder::new().initial_window_size(0).handshake::<_, Bytes>(stream)).await.unwrap();
+    tokio::spawn(connection);
+    let mut kept = Vec::new();
+    for status in [200, 200, 200, 200, 503] {
+        let list = Request::get("https://localhost/").header("accept", "application/json").body(()).unwrap();
+        let answer = soon(client.clone().ready()).await.unwrap().send_request(list, true).unwrap().0;
+        let answer = soon(answer).await.unwrap();
+        assert_eq!(answer.status(), status);
+        kept.push(answer);
+    }
+    assert_eq!(get(rig.address, "/", &["Accept: text/html"]).await.status, 200);
+    assert_eq!(get(rig.address, "/none", &[]).await.status, 404);
+}
+
 #[tokio::test]
 async fn the_slow_are_cut() {
     let (rig, _) = rig(|config| {

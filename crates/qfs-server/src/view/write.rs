@@ -80,6 +80,48 @@ impl<S: WriteStore> View<S> {
         self.versions.store().stage(path, spec).map_err(refused)
     }
 
+    /// As [`Self::stage`], of one that a former request left; None when there is none, and then nothing is left behind. Opening a stage
+    /// makes the directories on the way to it, and what to look for outlasts directories that are missing: in a bucket there are none.
+    ///
+    /// # Errors
+    /// As [`Self::stage`].
+    #[cfg(feature = "http")]
+    pub(crate) fn find_stage(
+        &self,
+        path: &RemotePath,
+        spec: &StageSpec,
+    ) -> Result<Option<Arc<dyn StagedObject>>, HandlerError> {
+        self.access.allow(Right::Write, path)?;
+        let missing = self.missing_directories(path)?;
+        let stage = self.stage(path, spec)?;
+        if stage.recorded_frontier() > 0 {
+            return Ok(Some(stage));
+        }
+        // What is left is removed later by whoever writes into the same directory.
+        let _ = stage.discard();
+        drop(stage);
+        let store = self.versions.store();
+        // One that somebody else has put something into stays, and those around it.
+        let _ = missing.iter().try_for_each(|directory| store.remove_directory(directory, false));
+        Ok(None)
+    }
+
+    /// The directories on the way to `path` that are not there, the innermost first.
+    #[cfg(feature = "http")]
+    fn missing_directories(&self, path: &RemotePath) -> Result<Vec<RemotePath>, HandlerError> {
+        let mut missing = Vec::new();
+        let mut innermost = path.clone();
+        while let Some(Ok(directory)) = innermost.parent().map(RemotePath::parse) {
+            match self.versions.store().existing(&directory) {
+                Ok(None) => missing.push(directory.clone()),
+                Ok(Some(_)) | Err(StoreError::NotRegular) => break,
+                Err(error) => return Err(refused(error)),
+            }
+            innermost = directory;
+        }
+        Ok(missing)
+    }
+
     /// Makes what was staged the file, whose digest is `digest`, and remembers that.
     ///
     /// # Errors

@@ -30,7 +30,8 @@ pub(super) async fn exists<S: WriteStore>(
         let _ = finds.push(());
         Ok(())
     };
-    match walk::spawn(ask, view, 1, look).await?.recv().await {
+    let permit = walk::permit(ask, &ask.service.looks).await?;
+    match walk::spawn_with(permit, view, 1, look)?.recv().await {
         Some(Ok(())) => Ok(true),
         Some(Err(StoreError::NotFound)) => Ok(false),
         Some(Err(error)) => Err(error.into()),
@@ -149,7 +150,8 @@ async fn people<S: WriteStore, R: Answer>(
         let _ = finds.push(gather(view, below.as_ref(), &wanted, finds)?);
         Ok(())
     };
-    let found = walk::spawn(ask, view, 1, gather).await?.recv().await.transpose()?;
+    let permit = walk::permit(ask, &ask.service.looks).await?;
+    let found = walk::spawn_with(permit, view, 1, gather)?.recv().await.transpose()?;
     let mut rows = found.ok_or_else(walk::ended_early)?;
     let room = ask.client.share.reserve(BLOCK_BYTES as usize).await;
     let readme = match rows.readme.take() {

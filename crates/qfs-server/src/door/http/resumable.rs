@@ -214,12 +214,12 @@ async fn stage<S: WriteStore>(
         return Ok(offset);
     }
     let (path, spec) = (resource.wanted.path.clone(), StageSpec { size: Some(resource.length), etag: key.into() });
-    let stage = step(view, move |view| view.stage(&path, &spec)).await?;
+    let stage = if is_known {
+        step(view, move |view| view.stage(&path, &spec)).await?
+    } else {
+        step(view, move |view| view.find_stage(&path, &spec)).await?.ok_or(HandlerError::NotFound)?
+    };
     let offset = stage.recorded_frontier();
-    if offset == 0 && !is_known {
-        let _ = blocking(move || stage.discard()).await;
-        return Err(HandlerError::NotFound);
-    }
     *held.state = State::Staged(stage);
     Ok(offset)
 }
@@ -337,7 +337,11 @@ async fn end<S: WriteStore>(
             Err(error) if may_pass(error) => {
                 // Opened anew it is read back, whatever became of it.
                 let open = held.as_mut().map(|held| std::mem::take(&mut *held.state));
-                let _ = blocking(move || Ok(drop((open, assembly, stage)))).await;
+                let close = move || {
+                    drop((open, assembly, stage));
+                    Ok(())
+                };
+                let _ = blocking(close).await;
             }
             Err(_) => {
                 // Continuing it would lead to the same.
