@@ -28,10 +28,13 @@ pub struct Differences {
     pub extra: Vec<RemotePath>,
     /// Files that are the same.
     pub same: u64,
+    /// Whether the server could not tell of everything, or not in one go: what it lacks is not absent then, and nothing is
+    /// called extra.
+    pub server_is_partial: bool,
 }
 
 impl Differences {
-    /// Whether both sides are the same.
+    /// Whether no difference was found.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.missing.is_empty() && self.differs.is_empty() && self.extra.is_empty()
@@ -48,15 +51,16 @@ struct Remote {
 /// Compares the files below `prefix` on the server with those in `tree`, by content.
 ///
 /// # Errors
-/// [`Failure`] when either side cannot be read: a comparison that lacks a part is none.
+/// [`Failure`] when either side cannot be read.
 pub async fn verify(session: &Session, prefix: Option<&RemotePath>, tree: &Tree) -> Result<Differences, Failure> {
-    let mut remote = listing(session, prefix).await?;
+    let (mut remote, is_whole) = listing(session, prefix).await?;
     let local = files(tree).await?;
-    let mut differences = Differences::default();
+    let mut differences = Differences { server_is_partial: !is_whole, ..Differences::default() };
     let mut both = Vec::new();
     for (name, meta) in local {
         match remote.remove(&name) {
-            None => differences.extra.push(name),
+            None if is_whole => differences.extra.push(name),
+            None => {}
             Some(theirs) if theirs.size != meta.size => differences.differs.push(name),
             Some(theirs) => both.push((name, theirs)),
         }
@@ -73,7 +77,11 @@ pub async fn verify(session: &Session, prefix: Option<&RemotePath>, tree: &Tree)
     Ok(differences)
 }
 
-async fn listing(session: &Session, prefix: Option<&RemotePath>) -> Result<BTreeMap<RemotePath, Remote>, Failure> {
+/// What the server has, and whether that is all.
+async fn listing(
+    session: &Session,
+    prefix: Option<&RemotePath>,
+) -> Result<(BTreeMap<RemotePath, Remote>, bool), Failure> {
     let mut found = BTreeMap::new();
     let mut take = |rows: Vec<(RemotePath, qfs_core::wire::TreeEntry)>| {
         for (name, row) in rows.into_iter().filter(|(_, row)| row.kind == Kind::File) {
@@ -83,11 +91,11 @@ async fn listing(session: &Session, prefix: Option<&RemotePath>) -> Result<BTree
         }
         ControlFlow::Continue(())
     };
-    match exchange::tree(session, prefix, &mut take).await {
-        Err(Failure::Refused(RemoteError { code: StatusCode::NOT_FOUND, .. })) => {}
-        listed => drop(listed?),
-    }
-    Ok(found)
+    let is_whole = match exchange::tree(session, prefix, &mut take).await {
+        Err(Failure::Refused(RemoteError { code: StatusCode::NOT_FOUND, .. })) => true,
+        listed => listed?.is_whole,
+    };
+    Ok((found, is_whole))
 }
 
 /// `name` without `prefix` and its slash; None when it does not lie below.

@@ -194,9 +194,7 @@ fn tell_troubles(context: &Context, direction: Direction, prepared: &Prepared) -
     });
     classes.extend((!prepared.unreadable.is_empty()).then_some(FailureClass::Local));
     if prepared.server_is_partial {
-        let what = "the server could not list everything that it has there, or the listing was cut off";
-        screen
-            .problem(&Problem::new(Exit::Refused, what).hint("run the same command again; the server's log says more"));
+        screen.problem(&problem::of_partial_listing());
         classes.push(FailureClass::Refused);
     }
     if let Some(why) = plan.withheld {

@@ -33,7 +33,14 @@ pub(crate) async fn run(context: &Context, args: &VerifyArgs) -> Result<Exit, Pr
         found.differs.len(),
         found.extra.len()
     ));
-    Ok(if found.is_empty() { Exit::Done } else { Exit::Integrity })
+    if found.server_is_partial {
+        context.screen.problem(&problem::of_partial_listing());
+    }
+    Ok(match (found.is_empty(), found.server_is_partial) {
+        (false, _) => Exit::Integrity,
+        (true, true) => Exit::Refused,
+        (true, false) => Exit::Done,
+    })
 }
 
 /// Names are shown escaped.
@@ -48,11 +55,14 @@ fn lines(found: &Differences) -> String {
 
 fn machine(found: &Differences) -> String {
     let names = |names: &[RemotePath]| names.iter().map(|name| name.as_str().to_owned()).collect::<Vec<_>>();
-    let value = serde_json::json!({
+    let mut value = serde_json::json!({
         "same": found.same,
         "missing": names(&found.missing),
         "differs": names(&found.differs),
         "extra": names(&found.extra),
     });
+    if found.server_is_partial {
+        value["partial"] = true.into();
+    }
     format!("{}\n", json::text(&value))
 }

@@ -94,6 +94,12 @@ pub(crate) fn of_run(what: &str, failure: &Failure) -> Problem {
     Problem { exit: failure.class().into(), what, hint: hint_for(failure).map(str::to_owned), code: failure.code() }
 }
 
+/// A listing of the server that lacks something that is there.
+pub(crate) fn of_partial_listing() -> Problem {
+    let what = "the server could not list everything that it has there, or the listing was cut off";
+    Problem::new(Exit::Refused, what).hint("run the same command again; the server's log says more")
+}
+
 fn hint_for(failure: &Failure) -> Option<&'static str> {
     match failure {
         Failure::Exists => Some("--overwrite replaces it"),

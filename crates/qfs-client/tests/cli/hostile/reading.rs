@@ -1,4 +1,4 @@
-//! CLI.md: `cat` where the server cuts an answer off.
+//! CLI.md: `cat` and `verify` where the server cuts an answer off or leaves something out.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use qfs_core::wire::{Request, StatusCode};
 use qfs_testkit::hostile_server::{HostileServer, Step};
 
-use super::{head, raw, refusal, told, trailer};
+use super::{head, message, raw, refusal, told, trailer};
 use crate::support::Lab;
 
 /// Lines of text, of which a client hands on a part before it has all.
@@ -42,4 +42,24 @@ fn cat_goes_on_where_the_server_broke_off() {
     assert!(done.err.contains("internal") && lines().starts_with(&done.out), "{}", done.err);
     let done = told(&lab, &interrupted(StatusCode::CHANGED), &["cat", "f"]).ends_with(6);
     assert!(done.err.contains("the file changed"), "{}", done.err);
+}
+
+/// PROTOCOL §4.1.1: what such a listing lacks is not absent.
+///
+/// Fails when: a comparison with a listing of which the server could not read all is taken for one that is whole.
+#[test]
+fn verify_fails_where_the_server_tells_of_a_part() {
+    let lab = Lab::without_server(&[]);
+    std::fs::create_dir(lab.home().join("here")).unwrap();
+    let server = HostileServer::start(|_| {
+        let partial = message(r#"{"files":{},"end":{"count":0,"partial":true}}"#);
+        vec![message(r#"{"code":0,"tree":true}"#), partial, Step::Finish]
+    })
+    .unwrap();
+    let done = told(&lab, &server, &["verify", "here"]).ends_with(5);
+    assert!(done.out.is_empty() && done.err.contains("could not list everything"), "{done:?}");
+    std::fs::write(lab.home().join("here/f"), b"f").unwrap();
+    let done = told(&lab, &server, &["verify", "here", "--json"]).ends_with(5);
+    let expected = serde_json::json!({"same": 0, "missing": [], "differs": [], "extra": [], "partial": true});
+    assert_eq!(done.json(), expected);
 }
