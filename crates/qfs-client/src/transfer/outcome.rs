@@ -28,7 +28,8 @@ pub struct FileOutcome {
 
 impl FileOutcome {
     /// One that failed before anything was asked for.
-    pub(crate) fn failed(name: &str, failure: Failure) -> Self {
+    #[must_use]
+    pub fn failed(name: &str, failure: Failure) -> Self {
         Self {
             name: name.to_owned(),
             size: None,

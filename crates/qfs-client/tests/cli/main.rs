@@ -37,4 +37,6 @@ mod terminal;
 mod tokens;
 mod transport;
 mod trust;
+mod unreadable;
 mod writing;
+mod writing_odd;

@@ -164,6 +164,35 @@ impl Lab {
     }
 }
 
+/// The same command, run by somebody for whom the permissions of files hold, which they do not for root. None where that cannot be had,
+/// which is told: the test has nothing to try then.
+pub(crate) fn bound_by_permissions(command: &Command) -> Option<Command> {
+    const CAPABILITIES: &str = "-dac_override,-dac_read_search";
+    let bare = || Command::new("setpriv");
+    let arguments = ["--bounding-set", CAPABILITIES, "--inh-caps", CAPABILITIES];
+    let mut bound = bare();
+    if rustix::process::geteuid().is_root() {
+        if !bare().args(arguments).arg("true").stderr(Stdio::null()).status().is_ok_and(|status| status.success()) {
+            eprintln!("skipped: root reads everything, and no setpriv takes that from it");
+            return None;
+        }
+        bound.args(arguments).arg(command.get_program());
+    } else {
+        bound = Command::new(command.get_program());
+    }
+    bound.args(command.get_args()).stdin(Stdio::null());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => bound.env(name, value),
+            None => bound.env_remove(name),
+        };
+    }
+    if let Some(directory) = command.get_current_dir() {
+        bound.current_dir(directory);
+    }
+    Some(bound)
+}
+
 /// Runs a command to its end.
 pub(crate) fn run(command: &mut Command) -> Done {
     finish(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())

@@ -99,6 +99,8 @@ pub(super) struct Rules {
     pub(super) follow: FollowLinks,
     /// Files and directories that no link may lead to.
     pub(super) never: Vec<FileId>,
+    /// Whether a file that may not be read is told apart from one that is not there.
+    pub(super) candid: bool,
 }
 
 impl Rules {

@@ -140,6 +140,14 @@ impl LocalStore {
         self
     }
 
+    /// The same store, which says of a file that may not be read that the system refuses it ([`StoreError::Io`]), and not that there is none:
+    /// for whoever reads files of their own. What is published tells strangers nothing of the machine.
+    #[must_use]
+    pub fn candid(mut self) -> Self {
+        self.rules.candid = true;
+        self
+    }
+
     /// Whether names that differ in case only are one name in this store, as far as the system says.
     #[must_use]
     pub fn folds_case(&self) -> bool {

@@ -42,7 +42,10 @@ impl LocalObject {
             }
             opened => opened,
         };
-        let file = opened.map_err(read_error)?;
+        let file = opened.map_err(|error| match error {
+            Errno::ACCESS | Errno::PERM if rules.candid => io_error(error),
+            error => read_error(error),
+        })?;
         let opened = settled_stamp(&file)?;
         if opened.size >= SEQUENTIAL_FROM_BYTES {
             // Advice; a file system that does not take it loses nothing but speed.

@@ -1,5 +1,7 @@
 //! `put`: a line for each file as it ends, the total at the end.
 
+mod sources;
+
 use std::collections::HashMap;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -9,9 +11,7 @@ use bytes::Bytes;
 use qfs_client::error::FailureClass;
 use qfs_client::insight::bottleneck::bottleneck;
 use qfs_client::transfer::outcome::{FileOutcome, RunOutcome};
-use qfs_client::transfer::put::{self, PutConfig, Replace, Source};
-use qfs_core::model::RemotePath;
-use qfs_core::observe::FileId;
+use qfs_client::transfer::put::{self, PutConfig, Replace};
 use tokio::sync::mpsc;
 
 use crate::cli::connection::Context;
@@ -20,6 +20,7 @@ use crate::cli::report::human::{FileLine, FileLines};
 use crate::cli::report::json::{self, Run};
 use crate::cli::report::{Problem, human, problem};
 use crate::cli::verbs::PutArgs;
+use sources::{Gathered, gather, remote_name};
 
 /// Bytes read from standard input at once, and how many of such blocks wait to be sent.
 const BLOCK_BYTES: usize = 256 << 10;
@@ -44,17 +45,21 @@ pub(crate) async fn run(context: &Context, args: &PutArgs) -> Result<Exit, Probl
     if args.paths.iter().any(|path| path == Path::new("-")) {
         return from_stdin(context, args, config).await;
     }
-    let (sources, paths) = gather(args)?;
+    let Gathered { sources, paths, failed } = gather(context, args)?;
+    if sources.is_empty() && !failed.is_empty() {
+        return conclude(context, &RunOutcome { files: failed, ..RunOutcome::default() }, &paths);
+    }
     let session = context.session().await?;
     let mut report = Report { context, lines: FileLines::default() };
     let drawing = context.progress.begin(context.screen.may_draw() && !settings.json);
     let observer = Arc::clone(&context.progress) as _;
     let done = put::put(&session, sources, config, observer, &mut |ended| report.files(ended)).await;
     drop(drawing);
-    let outcome = done.map_err(|failure| {
+    let mut outcome = done.map_err(|failure| {
         drop_if_lost(context, failure.class());
         problem::of_run(&format!("cannot upload to {}", settings.connect.server), &failure)
     })?;
+    outcome.files.splice(..0, failed);
     conclude(context, &outcome, &paths)
 }
 
@@ -107,64 +112,6 @@ fn drop_if_lost(context: &Context, class: FailureClass) {
     if matches!(class, FailureClass::Connection | FailureClass::Trust) {
         context.drop_session();
     }
-}
-
-/// The files that the command line means, and where each name on the server comes from.
-fn gather(args: &PutArgs) -> Result<(Vec<Source>, HashMap<String, PathBuf>), Problem> {
-    if args.name.is_some() && args.paths.len() > 1 {
-        return Err(Problem::new(Exit::Usage, "--as names one file or directory, and several were given")
-            .hint("put several into a directory with --to DIR"));
-    }
-    let to = args.to.as_deref().map(super::directory).transpose()?.flatten();
-    let mut sources: Vec<Source> = Vec::new();
-    let mut paths = HashMap::new();
-    for path in &args.paths {
-        let remote = remote_name(path, to.as_ref(), args.name.as_deref())?;
-        let mut twice = None;
-        let found = put::sources(path, &remote, &mut |tree, local, remote, meta| {
-            let here = if local.as_str() == remote.file_name() && !path.is_dir() {
-                path.clone()
-            } else {
-                path.join(local.as_str())
-            };
-            if paths.insert(remote.as_str().to_owned(), here).is_some() {
-                twice.get_or_insert(remote.clone());
-            }
-            sources.push(Source { id: FileId(sources.len()), tree, local, remote, meta });
-        });
-        found.map_err(|error| {
-            Problem::local(path.display(), error).hint("name files and directories that are there and can be read")
-        })?;
-        if let Some(name) = twice {
-            return Err(Problem::new(Exit::Usage, format!("two of the files would be {name} on the server"))
-                .hint("upload them into different directories with --to DIR"));
-        }
-    }
-    Ok((sources, paths))
-}
-
-/// The name that `path` gets on the server.
-fn remote_name(path: &Path, to: Option<&RemotePath>, name: Option<&str>) -> Result<RemotePath, Problem> {
-    let wrong = |why: &dyn std::fmt::Display| {
-        Problem::new(Exit::Usage, format!("{}: {why}", path.display())).hint("give it another name with --as NAME")
-    };
-    let text = match name {
-        Some(name) => name.trim_end_matches('/').to_owned(),
-        None => {
-            // `.` and `..` have a name too.
-            let canonical;
-            let own = match path.file_name() {
-                Some(own) => Some(own),
-                None => {
-                    canonical = std::fs::canonicalize(path).map_err(|error| wrong(&error))?;
-                    canonical.file_name()
-                }
-            };
-            own.and_then(|own| own.to_str()).ok_or_else(|| wrong(&"its name is not UTF-8"))?.to_owned()
-        }
-    };
-    let text = to.map_or(text.clone(), |to| format!("{}/{text}", to.as_str()));
-    RemotePath::parse(&text).map_err(|error| wrong(&error))
 }
 
 /// Standard input as one file.

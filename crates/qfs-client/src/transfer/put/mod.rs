@@ -22,7 +22,7 @@ mod upload;
 
 pub use context::{PutConfig, Replace};
 pub use run::put;
-pub use source::{Source, SourceError, Tree, gather, open_tree, sources};
+pub use source::{Aside, Omitted, Source, SourceError, Tree, gather, open_tree, sources};
 pub use stream::{put_bytes, put_stream};
 
 pub(crate) use context::Present;

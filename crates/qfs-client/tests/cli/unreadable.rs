@@ -1,0 +1,62 @@
+//! CLI.md: what becomes of a run in which something cannot be read.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use crate::support::{Done, Lab, bound_by_permissions, run};
+
+/// A server at which anything may be done.
+fn writable(files: &[(&str, &[u8])]) -> Lab {
+    let mut lab = Lab::without_server(files);
+    lab.start_server_with("127.0.0.1", 0, &["--allow", "read,write,delete"]);
+    lab
+}
+
+fn write(path: impl AsRef<Path>, content: &[u8]) {
+    std::fs::create_dir_all(path.as_ref().parent().unwrap()).unwrap();
+    std::fs::write(path, content).unwrap();
+}
+
+/// Nobody may read it any more, until the guard is gone: who runs the tests could not remove it otherwise.
+#[must_use]
+struct Locked(std::path::PathBuf, u32);
+
+fn lock(path: impl AsRef<Path>) -> Locked {
+    let path = path.as_ref().to_owned();
+    let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0)).unwrap();
+    Locked(path, mode)
+}
+
+impl Drop for Locked {
+    fn drop(&mut self) {
+        std::fs::set_permissions(&self.0, std::fs::Permissions::from_mode(self.1)).unwrap();
+    }
+}
+
+/// What comes of a client for which permissions hold; None where there is none.
+fn bound(lab: &Lab, args: &[&str]) -> Option<Done> {
+    bound_by_permissions(&lab.client(args)).map(|mut command| run(&mut command))
+}
+
+/// Fails when: a run that could not read a part of the directory ends as if all of it were on the server.
+#[test]
+fn put_fails_where_it_cannot_read_a_part_and_brings_the_rest() {
+    let lab = writable(&[]);
+    let home = lab.home();
+    write(home.join("d/open"), b"open");
+    write(home.join("d/sub/secret"), b"secret");
+    write(home.join("d/locked"), b"locked");
+    let _locked = [lock(home.join("d/sub")), lock(home.join("d/locked"))];
+    let Some(done) = bound(&lab, &["put", "d"]) else { return };
+    let done = done.ends_with(7);
+    assert!(done.err.contains("error: d/sub: it cannot be read\n"), "{done:?}");
+    assert!(done.err.contains("error: d/locked: Permission denied"), "{done:?}");
+    assert_eq!(std::fs::read(lab.path().join("root/d/open")).unwrap(), b"open");
+    let Some(json) = bound(&lab, &["put", "--json", "-q", "d"]).map(|done| done.ends_with(7).json()) else { return };
+    let failed: Vec<_> = json["files"].as_array().unwrap().iter().filter(|file| file["status"] == "failed").collect();
+    assert_eq!(failed.len(), 2, "{json}");
+    assert_eq!((&failed[0]["name"], &failed[0]["error"]["code"]), (&"d/sub".into(), &"local".into()));
+    let Some(done) = bound(&lab, &["put", "d/locked"]) else { return };
+    done.ends_with(7).complains("d/locked: Permission denied", "can be read");
+}
