@@ -39,6 +39,9 @@ pub(crate) enum HandlerError {
     /// Who asks may not do this here.
     #[error("{} is not allowed here", .0.name())]
     Forbidden(Right),
+    /// The name begins with a dot, or a directory on the way does.
+    #[error("hidden names cannot be written")]
+    Hidden,
     /// A token allows it, but the server was started when none did, and has given up the means.
     #[error("the server was started read-only and has to be started again")]
     StartedReadOnly,
@@ -91,7 +94,7 @@ impl HandlerError {
             Self::RequestTimeout => StatusCode::TIMEOUT,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::Changed => StatusCode::CHANGED,
-            Self::Denied | Self::Forbidden(_) | Self::StartedReadOnly => StatusCode::DENIED,
+            Self::Denied | Self::Forbidden(_) | Self::Hidden | Self::StartedReadOnly => StatusCode::DENIED,
             Self::Exists => StatusCode::EXISTS,
             Self::NotEmpty => StatusCode::NOT_EMPTY,
             Self::NoSpace(_) => StatusCode::NO_SPACE,

@@ -170,9 +170,9 @@ impl<S: Store> View<S> {
 
 #[cfg(feature = "http")]
 impl<S: Store> View<S> {
-    /// Whether the request may do `right` to `path`.
+    /// Whether the request may do `right` to `path`; hidden names are only read.
     pub(crate) fn allows(&self, right: Right, path: &RemotePath) -> bool {
-        self.access.allow(right, path).is_ok()
+        (right == Right::Read || !path.is_hidden()) && self.access.allow(right, path).is_ok()
     }
 }
 

@@ -14,11 +14,15 @@ use std::net::SocketAddr;
 use std::process::{Child, ChildStdout};
 use std::time::Duration;
 
+use qfs_core::body::Answer;
+use qfs_core::model::{ByteRange, Token};
+use qfs_core::wire::{DownloadRequest, Request};
+use qfs_transport::{ClientEndpoint, ClientTuning, Source, Trust};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 use support::browser::Browser;
 use support::program::Home;
-use support::{http, soon};
+use support::{Client, PATIENCE, finish, head, http, soon};
 
 /// A share of loopback and what it printed.
 struct Shared {
@@ -178,6 +182,76 @@ async fn it_ends_when_everything_was_downloaded_so_many_times() {
     let (code, said) = shared.ended().await;
     assert_eq!(code, Some(0));
     assert!(said.contains("everything was downloaded"), "{said}");
+}
+
+/// Bytes of a file that is too large for what the network holds on its way.
+const LARGE: usize = 24 << 20;
+
+/// Most of it: what a client has taken when it is cut off.
+const MOST: usize = 18 << 20;
+
+/// Takes so much of the answer at `target` over HTTP, and goes away.
+async fn take_most(shared: &Shared, target: &str) {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let mut stream = http::connect(shared.address(), &[b"http/1.1"]).await;
+    let request = format!("GET {target} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\n\r\n", shared.token());
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut taken = vec![0; MOST + 4096];
+    soon(stream.read_exact(&mut taken)).await.unwrap();
+}
+
+/// What a client of qfs asks for with the token.
+async fn ask(client: &Client, shared: &Shared, start: u64) -> Answer<Source> {
+    let range = Some(ByteRange { start, end: None });
+    let request = DownloadRequest { filename: "large".into(), range, ..DownloadRequest::default() };
+    let token: Token = shared.token().parse().unwrap();
+    client.send(Request::Download(request).encode_with(Some(&token)).unwrap()).await
+}
+
+// Fails when what was handed out before a client was cut off is forgotten: then who goes on where it was gets the whole file, and the
+// share stays up.
+#[tokio::test]
+async fn what_was_handed_out_before_a_client_was_cut_off_counts() {
+    let home = home();
+    home.tree.write("docs/large", &vec![7; LARGE]);
+    let start = || Shared::start(&home, &["docs/large", "--times", "1"]);
+    let ended = async |shared: Shared| {
+        let (code, said) = shared.ended().await;
+        assert!(code == Some(0) && said.contains("everything was downloaded"), "{said}");
+    };
+
+    let shared = start();
+    take_most(&shared, "/large").await;
+    let bearer = format!("authorization: Bearer {}", shared.token());
+    let rest = http::get(shared.address(), "/large", &[&bearer, &format!("range: bytes={MOST}-")]).await;
+    assert_eq!((rest.status, rest.body.len()), (206, LARGE - MOST));
+    ended(shared).await;
+
+    let shared = start();
+    for _ in 0..2 {
+        take_most(&shared, "/?tar").await;
+    }
+    ended(shared).await;
+
+    let shared = start();
+    let connect = async || {
+        let endpoint = ClientEndpoint::bind(shared.address().ip(), None).unwrap();
+        let tuning = ClientTuning::default();
+        let connection =
+            endpoint.connect(shared.address(), "localhost", Trust::AnyKey, &tuning, PATIENCE).await.unwrap();
+        Client { endpoint, connection }
+    };
+    let client = connect().await;
+    let mut answer = ask(&client, &shared, 0).await;
+    head(&mut answer).await.unwrap();
+    assert_eq!(soon(answer.next_bytes(MOST)).await.unwrap().len(), MOST);
+    drop((answer, client));
+    let client = connect().await;
+    let mut answer = ask(&client, &shared, MOST as u64).await;
+    let head = head(&mut answer).await.unwrap();
+    assert_eq!(finish(answer, head).await.unwrap().body.len(), LARGE - MOST);
+    drop(client);
+    ended(shared).await;
 }
 
 #[tokio::test]

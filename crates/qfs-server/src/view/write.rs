@@ -31,6 +31,16 @@ pub(crate) struct CopySpec {
 }
 
 impl<S: WriteStore> View<S> {
+    /// Whether the request may do `right`, which changes something, to `path`. Hidden names are never changed, also where they are
+    /// published: what is under them (`.git/hooks`, `.bashrc`) is run or believed by programs of this machine.
+    ///
+    /// # Errors
+    /// [`HandlerError::Forbidden`], [`HandlerError::Hidden`].
+    fn may_change(&self, right: Right, path: &RemotePath) -> Result<(), HandlerError> {
+        self.access.allow(right, path)?;
+        if path.is_hidden() { Err(HandlerError::Hidden) } else { Ok(()) }
+    }
+
     /// The room that the store has.
     ///
     /// # Errors
@@ -42,9 +52,9 @@ impl<S: WriteStore> View<S> {
     /// Whether the request may write `path`, and `condition` holds there now. The commit checks it again.
     ///
     /// # Errors
-    /// [`HandlerError::Forbidden`], [`HandlerError::Exists`], [`HandlerError::Changed`].
+    /// As [`Self::may_change`]; [`HandlerError::Exists`], [`HandlerError::Changed`].
     pub(crate) fn ensure_writable(&self, path: &RemotePath, condition: &Condition) -> Result<(), HandlerError> {
-        self.access.allow(Right::Write, path)?;
+        self.may_change(Right::Write, path)?;
         match condition {
             Condition::Absent if self.versions.store().existing(path).map_err(refused)?.is_some() => {
                 Err(HandlerError::Exists)
@@ -61,9 +71,9 @@ impl<S: WriteStore> View<S> {
     /// What is under `path` now, for a request that may do `right` there; None where there is no file.
     ///
     /// # Errors
-    /// [`HandlerError::Forbidden`]; what looking failed with.
+    /// As [`Self::may_change`]; what looking failed with.
     pub(crate) fn current(&self, right: Right, path: &RemotePath) -> Result<Option<ObjectMeta>, HandlerError> {
-        self.access.allow(right, path)?;
+        self.may_change(right, path)?;
         match self.versions.store().object(path) {
             Ok(object) => Ok(Some(object.meta().clone())),
             Err(StoreError::NotFound | StoreError::NotRegular) => Ok(None),
@@ -74,9 +84,9 @@ impl<S: WriteStore> View<S> {
     /// Opens the stage of `path`, as [`WriteStore::stage`].
     ///
     /// # Errors
-    /// [`HandlerError::Forbidden`]; as [`WriteStore::stage`].
+    /// As [`Self::may_change`]; as [`WriteStore::stage`].
     pub(crate) fn stage(&self, path: &RemotePath, spec: &StageSpec) -> Result<Arc<dyn StagedObject>, HandlerError> {
-        self.access.allow(Right::Write, path)?;
+        self.may_change(Right::Write, path)?;
         self.versions.store().stage(path, spec).map_err(refused)
     }
 
@@ -144,7 +154,7 @@ impl<S: WriteStore> View<S> {
     /// [`Self::sync_directories`] is for many at once.
     ///
     /// # Errors
-    /// [`HandlerError::Forbidden`]; as [`WriteStore::put_described`].
+    /// As [`Self::may_change`]; as [`WriteStore::put_described`].
     pub(crate) fn put(
         &self,
         path: &RemotePath,
@@ -152,7 +162,7 @@ impl<S: WriteStore> View<S> {
         spec: &CommitSpec,
         digest: Digest,
     ) -> Result<ObjectMeta, HandlerError> {
-        self.access.allow(Right::Write, path)?;
+        self.may_change(Right::Write, path)?;
         let meta = self.versions.store().put_known(path, content, spec, digest).map_err(refused)?;
         self.remember(&meta, digest);
         Ok(meta)
@@ -216,52 +226,52 @@ impl<S: WriteStore> View<S> {
     /// Removes a file or a link, if `condition` holds.
     ///
     /// # Errors
-    /// [`HandlerError::Forbidden`]; as [`WriteStore::remove`].
+    /// As [`Self::may_change`]; as [`WriteStore::remove`].
     pub(crate) fn remove(&self, path: &RemotePath, condition: &Condition) -> Result<(), HandlerError> {
-        self.access.allow(Right::Delete, path)?;
+        self.may_change(Right::Delete, path)?;
         self.versions.store().remove(path, condition, false).map_err(missing)
     }
 
     /// Removes a symbolic link, wherever it leads.
     ///
     /// # Errors
-    /// [`HandlerError::Forbidden`]; as [`WriteStore::remove_link`].
+    /// As [`Self::may_change`]; as [`WriteStore::remove_link`].
     pub(crate) fn remove_link(&self, path: &RemotePath) -> Result<(), HandlerError> {
-        self.access.allow(Right::Delete, path)?;
+        self.may_change(Right::Delete, path)?;
         self.versions.store().remove_link(path, None, false).map_err(missing)
     }
 
     /// Removes an empty directory.
     ///
     /// # Errors
-    /// [`HandlerError::Forbidden`]; as [`WriteStore::remove_directory`].
+    /// As [`Self::may_change`]; as [`WriteStore::remove_directory`].
     pub(crate) fn remove_directory(&self, path: &RemotePath) -> Result<(), HandlerError> {
-        self.access.allow(Right::Delete, path)?;
+        self.may_change(Right::Delete, path)?;
         self.versions.store().remove_directory(path, false).map_err(missing)
     }
 
     /// Makes a directory, as [`WriteStore::make_directory`].
     ///
     /// # Errors
-    /// [`HandlerError::Forbidden`]; as [`WriteStore::make_directory`].
+    /// As [`Self::may_change`]; as [`WriteStore::make_directory`].
     pub(crate) fn make_directory(&self, path: &RemotePath, modified: Option<Timestamp>) -> Result<(), HandlerError> {
-        self.access.allow(Right::Write, path)?;
+        self.may_change(Right::Write, path)?;
         self.versions.store().make_directory(path, modified, false).map_err(refused)
     }
 
     /// Makes a symbolic link, as [`WriteStore::make_link`].
     ///
     /// # Errors
-    /// [`HandlerError::Forbidden`]; as [`WriteStore::make_link`].
+    /// As [`Self::may_change`]; as [`WriteStore::make_link`].
     pub(crate) fn make_link(&self, path: &RemotePath, target: &str) -> Result<(), HandlerError> {
-        self.access.allow(Right::Write, path)?;
+        self.may_change(Right::Write, path)?;
         self.versions.store().make_link(path, target, false).map_err(refused)
     }
 
     /// Sets a file's time and whether it may be executed, if it is `version`.
     ///
     /// # Errors
-    /// [`HandlerError::Forbidden`], [`HandlerError::NotFound`], [`HandlerError::Changed`].
+    /// As [`Self::may_change`]; [`HandlerError::NotFound`], [`HandlerError::Changed`].
     pub(crate) fn set_metadata(
         &self,
         path: &RemotePath,
@@ -269,7 +279,7 @@ impl<S: WriteStore> View<S> {
         modified: Option<Timestamp>,
         executable: Option<bool>,
     ) -> Result<(ObjectMeta, Option<Digest>), HandlerError> {
-        self.access.allow(Right::Write, path)?;
+        self.may_change(Right::Write, path)?;
         let store = self.versions.store();
         let before = match version {
             Some(version) => version,
@@ -294,7 +304,7 @@ fn refused(error: StoreError) -> HandlerError {
         StoreError::Exists | StoreError::NotRegular => HandlerError::Exists,
         StoreError::Conflict => HandlerError::Changed,
         StoreError::NotEmpty => HandlerError::NotEmpty,
-        StoreError::Reserved => HandlerError::Forbidden(Right::Write),
+        StoreError::Reserved => HandlerError::Hidden,
         StoreError::Outside => HandlerError::BadRequest("the link leads outside of what is published"),
         StoreError::Unsupported => HandlerError::BadRequest("this server's store has no such thing"),
         StoreError::NoSpace { .. } => HandlerError::NoSpace("the server's disk is full"),

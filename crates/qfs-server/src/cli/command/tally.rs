@@ -1,7 +1,7 @@
 //! How often everything that is shared was downloaded.
 //!
 //! What is counted is bytes: a file was downloaded once more whenever as many of its bytes were handed out as it has, in one piece
-//! or in several. So a download that is cut off and continued counts once, and one that is given up does not.
+//! or in several. So a download that is cut off and continued counts once; what was handed out in one that is given up counts too.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -29,7 +29,7 @@ struct File {
 
 impl File {
     fn add(&mut self, bytes: u64) {
-        // What an answer has besides the file does not count.
+        // An answer may have parts of the file more than once.
         self.bytes += bytes.min(self.size);
         if self.bytes >= self.size {
             self.bytes -= self.size;
@@ -57,16 +57,8 @@ impl Tally {
     /// Something was handed out.
     pub(super) fn note(&self, delivery: Delivery<'_>) {
         let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
-        match delivery {
-            Delivery::File { name, bytes } => {
-                if let Some(file) = files.get_mut(name) {
-                    file.add(bytes);
-                }
-            }
-            Delivery::Archive { directory } => {
-                let below = files.iter_mut().filter(|(name, _)| name.starts_with(directory));
-                below.for_each(|(_, file)| file.times = file.times.saturating_add(1));
-            }
+        if let Some(file) = files.get_mut(delivery.name) {
+            file.add(delivery.bytes);
         }
         if !files.is_empty() && files.values().all(|file| file.times >= self.wanted) {
             self.done.notify_one();
@@ -97,7 +89,7 @@ mod tests {
             store.insert(&RemotePath::parse(name).unwrap(), content);
         }
         let tally = Tally::new(&store, 2);
-        let file = |name, bytes| tally.note(Delivery::File { name, bytes });
+        let file = |name, bytes| tally.note(Delivery { name, bytes });
         file("a", 400);
         assert_eq!(tally.files.lock().unwrap()["a"].times, 1, "one answer is at most one file");
         file("a", 4);
@@ -106,7 +98,8 @@ mod tests {
         assert_eq!(tally.files.lock().unwrap()["a"].times, 2, "continued");
         for _ in 0..2 {
             assert!(!is_done(&tally));
-            tally.note(Delivery::Archive { directory: "d/" });
+            file("d/b", 5);
+            file("d/empty", 0);
         }
         assert!(is_done(&tally));
     }

@@ -6,12 +6,14 @@ use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use qfs_core::body;
 use qfs_core::model::{HashKind, RemotePath};
 use qfs_core::store::{ObjectMeta, StoreError, WriteStore};
+use qfs_core::stream::ByteSink;
 
 use super::ask::Ask;
 use super::error::HttpError;
 use super::reply::{self, Answer};
 use super::rows::title;
 use super::{target, walk};
+use crate::deliveries::{Counting, Handed};
 use crate::view::View;
 
 /// Names that wait for their files to be sent, for each archive: at most 256 KiB.
@@ -28,6 +30,7 @@ pub(super) async fn answer<S: WriteStore, R: Answer>(
     view: &View<S>,
     below: Option<&RemotePath>,
     reply: &mut R,
+    handed: &mut Handed,
 ) -> Result<(), HttpError> {
     let from = below.cloned();
     // Not those of listings: an archive takes as long as its client, and whoever looks into a directory would wait for it.
@@ -47,7 +50,9 @@ pub(super) async fn answer<S: WriteStore, R: Answer>(
         return Ok(());
     }
     while let Some(name) = next {
-        entry(ask, view, below, &name, reply).await?;
+        // The file before it is whole.
+        handed.tell(ask.service.deliveries.as_ref(), true);
+        entry(ask, view, below, &name, reply, handed).await?;
         next = names.recv().await.transpose()?;
     }
     // Two records of zeros end it.
@@ -62,10 +67,11 @@ async fn entry<S: WriteStore, R: Answer>(
     below: Option<&RemotePath>,
     name: &str,
     reply: &mut R,
+    handed: &mut Handed,
 ) -> Result<(), HttpError> {
     let whole = below.map_or_else(|| name.to_owned(), |below| format!("{}/{name}", below.as_str()));
     let Ok(path) = RemotePath::parse(&whole) else { return Ok(()) };
-    let (opened, room) = match view.open_within(&ask.client.share, path, HashKind::Sha256).await {
+    let (opened, room) = match view.open_within(&ask.client.share, path.clone(), HashKind::Sha256).await {
         Ok(opened) => opened,
         Err(StoreError::NotFound | StoreError::NotRegular) => return Ok(()),
         Err(error) => return Err(error.into()),
@@ -75,9 +81,10 @@ async fn entry<S: WriteStore, R: Answer>(
     let meta = opened.version.meta();
     let size = meta.size;
     reply.send(header(&inside, meta)?).await?;
+    let mut counting = Counting::new(reply, handed.begin(path.as_str()));
     match opened.content {
-        Some(content) => reply.send(room.attach(content)).await?,
-        None => body::send_within(reply, &opened.version, 0..size, &ask.client.share, Some(room)).await?,
+        Some(content) => counting.send(room.attach(content)).await?,
+        None => body::send_within(&mut counting, &opened.version, 0..size, &ask.client.share, Some(room)).await?,
     }
     Ok(reply.send(zeros(padding(size))).await?)
 }

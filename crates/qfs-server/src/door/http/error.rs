@@ -72,9 +72,11 @@ impl HttpError {
             Self::CrossSite => StatusCode::FORBIDDEN,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             // Another token may help with reading; a browser asks for one.
-            Self::Handler(HandlerError::Forbidden(Right::Write | Right::Delete) | HandlerError::StartedReadOnly) => {
-                StatusCode::FORBIDDEN
-            }
+            Self::Handler(
+                HandlerError::Forbidden(Right::Write | Right::Delete)
+                | HandlerError::Hidden
+                | HandlerError::StartedReadOnly,
+            ) => StatusCode::FORBIDDEN,
             Self::Handler(error) => match error.status() {
                 Some(Code::NOT_FOUND) => StatusCode::NOT_FOUND,
                 Some(Code::DENIED) => StatusCode::UNAUTHORIZED,

@@ -15,7 +15,7 @@ use super::error::HttpError;
 use super::reply::{Answer, Form, Outlet, Reply};
 use super::target::{Place, Target};
 use super::{archive, change, credential, directory, file, own};
-use crate::deliveries::Delivery;
+use crate::deliveries::Handed;
 use crate::error::HandlerError;
 use crate::gate::audit;
 use crate::gate::patience::Progress;
@@ -30,10 +30,8 @@ struct Record {
     command: &'static str,
     name: String,
     token: Option<String>,
-    /// Whether all that is below the directory was asked for.
-    is_archive: bool,
-    /// Whether a page about the file was asked for, and not the file.
-    is_page: bool,
+    /// What the answer hands out.
+    handed: Handed,
 }
 
 /// Answers one request to its end.
@@ -70,16 +68,9 @@ pub(super) async fn serve<S: WriteStore, O: Outlet, P: Progress>(
         bytes: reply.sent(),
         took: start.elapsed(),
     });
-    if let Some(deliveries) =
-        service.deliveries.as_ref().filter(|_| result.is_ok() && record.command == "GET" && !record.is_page)
-    {
-        let (name, bytes) = (record.name.as_str(), reply.sent());
-        let directory = name.trim_start_matches('/');
-        deliveries.tell(if record.is_archive {
-            Delivery::Archive { directory }
-        } else {
-            Delivery::File { name, bytes }
-        });
+    // With other methods nothing of the file leaves.
+    if record.command == "GET" {
+        record.handed.tell(service.deliveries.as_ref(), result.is_ok());
     }
     match &result {
         Err(error) if error.is_abandoned() => client.note_abandoned(&service),
@@ -183,8 +174,7 @@ async fn get<S: WriteStore, R: Answer>(
     let directory = match &ask.target.place {
         Place::File(path) => {
             path.as_str().clone_into(&mut record.name);
-            record.is_page = ask.target.has("view");
-            return file::answer(ask, view, path, reply).await;
+            return file::answer(ask, view, path, reply, &mut record.handed).await;
         }
         Place::Directory(path) => {
             record.name = format!("{}/", path.as_str());
@@ -193,9 +183,8 @@ async fn get<S: WriteStore, R: Answer>(
         Place::Root => None,
         Place::Own(_) | Place::Nothing => return Err(HandlerError::NotFound.into()),
     };
-    record.is_archive = ask.target.has("tar");
-    if record.is_archive {
-        archive::answer(ask, view, directory, reply).await
+    if ask.target.has("tar") {
+        archive::answer(ask, view, directory, reply, &mut record.handed).await
     } else {
         directory::answer(ask, view, directory, reply).await
     }

@@ -24,6 +24,7 @@ use super::kind::{content_type, disposition};
 use super::range::{self, Wanted};
 use super::reply::{self, Answer};
 use super::{directory, page, target};
+use crate::deliveries::{Counting, Handed};
 use crate::error::HandlerError;
 use crate::view::View;
 
@@ -43,10 +44,11 @@ pub(super) async fn answer<S: WriteStore, R: Answer>(
     view: &View<S>,
     path: &RemotePath,
     reply: &mut R,
+    handed: &mut Handed,
 ) -> Result<(), HttpError> {
     match view.open_within(&ask.client.share, path.clone(), HashKind::Sha256).await {
         Ok((opened, room)) if ask.target.has("view") => page::preview::answer(ask, path, opened, room, reply).await,
-        Ok((opened, room)) => send(ask, path, opened, room, reply).await,
+        Ok((opened, room)) => send(ask, path, opened, room, reply, handed).await,
         Err(StoreError::NotFound | StoreError::NotRegular) => {
             if !directory::exists(ask, view, path).await? {
                 return Err(HandlerError::NotFound.into());
@@ -68,6 +70,7 @@ async fn send<S: WriteStore, R: Answer>(
     opened: Opened,
     room: Reservation,
     reply: &mut R,
+    handed: &mut Handed,
 ) -> Result<(), HttpError> {
     let meta = opened.version.meta();
     let (size, validators) = (meta.size, Validators::of(meta));
@@ -94,13 +97,13 @@ async fn send<S: WriteStore, R: Answer>(
     let policy = if kind == "application/pdf" { POLICY_OF_PDF } else { POLICY };
     let disposition = disposition(path.file_name(), &kind, ask.target.has("download"));
     head = head.header(CONTENT_SECURITY_POLICY, policy).header(CONTENT_DISPOSITION, disposition);
-    let source = Source { ask, opened: &opened };
+    let mut source = Source { ask, opened: &opened, count: handed.begin(path.as_str()) };
     match wanted {
         Wanted::Parts(parts) if parts.len() > 1 => {
             let parts = Multipart::new(&parts, &kind, size)?;
             head = head.status(StatusCode::PARTIAL_CONTENT).header(CONTENT_TYPE, parts.content_type());
             reply.begin(head.header(CONTENT_LENGTH, parts.length())).await?;
-            parts.send(&source, room, reply).await
+            parts.send(&mut source, room, reply).await
         }
         Wanted::Parts(parts) => {
             let part = parts.into_iter().next().unwrap_or(0..size);
@@ -146,17 +149,20 @@ pub(super) fn wants_sha256(header: &str) -> bool {
 struct Source<'a, S> {
     ask: &'a Ask<'a, S>,
     opened: &'a Opened,
+    /// Bytes of the file that were sent.
+    count: &'a mut u64,
 }
 
 impl<S: WriteStore> Source<'_, S> {
     /// Sends `range`. The last of it leaves only when it is certain that all of it is of one version: a client believes whoever sends as
     /// much as was announced.
     async fn send<K: ByteSink>(
-        &self,
+        &mut self,
         range: Range<u64>,
         room: Option<Reservation>,
         sink: &mut K,
     ) -> Result<(), HttpError> {
+        let mut sink = Counting::new(sink, self.count);
         if let Some(content) = &self.opened.content {
             // A small file is held whole, so its offsets fit.
             let body = content.slice(range.start as usize..range.end as usize);
@@ -169,7 +175,7 @@ impl<S: WriteStore> Source<'_, S> {
             };
             return Ok(sink.send(body).await?);
         }
-        let mut held = HoldLast { left: range.end - range.start, last: None, sink };
+        let mut held = HoldLast { left: range.end - range.start, last: None, sink: &mut sink };
         body::send_within(&mut held, &self.opened.version, range, &self.ask.client.share, room).await?;
         let last = held.last.take();
         match last {
@@ -246,7 +252,7 @@ impl Multipart {
 
     async fn send<S: WriteStore, K: ByteSink>(
         self,
-        source: &Source<'_, S>,
+        source: &mut Source<'_, S>,
         room: Reservation,
         sink: &mut K,
     ) -> Result<(), HttpError> {

@@ -159,8 +159,8 @@ async fn serve_stream<S: WriteStore>(service: Arc<Service<S>>, client: Arc<Clien
         bytes,
         took: start.elapsed(),
     });
-    if let Some(deliveries) = service.deliveries.as_ref().filter(|_| outcome.error.is_none()) {
-        outcome.delivered(bytes).for_each(|delivery| deliveries.tell(delivery));
+    if let Some(deliveries) = &service.deliveries {
+        outcome.delivered().for_each(|delivery| deliveries.tell(delivery));
     }
     if outcome.error.as_ref().is_some_and(HandlerError::is_abandoned) {
         client.note_abandoned(&service.refusals);

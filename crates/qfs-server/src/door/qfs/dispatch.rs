@@ -93,6 +93,8 @@ pub(crate) struct Outcome {
     pub(crate) request: Option<Request>,
     /// The id of the token that let it in.
     pub(crate) token: Option<String>,
+    /// Bytes of the file that were handed out, by a `download` or a `download_ranges`.
+    pub(crate) handed_out: u64,
     /// What became of the files of a `download_many`, as far as it got.
     pub(crate) answered: Vec<Answered>,
     /// The files of an `upload_many` and what became of them, as far as it got.
@@ -110,21 +112,20 @@ impl Outcome {
         }
     }
 
-    /// What was handed out, if all went well with an answer of so many bytes.
-    pub(crate) fn delivered(&self, bytes: u64) -> impl Iterator<Item = Delivery<'_>> {
+    /// What was handed out, as far as it got.
+    pub(crate) fn delivered(&self) -> impl Iterator<Item = Delivery<'_>> {
         let one = match &self.request {
-            // Also where holes were left out.
-            Some(Request::Download(download)) if download.range.is_none() => {
-                Some((download.filename.as_str(), u64::MAX))
-            }
-            Some(Request::Download(download)) => Some((download.filename.as_str(), bytes)),
-            Some(Request::DownloadRanges(ranges)) => Some((ranges.filename.as_str(), bytes)),
+            Some(Request::Download(download)) => Some(&download.filename),
+            Some(Request::DownloadRanges(ranges)) => Some(&ranges.filename),
             _ => None,
         };
+        let bytes = self.handed_out;
+        // Nothing is all of an empty file, but only where all went well.
+        let one = one.filter(|_| bytes > 0 || self.error.is_none());
         let is_many = matches!(self.request, Some(Request::DownloadMany(_)));
         let many = self.many().filter(move |(_, answered)| is_many && answered.code == StatusCode::OK);
-        let one = one.map(|(name, bytes)| Delivery::File { name, bytes });
-        one.into_iter().chain(many.map(|(name, answered)| Delivery::File { name, bytes: answered.bytes }))
+        let one = one.map(|name| Delivery { name, bytes });
+        one.into_iter().chain(many.map(|(name, answered)| Delivery { name, bytes: answered.bytes }))
     }
 
     /// The names that a command about many files is about, as the client sent them, and what became of each as far as it got.
@@ -146,8 +147,14 @@ pub(crate) async fn serve<S: WriteStore, K: ByteSink, P: Progress + Path, R: Req
     mut source: R,
     heard: impl FnOnce(),
 ) -> Outcome {
-    let mut outcome =
-        Outcome { request: None, token: None, answered: Vec::new(), uploaded: Ledger::default(), error: None };
+    let mut outcome = Outcome {
+        request: None,
+        token: None,
+        handed_out: 0,
+        answered: Vec::new(),
+        uploaded: Ledger::default(),
+        error: None,
+    };
     let result = match read_request(service, quota, &mut source).await {
         Ok(asked) => {
             heard();
@@ -259,7 +266,9 @@ async fn answer<S: WriteStore, K: ByteSink, P: Progress + Path, R: RequestSource
     let rest = || Answer::continued(source.into_rest(), length);
     match request {
         Request::GetFilesList(list) => handler::list(service, &view, share, reply, list).await,
-        Request::Download(download) => handler::download(service, &view, share, reply, download).await,
+        Request::Download(download) => {
+            handler::download(service, &view, share, reply, download, &mut outcome.handed_out).await
+        }
         Request::DownloadMany(many) => {
             handler::download_many(service, &view, share, reply, many, &mut outcome.answered).await
         }
@@ -279,7 +288,9 @@ async fn answer<S: WriteStore, K: ByteSink, P: Progress + Path, R: RequestSource
         Request::MakeLink(make) => handler::make_link(&view, reply, make).await,
         Request::SetMetadata(set) => handler::set_metadata(&view, reply, set).await,
         Request::ChunkMap(map) => handler::chunk_map(service, &view, share, reply, map).await,
-        Request::DownloadRanges(ranges) => handler::download_ranges(service, &view, share, reply, ranges).await,
+        Request::DownloadRanges(ranges) => {
+            handler::download_ranges(service, &view, share, reply, ranges, &mut outcome.handed_out).await
+        }
         other => Err(DecodeError::UnknownCommand(other.command().to_owned()).into()),
     }
 }

@@ -8,6 +8,7 @@ use qfs_core::stream::ByteSink;
 use qfs_core::wire::{ChunkMapHead, ChunkMapRequest, DownloadRangesRequest, StatusCode, encode};
 
 use super::download::{digest, head, trailer, while_wanted};
+use crate::deliveries::Counting;
 use crate::error::HandlerError;
 use crate::service::Service;
 use crate::view::View;
@@ -41,13 +42,14 @@ pub(crate) async fn chunk_map<S: Store, K: ByteSink>(
 }
 
 /// Answers `request` on `sink` with parts of what `view` shows, up to and including the end of the stream. What it reads is taken out
-/// of `share`.
+/// of `share`, and what was handed out of the file is added to `count`.
 pub(crate) async fn download_ranges<S: Store, K: ByteSink>(
     service: &Service<S>,
     view: &View<S>,
     share: &Share,
     sink: &mut K,
     request: DownloadRangesRequest,
+    count: &mut u64,
 ) -> Result<(), HandlerError> {
     let wanted = (Some(&request.if_match), request.hash);
     let opened = open(view, share, sink, &request.filename, request.priority, wanted).await?;
@@ -57,7 +59,8 @@ pub(crate) async fn download_ranges<S: Store, K: ByteSink>(
     let envelope = ByteRange { start: envelope.start, end: Some(envelope.end) };
     let envelope = envelope.within(meta.size).map_err(|_| HandlerError::BadRange)?;
     sink.send(encode(&head(meta, &envelope, (known, request.hash), qfs_core::model::Holes::default()))?).await?;
-    body::send_around(sink, version, envelope, &request.ranges.gaps(), share, None).await?;
+    let mut counting = Counting::new(sink, count);
+    body::send_around(&mut counting, version, envelope, &request.ranges.gaps(), share, None).await?;
     let digest = digest(service, sink, version, false).await?;
     sink.send(trailer(digest)?).await?;
     sink.finish();

@@ -10,6 +10,7 @@ use qfs_core::store::{ObjectMeta, Store, Version};
 use qfs_core::stream::{ByteSink, StreamError};
 use qfs_core::wire::{DownloadHead, DownloadRequest, MAX_HOLES, MIN_HOLE_BYTES, StatusCode, Trailer, encode};
 
+use crate::deliveries::Counting;
 use crate::error::HandlerError;
 use crate::service::Service;
 use crate::view::View;
@@ -20,13 +21,15 @@ const ONE_BUFFER_BYTES: usize = 16 << 10;
 /// Holes of a file up to this many bytes are hashed in a moment, once the rest is.
 const SHORT_HOLES_BYTES: u64 = 256 << 20;
 
-/// Answers `request` on `sink` with what `view` shows, up to and including the end of the stream. What it reads is taken out of `share`.
+/// Answers `request` on `sink` with what `view` shows, up to and including the end of the stream. What it reads is taken out of `share`,
+/// and what was handed out of the file is added to `count`.
 pub(crate) async fn download<S: Store, K: ByteSink>(
     service: &Service<S>,
     view: &View<S>,
     share: &Share,
     sink: &mut K,
     request: DownloadRequest,
+    count: &mut u64,
 ) -> Result<(), HandlerError> {
     if request.priority != 0 {
         sink.set_priority(request.priority);
@@ -36,7 +39,7 @@ pub(crate) async fn download<S: Store, K: ByteSink>(
     }
     let path = RemotePath::parse(&request.filename).map_err(|_| HandlerError::NotFound)?;
     if request.live {
-        return live(service, view, share, sink, path, request.hash).await;
+        return live(service, view, share, sink, (path, request.hash), count).await;
     }
     let (opened, mut room) = view.open_within(share, path, request.hash).await?;
     let meta = opened.version.meta();
@@ -54,13 +57,15 @@ pub(crate) async fn download<S: Store, K: ByteSink>(
             let body = content.slice(range.start as usize..range.end as usize);
             drop(opened.version);
             room.shrink(content.len());
-            send_small(sink, head, body, trailer(digest)?, room).await?;
+            send_small(sink, head, body, trailer(digest)?, room, count).await?;
         }
         None => {
             let whole = range == (0..meta.size);
             let holes = if request.holes { holes(&opened.version, range.clone()).await? } else { Holes::default() };
             sink.send(encode(&head(meta, &range, (known, hash), holes.clone()))?).await?;
-            body::send_around(sink, &opened.version, range, &holes, share, Some(room)).await?;
+            let mut counting = Counting::around(sink, count, range.start, &holes);
+            body::send_around(&mut counting, &opened.version, range, &holes, share, Some(room)).await?;
+            counting.end();
             let is_nearly_hashed = whole && holes.bytes() <= SHORT_HOLES_BYTES;
             let digest = digest(service, sink, &opened.version, is_nearly_hashed).await?;
             sink.send(trailer(digest)?).await?;
@@ -76,15 +81,15 @@ async fn live<S: Store, K: ByteSink>(
     view: &View<S>,
     share: &Share,
     sink: &mut K,
-    path: RemotePath,
-    hash: HashKind,
+    (path, hash): (RemotePath, HashKind),
+    count: &mut u64,
 ) -> Result<(), HandlerError> {
     let live = Arc::new(view.open_live(path, hash).await?);
     let version = live.version();
     let whole = 0..version.meta().size;
     let head = head(version.meta(), &whole, (None, hash), Holes::default());
     sink.send(encode(&DownloadHead { live: true, ..head })?).await?;
-    body::send_within(sink, version, whole, share, None).await?;
+    body::send_within(&mut Counting::new(sink, count), version, whole, share, None).await?;
     let digest = digest(service, sink, version, true).await?;
     let confirmed = async {
         let _permit = service.digest_passes.acquire().await.map_err(|_| HandlerError::ShuttingDown)?;
@@ -133,19 +138,23 @@ async fn send_small<K: ByteSink>(
     body: Bytes,
     trailer: Bytes,
     room: Reservation,
+    count: &mut u64,
 ) -> Result<(), HandlerError> {
+    let handed_out = body.len() as u64;
     let length = head.len() + body.len() + trailer.len();
     if length > ONE_BUFFER_BYTES {
-        for part in [head, room.attach(body), trailer] {
-            sink.send(part).await?;
-        }
-        return Ok(());
+        sink.send(head).await?;
+        sink.send(room.attach(body)).await?;
+        *count += handed_out;
+        return Ok(sink.send(trailer).await?);
     }
     let mut answer = BytesMut::with_capacity(length);
     for part in [head, body, trailer] {
         answer.extend_from_slice(&part);
     }
-    Ok(sink.send(room.attach(answer.freeze())).await?)
+    sink.send(room.attach(answer.freeze())).await?;
+    *count += handed_out;
+    Ok(())
 }
 
 /// The digest of the whole file: at once when it is known, otherwise from a pass over what nobody has hashed yet, for as long as
