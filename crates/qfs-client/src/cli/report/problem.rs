@@ -177,6 +177,9 @@ fn certificate_hint(fault: &CertificateFault) -> &'static str {
         CertificateFault::UnknownIssuer => {
             "a server with a certificate of its own making is trusted by its key: --tls=pin; SSL_CERT_FILE adds an authority"
         }
+        CertificateFault::OfAnAuthority => {
+            "a server with a certificate of its own making is trusted by its key: --tls=pin"
+        }
         CertificateFault::WrongName(_) => "use the host name that the certificate is for",
         _ => "ask whoever runs the server",
     }
