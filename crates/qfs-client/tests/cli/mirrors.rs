@@ -75,6 +75,30 @@ fn a_file_comes_from_all_that_have_it() {
     }
 }
 
+/// Fails when a file of which another version is here comes from one of them though nothing of that version is used, or when what came
+/// from one of them alone is not counted.
+#[test]
+fn another_version_here_is_replaced_from_all_that_have_it() {
+    let large = noise(6 << 20);
+    let labs = [Lab::new(&[("large", &large)]), Lab::new(&[("large", &large)])];
+    let proxies = labs.each_ref().map(|lab| slow_link(lab.server().address()));
+    let tickets: Vec<_> = proxies.iter().map(through).collect();
+    let (smaller, as_large) = (noise(100_000), vec![7; 6 << 20]);
+    for (old, args) in [(&smaller, &["--whole"][..]), (&as_large, &["--whole"]), (&as_large, &[])] {
+        labs[0].put("large", old);
+        let args = [&["get", "large", "--overwrite", "--json"], args].concat();
+        let done = run(&mut client(&labs[0], &tickets, &args)).ends_with(0);
+        assert!(labs[0].saved("large") == large, "{done:?}");
+        let sent: Vec<u64> = mirrors(&done).values().map(|(_, bytes)| *bytes).collect();
+        assert!(sent.iter().sum::<u64>() >= 6 << 20, "{done:?}");
+        assert!(!args.contains(&"--whole") || sent.iter().all(|bytes| *bytes > 0), "{done:?}");
+    }
+    // What is the same is kept, and costs nothing.
+    let done =
+        run(&mut client(&labs[0], &tickets, &["get", "large", "--overwrite", "--whole", "--checksum", "--json"]));
+    assert_eq!(done.json()["files"][0]["status"], "unchanged", "{done:?}");
+}
+
 /// Fails when one server that is not there ends the run, or is not told of; or when none is there and the run does not end with 3.
 #[test]
 fn one_that_cannot_be_reached_costs_a_line() {

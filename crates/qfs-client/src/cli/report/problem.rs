@@ -108,7 +108,7 @@ fn hint_for(failure: &Failure) -> Option<&'static str> {
         }
         Failure::Refused(error) if error.code == StatusCode::DENIED => Some(SHOW_TOKEN),
         Failure::Refused(error) if error.code == StatusCode::UNKNOWN_COMMAND => {
-            Some("the server is older than this program and takes no uploads")
+            Some("the server is older than this program, or another one, and does not know what was asked")
         }
         Failure::SourceChanged => Some("it is being written here; run the same command again"),
         Failure::Refused(error) if error.code.is_transient() => Some("run the same command again later"),
