@@ -96,6 +96,15 @@ pub(crate) fn read(args: impl IntoIterator<Item = OsString>) -> Result<Reading, 
     finish(command, &args, layer, Some(Named { name, origin, tickets }))
 }
 
+/// The names of the servers in the configuration file that a line would have, as far as it is typed; none where the file cannot be used.
+pub(crate) fn servers(args: impl IntoIterator<Item = OsString>) -> Vec<String> {
+    let given = Args::command().ignore_errors(true).try_get_matches_from(args);
+    let named = given.ok().and_then(|given| given.get_one::<PathBuf>("config").cloned());
+    let path = named.or_else(|| PLACE.find(|name| std::env::var_os(name)));
+    let names = path.and_then(|path| ConfigFile::read(&path).ok()?.names(SERVERS).ok()).unwrap_or_default();
+    names.into_iter().filter(|name| is_name(name)).collect()
+}
+
 fn finish(command: Command, args: &[OsString], layer: Layer, named: Option<Named>) -> Result<Reading, Unread> {
     match parse(layer.defaults_of(command), args) {
         Ok(matches) => Ok(Reading { matches, layer, named }),
