@@ -78,7 +78,7 @@ fn no_link_is_offered_that_is_not_published() {
 fn servers_of_the_configuration_are_offered() {
     let lab = Lab::new(FILES);
     std::fs::create_dir_all(lab.path().join("config")).unwrap();
-    let text = "[servers.lab]\nport = 1\n[servers.'la b']\nport = 2\n[servers.archive]\nport = 3\n";
+    let text = "[servers.lab]\nport = 1\n[servers.archive]\nport = 3\n";
     std::fs::write(lab.path().join("config/client.toml"), text).unwrap();
     std::fs::write(lab.home().join("labels"), "a file of this machine").unwrap();
     for line in ["--server ", "get --server ", "--server="] {
