@@ -188,7 +188,7 @@ fn certificate_hint(fault: &CertificateFault) -> &'static str {
 fn connect_hint(server: &str, port: u16, error: &ConnectError) -> String {
     match error {
         ConnectError::NoAnswer => {
-            format!("is qfs-server running there, and does a firewall let UDP port {port} through?")
+            format!("is qfs-server running there, and does a firewall let port {port} through, of UDP or of TCP?")
         }
         ConnectError::Refused => "is qfs-server running, and are --ip and --port right?".to_owned(),
         ConnectError::OtherProtocol => format!("is {server} a qfs-server, of this version?"),
