@@ -104,7 +104,7 @@ pub(crate) struct Options {
         value_parser = ChoiceParser, action = ArgAction::Append)]
     pub(crate) server: Vec<Choice>,
 
-    /// A file with a ticket; the way for one with a token, which must not stand on the command line
+    /// A file with a ticket, - for standard input; the way for one with a token, which must not stand on the command line
     #[arg(long, global = true, value_name = "FILE", env = "QFS_SERVER_FILE", hide_env_values = true)]
     pub(crate) server_file: Option<PathBuf>,
 
@@ -348,7 +348,7 @@ pub(crate) struct GetArgs {
 #[derive(Debug, Subcommand)]
 pub(crate) enum TrustCommand {
     /// Print the known servers, one a line: HOST:PORT sha256:HEX, and next=sha256:HEX where the server has announced another key
-    #[command(long_flag = "list")]
+    #[command(long_flag = "list", after_help = TRUST_EXAMPLES)]
     List,
     /// Make a server known
     #[command(long_flag = "add", after_help = TRUST_EXAMPLES)]
@@ -510,6 +510,17 @@ mod tests {
     #[test]
     fn the_definition_is_sound() {
         Args::command().debug_assert();
+    }
+
+    #[test]
+    fn the_help_of_every_command_has_an_example() {
+        fn check(command: &clap::Command) {
+            let name = command.get_name();
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.contains("Example") || command.has_subcommands(), "{name}");
+            command.get_subcommands().for_each(check);
+        }
+        check(&Args::command());
     }
 
     #[test]

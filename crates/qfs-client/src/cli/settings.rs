@@ -207,7 +207,7 @@ fn settle_tickets(
             "a ticket with a token must not stand on the command line: everybody on this machine can read it there";
         return Err(usage(
             what,
-            "put it into a file for --server-file, or into QFS_SERVER; this token is best revoked",
+            "put it into QFS_SERVER or a file for --server-file (- is standard input); have this token revoked if others use this machine",
         ));
     }
     if reading.is_flag("server") && reading.is_flag("server_file") {
