@@ -17,10 +17,10 @@ impl Error {
         Self { path: path.to_owned(), line, what: what.into(), hint: hint.into() }
     }
 
-    /// Something that is wrong with the file as a whole.
+    /// Something that is wrong with the file, in this line or as a whole.
     #[must_use]
-    pub fn in_file(path: &Path, what: &str, hint: &str) -> Self {
-        Self::new(path, None, what, hint)
+    pub fn in_file(path: &Path, line: Option<usize>, what: &str, hint: &str) -> Self {
+        Self::new(path, line, what, hint)
     }
 
     /// What to do about it.

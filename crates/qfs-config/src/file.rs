@@ -95,6 +95,12 @@ impl ConfigFile {
         Ok(self.members(section)?.into_iter().map(|(name, _, _)| name).collect())
     }
 
+    /// The line in which the table `[section.name]` begins.
+    #[must_use]
+    pub fn line_of(&self, section: &str, name: &str) -> Option<usize> {
+        self.members(section).ok()?.into_iter().find(|(other, _, _)| other == name).map(|(_, line, _)| line)
+    }
+
     /// What the table `[section.name]` says about the options of `command` itself but for those in `except`; None without such a
     /// table.
     ///

@@ -32,4 +32,4 @@ pub use error::Error;
 pub use file::ConfigFile;
 pub use layer::{Layer, Origin};
 pub use place::{Place, without_empty_variables};
-pub use show::{show, values};
+pub use show::{quote, show, values};

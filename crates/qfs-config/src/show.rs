@@ -96,7 +96,8 @@ fn value(arg: &Arg, matches: &ArgMatches, shown: &dyn Fn(&str) -> String) -> Str
 }
 
 /// A basic string of TOML.
-fn quote(text: &str) -> String {
+#[must_use]
+pub fn quote(text: &str) -> String {
     let mut quoted = String::from("\"");
     for character in text.chars() {
         match character {

@@ -1,5 +1,9 @@
 //! What a value of a file is as words of a command line.
 
+use std::any::TypeId;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
 use clap::{Arg, ArgAction};
 use toml::de::DeValue;
 
@@ -22,11 +26,18 @@ pub(crate) fn words(key: &str, arg: &Arg, value: &DeValue<'_>) -> Result<Vec<Str
             .map(|value| word(value.get_ref()))
             .collect::<Option<Vec<_>>>()
             .ok_or_else(|| wrong("a text or a list of texts", "[\"one\", \"another\"]")),
+        (_, DeValue::Integer(_)) if takes_any_text(arg) => Err(wrong("a text", "\"…\"")),
         (_, value) => word(value).map(|word| vec![word]).ok_or_else(|| match arg.get_action() {
             ArgAction::Append => wrong("a text or a list of texts", "[\"one\", \"another\"]"),
             _ => wrong("a text or a whole number", "\"…\""),
         }),
     }
+}
+
+/// Whether the option takes texts and names of files as they are, to none of which a number is alike.
+fn takes_any_text(arg: &Arg) -> bool {
+    let kind = arg.get_value_parser().type_id();
+    [TypeId::of::<String>(), TypeId::of::<OsString>(), TypeId::of::<PathBuf>()].iter().any(|text| kind == *text)
 }
 
 fn word(value: &DeValue<'_>) -> Option<String> {

@@ -1,7 +1,7 @@
 //! Man pages and shell completions of a program, from the definition of its command line, so that they cannot say anything else.
 //!
-//! Owns the commands `completions` and `man` and what they make. Knows nothing of qfs: every program flattens [`Manual`] into its
-//! commands and prints what [`Manual::text`] returns.
+//! Owns the commands `completions` and `man` and what they make. Knows nothing of qfs but the names in its examples: every program
+//! flattens [`Manual`] into its commands and prints what [`Manual::text`] returns.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that panics has failed, which is its job"))]
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests read the pages that they have written"))]
@@ -12,16 +12,29 @@ use std::path::{Path, PathBuf};
 use clap::{Command, Subcommand};
 pub use clap_complete::Shell;
 
+const COMPLETIONS_EXAMPLES: &str = "\
+Examples, which are alike for qfs-server and qfs-bench:
+  source <(qfs-client completions bash)                 in this bash
+  qfs-client completions zsh > ~/.zfunc/_qfs-client     for zsh, where ~/.zfunc is in fpath
+  qfs-client completions fish | source                  in this fish";
+
+const MAN_EXAMPLES: &str = "\
+Examples, which are alike for qfs-server and qfs-bench:
+  qfs-client man | man -l -               the page of the program
+  qfs-client man --out ~/man/man1         a page for each command";
+
 /// The commands that describe the program itself.
 #[derive(Debug, Clone, Subcommand)]
 pub enum Manual {
     /// Print the completions of a shell, to be read by it or put where it looks for them
+    #[command(after_help = COMPLETIONS_EXAMPLES)]
     Completions {
         /// The shell
         #[arg(value_name = "SHELL")]
         shell: Shell,
     },
     /// Print the man page, or write those of all commands
+    #[command(after_help = MAN_EXAMPLES)]
     Man {
         /// Write a page for the program and for each of its commands into this directory instead, which is made if missing
         #[arg(long, value_name = "DIR", env = "QFS_OUT", hide_env_values = true)]

@@ -79,6 +79,12 @@ impl Authority {
         &self.certificate
     }
 
+    /// Its certificate with its key, as a server may show them.
+    #[must_use]
+    pub fn pem(&self) -> Pem {
+        Pem { certificate: self.certificate.clone(), key: self.issuer.key().serialize_pem() }
+    }
+
     /// A certificate for a new key, signed by this authority.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use qfs_core::model::Fingerprint;
 use qfs_core::stream::Lost;
 use qfs_core::wire::StatusCode;
 
-use crate::tls::{CertificateFault, Refusal};
+use crate::tls::{CertificateFault, Refusal, said};
 
 /// Why an end point cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -30,7 +30,7 @@ pub enum TransportError {
         source: io::Error,
     },
     /// TLS refuses the configuration.
-    #[error("cannot set up TLS: {0}")]
+    #[error("cannot set up TLS: {}", said::tls(.0))]
     Tls(#[from] rustls::Error),
     /// The end point's driver cannot run.
     #[error("cannot start: {0}")]

@@ -16,7 +16,7 @@ use qfs_core::model::{DEFAULT_PORT, Fingerprint, HashKind, Ticket};
 use qfs_manual::Manual;
 use qfs_transport::{Congestion, Way};
 
-use super::choice::{Choice, ChoiceParser, PlaceParser};
+use super::choice::{Choice, ChoiceParser, Patient, PatientParser, PlaceParser};
 use super::completion::Asking;
 use super::sync_args::{PULL_EXAMPLES, PUSH_EXAMPLES, PullArgs, PushArgs};
 use super::verbs::{CAT_EXAMPLES, CatArgs, PUT_EXAMPLES, PutArgs, RM_EXAMPLES, RmArgs, VERIFY_EXAMPLES, VerifyArgs};
@@ -104,7 +104,7 @@ pub(crate) struct Options {
         value_parser = ChoiceParser, action = ArgAction::Append)]
     pub(crate) server: Vec<Choice>,
 
-    /// A file with a ticket; the way for one with a token, which must not stand on the command line
+    /// A file with a ticket, - for standard input; the way for one with a token, which must not stand on the command line
     #[arg(long, global = true, value_name = "FILE", env = "QFS_SERVER_FILE", hide_env_values = true)]
     pub(crate) server_file: Option<PathBuf>,
 
@@ -348,7 +348,7 @@ pub(crate) struct GetArgs {
 #[derive(Debug, Subcommand)]
 pub(crate) enum TrustCommand {
     /// Print the known servers, one a line: HOST:PORT sha256:HEX, and next=sha256:HEX where the server has announced another key
-    #[command(long_flag = "list")]
+    #[command(long_flag = "list", after_help = TRUST_EXAMPLES)]
     List,
     /// Make a server known
     #[command(long_flag = "add", after_help = TRUST_EXAMPLES)]
@@ -369,6 +369,7 @@ const DOCTOR_EXAMPLES: &str = "\
 Examples:
   qfs-client doctor                                  the server that every command would use
   qfs-client doctor data.example.org:8000
+  qfs-client doctor lab                              the server that the configuration file calls lab
   qfs-client doctor --json | jq '.findings[] | select(.level != \"ok\")'
 Each line begins with `ok`, `warning` or `error`. Exit code 3: not reached; 4: not trusted; else 0. It takes some five seconds,
 fetches part of the largest file to nowhere, and leaves nothing behind on either side.";
@@ -376,9 +377,9 @@ fetches part of the largest file to nowhere, and leaves nothing behind on either
 /// `doctor`
 #[derive(Debug, clap::Args)]
 pub(crate) struct DoctorArgs {
-    /// HOST:PORT or a ticket, in place of --server, --ip and --port
-    #[arg(value_name = "SERVER", value_parser = PlaceParser)]
-    pub(crate) place: Option<Ticket>,
+    /// HOST:PORT, a ticket or the name of a server in the configuration file, in place of --server, --ip and --port
+    #[arg(id = "patient", value_name = "SERVER", value_parser = PatientParser)]
+    pub(crate) patient: Option<Patient>,
 }
 
 const DISCOVER_EXAMPLES: &str = "\
@@ -509,6 +510,17 @@ mod tests {
     #[test]
     fn the_definition_is_sound() {
         Args::command().debug_assert();
+    }
+
+    #[test]
+    fn the_help_of_every_command_has_an_example() {
+        fn check(command: &clap::Command) {
+            let name = command.get_name();
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.contains("Example") || command.has_subcommands(), "{name}");
+            command.get_subcommands().for_each(check);
+        }
+        check(&Args::command());
     }
 
     #[test]

@@ -65,6 +65,43 @@ impl TypedValueParser for PlaceParser {
     }
 }
 
+/// Whom `doctor` examines.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Patient {
+    /// A server by its address.
+    At(Ticket),
+    /// A word that is the name of a server in the configuration file, or else the name of a host; the former alone where there is no
+    /// ticket, with a colon behind the name.
+    Called(String, Option<Ticket>),
+}
+
+impl Patient {
+    /// The ticket, if it can be one.
+    pub(crate) fn ticket(&self) -> Option<&Ticket> {
+        match self {
+            Self::At(ticket) => Some(ticket),
+            Self::Called(_, ticket) => ticket.as_ref(),
+        }
+    }
+}
+
+/// Reads a [`Patient`].
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PatientParser;
+
+impl TypedValueParser for PatientParser {
+    type Value = Patient;
+
+    fn parse_ref(&self, command: &Command, arg: Option<&Arg>, value: &OsStr) -> Result<Patient, Error> {
+        let text = value.to_str().unwrap_or_default();
+        if let Some(name) = text.strip_suffix(':').filter(|name| is_name(name)) {
+            return Ok(Patient::Called(name.to_owned(), None));
+        }
+        let ticket = PlaceParser.parse_ref(command, arg, value)?;
+        Ok(if is_name(text) { Patient::Called(text.to_owned(), Some(ticket)) } else { Patient::At(ticket) })
+    }
+}
+
 fn ticket<T: FromStr<Err = ParseTicketError>>(
     command: &Command,
     arg: Option<&Arg>,

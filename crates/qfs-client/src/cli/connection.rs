@@ -4,6 +4,8 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use qfs_client::config::ConnectConfig;
 use qfs_client::error::{FailureClass, SessionError};
 use qfs_client::mirrors::fleet::{DEFAULT_GRACE, Fleet};
@@ -55,22 +57,50 @@ impl Context {
         Ok(session)
     }
 
-    /// A session with the server, or with the first of several that can be reached.
+    /// A session with the server, or with the first of several that can be reached: the next one is tried when one has failed, or has
+    /// not answered for [`DEFAULT_GRACE`].
     async fn first_reachable(&self) -> Result<Session, Problem> {
-        let mut rest = self.settings.mirrors.iter().skip(1);
-        let mut config = &self.settings.connect;
+        let settings = &self.settings;
+        let mut rest = settings.mirrors.iter().skip(1).peekable();
+        let unreachable = |server: &str, why: &str| {
+            self.progress.event(Event::Mirror { server, news: MirrorNews::Unreachable(why) });
+        };
+        let mut attempts = FuturesUnordered::from_iter([self.try_one(settings.connect.clone())]);
+        let mut waiting = vec![settings.connect.server.to_string()];
+        // A person is not asked about one server while another one may bring up the same question.
+        let may_overtake = settings.accept_new || !Settings::can_ask();
         loop {
-            let connected = self.connect(config.clone(), self.keeper()).await;
-            match (connected, rest.next()) {
-                (Err(error), Some(next)) if error.class() == FailureClass::Connection => {
-                    let server = config.server.to_string();
-                    self.progress
-                        .event(Event::Mirror { server: &server, news: MirrorNews::Unreachable(&error.to_string()) });
-                    config = next;
+            let is_idle = waiting.is_empty();
+            let grace = if is_idle { Duration::ZERO } else { DEFAULT_GRACE };
+            tokio::select! {
+                Some((server, connected)) = attempts.next() => {
+                    waiting.retain(|other| *other != server);
+                    match connected {
+                        Err(error) if error.class() == FailureClass::Connection
+                            && (!waiting.is_empty() || rest.peek().is_some()) =>
+                        {
+                            unreachable(&server, &error.to_string());
+                        }
+                        Err(error) => return Err(problem::of_session(&error)),
+                        Ok(session) => {
+                            waiting.iter().for_each(|server| unreachable(server, "it did not answer in time"));
+                            return Ok(session);
+                        }
+                    }
                 }
-                (connected, _) => return connected.map_err(|e| problem::of_session(&e)),
+                () = tokio::time::sleep(grace), if (is_idle || may_overtake) && rest.peek().is_some() => {
+                    if let Some(config) = rest.next() {
+                        waiting.push(config.server.to_string());
+                        attempts.push(self.try_one(config.clone()));
+                    }
+                }
             }
         }
+    }
+
+    /// What came of connecting to one of several, and which.
+    async fn try_one(&self, config: ConnectConfig) -> (String, Result<Session, SessionError>) {
+        (config.server.to_string(), self.connect(config, self.keeper()).await)
     }
 
     /// Where files are fetched from.
@@ -91,13 +121,13 @@ impl Context {
         Ok(Sources::Several(fleet))
     }
 
-    /// What each of several servers did; none where there is one.
     /// That one of several servers is not trusted, which was found out when the others had begun.
     pub(crate) fn distrusted(&self) -> Option<Problem> {
         let fleet = lock(&self.fleet).clone()?;
         fleet.take_distrusted().map(|error| problem::of_session(&error))
     }
 
+    /// What each of several servers did; none where there is one.
     pub(crate) fn mirror_reports(&self) -> Vec<MirrorReport> {
         lock(&self.fleet).as_ref().map(|fleet| fleet.reports()).unwrap_or_default()
     }

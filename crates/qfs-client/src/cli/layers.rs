@@ -9,11 +9,11 @@ use std::path::PathBuf;
 use clap::builder::Resettable;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command, CommandFactory as _};
-use qfs_config::{ConfigFile, Error, Layer, Origin, Place, without_empty_variables};
+use qfs_config::{ConfigFile, Error, Layer, Origin, Place, quote, without_empty_variables};
 use qfs_core::model::TicketSet;
 
 use super::args::Args;
-use super::choice::{Choice, is_name};
+use super::choice::{Choice, Patient, is_name};
 use super::exit::Exit;
 use super::report::Problem;
 use super::secret;
@@ -76,7 +76,7 @@ pub(crate) fn read(args: impl IntoIterator<Item = OsString>) -> Result<Reading, 
     let Some(path) = path else {
         // Nothing lies below the command line: it is not read once more, which costs as much as a small file.
         let layer = Layer::default();
-        return match choice(&given, &layer) {
+        return match choice(&given, &layer, &[]) {
             None => Ok(Reading { matches: given, layer, named: None }),
             Some((name, _)) => Err(unknown(None, &name)?),
         };
@@ -84,7 +84,7 @@ pub(crate) fn read(args: impl IntoIterator<Item = OsString>) -> Result<Reading, 
     let file = ConfigFile::read(&path)?;
     let definitions = Args::command();
     let base = base(&file, &definitions)?;
-    let Some((name, origin)) = choice(&given, &base) else {
+    let Some((name, origin)) = choice(&given, &base, &file.names(SERVERS)?) else {
         let layer = base.beaten_by(&definitions, &given)?;
         return finish(command(), &args, layer, None);
     };
@@ -94,6 +94,15 @@ pub(crate) fn read(args: impl IntoIterator<Item = OsString>) -> Result<Reading, 
     let command = if origin < Origin::Variable { command() } else { without_variables(command(), &OF_A_SERVER[1..]) };
     let layer = layer.beaten_by(&definitions, &given)?;
     finish(command, &args, layer, Some(Named { name, origin, tickets }))
+}
+
+/// The names of the servers in the configuration file that a line would have, as far as it is typed; none where the file cannot be used.
+pub(crate) fn servers(args: impl IntoIterator<Item = OsString>) -> Vec<String> {
+    let given = Args::command().ignore_errors(true).try_get_matches_from(args);
+    let named = given.ok().and_then(|given| given.get_one::<PathBuf>("config").cloned());
+    let path = named.or_else(|| PLACE.find(|name| std::env::var_os(name)));
+    let names = path.and_then(|path| ConfigFile::read(&path).ok()?.names(SERVERS).ok()).unwrap_or_default();
+    names.into_iter().filter(|name| is_name(name)).collect()
 }
 
 fn finish(command: Command, args: &[OsString], layer: Layer, named: Option<Named>) -> Result<Reading, Unread> {
@@ -155,8 +164,20 @@ fn refuse_names_among_others(given: &ArgMatches) -> Result<(), Unread> {
     }
 }
 
-/// The server that is named by what is strongest of all that says where the server is.
-fn choice(given: &ArgMatches, base: &Layer) -> Option<(String, Origin)> {
+/// Whom `doctor` is to examine, if that is the command and it says so: as strong as a flag.
+pub(crate) fn patient(given: &ArgMatches) -> Option<&Patient> {
+    given.subcommand_matches("doctor")?.get_one("patient")
+}
+
+/// The server that is named by what is strongest of all that says where the server is. The file has these `names`.
+fn choice(given: &ArgMatches, base: &Layer, names: &[String]) -> Option<(String, Origin)> {
+    match patient(given) {
+        Some(Patient::Called(name, ticket)) if ticket.is_none() || names.contains(name) => {
+            return Some((name.clone(), Origin::Flag));
+        }
+        Some(_) => return None,
+        None => {}
+    }
     let origin = |id: &str| match given.value_source(id) {
         Some(ValueSource::CommandLine) => Origin::Flag,
         Some(ValueSource::EnvVariable) => Origin::Variable,
@@ -187,6 +208,11 @@ fn section(file: &ConfigFile, definitions: &Command, name: &str) -> Result<(Laye
         secret::refuse_exposed(file.path(), file.mode(), "ticket").map_err(Unread::Problem)?;
     }
     let has = |id: &str| layer.words(id).is_some();
+    let refuse = |what: &str, hint: &str| Error::in_file(file.path(), file.line_of(SERVERS, name), what, hint);
+    if !is_name(name) {
+        let hint = "it consists of letters, digits, and within it -, _ and .";
+        return Err(refuse(&format!("no server can be called {name:?}"), hint).into());
+    }
     let places = [has("server"), has("server_file"), has("ip") || has("port")];
     if places.into_iter().filter(|said| *said).count() != 1 {
         let what = format!(
@@ -194,7 +220,7 @@ fn section(file: &ConfigFile, definitions: &Command, name: &str) -> Result<(Laye
             if places == [false; 3] { "no" } else { "several" }
         );
         let hint = "it has one of server, server-file, or ip and port";
-        return Err(Error::in_file(file.path(), &what, hint).into());
+        return Err(refuse(&what, hint).into());
     }
     Ok((layer, ticket))
 }
@@ -256,6 +282,15 @@ impl Reading {
         });
         if let Some(Named { name, tickets: Some(set), .. }) = &self.named {
             text = format!("# {name} is {}\n{text}", shown(set));
+        }
+        if let Some(Named { name, tickets, .. }) = &self.named {
+            // The name means nothing without its table.
+            text.push_str(&format!("\n[{SERVERS}.{}]\n", quote(name)));
+            for id in OF_A_SERVER {
+                let word = self.layer.words(id).and_then(<[String]>::first);
+                let word = if id == "server" { tickets.as_ref().map(ToString::to_string) } else { word.cloned() };
+                text.extend(word.map(|word| format!("{} = {}\n", id.replace('_', "-"), quote(&word))));
+            }
         }
         if std::env::var_os(secret::TOKEN_VARIABLE).is_some_and(|value| !value.is_empty()) {
             text.push_str(&format!("# the variable {} holds a token\n", secret::TOKEN_VARIABLE));

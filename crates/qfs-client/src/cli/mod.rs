@@ -126,7 +126,7 @@ async fn dispatch(context: &mut Context, command: Option<Command>) -> Result<Exi
         Some(Command::Pull(args)) => command::sync::pull(context, &args).await,
         Some(Command::Push(args)) => command::sync::push(context, &args).await,
         Some(Command::Trust(verb)) => command::trust::run(context, &verb).await,
-        Some(Command::Doctor(args)) => Ok(command::doctor::run(context, args).await),
+        Some(Command::Doctor(_)) => Ok(command::doctor::run(context).await),
         Some(Command::Discover(args)) => command::discover::run(context, args.time).await,
         Some(Command::Manual(manual)) => command::manual::run(context, &manual),
         Some(Command::CompleteNames(asking)) => Ok(command::complete_names::run(asking).await),

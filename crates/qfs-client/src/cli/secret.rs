@@ -67,9 +67,9 @@ pub(crate) fn token_by(command: &OsStr) -> Result<Token, Problem> {
     text.trim_end().parse().map_err(|e| failed(&e))
 }
 
-/// The ticket in `--server-file`.
+/// The ticket in `--server-file`; `-` is standard input, which nobody else can read.
 pub(crate) fn tickets_from(path: &Path) -> Result<TicketSet, Problem> {
-    let (text, mode) = read(path, "ticket")?;
+    let (text, mode) = if path == Path::new("-") { (read_input()?, 0) } else { read(path, "ticket")? };
     let set: TicketSet = text.trim_end().parse().map_err(|e| {
         Problem::local(unusable(path, "ticket"), e).hint("the file holds one ticket, as qfs-server prints it")
     })?;
@@ -104,6 +104,14 @@ fn read(path: &Path, what: &str) -> Result<(String, u32), Problem> {
         Ok(text) if text.len() as u64 <= MAX_FILE_BYTES => Ok((text, mode)),
         _ => Err(Problem::local(unusable(path, what), format!("not a {what}"))),
     }
+}
+
+fn read_input() -> Result<String, Problem> {
+    let mut bytes = Vec::new();
+    let read = io::stdin().lock().take(MAX_FILE_BYTES).read_to_end(&mut bytes);
+    read.map_err(|e| Problem::local("cannot read the ticket from standard input", e))?;
+    // What is no text is no ticket either.
+    Ok(String::from_utf8(bytes).unwrap_or_default())
 }
 
 fn unusable(path: &Path, what: &str) -> String {

@@ -16,7 +16,7 @@ use qfs_core::model::{Fingerprint, Ticket, TicketSet, Token};
 use qfs_transport::{ClientTuning, Identity};
 
 use super::args::{Args, Command, Fsync, Options, Tls, TrustCommand};
-use super::choice::Choice;
+use super::choice::{Choice, Patient};
 use super::exit::Exit;
 use super::layers::{self, Reading, Unread};
 use super::report::Problem;
@@ -197,21 +197,27 @@ fn settle_tickets(
     let trusted = match command {
         Some(Command::Trust(TrustCommand::Add(key) | TrustCommand::Replace(key))) => Some(&key.server),
         Some(Command::Trust(TrustCommand::Remove { server })) => Some(server),
-        Some(Command::Doctor(doctor)) => doctor.place.as_ref(),
+        Some(Command::Doctor(doctor)) => doctor.patient.as_ref().and_then(Patient::ticket),
         _ => None,
     };
     let said = || options.server.iter().flat_map(Choice::tickets);
-    let on_line = said().filter(|_| text_from == Origin::Flag).chain(trusted);
+    let on_line = said().filter(|_| reading.is_flag("server")).chain(trusted);
     if on_line.into_iter().any(|ticket| ticket.token.is_some()) {
         let what =
             "a ticket with a token must not stand on the command line: everybody on this machine can read it there";
         return Err(usage(
             what,
-            "put it into a file for --server-file, or into QFS_SERVER; this token is best revoked",
+            "put it into QFS_SERVER or a file for --server-file (- is standard input); have this token revoked if others use this machine",
         ));
     }
     if reading.is_flag("server") && reading.is_flag("server_file") {
         return Err(usage("--server cannot be used with --server-file", "give one of them"));
+    }
+    let patient = layers::patient(&reading.matches);
+    if let Some(patient) = patient
+        && reading.named.is_none()
+    {
+        return Ok((patient.ticket().cloned().into_iter().collect(), Origin::Flag));
     }
     let from = text_from.max(file_from);
     let is_weaker = from < reading.origin("ip").max(reading.origin("port"));
@@ -228,7 +234,7 @@ fn settle_tickets(
                 known.iter().all(|other| (&other.host, other.port) != (&ticket.host, ticket.port))
             };
             let named = reading.named.iter().flat_map(|named| named.tickets.iter().flat_map(TicketSet::tickets));
-            for ticket in said().chain(named) {
+            for ticket in said().filter(|_| patient.is_none()).chain(named) {
                 if is_new(&tickets, ticket) {
                     tickets.push(ticket.clone());
                 }
@@ -279,7 +285,8 @@ fn settle_server(
     ticket_from: Origin,
 ) -> Result<(ServerAddress, Option<Fingerprint>), Refusal> {
     let parts_from = reading.origin("ip").max(reading.origin("port"));
-    if ticket.is_some() && ticket_from == Origin::Flag && parts_from == Origin::Flag {
+    let is_said = reading.is_flag("server") || reading.is_flag("server_file");
+    if ticket.is_some() && is_said && parts_from == Origin::Flag {
         return Err(usage("--server cannot be used with --ip or --port", "the ticket has both"));
     }
     let Some(ticket) = ticket else {

@@ -22,12 +22,15 @@ const MAX_TURNS: u32 = 5;
 /// What needs one server that knows what it said before is done with one at a time: what is here already is compared, or
 /// made a part of the new file, and files that grow meanwhile have no version that others could have too.
 pub(crate) async fn run(context: Context, fleet: Arc<Fleet>, job: Job) -> FileOutcome {
-    let is_new = job.local.as_ref().is_ok_and(|local| {
-        next_step(job.remote, *local, &context.config) == Step::Fetch
-            && !context.delta.are_there(&context.config, local.as_ref().map_or(0, |local| local.size))
-    });
-    if !is_new || context.config.live {
+    let old = job.local.as_ref().map_or(0, |local| local.as_ref().map_or(0, |local| local.size));
+    let is_worth_it = |size: u64| context.delta.are_worth_it(size, old);
+    let is_reused = context.delta.are_there(&context.config, old) && job.remote.is_none_or(|of| is_worth_it(of.size));
+    if context.config.live || is_reused {
         return from_one(context, &fleet, job, None).await;
+    }
+    let is_new = (job.local.as_ref()).is_ok_and(|local| next_step(job.remote, *local, &context.config) == Step::Fetch);
+    if !is_new && let Some(ended) = ask_one(&context, &fleet, &job, None, Asked::Whether).await {
+        return told(&context, &job, ended);
     }
     let (begun, received) = (Instant::now(), Arc::<AtomicU64>::default());
     let mut is_large = job.remote.is_some_and(|remote| remote.size >= STRIPED_BYTES);
@@ -65,20 +68,66 @@ pub(crate) async fn run(context: Context, fleet: Arc<Fleet>, job: Job) -> FileOu
     conclude(&**fleet.observer(), &job, status, digest, size, received.load(Ordering::Relaxed), begun)
 }
 
-/// Fetches it from one server: from the one with the number `leader` if it is there, or from the first; from the next one
-/// where the connection is lost for good.
+/// Fetches it from one server at a time, from the one with the number `leader` first if it is there.
 async fn from_one(context: Context, fleet: &Fleet, job: Job, leader: Option<usize>) -> FileOutcome {
-    let mut order: Vec<_> = fleet.usable().map(|(mirror, session)| (mirror.number, session)).collect();
-    order.sort_by_key(|(number, _)| Some(*number) != leader);
-    let mut sessions = order.into_iter().map(|(_, session)| session);
-    let first = sessions.next().unwrap_or_else(|| context.sessions[0].clone());
-    let mut one = Context { sessions: [first].into(), fleet: None, ..context };
-    loop {
-        let ended = download::attempt(&one, &job).await;
-        let is_lost = matches!(&ended.status, Status::Failed(failure) if failure.class() == FailureClass::Connection);
-        match sessions.next() {
-            Some(session) if is_lost => one.sessions = [session].into(),
-            _ => return told(&one, &job, ended),
+    let ended = ask_one(&context, fleet, &job, leader, Asked::All).await;
+    let gone = || FileOutcome::failed(job.path.as_str(), Failure::ConnectionLost("no server is left".to_owned()));
+    told(&context, &job, ended.unwrap_or_else(gone))
+}
+
+/// What one server is asked.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    /// Whether the file has to be fetched.
+    Whether,
+    /// The file.
+    All,
+}
+
+/// How it ends with one server: with the one with the number `leader` if it is there, or with the first; with the next one where that
+/// one is lost, has no answer, or says what is not so. None where it has to be fetched.
+async fn ask_one(
+    context: &Context,
+    fleet: &Fleet,
+    job: &Job,
+    leader: Option<usize>,
+    asked: Asked,
+) -> Option<FileOutcome> {
+    let mut order: Vec<_> = fleet.usable().map(|(mirror, session)| (Some(mirror), session)).collect();
+    order.sort_by_key(|(mirror, _)| mirror.map(|mirror| mirror.number) != leader);
+    if order.is_empty() {
+        // It is lost, and says why.
+        order.push((None, context.sessions[0].clone()));
+    }
+    // What the first said that was there.
+    let mut said: Option<FileOutcome> = None;
+    for (mirror, session) in order {
+        let one = Context { sessions: [session].into(), fleet: None, ..context.clone() };
+        let ended = match asked {
+            Asked::Whether => download::settle(&one, job).await?,
+            Asked::All => download::attempt(&one, job).await,
+        };
+        if let Some(mirror) = mirror {
+            mirror.sent_alone(ended.received, ended.elapsed);
+        }
+        match &ended.status {
+            Status::Failed(failure @ (Failure::DigestMismatch { .. } | Failure::Protocol(_))) => {
+                if let Some(mirror) = mirror {
+                    mirror.lied(&format!("{}: {failure}", job.path));
+                }
+            }
+            Status::Failed(Failure::Refused(_)) => {}
+            Status::Failed(failure) if failure.class() == FailureClass::Connection => {
+                said.get_or_insert(ended);
+                continue;
+            }
+            _ => return Some(ended),
+        }
+        let is_better =
+            |said: &FileOutcome| matches!(&said.status, Status::Failed(why) if why.class() == FailureClass::Connection);
+        if said.as_ref().is_none_or(is_better) {
+            said = Some(ended);
         }
     }
+    said
 }

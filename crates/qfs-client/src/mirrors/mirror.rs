@@ -155,6 +155,11 @@ impl Mirror {
         lock(&self.traffic).came(bytes);
     }
 
+    /// Counts what arrived from it over `took` for a file that it was asked for alone.
+    pub(super) fn sent_alone(&self, bytes: u64, took: Duration) {
+        lock(&self.traffic).came_besides(bytes, took);
+    }
+
     /// Whether it owes an answer and has sent nothing for too long.
     pub(crate) fn is_silent(&self) -> bool {
         let rtt = self.session().map_or(Duration::ZERO, |session| session.path_report().rtt);

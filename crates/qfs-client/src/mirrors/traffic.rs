@@ -67,6 +67,13 @@ impl Traffic {
         self.heard = Instant::now();
     }
 
+    /// Bytes of content arrived over `took` outside of questions: nothing is learnt from them about its rate.
+    pub(super) fn came_besides(&mut self, bytes: u64, took: Duration) {
+        self.bytes += bytes;
+        self.window.1 += bytes;
+        self.busy += took;
+    }
+
     /// Takes what has come by now into the rate.
     pub(super) fn measure(&mut self) {
         let (since, before) = self.window;

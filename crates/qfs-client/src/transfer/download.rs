@@ -30,29 +30,20 @@ use crate::transfer::small::Small;
 
 /// Fetches one file, or finds that nothing needs to be done. Nobody is told of the end yet.
 pub(crate) async fn attempt(context: &Context, job: &Job) -> FileOutcome {
-    let begun = Instant::now();
-    let session = context.session(job);
-    let mut download = Download {
-        context,
-        session,
-        job,
-        size: job.remote.map(|r| r.size),
-        counts: Counts::new(job.id, session.observer()),
-        is_whole: false,
-        resumed: false,
-        is_live: false,
-        has_grown: AtomicBool::new(false),
-    };
-    let (status, digest) = match download.run().await {
-        Ok((status, digest)) => (status, digest),
-        Err(failure) => (Status::Failed(failure), None),
-    };
-    let (size, (received, reused)) = (download.size, download.counts.totals());
-    let name = job.path.as_str().to_owned();
-    FileOutcome { name, size, digest, status, received, reused, elapsed: begun.elapsed() }
+    let mut download = Download::new(context, job);
+    let ended = download.run().await;
+    download.outcome(ended)
+}
+
+/// Finds out whether one file has to be fetched, and fetches nothing: None where it has to be.
+pub(crate) async fn settle(context: &Context, job: &Job) -> Option<FileOutcome> {
+    let mut download = Download::new(context, job);
+    let ended = download.decide().await.transpose()?;
+    Some(download.outcome(ended))
 }
 
 struct Download<'a> {
+    begun: Instant,
     context: &'a Context,
     /// The connection of everything that is not striped.
     session: &'a Session,
@@ -70,8 +61,42 @@ struct Download<'a> {
 
 type Ending = (Status, Option<Digest>);
 
-impl Download<'_> {
+impl<'a> Download<'a> {
+    fn new(context: &'a Context, job: &'a Job) -> Self {
+        let session = context.session(job);
+        Self {
+            begun: Instant::now(),
+            context,
+            session,
+            job,
+            size: job.remote.map(|r| r.size),
+            counts: Counts::new(job.id, session.observer()),
+            is_whole: false,
+            resumed: false,
+            is_live: false,
+            has_grown: AtomicBool::new(false),
+        }
+    }
+
+    fn outcome(&self, ended: Result<Ending, Failure>) -> FileOutcome {
+        let (status, digest) = ended.unwrap_or_else(|failure| (Status::Failed(failure), None));
+        let (name, (received, reused)) = (self.job.path.as_str().to_owned(), self.counts.totals());
+        FileOutcome { name, size: self.size, digest, status, received, reused, elapsed: self.begun.elapsed() }
+    }
+
     async fn run(&mut self) -> Result<Ending, Failure> {
+        if let Some(ending) = self.decide().await? {
+            return Ok(ending);
+        }
+        match self.fetch().await {
+            // Nothing was there before: somebody was quicker, perhaps with this very file.
+            Err(Failure::Exists) if !self.is_live => self.yield_to_same().await?.ok_or(Failure::Exists),
+            ended => ended,
+        }
+    }
+
+    /// How it ends without a fetch, from what both sides have; None where it has to be fetched.
+    async fn decide(&mut self) -> Result<Option<Ending>, Failure> {
         let local = self.job.local.clone()?;
         let mut remote = self.job.remote;
         let mut step = next_step(remote, local, &self.context.config);
@@ -87,7 +112,7 @@ impl Download<'_> {
         if step == Step::Compare {
             let (head, expected) = probe(self.session, &self.request(), true).await?;
             if self.here().becomes(local, &head, expected, &self.context.config).await? {
-                return Ok((Status::Unchanged, expected));
+                return Ok(Some((Status::Unchanged, expected)));
             }
             step = on_difference(&self.context.config);
         }
@@ -95,14 +120,10 @@ impl Download<'_> {
             Step::Keep => {
                 let executable = remote.is_some_and(|remote| remote.executable);
                 self.here().restore_bit(local, executable, &self.context.config).await?;
-                Ok((Status::Unchanged, digest))
+                Ok(Some((Status::Unchanged, digest)))
             }
             Step::Refuse => Err(Failure::Exists),
-            Step::Fetch | Step::Probe | Step::Compare => match self.fetch().await {
-                // Nothing was there before: somebody was quicker, perhaps with this very file.
-                Err(Failure::Exists) if !self.is_live => self.yield_to_same().await?.ok_or(Failure::Exists),
-                ended => ended,
-            },
+            Step::Fetch | Step::Probe | Step::Compare => Ok(None),
         }
     }
 

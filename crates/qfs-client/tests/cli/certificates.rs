@@ -15,7 +15,7 @@ const FILES: &[(&str, &[u8])] = &[("a", b"first")];
 const NAMES: &[&str] = &["localhost", "127.0.0.1"];
 
 /// Writes a chain and its key, 0600, below the lab; their paths.
-fn put(lab: &Lab, name: &str, pem: &Pem) -> (String, String) {
+pub(crate) fn put(lab: &Lab, name: &str, pem: &Pem) -> (String, String) {
     let path = |end: &str| lab.path().join(format!("{name}.{end}"));
     std::fs::write(path("crt"), &pem.certificate).unwrap();
     std::fs::write(path("key"), &pem.key).unwrap();
@@ -23,7 +23,7 @@ fn put(lab: &Lab, name: &str, pem: &Pem) -> (String, String) {
     (path("crt").display().to_string(), path("key").display().to_string())
 }
 
-fn put_authority(lab: &Lab, name: &str, authority: &Authority) -> String {
+pub(crate) fn put_authority(lab: &Lab, name: &str, authority: &Authority) -> String {
     let path = lab.path().join(format!("{name}.pem"));
     std::fs::write(&path, authority.certificate()).unwrap();
     path.display().to_string()
@@ -76,7 +76,7 @@ fn a_server_refuses_half_or_exposed_or_foreign_keys() {
         (&["--cert", &certificate][..], "--cert needs --key"),
         (&["--key", &key], "--key needs --cert"),
         (&["--cert", &certificate, "--key", &exposed], "can be read by others (mode 0644)"),
-        (&["--cert", &other, "--key", &key], "do not belong together"),
+        (&["--cert", &other, "--key", &key], "do not belong together: the certificate is for another key"),
         (&["--cert", &rubbish, "--key", &key], "not a PEM certificate"),
         (&["--cert", &certificate, "--key", "/nowhere/key"], "/nowhere/key"),
         (&["--cert", &certificate, "--key", &published], "private key is in it"),
@@ -126,12 +126,18 @@ fn by_the_system_the_name_date_and_issuer_count() {
 
     let elsewhere = serving(&authority.sign(Subject::new("server", &["data.example.org"])).unwrap());
     let done = list_by_system(&elsewhere, "localhost", &roots, &[]).ends_with(4);
-    done.complains("data.example.org", "host name");
+    done.complains("its certificate is for data.example.org, not for this host", "host name");
     // By its key it is the same server whatever its certificate says.
     elsewhere.run(["list"]).ends_with(0);
     let expired = Subject { expired: true, ..Subject::new("server", NAMES) };
     let done = list_by_system(&serving(&authority.sign(expired).unwrap()), "localhost", &roots, &[]).ends_with(4);
     done.complains("has expired", "clock");
+    // An authority of the name that is trusted, and another key.
+    let namesake = Authority::new("authority").unwrap().sign(Subject::new("server", NAMES)).unwrap();
+    let done = list_by_system(&serving(&namesake), "localhost", &roots, &[]).ends_with(4);
+    done.complains("issued by nobody whom this machine trusts", "--tls=pin");
+    let done = list_by_system(&serving(&authority.pem()), "localhost", &roots, &[]).ends_with(4);
+    done.complains("its certificate is one of an authority, as servers make for themselves", "--tls=pin");
     let own = Lab::new(FILES);
     list_by_system(&own, "localhost", &roots, &[]).ends_with(4);
     assert!(!own.known_servers().exists() && !elsewhere.known_servers().exists());

@@ -60,6 +60,37 @@ fn bash_offers_the_names_of_the_server_and_no_hostile_one() {
     assert!(!lab.home().join("pwned").exists());
 }
 
+// Fails when a name is offered that the listing does not have, and that cannot be fetched.
+#[test]
+fn no_link_is_offered_that_is_not_published() {
+    let mut lab = Lab::without_server(&[("file", b"1")]);
+    for (target, link) in [("file", "link"), ("/etc", "out")] {
+        std::os::unix::fs::symlink(target, lab.path().join("root").join(link)).unwrap();
+    }
+    lab.start_server("127.0.0.1", 0);
+    assert_eq!(offered(&lab, "qfs-client get ").out, "file\n");
+    lab.start_server_with("127.0.0.1", 0, &["--follow-links", "inside"]);
+    assert_eq!(offered(&lab, "qfs-client get ").out, "file\nlink\n");
+}
+
+// Fails when files of this machine are offered for a server, or its name is not.
+#[test]
+fn servers_of_the_configuration_are_offered() {
+    let lab = Lab::new(FILES);
+    std::fs::create_dir_all(lab.path().join("config")).unwrap();
+    let text = "[servers.lab]\nport = 1\n[servers.archive]\nport = 3\n";
+    std::fs::write(lab.path().join("config/client.toml"), text).unwrap();
+    std::fs::write(lab.home().join("labels"), "a file of this machine").unwrap();
+    for line in ["--server ", "get --server ", "--server="] {
+        assert_eq!(offered(&lab, &format!("qfs-client {line}")).out, "archive\nlab\n", "{line}");
+    }
+    assert_eq!(offered(&lab, "qfs-client get x --server la").out, "lab\n");
+    assert_eq!(offered(&lab, "qfs-client --server qfs://h").out, "\n");
+    let other = lab.home().join("other.toml");
+    std::fs::write(&other, "[servers.other]\nport = 1\n").unwrap();
+    assert_eq!(offered(&lab, &format!("qfs-client --config {} --server ", other.display())).out, "other\n");
+}
+
 #[test]
 fn no_name_is_offered_that_would_need_trust_or_time() {
     let mut lab = Lab::new(FILES);

@@ -75,6 +75,46 @@ fn what_counts_is_shown_without_secrets() {
     assert!(!shown.contains(&token), "{shown}");
 }
 
+// Fails when what is printed of a run with a named server is no file that says the same.
+#[test]
+fn what_counts_for_a_named_server_can_be_read_back() {
+    let two = Two::new();
+    for server in ["one:", "other:"] {
+        let printed = done(&two.one, &[server, "cat", "which", "--print-config"]).ends_with(0).out;
+        let file = write(&two.one.home().join("printed.toml"), &printed);
+        let read = two.which(&["--config", &file.display().to_string(), "cat", "which"], &[]);
+        assert_eq!(format!("{read}:"), server, "{printed}");
+    }
+    drop(two.other);
+}
+
+// Fails when doctor takes the name of a server for that of a host, or shows another server what belongs to this one.
+#[test]
+fn doctor_knows_the_servers_by_their_names() {
+    let two = Two::new();
+    let address = |lab: &Lab| lab.server().address().to_string();
+    let (one, other) = (address(&two.one), address(&two.other));
+    for (args, variables, server) in [
+        (&["doctor", "one"][..], &[("QFS_SERVER", "qfs://192.0.2.1:1")][..], &one),
+        (&["doctor", "other:"], &[], &other),
+        (&["one:", "doctor"], &[], &one),
+        (&["one:", "doctor", "other"], &[("QFS_PORT", "1")], &other),
+        (&["doctor", &other], &[("QFS_SERVER", "one")], &other),
+    ] {
+        let mut command = client(&two.one, &[args, &["--json"]].concat());
+        let done = run(command.envs(variables.iter().copied())).ends_with(0);
+        assert_eq!(done.json()["server"], **server, "{args:?}");
+    }
+    done(&two.one, &["doctor", "nobody:"]).ends_with(2).complains("no server is called nobody", "it has one, other");
+    // A host without a name in the file is one as ever.
+    done(&two.one, &["doctor", "localhost", "--json", "--connect-timeout", "200ms"]).ends_with(3);
+    // A ticket with a token may be in the file, if not on the line.
+    let token = format!("qfs_{}", "0".repeat(64));
+    let ticket = two.one.server().ticket();
+    configure(&two.one, &format!("[servers.lab]\nserver = '{ticket}&token={token}'\n"));
+    done(&two.one, &["doctor", "lab", "--json"]).ends_with(0);
+}
+
 #[test]
 fn mistakes_are_named_with_their_place() {
     let lab = Lab::new(FILES);
@@ -83,7 +123,9 @@ fn mistakes_are_named_with_their_place() {
         ("overwrite = 1", "client.toml:1: overwrite is a switch, and this is a whole number", "overwrite = true"),
         ("[servers.x]\nport = 1\nsavedir = 'x'", "client.toml:3: unknown key savedir", "did you mean save-dir?"),
         ("[servers.x]\nserver = 'nonsense'", "client.toml:2: the ticket of x cannot be used", "qfs://HOST:PORT"),
-        ("[servers.x]\nsave-dir = 'x'", "client.toml: [servers.x] says in no ways where", "one of server"),
+        ("\n[servers.x]\nsave-dir = 'x'", "client.toml:2: [servers.x] says in no ways where", "one of server"),
+        ("[servers.'a b']\nport = 1", "client.toml:1: no server can be called \"a b\"", "letters, digits"),
+        ("save-dir = 5", "client.toml:1: save-dir is a text, and this is a whole number", "write it as"),
         ("parallel = 'many'", "client.toml:1: invalid value 'many' for 'parallel'", "--parallel"),
         ("token-file = 'x'\ntoken-command = 'y'", "client.toml:2: token-command contradicts token-file", "one of them"),
         ("hash = ", "client.toml:1: ", "TOML"),

@@ -10,6 +10,7 @@ mod config;
 mod delta;
 mod delta_put;
 mod discover;
+mod doctor;
 mod emulator;
 mod exit_codes;
 mod fake;

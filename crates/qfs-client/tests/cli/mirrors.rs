@@ -1,6 +1,7 @@
 //! CLI.md, "Where from": several servers of the same files.
 
 use std::collections::BTreeMap;
+use std::net::UdpSocket;
 use std::process::Command;
 use std::time::Duration;
 
@@ -73,6 +74,48 @@ fn a_file_comes_from_all_that_have_it() {
         let asked = mirrors(&done).values().filter(|(_, bytes)| *bytes > 0).count();
         assert!(asked > 1 || place == "second", "{done:?}");
     }
+}
+
+/// Fails when a file of which another version is here comes from one of them though nothing of that version is used, or when what came
+/// from one of them alone is not counted.
+#[test]
+fn another_version_here_is_replaced_from_all_that_have_it() {
+    let large = noise(6 << 20);
+    let labs = [Lab::new(&[("large", &large)]), Lab::new(&[("large", &large)])];
+    let proxies = labs.each_ref().map(|lab| slow_link(lab.server().address()));
+    let tickets: Vec<_> = proxies.iter().map(through).collect();
+    let (smaller, as_large) = (noise(100_000), vec![7; 6 << 20]);
+    for (old, args) in [(&smaller, &["--whole"][..]), (&as_large, &["--whole"]), (&as_large, &[])] {
+        labs[0].put("large", old);
+        let args = [&["get", "large", "--overwrite", "--json"], args].concat();
+        let done = run(&mut client(&labs[0], &tickets, &args)).ends_with(0);
+        assert!(labs[0].saved("large") == large, "{done:?}");
+        let sent: Vec<u64> = mirrors(&done).values().map(|(_, bytes)| *bytes).collect();
+        assert!(sent.iter().sum::<u64>() >= 6 << 20, "{done:?}");
+        assert!(!args.contains(&"--whole") || sent.iter().all(|bytes| *bytes > 0), "{done:?}");
+    }
+    // What is the same is kept, and costs nothing.
+    let done =
+        run(&mut client(&labs[0], &tickets, &["get", "large", "--overwrite", "--whole", "--checksum", "--json"]));
+    assert_eq!(done.json()["files"][0]["status"], "unchanged", "{done:?}");
+}
+
+/// Fails when a command for one server waits for one that says nothing, for as long as a connection may take, though another one answers.
+#[test]
+fn one_that_says_nothing_is_overtaken() {
+    let lab = Lab::new(&[("f", b"here")]);
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let _silent_too = UdpSocket::bind(silent.local_addr().unwrap()).unwrap();
+    let tickets = [format!("qfs://{}", silent.local_addr().unwrap()), at(&lab)];
+    // Longer than the test waits.
+    for args in [&["list"][..], &["cat", "f"]] {
+        let done = run(&mut client(&lab, &tickets, &[args, &["--connect-timeout", "100s"]].concat())).ends_with(0);
+        assert!(done.out.contains("  f\n") || done.out == "here", "{done:?}");
+        assert!(done.err.contains("could not be reached (it did not answer in time)"), "{done:?}");
+    }
+    // All that there are fail, and the last says how.
+    let done = run(&mut client(&lab, &tickets[..1], &["list", "--connect-timeout", "1500ms"]));
+    done.ends_with(3).complains("no answer", "of UDP or of TCP");
 }
 
 /// Fails when one server that is not there ends the run, or is not told of; or when none is there and the run does not end with 3.

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -11,7 +11,7 @@ use qfs_testkit::binaries::{server_bin, without_settings};
 use qfs_testkit::hostile_server::HostileServer;
 
 use crate::menu::Dialogue;
-use crate::support::{Done, Lab, run, wait_until};
+use crate::support::{Done, Lab, finish, run, wait_until};
 
 const FILES: &[(&str, &[u8])] = &[("in/a.txt", b"a"), ("in/b.bin", b"b"), ("out.txt", b"o"), ("inn", b"i")];
 
@@ -184,6 +184,23 @@ fn files_that_others_can_read_are_refused() {
     // A ticket without a token is no secret.
     run(guarded.lab.bare().env("QFS_TOKEN", &token).args(["--server-file", "open", "list"])).ends_with(0);
     run(guarded.lab.bare().args(["--token-file", "gone", "list"])).ends_with(7).complains("cannot use the token", "");
+}
+
+#[test]
+fn a_ticket_comes_from_standard_input() {
+    let guarded = Guarded::new();
+    let token = guarded.create(&[]);
+    for (said, code) in [(guarded.ticket(&token), 0), ("nonsense".to_owned(), 7)] {
+        let mut command = guarded.lab.bare();
+        command
+            .args(["--server-file", "-", "list"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        std::io::Write::write_all(&mut child.stdin.take().unwrap(), format!("{said}\n").as_bytes()).unwrap();
+        assert!(!finish(child).ends_with(code).err.contains(&token));
+    }
 }
 
 #[test]

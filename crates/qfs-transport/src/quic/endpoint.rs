@@ -10,7 +10,7 @@ use quinn::{ConnectionError, Endpoint, EndpointConfig, TokioRuntime};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::connection::Connection;
-use super::lost::lost;
+use super::lost::{lost, tls_alert};
 use crate::error::{ConnectError, TransportError};
 use crate::tls::Identity;
 use crate::tls::{self, Trust};
@@ -165,8 +165,10 @@ fn classify(error: &ConnectionError) -> ConnectError {
         ConnectionError::ApplicationClosed(close) => {
             ConnectError::Turned(StatusCode::from_quic(close.error_code.into_inner()))
         }
-        _ if code.is_some_and(|c| (0x100..0x200).contains(&c)) => ConnectError::Handshake(error.to_string()),
-        _ => ConnectError::Lost(lost(error)),
+        _ => match code.and_then(tls_alert) {
+            Some(alert) => ConnectError::Handshake(tls::said::alert(alert)),
+            None => ConnectError::Lost(lost(error)),
+        },
     }
 }
 

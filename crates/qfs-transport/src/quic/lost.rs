@@ -20,8 +20,11 @@ pub(super) fn lost(error: &ConnectionError) -> Lost {
     }
 }
 
-/// The alert in a QUIC error (RFC 9001 §4.8).
 fn certificate_alert(code: quinn::TransportErrorCode) -> Option<&'static str> {
-    let alert = u64::from(code).checked_sub(0x100)?;
-    tls::certificate_alert(u8::try_from(alert).ok()?)
+    tls::certificate_alert(tls_alert(u64::from(code))?)
+}
+
+/// The alert in a QUIC error (RFC 9001 §4.8).
+pub(super) fn tls_alert(code: u64) -> Option<u8> {
+    u8::try_from(code.checked_sub(0x100)?).ok()
 }

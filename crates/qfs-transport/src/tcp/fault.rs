@@ -22,7 +22,7 @@ pub(super) fn lost(error: &io::Error) -> Lost {
         | io::ErrorKind::WriteZero
         | io::ErrorKind::UnexpectedEof => Lost::Restarted,
         io::ErrorKind::TimedOut => Lost::TimedOut,
-        _ => Lost::Transport(error.to_string()),
+        _ => Lost::Transport(tls_error(error).map_or_else(|| error.to_string(), tls::said::tls)),
     }
 }
 
@@ -36,7 +36,7 @@ pub(super) fn not_made(error: &io::Error) -> ConnectError {
             | rustls::Error::PeerIncompatible(_)
             | rustls::Error::AlertReceived(AlertDescription::ProtocolVersion),
         ) => ConnectError::OtherProtocol,
-        Some(error) => ConnectError::Handshake(error.to_string()),
+        Some(error) => ConnectError::Handshake(tls::said::tls(error)),
         None => match error.kind() {
             io::ErrorKind::ConnectionRefused => ConnectError::Refused,
             io::ErrorKind::TimedOut => ConnectError::NoAnswer,

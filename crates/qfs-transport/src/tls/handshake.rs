@@ -12,6 +12,7 @@ use rustls::{CertificateError, DigitallySignedStruct, SignatureScheme};
 use super::identity::{Identity, fingerprint_of};
 use super::provider::provider;
 use super::roots::Roots;
+use super::said;
 use qfs_core::model::Fingerprint;
 use qfs_core::wire::ALPN;
 
@@ -51,6 +52,11 @@ pub enum CertificateFault {
     /// No trusted authority has issued it.
     #[error("its certificate was issued by nobody whom this machine trusts")]
     UnknownIssuer,
+    /// It is the certificate of an authority, and not one that an authority gives to a server.
+    #[error(
+        "its certificate is one of an authority, as servers make for themselves, and none that vouches for a server"
+    )]
+    OfAnAuthority,
     /// It is for other names.
     #[error("its certificate is for {}, not for this host", listed(.0))]
     WrongName(
@@ -71,10 +77,14 @@ impl From<&CertificateError> for CertificateFault {
         match error {
             CertificateError::Expired | CertificateError::ExpiredContext { .. } => Self::Expired,
             CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => Self::NotYetValid,
-            CertificateError::UnknownIssuer => Self::UnknownIssuer,
+            // A wrong signature: an authority with the issuer's name is trusted, and has another key.
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => Self::UnknownIssuer,
             CertificateError::NotValidForName => Self::WrongName(Vec::new()),
-            CertificateError::NotValidForNameContext { presented, .. } => Self::WrongName(presented.clone()),
-            other => Self::Other(other.to_string()),
+            CertificateError::NotValidForNameContext { presented, .. } => {
+                Self::WrongName(presented.iter().map(|name| said::name(name).to_owned()).collect())
+            }
+            error if said::is_of_an_authority(error) => Self::OfAnAuthority,
+            other => Self::Other(said::certificate(other)),
         }
     }
 }
@@ -170,6 +180,13 @@ impl Verdict {
     fn refuse(&self, refusal: Refusal) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(refusal);
     }
+
+    fn refuse_certificate(&self, error: &rustls::Error) {
+        self.refuse(Refusal::Certificate(match error {
+            rustls::Error::InvalidCertificate(error) => error.into(),
+            other => CertificateFault::Other(said::tls(other)),
+        }));
+    }
 }
 
 /// Verifies a key and not a name: it ignores the chain, names and dates of the certificate, but verifies the signature
@@ -191,7 +208,7 @@ impl ServerCertVerifier for Verifier {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let presented = fingerprint_of(end_entity)?;
+        let presented = fingerprint_of(end_entity).inspect_err(|error| self.verdict.refuse_certificate(error))?;
         let pin = match &self.trust {
             Trust::Pinned(pin) => Some(*pin),
             Trust::Renewing { next, .. } if *next == presented => None,
@@ -204,12 +221,8 @@ impl ServerCertVerifier for Verifier {
             return Err(CertificateError::ApplicationVerificationFailure.into());
         }
         let Some(web) = &self.web else { return Ok(ServerCertVerified::assertion()) };
-        web.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now).inspect_err(|error| {
-            self.verdict.refuse(Refusal::Certificate(match error {
-                rustls::Error::InvalidCertificate(error) => error.into(),
-                other => CertificateFault::Other(other.to_string()),
-            }));
-        })
+        web.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+            .inspect_err(|error| self.verdict.refuse_certificate(error))
     }
 
     fn verify_tls12_signature(

@@ -9,6 +9,8 @@ use rustls::sign::CertifiedKey;
 
 use qfs_core::model::Fingerprint;
 
+use super::said;
+
 /// A private key with its certificate chain, ready to serve.
 #[derive(Debug)]
 pub struct Identity {
@@ -71,6 +73,9 @@ pub enum IdentityError {
     /// The certificate file holds no PEM certificate.
     #[error("the certificate is not a PEM certificate: {0}")]
     Certificate(String),
+    /// The certificate file is PEM, and its certificate cannot be used.
+    #[error("the certificate cannot be used: {0}")]
+    Unusable(String),
     /// Both can be read and do not belong together.
     #[error("the key and the certificate do not belong together: {0}")]
     Mismatch(String),
@@ -102,14 +107,14 @@ impl Identity {
     /// # Errors
     /// [`IdentityError`] says which of the two is at fault.
     pub fn from_pem(key: &[u8], certificates: &[u8]) -> Result<Self, IdentityError> {
-        let key = PrivateKeyDer::from_pem_slice(key).map_err(|e| IdentityError::Key(e.to_string()))?;
+        let key = PrivateKeyDer::from_pem_slice(key).map_err(|e| IdentityError::Key(said::pem(&e)))?;
         let (chain, fingerprint) = read_chain(certificates)?;
         // Rejects a key that does not match the certificate now, and not at the first handshake.
         let provider = super::provider::provider();
         let signer =
-            provider.key_provider.load_private_key(key.clone_key()).map_err(|e| IdentityError::Key(e.to_string()))?;
+            provider.key_provider.load_private_key(key.clone_key()).map_err(|e| IdentityError::Key(said::tls(&e)))?;
         let certified = CertifiedKey::new(chain.clone(), signer);
-        certified.keys_match().map_err(|e| IdentityError::Mismatch(e.to_string()))?;
+        certified.keys_match().map_err(|e| IdentityError::Mismatch(said::tls(&e)))?;
         Ok(Self { key, chain, fingerprint, shown: Arc::new(Shown(RwLock::new(Arc::new(certified)))) })
     }
 
@@ -132,7 +137,7 @@ impl Identity {
     /// The name by which clients know the first of these PEM certificates. The private key is not needed.
     ///
     /// # Errors
-    /// [`IdentityError::Certificate`].
+    /// [`IdentityError::Certificate`], [`IdentityError::Unusable`].
     pub fn fingerprint_of_pem(certificates: &[u8]) -> Result<Fingerprint, IdentityError> {
         read_chain(certificates).map(|(_, fingerprint)| fingerprint)
     }
@@ -142,11 +147,11 @@ impl Identity {
 fn read_chain(certificates: &[u8]) -> Result<(Vec<CertificateDer<'static>>, Fingerprint), IdentityError> {
     let chain = CertificateDer::pem_slice_iter(certificates)
         .collect::<Result<Vec<_>, _>>()
-        .map_err(|e| IdentityError::Certificate(e.to_string()))?;
+        .map_err(|e| IdentityError::Certificate(said::pem(&e)))?;
     let Some(own) = chain.first() else {
         return Err(IdentityError::Certificate("none found".to_owned()));
     };
-    let fingerprint = fingerprint_of(own).map_err(|e| IdentityError::Certificate(e.to_string()))?;
+    let fingerprint = fingerprint_of(own).map_err(|e| IdentityError::Unusable(said::tls(&e)))?;
     Ok((chain, fingerprint))
 }
 
@@ -169,12 +174,30 @@ mod tests {
         assert_eq!(read(), Fingerprint::of_public_key(&rcgen::PublicKeyData::subject_public_key_info(&key)));
     }
 
+    /// Of version 1 of X.509, as `openssl x509 -req` makes one without extensions.
+    const OLD: &str = "-----BEGIN CERTIFICATE-----\n\
+        MIIBFjCBvQIUNM+bJIAGJxb/hLx/l3uKI2MZ2p4wCgYIKoZIzj0EAwIwDTELMAkG\n\
+        A1UEAwwCdjEwIBcNMjYxMTI4MDM1NjE3WhgPMjEyNjExMDQwMzU2MTdaMA0xCzAJ\n\
+        BgNVBAMMAnYxMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAERE1ADLoqMgMxKKSS\n\
+        QBoXtsRA16nhSo1aPey4c4mlXYPSR9EvOC5EKUYNu9iaFBcLwQa6VYK7vmCWxlA3\n\
+        OQpjHjAKBggqhkjOPQQDAgNIADBFAiBApoMaPGZ9JltGobS7jDMUW7gESKOKpOGc\n\
+        JsGs+qg7IgIhAM8feiM4xA4RacQbTmx7py7C2WGVZveKkHNelEoVrFfp\n\
+        -----END CERTIFICATE-----\n";
+
     #[test]
     fn what_is_wrong_is_named() {
         let (a, b) = (IdentityPem::generate().unwrap(), IdentityPem::generate().unwrap());
         let read = |key: &str, cert: &str| Identity::from_pem(key.as_bytes(), cert.as_bytes()).unwrap_err();
         assert!(matches!(read("nonsense", &a.certificate), IdentityError::Key(_)));
         assert!(matches!(read(&a.key, ""), IdentityError::Certificate(_)));
-        assert!(matches!(read(&a.key, &b.certificate), IdentityError::Mismatch(_)));
+        let mismatch = "the key and the certificate do not belong together: the certificate is for another key";
+        assert_eq!(read(&a.key, &b.certificate).to_string(), mismatch);
+        let unusable = "the certificate cannot be used: it is not of version 3 of X.509";
+        assert_eq!(read(&a.key, OLD).to_string(), unusable);
+        let cut = a.certificate.replace("-----END", "");
+        assert_eq!(
+            read(&a.key, &cut).to_string(),
+            "the certificate is not a PEM certificate: a section in it has no end"
+        );
     }
 }

@@ -52,6 +52,12 @@ impl IdentityFileError {
             Self::Exposed { path, .. } => {
                 format!("chmod 600 {}; if somebody may have read it, have another certificate made", path.display())
             }
+            Self::Unusable { source: IdentityError::Mismatch(_), .. } => {
+                "name the key of this very certificate; of a chain, the own certificate comes first".to_owned()
+            }
+            Self::Unusable { source: IdentityError::Unusable(_), .. } => {
+                "have another certificate made for the key, of version 3 of X.509".to_owned()
+            }
             Self::Unusable { .. } => "both must be PEM: the certificate's chain, its own first, and its key".to_owned(),
             Self::Io { .. } => "name files that this user can read".to_owned(),
         }

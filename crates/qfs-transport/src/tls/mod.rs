@@ -8,6 +8,7 @@ mod identity_files;
 mod peer_certificate;
 mod provider;
 mod roots;
+pub(crate) mod said;
 
 pub use handshake::{CertificateFault, Trust};
 pub use identity::{Identity, IdentityError, IdentityPem, ShownIdentity};

@@ -6,6 +6,8 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
+use super::said;
+
 /// Certificate authorities; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Roots(pub(crate) Arc<RootCertStore>);
@@ -17,6 +19,9 @@ pub enum RootsError {
     /// Something in it is not a certificate.
     #[error("not a PEM certificate: {0}")]
     Certificate(String),
+    /// A certificate in it is none that can vouch for others.
+    #[error("a certificate in it cannot be used: {0}")]
+    Unusable(String),
     /// None was found.
     #[error("no certificate authority is found{0}")]
     Nobody(String),
@@ -48,8 +53,8 @@ impl Roots {
     pub fn from_pem(pem: &[u8]) -> Result<Self, RootsError> {
         let mut roots = RootCertStore::empty();
         for certificate in CertificateDer::pem_slice_iter(pem) {
-            let certificate = certificate.map_err(|e| RootsError::Certificate(e.to_string()))?;
-            roots.add(certificate).map_err(|e| RootsError::Certificate(e.to_string()))?;
+            let certificate = certificate.map_err(|e| RootsError::Certificate(said::pem(&e)))?;
+            roots.add(certificate).map_err(|e| RootsError::Unusable(said::tls(&e)))?;
         }
         if roots.is_empty() { Err(RootsError::Nobody(String::new())) } else { Ok(Self(Arc::new(roots))) }
     }

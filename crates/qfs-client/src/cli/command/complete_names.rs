@@ -16,6 +16,7 @@ use qfs_core::wire::Kind;
 use crate::cli::completion::{Asking, Candidates, Line, parse, place};
 use crate::cli::connection::Context;
 use crate::cli::exit::Exit;
+use crate::cli::layers;
 use crate::cli::screen::Screen;
 use crate::cli::settings::{self, Settings};
 
@@ -32,6 +33,13 @@ const CURSOR: &str = "qfs-word-at-the-cursor";
 pub(crate) async fn run(asking: Asking) -> Exit {
     let read = tokio::time::timeout(PATIENCE, tokio::task::spawn_blocking(move || read_line(asking))).await;
     let Ok(Ok(Some(line))) = read else { return Exit::Mixed };
+    let screen = Screen::new(true, false);
+    if let Some(typed) = server_typed(&line) {
+        let words = line.before.iter().map(String::as_str).chain([CURSOR]);
+        let names = layers::servers(words.map(Into::into));
+        let _ = screen.result(&line.completed(typed, &names));
+        return Exit::Done;
+    }
     if line.current.starts_with('-') {
         return Exit::Mixed;
     }
@@ -39,11 +47,19 @@ pub(crate) async fn run(asking: Asking) -> Exit {
     let Ok((settings, Some(command))) = settings::parse(words.map(Into::into), false) else { return Exit::Mixed };
     let Some(place) = place(&command, CURSOR) else { return Exit::Mixed };
     let mut candidates = Candidates::new(place, &line);
-    let screen = Screen::new(true, false);
     if tokio::time::timeout(PATIENCE, ask(settings, Arc::clone(&screen), &mut candidates)).await == Ok(Some(())) {
         let _ = screen.result(&candidates.text());
     }
     Exit::Done
+}
+
+/// What is there of the name of a server, where the line has `--server` before it.
+fn server_typed(line: &Line) -> Option<&str> {
+    const OPTION: &str = "--server";
+    match line.before.last() {
+        Some(last) if last == OPTION => Some(&line.current),
+        _ => line.current.strip_prefix(OPTION)?.strip_prefix('='),
+    }
 }
 
 fn read_line(asking: Asking) -> Option<Line> {
@@ -64,7 +80,9 @@ async fn ask(mut settings: Settings, screen: Arc<Screen>, candidates: &mut Candi
     let context = Context::new(settings, screen);
     let session = context.connect_with(trust).await.ok()?;
     exchange::tree(&session, directory.as_ref(), &mut |page| {
-        page.into_iter().try_for_each(|(name, row)| candidates.take(name.as_str(), row.kind == Kind::Directory))
+        // Links that are not published as what they end at: nothing fetches or removes them.
+        let mut published = page.into_iter().filter(|(_, row)| row.kind != Kind::Link);
+        published.try_for_each(|(name, row)| candidates.take(name.as_str(), row.kind == Kind::Directory))
     })
     .await
     .ok()?;

@@ -2,29 +2,23 @@
 
 use std::sync::Arc;
 
-use qfs_client::config::ServerAddress;
 use qfs_client::insight::doctor::{Ending, Examination, Finding, ending, examine, findings};
 use qfs_client::trust::known_servers::{Keeper, Newcomers};
 use serde_json::{Value, json};
 
-use crate::cli::args::DoctorArgs;
 use crate::cli::connection::Context;
 use crate::cli::exit::Exit;
 use crate::cli::report::json;
 use crate::cli::sanitize::inert;
 
 /// Examines, and prints a line for each finding. It asks nobody, and trusts nobody new without `--accept-new`.
-pub(crate) async fn run(context: &Context, args: DoctorArgs) -> Exit {
+pub(crate) async fn run(context: &Context) -> Exit {
     let settings = &context.settings;
-    let mut connect = settings.connect.clone();
-    if let Some(ticket) = args.place {
-        connect.server = ServerAddress { host: ticket.host, port: ticket.port };
-        connect.pin = ticket.fingerprint.or(settings.connect.pin);
-    }
+    let connect = &settings.connect;
     let newcomers = if settings.accept_new { Newcomers::Accept } else { Newcomers::Refuse };
     let trust = Arc::new(Keeper::new(settings.known_servers.clone(), newcomers));
     context.screen.notice(&format!("examining {}; this takes some five seconds", connect.server));
-    let examination = examine(&connect, trust, &settings.save_dir).await;
+    let examination = examine(connect, trust, &settings.save_dir).await;
     let found = findings(&examination);
     let text = if settings.json { machine(&examination, &found) } else { found.iter().map(line).collect() };
     // Nobody reading is no failure.

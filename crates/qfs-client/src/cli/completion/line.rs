@@ -18,6 +18,13 @@ impl Line {
         let current = before.pop()?;
         Some(Self { before, current, kept: 0 })
     }
+
+    /// A line for each of `names` that begins as `typed`, the end of the word being typed.
+    pub(crate) fn completed(&self, typed: &str, names: &[String]) -> String {
+        let (head, names) = (self.current.strip_suffix(typed).unwrap_or_default(), names.iter());
+        let whole = names.filter(|name| name.starts_with(typed)).map(|name| format!("{head}{name}"));
+        whole.map(|word| format!("{}\n", word.get(self.kept..).unwrap_or_default())).collect()
+    }
 }
 
 #[derive(PartialEq, Eq)]

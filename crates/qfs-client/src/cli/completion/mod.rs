@@ -66,6 +66,7 @@ function __qfs_client_names
 end
 complete -c qfs-client -n "__fish_seen_subcommand_from list get cat rm" -f -a "(__qfs_client_names)"
 complete -c qfs-client -n "__fish_seen_subcommand_from put" -l to -x -a "(__qfs_client_names)"
+complete -c qfs-client -l server -x -a "(__qfs_client_names)"
 "#;
 
 /// The script of `shell` with the names of the server added; as it is for shells that are not taught them.

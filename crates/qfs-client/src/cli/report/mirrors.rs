@@ -28,7 +28,8 @@ pub(crate) fn told(server: &str, news: MirrorNews<'_>) -> Told {
             let problem = Problem::new(Exit::Integrity, format!("mirror {server} lied: {what}"));
             Told::Problem(problem.hint("nothing more is asked of it; what the others send is proved too"))
         }
-        news => notice(&format!("{news:?}")),
+        // News of a later library than this program was written for.
+        _ => notice("is not as it was"),
     }
 }
 

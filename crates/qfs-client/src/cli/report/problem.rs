@@ -114,7 +114,7 @@ fn hint_for(failure: &Failure) -> Option<&'static str> {
         }
         Failure::Refused(error) if error.code == StatusCode::DENIED => Some(SHOW_TOKEN),
         Failure::Refused(error) if error.code == StatusCode::UNKNOWN_COMMAND => {
-            Some("the server is older than this program and takes no uploads")
+            Some("the server is older than this program, or another one, and does not know what was asked")
         }
         Failure::SourceChanged => Some("it is being written here; run the same command again"),
         Failure::Refused(error) if error.code.is_transient() => Some("run the same command again later"),
@@ -183,6 +183,9 @@ fn certificate_hint(fault: &CertificateFault) -> &'static str {
         CertificateFault::UnknownIssuer => {
             "a server with a certificate of its own making is trusted by its key: --tls=pin; SSL_CERT_FILE adds an authority"
         }
+        CertificateFault::OfAnAuthority => {
+            "a server with a certificate of its own making is trusted by its key: --tls=pin"
+        }
         CertificateFault::WrongName(_) => "use the host name that the certificate is for",
         _ => "ask whoever runs the server",
     }
@@ -191,7 +194,7 @@ fn certificate_hint(fault: &CertificateFault) -> &'static str {
 fn connect_hint(server: &str, port: u16, error: &ConnectError) -> String {
     match error {
         ConnectError::NoAnswer => {
-            format!("is qfs-server running there, and does a firewall let UDP port {port} through?")
+            format!("is qfs-server running there, and does a firewall let port {port} through, of UDP or of TCP?")
         }
         ConnectError::Refused => "is qfs-server running, and are --ip and --port right?".to_owned(),
         ConnectError::OtherProtocol => format!("is {server} a qfs-server, of this version?"),

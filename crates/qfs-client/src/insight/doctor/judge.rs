@@ -13,6 +13,9 @@ const LOSSY: f64 = 0.005;
 /// UDP payload in bytes below which a tunnel or the like is on the path: Ethernet carries 1,472.
 const SMALL_PAYLOAD: u16 = 1400;
 
+/// Bytes of the smallest IPv4 packet that QUIC's 1,200 bytes of payload need (RFC 9000 §14): on a path with a smaller MTU nothing answers.
+const LEAST_PACKET: u16 = 1228;
+
 /// Free bytes below which a disk is called nearly full.
 const LITTLE_ROOM: u64 = 1 << 30;
 
@@ -108,8 +111,8 @@ fn ways(examination: &Examination, udp: &Reach, tcp: &Reach) -> Vec<Finding> {
         (Reach::Silent, Reach::Reached { took }) => vec![
             finding("udp", Level::Warning, format!("UDP does not get through to port {port}: no answer, though the server is there over TCP"))
                 .advise(format!(
-                    "have firewalls let UDP port {port} through in both directions; until then qfs goes over TCP, which is slower on long \
-                     and lossy paths"
+                    "have firewalls let UDP port {port} through in both directions, and see whether a tunnel or VPN on the path carries \
+                     packets of {LEAST_PACKET} bytes, which QUIC needs; until then qfs goes over TCP, which is slower on long and lossy paths"
                 )),
             reached("tcp", *took),
         ],
@@ -279,6 +282,10 @@ fn disk(disk: &Result<Disk, DiskTrouble>, down: Option<&Rate>) -> Finding {
 }
 
 fn milliseconds(time: Duration) -> String {
+    const SHORTEST_SHOWN: Duration = Duration::from_micros(100);
+    if time < SHORTEST_SHOWN {
+        return "less than 0.1 ms".to_owned();
+    }
     format!("{:.1} ms", time.as_secs_f64() * 1e3)
 }
 

@@ -57,8 +57,13 @@ pub async fn examine(config: &ConnectConfig, trust: Arc<dyn TrustStore>, save_di
         let ((udp, over_udp), (tcp, over_tcp)) =
             tokio::join!(reach(config, Way::Udp, &trust), reach(config, Way::Tcp, &trust));
         (found.udp, found.tcp) = (Some(udp), Some(tcp));
-        if let Some(session) = over_udp.as_ref().or(over_tcp.as_ref()) {
-            visit(session, &mut found).await;
+        if let Some(session) = over_udp.as_ref().or(over_tcp.as_ref())
+            && let Err(CertificateRefused(why)) = visit(session, &mut found).await
+        {
+            let is_reached = |way: &&mut Reach| matches!(way, Reach::Reached { .. });
+            for way in [&mut found.udp, &mut found.tcp].into_iter().flatten().filter(is_reached) {
+                *way = Reach::CertificateRefused(why.clone());
+            }
         }
         for session in [over_udp, over_tcp].into_iter().flatten() {
             session.close().await;
@@ -113,24 +118,33 @@ fn obstacle(error: SessionError) -> Reach {
     }
 }
 
+/// The server turned out to want a certificate, with a sentence: a client is told behind its half of the handshake, when the server seems
+/// to be reached (RFC 8446 §4.4.2.4).
+struct CertificateRefused(String);
+
 /// What can be found out once the server was reached.
-async fn visit(session: &Session, found: &mut Examination) {
+async fn visit(session: &Session, found: &mut Examination) -> Result<(), CertificateRefused> {
+    let lease = session.lease();
     let round_trip = probe(session).await;
-    let (access, largest) = list(session).await;
+    let (access, largest) = list(session).await?;
     found.access = Some(access);
     found.down = match largest {
         Some((name, size)) if size >= SMALLEST_SAMPLE => rate_down(session, &name, size).await,
         Some(_) => Err("no file that the server lists is large enough to tell, 256 KiB".to_owned()),
         None => Err("the server lists no file".to_owned()),
     };
-    if let Some((lost, round_trip)) = round_trip {
+    // Of a connection that was lost, and of the one that came in its place, nothing is known.
+    let is_whole = session.is_current(&lease) && lease.connection.close_reason().is_none();
+    if let Some((lost, round_trip)) = round_trip.filter(|_| is_whole) {
         // What the path carries is known best now that much has gone over it.
         let payload = session.path_report().payload;
         found.path = Some(Path { round_trip, probes: PROBES, lost, payload, buffers: session.socket_buffers() });
     }
+    Ok(())
 }
 
-/// Packets lost on the way to the server, and the shortest round trip; None over TCP, where the kernel sees to it.
+/// Packets lost on the way to the server, and the shortest round trip; None over TCP, where the kernel sees to it, and where
+/// the connection ends.
 async fn probe(session: &Session) -> Option<(u64, Duration)> {
     if session.way() != Way::Udp {
         return None;
@@ -138,6 +152,9 @@ async fn probe(session: &Session) -> Option<(u64, Duration)> {
     let lost_before = session.path_report().lost_packets;
     let connection = session.lease().connection;
     for _ in 0..PROBES {
+        if connection.close_reason().is_some() {
+            return None;
+        }
         connection.ask_for_a_sign();
         sleep(PROBE_INTERVAL).await;
     }
@@ -149,7 +166,7 @@ async fn probe(session: &Session) -> Option<(u64, Duration)> {
 }
 
 /// What the server lets this client see, and its largest file.
-async fn list(session: &Session) -> (Access, Option<(RemotePath, u64)>) {
+async fn list(session: &Session) -> Result<(Access, Option<(RemotePath, u64)>), CertificateRefused> {
     let mut files = 0;
     let mut largest: Option<(RemotePath, u64)> = None;
     let mut look = |page: Vec<(RemotePath, EntryMeta)>| {
@@ -165,10 +182,11 @@ async fn list(session: &Session) -> (Access, Option<(RemotePath, u64)>) {
     let access = match listing {
         Ok(Ok(_)) => Access::Listed { files },
         Ok(Err(Failure::Refused(error))) if error.code == StatusCode::DENIED => Access::Denied(error.to_string()),
+        Ok(Err(failure @ Failure::CertificateRefused(_))) => return Err(CertificateRefused(failure.to_string())),
         Ok(Err(failure)) => Access::Failed(failure.to_string()),
         Err(_) => Access::Failed(format!("the listing took longer than {} s", PATIENCE.as_secs())),
     };
-    (access, largest)
+    Ok((access, largest))
 }
 
 /// Fetches the file to nowhere, for as long as it takes to tell.

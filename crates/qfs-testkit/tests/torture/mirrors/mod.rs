@@ -18,6 +18,7 @@ use crate::lies::{message, raw, trailer};
 use crate::tally::{Tally, count, seed};
 
 mod trouble;
+mod versions;
 
 const ETAG: &str = "0123456789abcdef0123456789abcdef";
 

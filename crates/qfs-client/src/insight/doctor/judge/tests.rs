@@ -143,6 +143,19 @@ fn faults_that_come_together_are_all_named() {
 }
 
 #[test]
+fn no_time_is_none_at_all() {
+    let mut examination = healthy();
+    examination.path.as_mut().unwrap().round_trip = Duration::from_micros(40);
+    let found = findings(&examination);
+    let round_trip = found.iter().find(|f| f.check == "round-trip").unwrap();
+    assert_eq!(round_trip.what, "a round trip takes less than 0.1 ms");
+    examination.udp = Some(Reach::Silent);
+    let found = findings(&examination);
+    let udp = found.iter().find(|f| f.check == "udp").unwrap();
+    assert!(udp.advice.as_ref().unwrap().contains("packets of 1228 bytes"), "{udp:?}");
+}
+
+#[test]
 fn what_is_not_known_is_not_said() {
     let mut examination = healthy();
     examination.down = Err("no file is large enough".to_owned());
