@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::io;
+use std::sync::mpsc;
 use std::thread::JoinHandle;
 
 use tokio::runtime::{Builder, Handle};
@@ -28,15 +29,22 @@ impl Lane {
     /// # Errors
     /// When the system has none.
     pub(super) fn start(number: usize) -> io::Result<Self> {
-        let runtime = Builder::new_current_thread().enable_all().max_blocking_threads(BLOCKING_THREADS).build()?;
-        let handle = runtime.handle().clone();
         let (stop, stopped) = oneshot::channel::<()>();
+        let (told, started) = mpsc::channel();
+        // The runtime is made there: where there is no thread for it, none would be left behind that must not be dropped here.
         let thread = std::thread::Builder::new().name(format!("qfs-lane-{number}")).spawn(move || {
+            let made = Builder::new_current_thread().enable_all().max_blocking_threads(BLOCKING_THREADS).build();
+            let runtime = match made {
+                Ok(runtime) => runtime,
+                Err(error) => return drop(told.send(Err(error))),
+            };
+            drop(told.send(Ok(runtime.handle().clone())));
             // Both its sending and its end mean the same.
             drop(runtime.block_on(stopped));
             // A slow disk must not keep the program.
             runtime.shutdown_background();
         })?;
+        let handle = started.recv().unwrap_or_else(|_| Err(io::Error::other("its thread ended")))?;
         Ok(Self { handle, stop: Some(stop), thread: Some(thread) })
     }
 

@@ -4,12 +4,13 @@
 
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
+use std::thread::ThreadId;
 use std::time::Duration;
 
 use qfs_core::stream::{Chunk, ChunkSource, Lost, Order, StreamError};
 use qfs_core::wire::StatusCode;
 use qfs_transport::Source;
-use tokio::time::{Instant, Sleep, timeout};
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use super::handle::Session;
 
@@ -56,15 +57,14 @@ pub(crate) struct Patience {
     allowed: Duration,
     /// Since when nothing has come; None when something just did.
     silent_since: Option<Instant>,
-    alarm: Pin<Box<Sleep>>,
+    alarm: Alarm,
 }
 
 impl Patience {
     pub(crate) fn new(source: Source, session: &Session) -> Self {
-        let allowed = allowed(session);
-        let alarm = Box::pin(tokio::time::sleep(allowed));
         session.note_waiting(true);
-        Self { source, session: session.clone(), allowed, silent_since: None, alarm }
+        let (session, alarm) = (session.clone(), Alarm::default());
+        Self { source, allowed: allowed(&session), session, silent_since: None, alarm }
     }
 
     /// The server has taken something: what it does with that may take as long as anything else.
@@ -91,13 +91,14 @@ impl ChunkSource for Patience {
         }
         let since = *self.silent_since.get_or_insert_with(Instant::now);
         // The alarm is set anew only when it rings: this is polled for every packet.
-        while self.alarm.as_mut().poll(cx).is_ready() {
+        let mut due = Instant::now() + self.allowed;
+        while self.alarm.poll(cx, due).is_ready() {
             // Others of the session may be sent before this one.
             let silent = since.elapsed().min(self.session.silent_for());
             if silent >= self.allowed {
                 return Poll::Ready(Err(StreamError::Lost(Lost::TimedOut)));
             }
-            self.alarm.as_mut().reset(Instant::now() + (self.allowed - silent));
+            due = Instant::now() + (self.allowed - silent);
         }
         Poll::Pending
     }
@@ -110,5 +111,55 @@ impl ChunkSource for Patience {
 impl Drop for Patience {
     fn drop(&mut self) {
         self.session.note_waiting(false);
+    }
+}
+
+/// Rings once at a time. What waits for it may go over to another thread, which may have a runtime of its own, and go on when that of the
+/// first one has ended: a timer cannot be asked any more then.
+#[derive(Default)]
+struct Alarm(Option<(ThreadId, Pin<Box<Sleep>>)>);
+
+impl Alarm {
+    /// Ready when it has rung, which it does at `due` if it was not set yet. It is not set any more then.
+    fn poll(&mut self, cx: &mut Context<'_>, due: Instant) -> Poll<()> {
+        let here = std::thread::current().id();
+        let timer = match &mut self.0 {
+            Some((set_on, timer)) if *set_on == here => timer,
+            away => {
+                let due = away.as_ref().map_or(due, |(_, timer)| timer.deadline());
+                &mut away.insert((here, Box::pin(sleep_until(due)))).1
+            }
+        };
+        let rung = timer.as_mut().poll(cx);
+        if rung.is_ready() {
+            self.0 = None;
+        }
+        rung
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use super::super::lane::{Lane, run_on};
+    use super::*;
+
+    async fn polled(mut alarm: Alarm, due: Instant) -> (Alarm, Poll<()>) {
+        let polled = poll_fn(|cx| Poll::Ready(alarm.poll(cx, due))).await;
+        (alarm, polled)
+    }
+
+    // Fails with a panic when a timer is asked whose runtime has ended.
+    #[tokio::test]
+    async fn an_alarm_outlives_the_thread_on_which_it_was_set() {
+        let (first, second) = (Lane::start(1).unwrap(), Lane::start(2).unwrap());
+        let far = Instant::now() + Duration::from_secs(3600);
+        let (alarm, rung) = run_on(first.handle(), polled(Alarm::default(), far)).await;
+        assert_eq!(rung, Poll::Pending);
+        drop(first);
+        let (alarm, rung) = run_on(second.handle(), polled(alarm, Instant::now())).await;
+        assert_eq!(rung, Poll::Pending, "it is still set for when it was");
+        drop((second, alarm));
     }
 }
