@@ -49,7 +49,7 @@ pub(crate) struct Args {
     /// UDP port, and TCP port of the same number; 0 for any free one
     #[arg(long, global = true, env = "QFS_PORT", value_name = "N", default_value_t = DEFAULT_PORT)]
     pub(crate) port: u16,
-    /// Whether the TCP port is open too, for clients whose network carries no UDP: on, off
+    /// Whether the TCP port is open too, for HTTPS and for clients whose network carries no UDP: on, off
     #[arg(long, env = "QFS_TCP", value_name = "ON|OFF", default_value = "on", hide_possible_values = true)]
     pub(crate) tcp: Switch,
     /// The published directory, or a bucket: s3://BUCKET[/PREFIX], gs://…, az://… (see --root-option)
@@ -77,7 +77,7 @@ pub(crate) struct Args {
     /// The identity: server.key and server.crt, made on the first start
     #[arg(long, global = true, env = "QFS_CERTS", value_name = "DIR", default_value = "certs")]
     pub(crate) certs: PathBuf,
-    /// HTTPS for browsers and curl, beside qfs on the same port: `on` or `off`
+    /// HTTP for browsers and curl, beside qfs on the same ports (over TCP, and HTTP/3 over UDP): `on` or `off`
     #[cfg(feature = "http")]
     #[arg(long, env = "QFS_HTTP", value_name = "WHEN", default_value = "on", value_parser = ["on", "off"], hide_possible_values = true)]
     http: String,

@@ -55,7 +55,7 @@ async fn serve(reading: &Reading, share: &ShareArgs) -> Result<ExitCode, Failure
     let tally = Arc::new(Tally::new(&picked, share.times.unwrap_or(u32::MAX)));
     let config = config(reading, gate, &tally);
     let places = places(&picked);
-    let server = Server::bind(config, &identity, picked.clone()).map_err(start::not_bound)?;
+    let server = Server::bind(config, &identity, picked.clone()).map_err(|error| start::not_bound(args, &error))?;
     sandbox::enter(args.sandbox(), &places)?;
     tell(args, share, &server, token.as_ref())?;
     let (first, second) = signals.split(|| {});
@@ -156,7 +156,7 @@ fn tell(args: &Args, share: &ShareArgs, server: &Server<Picked>, token: Option<&
         text.push_str(&format!("ticket {}{secret}\n", Ticket { token: None, ..ticket }));
         links.push(link(SocketAddr::new(ip, address.port()), token));
     }
-    if is_http(args) {
+    if is_http(args) && server.is_on_tcp() {
         links.iter().for_each(|link| text.push_str(&format!("link {link}\n")));
         if let Some(link) = links.first()
             && qr::is_wanted()
