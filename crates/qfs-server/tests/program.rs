@@ -152,9 +152,20 @@ async fn tcp_off_closes_the_tcp_port_and_http_off_only_http() {
 #[test]
 fn it_refuses_flags_that_make_no_sense() {
     let home = Home::new();
-    for flags in [&["--port", "x"][..], &["--ip", "localhost"], &["--drain-timeout", "soon"], &["--nonsense"], &["x"]] {
+    for (flags, hint) in [
+        (&["--port", "x"][..], "qfs-server --help shows"),
+        (&["--ip", "localhost"], "qfs-server --help shows"),
+        (&["--drain-timeout", "soon"], "qfs-server --help shows"),
+        (&["--prot", "1"], "did you mean --port?"),
+        (&["x"], "qfs-server --help shows"),
+        (&["token"], "qfs-server token --help shows"),
+        (&["token", "revoke"], "qfs-server token revoke --help shows"),
+        (&["share"], "qfs-server share --help shows"),
+    ] {
         let said = home.refused(flags);
-        assert!(said.starts_with("error: "), "{said}");
+        let lines: Vec<_> = said.lines().collect();
+        assert!(lines.len() == 2 && lines[0].starts_with("error: "), "{flags:?}: {said}");
+        assert!(lines[1].starts_with("hint: ") && lines[1].contains(hint), "{flags:?}: {said}");
     }
 }
 

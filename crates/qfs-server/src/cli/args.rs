@@ -220,13 +220,13 @@ pub(crate) enum Auth {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Make, show and revoke the tokens that let clients in under --auth tokens
-    #[command(subcommand, after_help = TOKEN_EXAMPLES)]
+    #[command(subcommand, after_help = TOKEN_EXAMPLES, arg_required_else_help = false)]
     Token(TokenCommand),
     /// Hand out some files and directories alone, without further ado, until told to stop, for a time, or so many times
     #[command(after_help = SHARE_EXAMPLES)]
     Share(ShareArgs),
     /// Show and renew the key that clients know this server by
-    #[command(subcommand, after_help = IDENTITY_EXAMPLES)]
+    #[command(subcommand, after_help = IDENTITY_EXAMPLES, arg_required_else_help = false)]
     Identity(IdentityCommand),
     #[command(flatten)]
     Manual(Manual),

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _};
 use qfs_config::{ConfigFile, Error, Layer, Origin, Place, without_empty_variables};
+use qfs_manual::Mistake;
 
 use super::args::Args;
 use super::failure::Failure;
@@ -84,7 +85,7 @@ impl Reading {
     /// A sentence about what is wrong with it.
     pub(crate) fn anew(&self) -> Result<Self, String> {
         read_with(self.arguments.clone(), self.file.clone()).map_err(|unread| match unread {
-            Unread::Clap(error) => error.to_string().lines().collect::<Vec<_>>().join(" "),
+            Unread::Clap(error) => Mistake::of(&error, "qfs-server").map_or_else(String::new, |mistake| mistake.what),
             Unread::File(error) => error.to_string(),
         })
     }

@@ -14,7 +14,7 @@ use qfs_server::gate::rights::Rights;
 use qfs_server::pace::Pacing;
 use qfs_server::{Deadlines, Gate, Limits, Server, ServerConfig};
 use qfs_store::local::Hidden;
-use qfs_store::picked::Picked;
+use qfs_store::picked::{PickError, Picked};
 use qfs_transport::{Identity, IdentityPem, ServerTuning};
 
 use super::super::args::{Args, ShareArgs, Switch};
@@ -45,8 +45,7 @@ async fn serve(reading: &Reading, share: &ShareArgs) -> Result<ExitCode, Failure
     let mut signals = Signals::catch().map_err(Failure::runtime)?;
     start::raise_file_limit();
     let hidden = if args.hidden { Hidden::Included } else { Hidden::Excluded };
-    let picked = Picked::open(&share.paths, hidden)
-        .map_err(|e| Failure::refused(format!("cannot share {e}"), "name files and directories that you can read"))?;
+    let picked = Picked::open(&share.paths, hidden).map_err(|e| not_picked(&e))?;
     let (identity, key) = identity(reading)?;
     for (place, _) in picked.real_places() {
         key.iter().try_for_each(|key| start::refuse_published_key(place, key))?;
@@ -73,6 +72,15 @@ async fn serve(reading: &Reading, share: &ShareArgs) -> Result<ExitCode, Failure
         }
         () = second => Ok(ExitCode::from(EXIT_INTERRUPTED)),
     }
+}
+
+/// Why nothing is shared, and what to do.
+fn not_picked(error: &PickError) -> Failure {
+    let hint = match error {
+        PickError::Twice { .. } => "share one of them by itself, or the directory that has them both",
+        _ => "name files and directories that you can read",
+    };
+    Failure::refused(format!("cannot share {error}"), hint)
 }
 
 async fn after(time: Option<Duration>) {
