@@ -97,7 +97,8 @@ pub(crate) fn read(reading: &Reading, renewal: &Renewal) -> Vec<PathBuf> {
     let args = &reading.args;
     let mut read = renewal.directories();
     read.extend(reading.file().and_then(directory_of));
-    if args.cert.is_none() || args.auth == Auth::Tokens {
+    // A configuration file may ask for tokens later.
+    if args.cert.is_none() || args.auth == Auth::Tokens || (reading.file().is_some() && args.certs.is_dir()) {
         read.push(args.certs.clone());
     }
     read
@@ -173,7 +174,6 @@ pub(crate) fn not_bound(args: &Args, error: &TransportError) -> Failure {
     Failure::refused(error.to_string(), hint)
 }
 
-/// The identity, and where its key is: of the files that are named, or of the directory.
 #[cfg(feature = "metrics")]
 fn is_for_metrics(args: &Args, address: SocketAddr) -> bool {
     args.metrics == Some(address)
@@ -184,6 +184,7 @@ fn is_for_metrics(_: &Args, _: SocketAddr) -> bool {
     false
 }
 
+/// The identity, and where its key is: of the files that are named, or of the directory.
 pub(crate) fn identity(args: &Args) -> Result<(Identity, PathBuf), Failure> {
     match (&args.cert, &args.key) {
         (None, None) => {
