@@ -47,6 +47,24 @@ fn json_has_its_shape_and_nothing_beside_it() {
     assert!(world.path("cwd/t").exists());
 }
 
+#[test]
+fn what_is_wrong_with_the_command_line_is_one_line_and_a_hint() {
+    let world = World::new(&[("a", "text")]);
+    for (args, hint) in [
+        (&["-n", "0"][..], "qfs-bench --help shows"),
+        (&["--sede", "1"], "did you mean --seed?"),
+        (&["run", "--nonsense"], "qfs-bench run --help shows"),
+        (&["draw"], "qfs-bench draw --help shows"),
+    ] {
+        let output = world.bench().args(args).output().unwrap();
+        let said = stderr(&output);
+        let lines: Vec<_> = said.lines().collect();
+        assert_eq!((output.status.code(), lines.len()), (Some(2), 2), "{args:?}: {said}");
+        assert!(lines[0].starts_with("error: ") && lines[1].starts_with("hint: "), "{args:?}: {said}");
+        assert!(lines[1].contains(hint), "{args:?}: {said}");
+    }
+}
+
 // Fails when: the bench takes every ticket from its own command line.
 #[test]
 fn a_token_on_the_command_line_is_refused_and_not_repeated() {

@@ -1,16 +1,20 @@
-//! Man pages and shell completions of a program, from the definition of its command line, so that they cannot say anything else.
+//! Man pages and shell completions of a program, from the definition of its command line, so that they cannot say anything else; and
+//! what is said of a command line that does not fit it.
 //!
-//! Owns the commands `completions` and `man` and what they make. Knows nothing of qfs but the names in its examples: every program
-//! flattens [`Manual`] into its commands and prints what [`Manual::text`] returns.
+//! Owns the commands `completions` and `man` and what they make, and the wording of usage errors ([`Mistake`]). Knows nothing of qfs but
+//! the names in its examples: every program flattens [`Manual`] into its commands and prints what [`Manual::text`] returns.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that panics has failed, which is its job"))]
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests read the pages that they have written"))]
+
+mod mistake;
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use clap::{Command, Subcommand};
 pub use clap_complete::Shell;
+pub use mistake::Mistake;
 
 const COMPLETIONS_EXAMPLES: &str = "\
 Examples, which are alike for qfs-server and qfs-bench:

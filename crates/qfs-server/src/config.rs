@@ -20,7 +20,7 @@ pub struct ServerConfig {
     pub address: SocketAddr,
     /// Sockets to serve on that somebody else has bound; None: `address` is bound. With them there is one end point.
     pub passed: Option<PassedSockets>,
-    /// Whether the TCP port of the same number is served too, and HTTP/3 on the UDP port.
+    /// Whether HTTP is served: HTTPS on the TCP port, where that is open, and HTTP/3 on the UDP port.
     pub http: bool,
     /// Where numbers and health are told over plain HTTP; None: nowhere.
     #[cfg(feature = "metrics")]
@@ -29,7 +29,7 @@ pub struct ServerConfig {
     pub clients: Option<Roots>,
     /// End points on that port, 1 to [`qfs_transport::MAX_ENDPOINTS`]; each beyond the first is a thread of its own.
     pub endpoints: usize,
-    /// Whether clients whose network carries no UDP are served over TCP, on the port of the same number (PROTOCOL §9).
+    /// Whether the TCP port of the same number is open, for clients whose network carries no UDP (PROTOCOL §9) and for HTTPS.
     pub tcp: bool,
     /// What a connection may cost QUIC.
     pub tuning: ServerTuning,

@@ -9,6 +9,7 @@ use crate::config::Deadlines;
 use crate::gate::access::Gate;
 use crate::gate::admission::Admission;
 use crate::gate::rights::Rights;
+use crate::gate::tokens::{TokenFile, TokenFileError};
 use crate::pace::{Limit, Pace};
 use crate::room::Room;
 
@@ -32,6 +33,14 @@ impl Controls {
     /// started as one that changes nothing: then it is left as it was.
     pub fn set_rights(&self, anybody: Rights) -> bool {
         self.gate.set_anybody(anybody)
+    }
+
+    /// Who is let in from the next request on: who shows a token of this file, or everybody. It is the same file at all times. Blocks.
+    ///
+    /// # Errors
+    /// [`TokenFileError`] when the file cannot be used as it is: nothing changes then.
+    pub fn set_tokens(&self, file: Option<TokenFile>) -> Result<(), TokenFileError> {
+        self.gate.ask_for(file)
     }
 
     /// The space that uploads leave free, in bytes (None: as much as is usual), and the largest file that is taken (None: any), from

@@ -29,6 +29,7 @@ pub struct Server<S> {
     #[cfg(feature = "metrics")]
     metrics: Option<BoundPage>,
     buffers: SocketBuffers,
+    is_on_tcp: bool,
     address: SocketAddr,
     fingerprint: Fingerprint,
 }
@@ -41,7 +42,7 @@ impl<S: WriteStore> Server<S> {
     /// # Errors
     /// [`TransportError::Bind`] when the port is taken or not allowed.
     pub fn bind(mut config: ServerConfig, identity: &Identity, store: S) -> Result<Self, TransportError> {
-        let spoken = Spoken { qfs: config.tcp, http: config.http, tuning: config.tuning.clone() };
+        let spoken = Spoken { qfs: config.tcp, http: config.tcp && config.http, tuning: config.tuning.clone() };
         let (first, others) = match config.passed.take() {
             Some(passed) => (on_passed(passed, &config, identity, &spoken)?, Vec::new()),
             None => bind_ports(&config, identity, &spoken)?,
@@ -53,11 +54,13 @@ impl<S: WriteStore> Server<S> {
             }
             None => None,
         };
+        let is_on_tcp = first.tcp.is_some();
         let service = Arc::new(Service::new(config, identity.fingerprint(), store));
         let end_point = EndPoint::start(Arc::clone(&service), first, &spoken)?;
         Ok(Self {
             address: end_point.listener().local_addr()?,
             buffers: end_point.listener().buffers(),
+            is_on_tcp,
             end_point,
             #[cfg(feature = "metrics")]
             metrics,
@@ -71,6 +74,12 @@ impl<S: WriteStore> Server<S> {
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Whether the TCP port of the same number is open.
+    #[must_use]
+    pub fn is_on_tcp(&self) -> bool {
+        self.is_on_tcp
     }
 
     /// Where numbers and health are told.

@@ -8,9 +8,15 @@
 
 mod support;
 
+use std::io::{BufRead, BufReader};
 use std::process::Command;
 
+use qfs_core::model::Token;
+use qfs_core::wire::{DownloadRequest, Request, StatusCode};
+use qfs_transport::ClientTuning;
+use rustix::process::Signal;
 use support::program::{Home, Running};
+use support::{finish, head};
 
 /// The program without the root in its variable, which would beat the file.
 fn command(home: &Home) -> Command {
@@ -103,4 +109,54 @@ fn a_mistake_in_the_file_starts_nothing_and_is_named() {
     let output = command(&home).args(["--config", "missing.toml"]).output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.code() == Some(2) && said.contains("missing.toml: cannot read the configuration"), "{said}");
+}
+
+/// Has the server read its configuration anew, and waits until it says `what`.
+fn reload(home: &Home, server: &Running, said: &mut impl BufRead, text: &str, what: &str) {
+    home.tree.write("config/server.toml", text.as_bytes());
+    server.signal(Signal::HUP);
+    let mut line = String::new();
+    while !line.contains(what) {
+        line.clear();
+        assert_ne!(said.read_line(&mut line).unwrap(), 0, "it never said: {what}");
+    }
+}
+
+/// Fails when a server goes on letting everybody in whose configuration asks for tokens now, or one that cannot read them lets anybody
+/// in or stops asking.
+#[tokio::test]
+async fn who_is_let_in_changes_without_a_restart() {
+    let home = Home::new();
+    home.tree.write("config/server.toml", b"auth = \"open\"\n");
+    let mut server = home.start(&[]);
+    let mut said = BufReader::new(server.child.stderr.take().unwrap());
+    let client = server.connect(&ClientTuning::default()).await;
+    let denied =
+        async || client.get("hello.txt").await.err().and_then(|error| error.code()) == Some(StatusCode::DENIED);
+    assert!(!denied().await);
+    home.tree.write("certs/tokens", b"nonsense");
+    reload(&home, &server, &mut said, "auth = \"tokens\"\n", "auth stays as it was");
+    assert!(!denied().await, "as it was");
+    std::fs::remove_file(home.path().join("certs/tokens")).unwrap();
+    let made = home.command().args(["token", "create"]).output().unwrap();
+    let token: Token = String::from_utf8(made.stdout).unwrap().trim().parse().unwrap();
+    reload(&home, &server, &mut said, "auth = \"tokens\"\n", "auth \"open\" -> \"tokens\"");
+    assert!(denied().await);
+    let request = Request::Download(DownloadRequest { filename: "hello.txt".into(), ..DownloadRequest::default() });
+    let mut answer = client.send(request.encode_with(Some(&token)).unwrap()).await;
+    let head = head(&mut answer).await.unwrap();
+    assert_eq!(finish(answer, head).await.unwrap().body, b"hello");
+    reload(&home, &server, &mut said, "auth = \"open\"\n", "auth \"tokens\" -> \"open\"");
+    assert!(!denied().await);
+}
+
+/// Fails when a change that was put off until a restart is later told as if it had been in force.
+#[tokio::test]
+async fn what_was_put_off_is_not_told_as_changed() {
+    let home = Home::new();
+    home.tree.write("config/server.toml", b"allow = \"read\"\n");
+    let mut server = home.start(&[]);
+    let mut said = BufReader::new(server.child.stderr.take().unwrap());
+    reload(&home, &server, &mut said, "allow = \"read,write\"\n", "after a restart only: allow");
+    reload(&home, &server, &mut said, "allow = \"read\"\n", "nothing has changed");
 }

@@ -9,7 +9,7 @@
 mod support;
 
 use std::io::Read;
-use std::net::{IpAddr, UdpSocket};
+use std::net::{IpAddr, TcpListener, UdpSocket};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ use qfs_core::body::Answer;
 use qfs_core::model::{Digest, Ticket};
 use qfs_core::stream::Lost;
 use qfs_core::wire::{DownloadHead, DownloadRequest, StatusCode};
-use qfs_transport::{ClientTuning, Source};
+use qfs_transport::{ClientEndpoint, ClientTuning, Source, Trust, connect_tcp};
 use rustix::process::Signal;
 use support::program::{Home, Running};
 use support::{Client, PATIENCE, finish, head, narrow, noise, soon};
@@ -120,16 +120,52 @@ fn it_refuses_a_taken_port() {
     let said = home.refused(&["--port", &address.port().to_string()]);
     assert!(said.starts_with(&format!("error: cannot listen on {address}: ")), "{said}");
     assert!(said.contains("hint: another program has this port"), "{said}");
+    assert!(!said.contains("--tcp"), "it is not TCP that is in the way: {said}");
     let said = home.refused(&["--ip", "192.0.2.1"]);
     assert!(said.contains("hint: this machine does not have that address"), "{said}");
+}
+
+/// Fails when something is spoken on the TCP port that was to be closed, or the port is closed when HTTP alone was to be, or what is
+/// hinted at does not help.
+#[tokio::test]
+async fn tcp_off_closes_the_tcp_port_and_http_off_only_http() {
+    let home = Home::new();
+    let taken = TcpListener::bind("0.0.0.0:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let flags = ["--ip", "0.0.0.0", "--port", &port];
+    let said = home.refused(&flags);
+    assert!(said.contains("hint: another program has this TCP port") && said.contains("--tcp off"), "{said}");
+    // With the port taken still: nothing is bound there.
+    let server = home.start(&[&flags[..], &["--tcp", "off"]].concat());
+    let (_, _, said) = server.stopped().await;
+    assert!(said.contains("note: everybody who can reach UDP port"), "{said}");
+    assert!(!said.contains("https://"), "{said}");
+
+    let server = home.start(&["--http", "off"]);
+    let endpoint = ClientEndpoint::bind(server.address().ip(), None).unwrap();
+    let trust = || Trust::Pinned(server.fingerprint());
+    let tuning = ClientTuning::default();
+    let connection = connect_tcp(server.address(), "localhost", trust(), None, &tuning, PATIENCE).await.unwrap();
+    assert_eq!(Client { endpoint, connection }.get("hello.txt").await.unwrap().body, b"hello");
 }
 
 #[test]
 fn it_refuses_flags_that_make_no_sense() {
     let home = Home::new();
-    for flags in [&["--port", "x"][..], &["--ip", "localhost"], &["--drain-timeout", "soon"], &["--nonsense"], &["x"]] {
+    for (flags, hint) in [
+        (&["--port", "x"][..], "qfs-server --help shows"),
+        (&["--ip", "localhost"], "qfs-server --help shows"),
+        (&["--drain-timeout", "soon"], "qfs-server --help shows"),
+        (&["--prot", "1"], "did you mean --port?"),
+        (&["x"], "qfs-server --help shows"),
+        (&["token"], "qfs-server token --help shows"),
+        (&["token", "revoke"], "qfs-server token revoke --help shows"),
+        (&["share"], "qfs-server share --help shows"),
+    ] {
         let said = home.refused(flags);
-        assert!(said.starts_with("error: "), "{said}");
+        let lines: Vec<_> = said.lines().collect();
+        assert!(lines.len() == 2 && lines[0].starts_with("error: "), "{flags:?}: {said}");
+        assert!(lines[1].starts_with("hint: ") && lines[1].contains(hint), "{flags:?}: {said}");
     }
 }
 
@@ -169,7 +205,7 @@ async fn a_wildcard_has_a_ticket_for_each_address_and_a_warning() {
     let tickets: Vec<Ticket> = tickets.map(|ticket| ticket.parse().unwrap()).collect();
     assert!(tickets.iter().any(|ticket| ticket.host == "127.0.0.1"), "{tickets:?}");
     assert!(tickets.iter().all(|ticket| ticket.host != "0.0.0.0" && ticket.fingerprint.is_some()));
-    assert!(said.contains("note: everybody who can reach UDP port"), "{said}");
+    assert!(said.contains("note: everybody who can reach UDP or TCP port"), "{said}");
 }
 
 /// Sends a signal and waits until the server has seen it, which closes a connection without anything under way.

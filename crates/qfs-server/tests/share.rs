@@ -277,7 +277,10 @@ fn what_cannot_be_shared_starts_nothing() {
     let home = home();
     for (args, what) in [
         (&["missing"][..], "cannot share missing"),
-        (&["docs/report.txt", "docs/../docs/report.txt"], "two of the paths are called report.txt"),
+        (
+            &["docs/report.txt", "docs/../docs/report.txt"],
+            "error: cannot share report.txt: two of the paths have this name\nhint: share one of them by itself",
+        ),
         (&["/dev/null"], "neither a file nor a directory"),
         (&["photos", "--for", "1"], "expected a time"),
         (&["photos", "--times", "0"], "0 is not in"),
@@ -285,6 +288,7 @@ fn what_cannot_be_shared_starts_nothing() {
     ] {
         let said = home.refused(&[&["share"], args].concat());
         assert!(said.contains(what), "{said}");
+        assert!(said.lines().count() == 2 && said.contains("\nhint: "), "{said}");
     }
 }
 

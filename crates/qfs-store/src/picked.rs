@@ -45,7 +45,7 @@ pub enum PickError {
         path: PathBuf,
     },
     /// Another one has the same name.
-    #[error("two of the paths are called {name}")]
+    #[error("{name}: two of the paths have this name")]
     Twice {
         /// The name.
         name: String,

@@ -18,16 +18,19 @@ use qfs_bench::BenchError;
 use qfs_bench::process::{ProcessError, Supervisor};
 use qfs_bench::qfs::has_token;
 use qfs_bench::report::escape;
-use qfs_manual::Manual;
+use qfs_manual::{Manual, Mistake};
 
 use args::{Args, Command, Common};
 
+/// As with clap's own refusals, and those of the other programs.
+const EXIT_USAGE: u8 = 2;
+
 /// Parses the arguments, does what they say, and turns what came of it into an exit code.
 pub(crate) fn main() -> ExitCode {
-    let matches = Args::command().get_matches();
-    let args = match Args::from_arg_matches(&matches) {
-        Ok(args) => args.with_split_variables(&matches),
-        Err(error) => error.exit(),
+    let read = Args::command().try_get_matches().and_then(|matches| Ok((Args::from_arg_matches(&matches)?, matches)));
+    let (args, matches) = match read {
+        Ok((args, matches)) => (args.with_split_variables(&matches), matches),
+        Err(error) => return refuse(&error),
     };
     start_log(&args.common);
     let on_line = matches.value_source("server") == Some(ValueSource::CommandLine);
@@ -48,6 +51,18 @@ pub(crate) fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(1),
         Err(error) => fail(&error),
+    }
+}
+
+/// Says what is wrong with the command line, or shows what it asks for.
+fn refuse(error: &clap::Error) -> ExitCode {
+    match Mistake::of(error, "qfs-bench") {
+        Some(Mistake { what, hint }) => {
+            eprintln!("error: {}", escape(&what));
+            eprintln!("hint: {}", escape(&hint));
+            ExitCode::from(EXIT_USAGE)
+        }
+        None => error.exit(),
     }
 }
 

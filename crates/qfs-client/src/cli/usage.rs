@@ -1,53 +1,14 @@
 //! clap's words in the shape of ours: `error: …` on one line, `hint: …` on the next.
 
-use clap::error::{ContextKind, ContextValue, ErrorKind};
+use qfs_manual::Mistake;
 
 use super::exit::Exit;
 use super::report::Problem;
 
 /// What to print for `error`, when it is one; None for help and version, which clap has rendered.
 pub(crate) fn problem(error: &clap::Error) -> Option<Problem> {
-    if !error.use_stderr() {
-        return None;
-    }
-    let rendered = error.to_string();
-    let what = first_paragraph(&rendered);
-    let help = format!("{} --help shows what can be said", command_of(error));
-    Some(Problem::new(Exit::Usage, what).hint(tip(error).unwrap_or(help)))
-}
-
-/// The lines up to the first empty one, as one.
-fn first_paragraph(rendered: &str) -> String {
-    let lines = rendered.lines().map(str::trim).take_while(|line| !line.is_empty());
-    let text = lines.collect::<Vec<_>>().join(" ");
-    text.strip_prefix("error: ").unwrap_or(&text).to_owned()
-}
-
-/// What clap proposes instead, if it does.
-fn tip(error: &clap::Error) -> Option<String> {
-    let similar = [ContextKind::SuggestedSubcommand, ContextKind::SuggestedArg, ContextKind::SuggestedValue]
-        .into_iter()
-        .find_map(|kind| error.get(kind))?;
-    let similar = match similar {
-        ContextValue::String(one) => one.clone(),
-        ContextValue::Strings(many) if !many.is_empty() => many.join(" or "),
-        _ => return None,
-    };
-    Some(format!("did you mean {similar}?"))
-}
-
-/// The program with the command that was understood before the error.
-fn command_of(error: &clap::Error) -> String {
-    let usage = match error.get(ContextKind::Usage) {
-        Some(ContextValue::StyledStr(usage)) => usage.to_string(),
-        _ => String::new(),
-    };
-    let words = usage.trim_start_matches("Usage:").split_whitespace();
-    let words: Vec<_> = words.take_while(|word| word.starts_with(|c: char| c.is_ascii_lowercase())).collect();
-    match (error.kind(), words.is_empty()) {
-        (ErrorKind::InvalidSubcommand, _) | (_, true) => "qfs-client".to_owned(),
-        _ => words.join(" "),
-    }
+    let Mistake { what, hint } = Mistake::of(error, "qfs-client")?;
+    Some(Problem::new(Exit::Usage, what).hint(hint))
 }
 
 #[cfg(test)]

@@ -70,13 +70,17 @@ pub(crate) fn notices<S: qfs_core::store::WriteStore>(args: &Args, server: &Serv
     }
     let tokens = server.gate().token_count();
     if (args.client_ca.is_none() || tokens.is_some())
-        && let Some(text) = audience(server.local_addr(), tokens)
+        && let Some(text) = audience(server.local_addr(), server.is_on_tcp(), tokens)
     {
         eprintln!("note: {text}");
     }
     #[cfg(feature = "http")]
     if args.http() {
-        let text = page(server.local_addr(), args.cert.is_some());
+        let text = if server.is_on_tcp() {
+            page(server.local_addr(), args.cert.is_some())
+        } else {
+            "HTTP is served over UDP alone (HTTP/3), where browsers do not look; curl --http3-only does".to_owned()
+        };
         // Where a log is shown, each line is one of the log: programs read it.
         if args.verbose > 0 || args.log_format() == LogFormat::Json {
             tracing::info!("{text}");
@@ -102,7 +106,7 @@ pub(crate) fn notices<S: qfs_core::store::WriteStore>(args: &Args, server: &Serv
 }
 
 /// Who can read, when it is not only this machine, or nobody. `tokens` is how many there are, where they are asked for.
-fn audience(address: SocketAddr, tokens: Option<usize>) -> Option<String> {
+fn audience(address: SocketAddr, is_on_tcp: bool, tokens: Option<usize>) -> Option<String> {
     let ip = address.ip().to_canonical();
     if let Some(tokens) = tokens {
         return match tokens {
@@ -115,8 +119,9 @@ fn audience(address: SocketAddr, tokens: Option<usize>) -> Option<String> {
         return None;
     }
     let place = if ip.is_unspecified() { "any address of this machine".to_owned() } else { ip.to_string() };
+    let ways = if is_on_tcp { "UDP or TCP" } else { "UDP" };
     Some(format!(
-        "everybody who can reach UDP port {} at {place} can list and read everything in the published directory; there is \
+        "everybody who can reach {ways} port {} at {place} can list and read everything in the published directory; there is \
          no password (--auth tokens asks for one)",
         address.port()
     ))
@@ -183,12 +188,13 @@ mod tests {
 
     #[test]
     fn strangers_are_announced() {
-        let said = |address: &str| audience(address.parse().unwrap(), None);
+        let said = |address: &str| audience(address.parse().unwrap(), true, None);
         assert_eq!(said("127.0.0.1:1"), None);
         assert_eq!(said("[::1]:1"), None);
-        assert!(said("0.0.0.0:8000").unwrap().contains("any address"));
+        assert!(said("0.0.0.0:8000").unwrap().contains("UDP or TCP port 8000 at any address"));
+        assert!(audience("0.0.0.0:1".parse().unwrap(), false, None).unwrap().contains("reach UDP port 1"));
         assert!(said("192.0.2.1:8000").unwrap().contains("192.0.2.1"));
-        let said = |address: &str, tokens| audience(address.parse().unwrap(), Some(tokens));
+        let said = |address: &str, tokens| audience(address.parse().unwrap(), true, Some(tokens));
         assert!(said("127.0.0.1:1", 0).unwrap().contains("token create"));
         assert_eq!(said("127.0.0.1:1", 1), None);
         assert!(said("192.0.2.1:8000", 1).unwrap().contains("only clients that show a valid token"));

@@ -49,7 +49,7 @@ pub(crate) struct Args {
     /// UDP port, and TCP port of the same number; 0 for any free one
     #[arg(long, global = true, env = "QFS_PORT", value_name = "N", default_value_t = DEFAULT_PORT)]
     pub(crate) port: u16,
-    /// Whether the TCP port is open too, for clients whose network carries no UDP: on, off
+    /// Whether the TCP port is open too, for HTTPS and for clients whose network carries no UDP: on, off
     #[arg(long, env = "QFS_TCP", value_name = "ON|OFF", default_value = "on", hide_possible_values = true)]
     pub(crate) tcp: Switch,
     /// The published directory, or a bucket: s3://BUCKET[/PREFIX], gs://…, az://… (see --root-option)
@@ -77,7 +77,7 @@ pub(crate) struct Args {
     /// The identity: server.key and server.crt, made on the first start
     #[arg(long, global = true, env = "QFS_CERTS", value_name = "DIR", default_value = "certs")]
     pub(crate) certs: PathBuf,
-    /// HTTPS for browsers and curl, beside qfs on the same port: `on` or `off`
+    /// HTTP for browsers and curl, beside qfs on the same ports (over TCP, and HTTP/3 over UDP): `on` or `off`
     #[cfg(feature = "http")]
     #[arg(long, env = "QFS_HTTP", value_name = "WHEN", default_value = "on", value_parser = ["on", "off"], hide_possible_values = true)]
     http: String,
@@ -220,13 +220,13 @@ pub(crate) enum Auth {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Make, show and revoke the tokens that let clients in under --auth tokens
-    #[command(subcommand, after_help = TOKEN_EXAMPLES)]
+    #[command(subcommand, after_help = TOKEN_EXAMPLES, arg_required_else_help = false)]
     Token(TokenCommand),
     /// Hand out some files and directories alone, without further ado, until told to stop, for a time, or so many times
     #[command(after_help = SHARE_EXAMPLES)]
     Share(ShareArgs),
     /// Show and renew the key that clients know this server by
-    #[command(subcommand, after_help = IDENTITY_EXAMPLES)]
+    #[command(subcommand, after_help = IDENTITY_EXAMPLES, arg_required_else_help = false)]
     Identity(IdentityCommand),
     #[command(flatten)]
     Manual(Manual),

@@ -1,11 +1,12 @@
 //! The command line, read on top of the configuration file.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _};
 use qfs_config::{ConfigFile, Error, Layer, Origin, Place, without_empty_variables};
+use qfs_manual::Mistake;
 
 use super::args::Args;
 use super::failure::Failure;
@@ -84,22 +85,14 @@ impl Reading {
     /// A sentence about what is wrong with it.
     pub(crate) fn anew(&self) -> Result<Self, String> {
         read_with(self.arguments.clone(), self.file.clone()).map_err(|unread| match unread {
-            Unread::Clap(error) => error.to_string().lines().collect::<Vec<_>>().join(" "),
+            Unread::Clap(error) => Mistake::of(&error, "qfs-server").map_or_else(String::new, |mistake| mistake.what),
             Unread::File(error) => error.to_string(),
         })
     }
 
-    /// The options whose values are others in `newer`, each with both values.
-    pub(crate) fn changes(&self, newer: &Self) -> Vec<(String, String)> {
-        let command = Args::command();
-        let [before, after] = [self, newer].map(|reading| qfs_config::values(&command, &reading.matches));
-        let names: BTreeSet<_> = before.keys().chain(after.keys()).cloned().collect();
-        let shown = |value: Option<&String>| value.cloned().unwrap_or_else(|| "not set".to_owned());
-        let changed = names.into_iter().filter(|name| before.get(name) != after.get(name));
-        changed
-            .map(|name| (format!("{} -> {}", shown(before.get(&name)), shown(after.get(&name))), name))
-            .map(|(how, name)| (name, how))
-            .collect()
+    /// The options that are set, with their values.
+    pub(crate) fn values(&self) -> BTreeMap<String, String> {
+        qfs_config::values(&Args::command(), &self.matches)
     }
 
     /// Where the value of an option came from.

@@ -23,6 +23,7 @@ mod start;
 use std::process::ExitCode;
 
 use qfs_core::store::WriteStore;
+use qfs_manual::Mistake;
 use qfs_server::BLOCKING_THREADS;
 
 use failure::Failure;
@@ -39,7 +40,10 @@ const EXIT_INTERRUPTED: u8 = 130;
 pub(crate) fn main() -> ExitCode {
     let reading = match layers::read(std::env::args_os().collect()) {
         Ok(reading) => reading,
-        Err(Unread::Clap(error)) => error.exit(),
+        Err(Unread::Clap(error)) => match Mistake::of(&error, "qfs-server") {
+            Some(Mistake { what, hint }) => return Failure::refused(what, hint).report(),
+            None => error.exit(),
+        },
         Err(Unread::File(error)) => return Failure::from(error).report(),
     };
     let args = &reading.args;

@@ -4,17 +4,20 @@
 //! nothing.
 
 use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 
 use qfs_server::Controls;
+use qfs_server::gate::tokens::TokenFile;
 use tracing::{error, info};
 
-use super::args::Args;
+use super::args::{Args, Auth};
 use super::layers::Reading;
 use super::renew::Renewal;
 
 /// The options that change while the server runs.
-const CHANGEABLE: [&str; 10] = [
+const CHANGEABLE: [&str; 11] = [
     "allow",
+    "auth",
     "drain-timeout",
     "keep-free",
     "limit",
@@ -29,15 +32,15 @@ const CHANGEABLE: [&str; 10] = [
 /// What is looked at anew, and what it changes.
 pub(crate) struct Reload<'a> {
     started: &'a Reading,
-    /// What holds now of the options that change.
-    current: RefCell<Option<Reading>>,
+    /// The options that are in force.
+    current: RefCell<BTreeMap<String, String>>,
     controls: Controls,
     renewal: Renewal,
 }
 
 impl<'a> Reload<'a> {
     pub(crate) fn new(started: &'a Reading, controls: Controls, renewal: Renewal) -> Self {
-        Self { started, current: RefCell::new(None), controls, renewal }
+        Self { started, current: RefCell::new(started.values()), controls, renewal }
     }
 
     /// Takes up everything anew.
@@ -51,34 +54,51 @@ impl<'a> Reload<'a> {
             Ok(newer) => newer,
             Err(why) => return error!("the configuration stays as it was: {why}"),
         };
+        let kept = self.apply(&newer.args);
         let mut current = self.current.borrow_mut();
-        let before = current.as_ref().unwrap_or(self.started);
-        let mut changes = before.changes(&newer);
-        let mut refused = Vec::new();
-        changes.retain(|(name, _)| CHANGEABLE.contains(&name.as_str()));
-        if !self.apply(&newer.args) {
-            refused.push("allow".to_owned());
-            changes.retain(|(name, _)| name != "allow");
+        let (mut changed, mut refused) = (Vec::new(), Vec::new());
+        let newer = newer.values();
+        let names: BTreeSet<_> = current.keys().chain(newer.keys()).cloned().collect();
+        for name in names {
+            let (before, after) = (current.get(&name), newer.get(&name));
+            if before == after || (name == "auth" && kept.contains(&"auth")) {
+                continue;
+            }
+            if !CHANGEABLE.contains(&name.as_str()) || kept.contains(&name.as_str()) {
+                refused.push(name);
+                continue;
+            }
+            changed.push(format!("{name} {} -> {}", shown(before), shown(after)));
+            match after.cloned() {
+                Some(after) => current.insert(name, after),
+                None => current.remove(&name),
+            };
         }
-        let fixed = self.started.changes(&newer).into_iter().map(|(name, _)| name);
-        refused.extend(fixed.filter(|name| !CHANGEABLE.contains(&name.as_str())));
-        let changed: Vec<_> = changes.into_iter().map(|(name, how)| format!("{name} {how}")).collect();
         let what = if changed.is_empty() { "nothing has changed".to_owned() } else { changed.join(", ") };
         self.tell(&format!("{} was read anew: {what}", file.display()));
         if !refused.is_empty() {
             self.tell(&format!("after a restart only: {}", refused.join(", ")));
         }
-        *current = Some(newer);
     }
 
-    /// Has the server go by `args`; false where it cannot do what `--allow` says.
-    fn apply(&self, args: &Args) -> bool {
+    /// Has the server go by `args`; the names of those options that stay as they were.
+    fn apply(&self, args: &Args) -> Vec<&'static str> {
         let controls = &self.controls;
         controls.set_pace(args.limit.clone(), args.limit_client.clone());
         controls.set_room(args.keep_free, args.max_upload);
         controls.set_connections(args.max_connections, args.max_connections_per_ip);
         controls.set_deadlines(args.stall_timeout, args.drain_timeout, args.partial_age);
-        controls.set_rights(args.allow)
+        let mut kept = Vec::new();
+        if !controls.set_rights(args.allow) {
+            kept.push("allow");
+        }
+        // The directory of the identity is another one only after a restart.
+        let tokens = (args.auth == Auth::Tokens).then(|| TokenFile::in_directory(&self.started.args.certs));
+        if let Err(why) = controls.set_tokens(tokens) {
+            error!("auth stays as it was: cannot use the tokens: {why}");
+            kept.push("auth");
+        }
+        kept
     }
 
     #[expect(clippy::print_stderr, reason = "the command line's own output")]
@@ -87,4 +107,8 @@ impl<'a> Reload<'a> {
             eprintln!("note: {text}");
         }
     }
+}
+
+fn shown(value: Option<&String>) -> &str {
+    value.map_or("not set", String::as_str)
 }

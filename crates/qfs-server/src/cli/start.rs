@@ -97,7 +97,8 @@ pub(crate) fn read(reading: &Reading, renewal: &Renewal) -> Vec<PathBuf> {
     let args = &reading.args;
     let mut read = renewal.directories();
     read.extend(reading.file().and_then(directory_of));
-    if args.cert.is_none() || args.auth == Auth::Tokens {
+    // A configuration file may ask for tokens later.
+    if args.cert.is_none() || args.auth == Auth::Tokens || (reading.file().is_some() && args.certs.is_dir()) {
         read.push(args.certs.clone());
     }
     read
@@ -143,7 +144,7 @@ pub(crate) fn bind<S: WriteStore>(args: &Args, parts: Parts<S>) -> Result<Starte
         renewal: args.cert.is_none().then(|| IdentityDir::new(&args.certs)),
         ..ServerConfig::new(SocketAddr::new(args.ip, args.port))
     };
-    let server = Server::bind(config, &identity, store).map_err(not_bound)?;
+    let server = Server::bind(config, &identity, store).map_err(|error| not_bound(args, &error))?;
     sandbox::enter(args.sandbox(), &places)?;
     Ok(Started { server, renewal })
 }
@@ -156,17 +157,31 @@ pub(crate) fn runtime(blocking_threads: usize) -> Result<Runtime, Failure> {
 }
 
 /// Why there is no server, and what to do.
-#[expect(clippy::needless_pass_by_value, reason = "used with map_err")]
-pub(crate) fn not_bound(error: TransportError) -> Failure {
-    let hint = match &error {
+pub(crate) fn not_bound(args: &Args, error: &TransportError) -> Failure {
+    let hint = match error {
         TransportError::Bind { source, .. } => bind_hint(source),
-        TransportError::BindTcp { source, .. } if source.kind() == io::ErrorKind::AddrInUse => {
-            "another program has this TCP port: choose another with --port N, or serve no HTTP with --http off"
+        TransportError::BindTcp { source, address } if source.kind() == io::ErrorKind::AddrInUse => {
+            if is_for_metrics(args, *address) {
+                "another program has this port: name another with --metrics ADDR"
+            } else {
+                "another program has this TCP port: choose another with --port N, or 0 for any free one; --tcp off serves over \
+                 UDP alone"
+            }
         }
         TransportError::BindTcp { source, .. } => bind_hint(source),
         _ => "run with -vv for more",
     };
     Failure::refused(error.to_string(), hint)
+}
+
+#[cfg(feature = "metrics")]
+fn is_for_metrics(args: &Args, address: SocketAddr) -> bool {
+    args.metrics == Some(address)
+}
+
+#[cfg(not(feature = "metrics"))]
+fn is_for_metrics(_: &Args, _: SocketAddr) -> bool {
+    false
 }
 
 /// The identity, and where its key is: of the files that are named, or of the directory.
@@ -263,8 +278,7 @@ pub(crate) fn refuse_published_key(root: &Path, key: &Path) -> Result<(), Failur
 fn bind_hint(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::AddrInUse => {
-            "another program has this port, for UDP or for TCP: choose another with --port N, or 0 for any free one; \
-             --tcp off does without TCP"
+            "another program has this port: choose another with --port N, or 0 for any free one"
         }
         io::ErrorKind::AddrNotAvailable => "this machine does not have that address: choose another with --ip ADDR",
         io::ErrorKind::PermissionDenied => "ports below 1024 need privileges: choose another with --port N",

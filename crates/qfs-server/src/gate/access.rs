@@ -4,8 +4,8 @@
 
 use std::convert::Infallible;
 use std::fmt;
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -25,7 +25,10 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Who may do what.
 pub struct Gate {
-    tokens: Option<Tokens>,
+    /// Kept once they were asked for: what goes on by one of them is ended when it is revoked, whoever is let in meanwhile.
+    tokens: OnceLock<Tokens>,
+    /// Whether a token has to be shown.
+    asks: AtomicBool,
     /// What those may do who show nothing, where nothing has to be shown.
     anybody: AtomicU8,
     /// Whether the store may be changed at all: otherwise nobody may, whatever a token says.
@@ -44,7 +47,13 @@ impl Gate {
     /// Everybody who reaches the server may do what `anybody` says.
     #[must_use]
     pub fn open(anybody: Rights) -> Self {
-        Self { tokens: None, anybody: anybody.bits().into(), writable: anybody.change_anything() }
+        let (tokens, asks) = (OnceLock::new(), AtomicBool::new(false));
+        Self { tokens, asks, anybody: anybody.bits().into(), writable: anybody.change_anything() }
+    }
+
+    /// A gate of `tokens`.
+    fn asking(tokens: Tokens, writable: bool) -> Self {
+        Self { tokens: tokens.into(), asks: true.into(), anybody: Rights::READ.bits().into(), writable }
     }
 
     /// Who shows a token of `file`, now or after it changed. Blocks.
@@ -52,11 +61,9 @@ impl Gate {
     /// # Errors
     /// [`TokenFileError`] when the file cannot be used as it is.
     pub fn tokens(file: TokenFile) -> Result<Self, TokenFileError> {
-        let bytes = file.bytes()?;
-        let rules = watch::Sender::new(Arc::new(file.parse(&bytes)?));
-        let writable = rules.borrow().records().iter().any(|record| record.rights().change_anything());
-        let tokens = Some(Tokens { file: Some(file), rules, seen: Mutex::new(Ok(bytes)) });
-        Ok(Self { tokens, anybody: Rights::READ.bits().into(), writable })
+        let tokens = Tokens::of(file)?;
+        let writable = tokens.rules.borrow().records().iter().any(|record| record.rights().change_anything());
+        Ok(Self::asking(tokens, writable))
     }
 
     /// Who shows a token that is made now and stands in no file, for reading, until it `expires`.
@@ -66,8 +73,30 @@ impl Gate {
     pub fn one_token(expires: Option<Timestamp>) -> Result<(Self, Token), TokenFileError> {
         let (token, document) = TokenFile::unwritten(expires)?;
         let rules = watch::Sender::new(Arc::new(document));
-        let tokens = Some(Tokens { file: None, rules, seen: Mutex::new(Ok(Vec::new())) });
-        Ok((Self { tokens, anybody: Rights::READ.bits().into(), writable: false }, token))
+        Ok((Self::asking(Tokens { file: None, rules, seen: Mutex::new(Ok(Vec::new())) }, false), token))
+    }
+
+    /// Asks from the next request on for a token of `file`, or lets everybody in without one. What is under way goes on. The file is the
+    /// same at all times.
+    ///
+    /// # Errors
+    /// [`TokenFileError`] when it cannot be used as it is; nothing changes then.
+    pub(crate) fn ask_for(&self, file: Option<TokenFile>) -> Result<(), TokenFileError> {
+        let asks = file.is_some();
+        if let Some(file) = file {
+            let found = Tokens::of(file)?;
+            match self.tokens.get() {
+                Some(tokens) => tokens.look(),
+                None => _ = self.tokens.set(found),
+            }
+        }
+        self.asks.store(asks, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// The tokens, where one has to be shown.
+    fn asked_for(&self) -> Option<&Tokens> {
+        self.tokens.get().filter(|_| self.asks.load(Ordering::Relaxed))
     }
 
     /// Whether anything may be changed by anybody, now or later: settled when the server starts, because it then gives up the
@@ -90,7 +119,7 @@ impl Gate {
     /// How many tokens there are; None when everybody is let in.
     #[must_use]
     pub fn token_count(&self) -> Option<usize> {
-        self.tokens.as_ref().map(|tokens| tokens.rules.borrow().records().len())
+        self.asked_for().map(|tokens| tokens.rules.borrow().records().len())
     }
 
     /// What the sender of this request is granted. No token, a wrong one, one that expired and one that was revoked are not told
@@ -100,7 +129,7 @@ impl Gate {
     /// [`HandlerError::Denied`]; [`HandlerError::Decode`] when the payload is no object or its token none.
     pub(crate) fn admit(&self, payload: &[u8]) -> Result<Access, HandlerError> {
         // An open server leaves it to the command to say what is wrong with a request.
-        let shown = if self.tokens.is_some() { Request::decode_token(payload)? } else { None };
+        let shown = if self.asked_for().is_some() { Request::decode_token(payload)? } else { None };
         self.admit_token(shown.as_ref())
     }
 
@@ -111,7 +140,7 @@ impl Gate {
     pub(crate) fn admit_token(&self, shown: Option<&Token>) -> Result<Access, HandlerError> {
         let writable = self.writable;
         let anybody = Rights::from_bits(self.anybody.load(Ordering::Relaxed));
-        let Some(tokens) = &self.tokens else { return Ok(Access { grant: None, anybody, writable }) };
+        let Some(tokens) = self.asked_for() else { return Ok(Access { grant: None, anybody, writable }) };
         let shown = shown.ok_or(HandlerError::Denied)?;
         let current = tokens.rules.subscribe();
         let rules = Arc::clone(&current.borrow());
@@ -125,13 +154,13 @@ impl Gate {
 
     /// Follows the token file for as long as it is polled.
     pub(crate) async fn follow(self: &Arc<Self>) -> Infallible {
-        if self.tokens.as_ref().is_none_or(|tokens| tokens.file.is_none()) {
-            return std::future::pending().await;
-        }
         loop {
             tokio::time::sleep(LOOK_INTERVAL).await;
+            if self.tokens.get().is_none_or(|tokens| tokens.file.is_none()) {
+                continue;
+            }
             let gate = Arc::clone(self);
-            let looked = tokio::task::spawn_blocking(move || gate.tokens.as_ref().map(Tokens::look)).await;
+            let looked = tokio::task::spawn_blocking(move || gate.tokens.get().map(Tokens::look)).await;
             if let Err(error) = looked {
                 error!("the task that reads the tokens failed: {error}");
             }
@@ -140,6 +169,13 @@ impl Gate {
 }
 
 impl Tokens {
+    /// Those of `file` as it is.
+    fn of(file: TokenFile) -> Result<Self, TokenFileError> {
+        let bytes = file.bytes()?;
+        let rules = watch::Sender::new(Arc::new(file.parse(&bytes)?));
+        Ok(Self { file: Some(file), rules, seen: Mutex::new(Ok(bytes)) })
+    }
+
     fn look(&self) {
         let Some(file) = &self.file else { return };
         let found = file.bytes().and_then(|bytes| Ok((file.parse(&bytes)?, bytes)));
@@ -165,7 +201,7 @@ impl Tokens {
 
 impl fmt::Debug for Gate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.tokens.is_some() { "Gate::tokens" } else { "Gate::open" })
+        f.write_str(if self.asked_for().is_some() { "Gate::tokens" } else { "Gate::open" })
     }
 }
 
@@ -263,7 +299,7 @@ mod tests {
     }
 
     fn look(gate: &Gate) {
-        gate.tokens.as_ref().unwrap().look();
+        gate.tokens.get().unwrap().look();
     }
 
     fn is_denied(gate: &Gate, token: Option<&Token>) -> bool {

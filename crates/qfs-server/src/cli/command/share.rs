@@ -14,7 +14,7 @@ use qfs_server::gate::rights::Rights;
 use qfs_server::pace::Pacing;
 use qfs_server::{Deadlines, Gate, Limits, Server, ServerConfig};
 use qfs_store::local::Hidden;
-use qfs_store::picked::Picked;
+use qfs_store::picked::{PickError, Picked};
 use qfs_transport::{Identity, IdentityPem, ServerTuning};
 
 use super::super::args::{Args, ShareArgs, Switch};
@@ -45,8 +45,7 @@ async fn serve(reading: &Reading, share: &ShareArgs) -> Result<ExitCode, Failure
     let mut signals = Signals::catch().map_err(Failure::runtime)?;
     start::raise_file_limit();
     let hidden = if args.hidden { Hidden::Included } else { Hidden::Excluded };
-    let picked = Picked::open(&share.paths, hidden)
-        .map_err(|e| Failure::refused(format!("cannot share {e}"), "name files and directories that you can read"))?;
+    let picked = Picked::open(&share.paths, hidden).map_err(|e| not_picked(&e))?;
     let (identity, key) = identity(reading)?;
     for (place, _) in picked.real_places() {
         key.iter().try_for_each(|key| start::refuse_published_key(place, key))?;
@@ -55,7 +54,7 @@ async fn serve(reading: &Reading, share: &ShareArgs) -> Result<ExitCode, Failure
     let tally = Arc::new(Tally::new(&picked, share.times.unwrap_or(u32::MAX)));
     let config = config(reading, gate, &tally);
     let places = places(&picked);
-    let server = Server::bind(config, &identity, picked.clone()).map_err(start::not_bound)?;
+    let server = Server::bind(config, &identity, picked.clone()).map_err(|error| start::not_bound(args, &error))?;
     sandbox::enter(args.sandbox(), &places)?;
     tell(args, share, &server, token.as_ref())?;
     let (first, second) = signals.split(|| {});
@@ -73,6 +72,15 @@ async fn serve(reading: &Reading, share: &ShareArgs) -> Result<ExitCode, Failure
         }
         () = second => Ok(ExitCode::from(EXIT_INTERRUPTED)),
     }
+}
+
+/// Why nothing is shared, and what to do.
+fn not_picked(error: &PickError) -> Failure {
+    let hint = match error {
+        PickError::Twice { .. } => "share one of them by itself, or the directory that has them both",
+        _ => "name files and directories that you can read",
+    };
+    Failure::refused(format!("cannot share {error}"), hint)
 }
 
 async fn after(time: Option<Duration>) {
@@ -156,7 +164,7 @@ fn tell(args: &Args, share: &ShareArgs, server: &Server<Picked>, token: Option<&
         text.push_str(&format!("ticket {}{secret}\n", Ticket { token: None, ..ticket }));
         links.push(link(SocketAddr::new(ip, address.port()), token));
     }
-    if is_http(args) {
+    if is_http(args) && server.is_on_tcp() {
         links.iter().for_each(|link| text.push_str(&format!("link {link}\n")));
         if let Some(link) = links.first()
             && qr::is_wanted()
