@@ -11,6 +11,7 @@
 # is 1 only when something could not be measured.
 # Needs release binaries (made here) and, for the long links, root, `ip` and TUN devices. Peers that are not installed are left out:
 #   apt-get install nginx-light curl b3sum rsync openssh-server aria2 rclone zsync
+#   cargo install dufs qcp sendme
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -50,7 +51,7 @@ parts=(
   "small|small again|curl,rsync,rsync-ssh,rclone,cp|$memory|"
   "latency|latency|curl,rsync,scp,rclone|$memory|"
   "swarm|swarm|curl,rsync|$memory|--variant=qfs-blake3=client:--hash=blake3"
-  "wan|wan-clean wan-lossy|curl-bbr|$memory|"
+  "wan|wan-clean wan-lossy|curl-bbr,qcp|$memory|"
   "wan-long|wan-long|none|$memory|"
   "wan-small|small-far small-far-again|none|$memory|"
   "wan-again|wan-again wan-long-again|none|$memory|"
