@@ -158,6 +158,6 @@ async fn from_stdin(context: &Context, args: &PutArgs, config: PutConfig) -> Res
     });
     let mut report = Report { context, lines: FileLines::default() };
     report.files(&[&file]);
-    let outcome = RunOutcome { files: vec![file], elapsed: begun.elapsed(), measured: None };
+    let outcome = RunOutcome { files: vec![file], elapsed: begun.elapsed(), ..RunOutcome::default() };
     conclude(context, &outcome, &HashMap::from([(remote.as_str().to_owned(), PathBuf::from("-"))]))
 }

@@ -28,6 +28,9 @@ pub(crate) struct Run<'a> {
     bytes_per_second: f64,
     /// What limited the run; null when nothing was measured.
     limited_by: Option<LimitedBy>,
+    /// Whether the server could not list everything; only where that is so.
+    #[serde(skip_serializing_if = "is_false")]
+    partial: bool,
     /// What each of several servers did; only where there are several.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     mirrors: Vec<Mirror>,
@@ -116,6 +119,7 @@ impl<'a> Run<'a> {
                 let Verdict { limit, way, because, hint } = bottleneck(measured);
                 LimitedBy { what: limit.name(), over: way.name(), because, hint }
             }),
+            partial: outcome.server_is_partial,
             mirrors: Vec::new(),
         }
     }
@@ -151,6 +155,7 @@ impl<'a> Run<'a> {
             seconds: 0.0,
             bytes_per_second: 0.0,
             limited_by: None,
+            partial: false,
             mirrors: Vec::new(),
         }
     }
@@ -178,6 +183,11 @@ impl<'a> File<'a> {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "what serde asks for")]
 fn is_zero(bytes: &u64) -> bool {
     *bytes == 0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "what serde asks for")]
+fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 fn local_path(save_dir: &Path, name: &str) -> String {
@@ -283,7 +293,7 @@ mod tests {
         };
         let files = vec![file("s/a", Status::Downloaded), file("b", Status::Failed(Failure::NoMatch))];
         let measured = Some(Measurements { elapsed: Duration::from_millis(9), bytes: 1, ..Measurements::default() });
-        let run = RunOutcome { files, elapsed: Duration::from_secs(2), measured };
+        let run = RunOutcome { files, elapsed: Duration::from_secs(2), measured, ..RunOutcome::default() };
         let value: Value = serde_json::from_str(&text(&Run::new(&run, HashKind::Sha256, Path::new("d")))).unwrap();
         assert_eq!(
             value,

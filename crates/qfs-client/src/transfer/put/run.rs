@@ -60,7 +60,7 @@ pub async fn put(
         None => None,
     };
     wide.close().await;
-    let mut outcome = RunOutcome { files: files?, elapsed, measured: None };
+    let mut outcome = RunOutcome { files: files?, elapsed, ..RunOutcome::default() };
     let at_once = config.parallel.map_or(IN_SEQUENCE, NonZeroUsize::get) as u64;
     outcome.measured = measured.map(|measured| crate::insight::bottleneck::Measurements {
         elapsed,
