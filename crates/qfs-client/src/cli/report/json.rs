@@ -138,9 +138,19 @@ impl<'a> Run<'a> {
 
     /// A run that never began: every file asked for failed, for the one reason.
     pub(crate) fn stillborn(names: &'a [String], problem: &Problem, hash: HashKind, save_dir: &Path) -> Self {
+        Self::stillborn_at(names, problem, hash, &|name| local_path(save_dir, name))
+    }
+
+    /// The same, of files that lie where `path` says.
+    pub(crate) fn stillborn_at(
+        names: &'a [String],
+        problem: &Problem,
+        hash: HashKind,
+        path: &dyn Fn(&str) -> String,
+    ) -> Self {
         let files = names.iter().map(|name| File {
             name,
-            path: local_path(save_dir, name),
+            path: path(name),
             size: None,
             digest: Keyed { asked: hash, digest: None },
             status: "failed",

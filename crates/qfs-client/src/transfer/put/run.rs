@@ -200,8 +200,8 @@ async fn present(session: &Session, sources: &[Source]) -> Result<HashMap<Remote
     let mut take = |rows: Vec<(RemotePath, TreeEntry)>| {
         for (name, row) in rows {
             if row.kind == Kind::File && wanted.contains(&name) {
-                let TreeEntry { size, modified, etag, digest, .. } = row;
-                present.insert(name, Present { size, modified, etag, digest });
+                let TreeEntry { size, modified, etag, digest, executable, .. } = row;
+                present.insert(name, Present { size, modified, etag, digest, executable: Some(executable) });
             }
         }
         ControlFlow::Continue(())
