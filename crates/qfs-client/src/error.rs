@@ -59,6 +59,9 @@ pub enum Failure {
     /// A file that was listed, or named, is gone.
     #[error("the file vanished before it was read")]
     Vanished,
+    /// A file that the server goes on listing is not handed out.
+    #[error("the server lists the file, but does not hand it out: it may not be able to read it")]
+    UnreadableThere,
     /// The server breaks the protocol.
     #[error("the server's answer is not valid: {0}")]
     Protocol(String),
@@ -74,6 +77,12 @@ pub enum Failure {
     /// Something else than a file is in the way on the server, or somebody goes on changing what is there.
     #[error("something on the server is in the way: no file, or one that is being changed")]
     InTheWay,
+    /// What was taken for a file is a directory on the server.
+    #[error("it is a directory on the server")]
+    DirectoryThere,
+    /// The name, or a part of it, begins with a dot.
+    #[error("hidden names, which begin with a dot, cannot be written")]
+    HiddenName,
     /// The disk is full, or would be.
     #[error("{0}")]
     NoSpace(String),
@@ -114,9 +123,14 @@ impl Failure {
             Self::Refused(error) if matches!(error.code, StatusCode::CHANGED | StatusCode::DIGEST_MISMATCH) => {
                 FailureClass::Integrity
             }
-            Self::CertificateRefused(_) | Self::Refused(_) | Self::InvalidName(_) | Self::NoMatch | Self::InTheWay => {
-                FailureClass::Refused
-            }
+            Self::CertificateRefused(_)
+            | Self::Refused(_)
+            | Self::InvalidName(_)
+            | Self::NoMatch
+            | Self::UnreadableThere
+            | Self::DirectoryThere
+            | Self::HiddenName
+            | Self::InTheWay => FailureClass::Refused,
             Self::DigestMismatch { .. }
             | Self::Changed
             | Self::LiveUnknown
@@ -149,6 +163,9 @@ impl Failure {
             Self::Protocol(_) => "protocol",
             Self::Exists => "exists",
             Self::InTheWay => "in_the_way",
+            Self::UnreadableThere => "unreadable",
+            Self::DirectoryThere => "is_directory",
+            Self::HiddenName => "denied",
             Self::BelowFile(_) => "below_file",
             Self::NoSpace(_) => "no_space",
             Self::NotRegular | Self::Local(_) => "local",

@@ -36,7 +36,8 @@ pub(crate) enum Exit {
 impl Exit {
     /// What a run of downloads ends with: the class of its failures when they are of one, else [`Exit::Mixed`].
     pub(crate) fn of_run(outcome: &RunOutcome) -> Self {
-        Self::of_classes(outcome.failures().map(|(_, failure)| failure.class()))
+        let partial = outcome.server_is_partial.then_some(FailureClass::Refused);
+        Self::of_classes(outcome.failures().map(|(_, failure)| failure.class()).chain(partial))
     }
 
     pub(crate) fn of_classes(classes: impl Iterator<Item = FailureClass>) -> Self {

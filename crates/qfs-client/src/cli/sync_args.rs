@@ -63,17 +63,8 @@ pub(crate) struct SyncArgs {
         action = ArgAction::SetTrue)]
     pub(crate) dry_run: bool,
 
-    /// Names that take part whatever else is said, by gitignore's rules (repeatable); alone, nothing else does
-    #[arg(long, value_name = "PATTERN", env = "QFS_INCLUDE", hide_env_values = true)]
-    pub(crate) include: Vec<String>,
-
-    /// Names that take no part, by gitignore's rules (repeatable)
-    #[arg(long, value_name = "PATTERN", env = "QFS_EXCLUDE", hide_env_values = true)]
-    pub(crate) exclude: Vec<String>,
-
-    /// A file of such rules, as .gitignore (repeatable)
-    #[arg(long, value_name = "FILE", env = "QFS_FILTER_FROM", hide_env_values = true)]
-    pub(crate) filter_from: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) filter: FilterArgs,
 
     /// Compare files by their sizes alone
     #[arg(long, env = "QFS_SIZE_ONLY", hide_env_values = true, value_parser = FalseyValueParser::new(),
@@ -96,7 +87,23 @@ pub(crate) struct SyncArgs {
     pub(crate) fold_case: bool,
 }
 
-impl SyncArgs {
+/// Which names take part.
+#[derive(Debug, clap::Args)]
+pub(crate) struct FilterArgs {
+    /// Names that take part whatever else is said, by gitignore's rules (repeatable); alone, nothing else does
+    #[arg(long, value_name = "PATTERN", env = "QFS_INCLUDE", hide_env_values = true)]
+    pub(crate) include: Vec<String>,
+
+    /// Names that take no part, by gitignore's rules (repeatable)
+    #[arg(long, value_name = "PATTERN", env = "QFS_EXCLUDE", hide_env_values = true)]
+    pub(crate) exclude: Vec<String>,
+
+    /// A file of such rules, as .gitignore (repeatable)
+    #[arg(long, value_name = "FILE", env = "QFS_FILTER_FROM", hide_env_values = true)]
+    pub(crate) filter_from: Vec<PathBuf>,
+}
+
+impl FilterArgs {
     /// The rules that were given.
     ///
     /// # Errors

@@ -6,6 +6,8 @@ use clap::ArgAction;
 use clap::builder::FalseyValueParser;
 use qfs_core::model::ByteRange;
 
+use super::sync_args::FilterArgs;
+
 pub(super) const PUT_EXAMPLES: &str = "\
 Examples:
   qfs-client put report.pdf                       as report.pdf
@@ -84,6 +86,9 @@ pub(crate) struct VerifyArgs {
     /// The directory on the server, if it is not all of it, and the directory here
     #[arg(value_name = "[PREFIX] DIR", num_args = 1..=2, required = true)]
     pub(crate) places: Vec<String>,
+
+    #[command(flatten)]
+    pub(crate) filter: FilterArgs,
 }
 
 /// A part of a file, as it is said: `A-B`, `A-` or `-N`.

@@ -101,6 +101,12 @@ impl Selection {
         Self { items, everything: false, open: true }
     }
 
+    /// Whether every file is meant.
+    #[must_use]
+    pub fn is_all(&self) -> bool {
+        self.everything
+    }
+
     /// Whether the server's listing is needed to know which files are meant: for patterns and directories, and because of a name
     /// and one below it only the server knows which is a file.
     #[must_use]

@@ -123,9 +123,31 @@ pub async fn list(
     session: &Session,
     on_page: &mut (dyn FnMut(Vec<(RemotePath, EntryMeta)>) -> ControlFlow<()> + Send),
 ) -> Result<u64, Failure> {
-    Listing { request: ListRequest::default(), last: None, rows: 0, is_tree: false, is_whole: true, on_page }
-        .whole(session)
-        .await
+    list_telling(session, on_page).await.map(|listed| listed.rows)
+}
+
+/// What a listing of files turned out to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PlainListing {
+    /// How many rows there were.
+    pub rows: u64,
+    /// Whether the server said that it could not read everything: what it lacks is not absent.
+    pub is_partial: bool,
+}
+
+/// As [`list`], and tells whether the server could read everything, where it says so.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn list_telling(
+    session: &Session,
+    on_page: &mut (dyn FnMut(Vec<(RemotePath, EntryMeta)>) -> ControlFlow<()> + Send),
+) -> Result<PlainListing, Failure> {
+    let request = ListRequest::default();
+    let mut listing =
+        Listing { request, last: None, rows: 0, is_tree: false, is_whole: true, is_partial: false, on_page };
+    let rows = listing.whole(session).await?;
+    Ok(PlainListing { rows, is_partial: listing.is_partial })
 }
 
 /// What a listing of a tree turned out to be.
@@ -149,7 +171,8 @@ pub async fn tree(
 ) -> Result<TreeListing, Failure> {
     let prefix = prefix.map(|prefix| prefix.as_str().to_owned());
     let request = ListRequest { tree: true, prefix, ..ListRequest::default() };
-    let mut listing = Listing { request, last: None, rows: 0, is_tree: false, is_whole: true, on_page };
+    let mut listing =
+        Listing { request, last: None, rows: 0, is_tree: false, is_whole: true, is_partial: false, on_page };
     listing.whole(session).await?;
     Ok(TreeListing { is_tree: listing.is_tree, is_whole: listing.is_whole })
 }
@@ -160,6 +183,8 @@ struct Listing<'a, R> {
     rows: u64,
     is_tree: bool,
     is_whole: bool,
+    /// Whether the server said that it could not read everything.
+    is_partial: bool,
     on_page: &'a mut (dyn FnMut(Vec<(RemotePath, R)>) -> ControlFlow<()> + Send),
 }
 
@@ -212,6 +237,7 @@ impl<R: DeserializeOwned> Listing<'_, R> {
             }
             if let Some(end) = end {
                 self.is_whole &= !end.partial;
+                self.is_partial = end.partial;
                 if end.count != served {
                     return Err(AttemptError::Protocol("the listing is not whole".to_owned()));
                 }

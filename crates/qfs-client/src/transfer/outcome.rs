@@ -86,6 +86,8 @@ pub struct RunOutcome {
     pub elapsed: Duration,
     /// What was measured, when that was asked for.
     pub measured: Option<Measurements>,
+    /// Whether the server could not list everything that it has, where a listing was asked for.
+    pub server_is_partial: bool,
 }
 
 impl RunOutcome {

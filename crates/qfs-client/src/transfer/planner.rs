@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use qfs_core::model::{EntryMeta, RemotePath};
 use qfs_core::observe::{Event, FileId, Observer};
@@ -43,6 +44,8 @@ pub(crate) struct Planner<'a> {
     fleet: Option<&'a Arc<Fleet>>,
     store: &'a Arc<dyn WriteStore>,
     observer: &'a Arc<dyn Observer>,
+    /// Set when the server could not list everything.
+    partial: &'a AtomicBool,
     next: usize,
     files: usize,
     bytes: u64,
@@ -55,10 +58,11 @@ impl<'a> Planner<'a> {
         fleet: Option<&'a Arc<Fleet>>,
         store: &'a Arc<dyn WriteStore>,
         observer: &'a Arc<dyn Observer>,
+        partial: &'a AtomicBool,
         next: usize,
         files: usize,
     ) -> Self {
-        Self { session, fleet, store, observer, next, files, bytes: 0 }
+        Self { session, fleet, store, observer, partial, next, files, bytes: 0 }
     }
 
     /// Returns the outcomes of what could not become a job.
@@ -108,7 +112,9 @@ impl<'a> Planner<'a> {
             };
             let listed = match self.fleet {
                 Some(fleet) => listing::list(fleet, &mut on_page).await,
-                None => exchange::list(self.session, &mut on_page).await.map(drop),
+                None => exchange::list_telling(self.session, &mut on_page).await.map(|listed| {
+                    self.partial.fetch_or(listed.is_partial, Ordering::Relaxed);
+                }),
             };
             if listed.is_ok() {
                 // Nobody receives any more only when the run is being given up.

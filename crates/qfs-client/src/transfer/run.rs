@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use qfs_core::body::{Stages, flush_bytes};
@@ -112,7 +113,8 @@ impl Fetching {
             fleet,
             singly: Arc::default(),
         };
-        let work = Run { context, observer, done }.all(&selection);
+        let partial = AtomicBool::new(false);
+        let work = Run { context, observer, done, partial: &partial }.all(&selection);
         let (gauge, files) = if config.measured {
             let mut gauge = Gauge::begin(&sessions).await;
             let files = gauge.watch(work).await;
@@ -130,7 +132,8 @@ impl Fetching {
             blocking(move || store.sync_directories()).await.map_err(|e| store_failure(&e))?;
         }
         let elapsed = begun.elapsed();
-        let mut outcome = RunOutcome { files, elapsed, measured: None };
+        let server_is_partial = partial.into_inner();
+        let mut outcome = RunOutcome { files, elapsed, measured: None, server_is_partial };
         outcome.measured = measured.map(|measured| Measurements {
             elapsed,
             bytes: outcome.received(),
@@ -146,6 +149,8 @@ struct Run<'a> {
     context: Context,
     observer: Arc<dyn Observer>,
     done: &'a mut (dyn FnMut(&[&FileOutcome]) + Send),
+    /// Set when the server could not list everything.
+    partial: &'a AtomicBool,
 }
 
 impl Run<'_> {
@@ -210,6 +215,7 @@ impl Run<'_> {
             self.context.fleet.as_ref(),
             &self.context.store,
             &self.observer,
+            self.partial,
             next,
             files,
         );

@@ -60,3 +60,34 @@ fn put_fails_where_it_cannot_read_a_part_and_brings_the_rest() {
     let Some(done) = bound(&lab, &["put", "d/locked"]) else { return };
     done.ends_with(7).complains("d/locked: Permission denied", "can be read");
 }
+
+/// Fails when: a comparison that lacks a part of the directory is taken for one that is whole, or names what nobody could look at.
+#[test]
+fn verify_fails_where_it_cannot_read_a_part() {
+    let files: [(&str, &[u8]); 3] = [("open", b"open"), ("sub/secret", b"secret"), ("locked", b"locked")];
+    let lab = writable(&files);
+    for (name, content) in files {
+        write(lab.home().join("d").join(name), content);
+    }
+    let _locked = [lock(lab.home().join("d/sub")), lock(lab.home().join("d/locked"))];
+    let Some(done) = bound(&lab, &["verify", "d"]) else { return };
+    let done = done.ends_with(7);
+    assert_eq!(done.out, "");
+    for name in ["locked", "sub"] {
+        assert!(done.err.contains(&format!("error: {name}: it cannot be read\n")), "{done:?}");
+    }
+    let Some(json) = bound(&lab, &["verify", "d", "--json"]).map(|done| done.ends_with(7).json()) else { return };
+    assert_eq!(json["unreadable"], serde_json::json!(["locked", "sub"]));
+}
+
+/// Fails when: a file that cannot be read here is told, and counted, as one that vanished.
+#[test]
+fn push_does_not_call_vanished_what_it_may_not_read() {
+    let lab = writable(&[]);
+    write(lab.home().join("d/locked"), b"locked");
+    write(lab.home().join("d/open"), b"open");
+    let _locked = lock(lab.home().join("d/locked"));
+    let Some(done) = bound(&lab, &["push", "d"]) else { return };
+    let done = done.ends_with(7);
+    assert!(done.err.contains("locked: Permission denied") && !done.err.contains("vanished"), "{done:?}");
+}

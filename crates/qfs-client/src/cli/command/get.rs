@@ -52,6 +52,7 @@ pub(crate) async fn run(context: &Context, args: &GetArgs) -> Result<Exit, Probl
 
 /// Fetches a selection and tells of it, except in JSON.
 pub(crate) async fn download(context: &Context, selection: Selection) -> Result<RunOutcome, Problem> {
+    let is_all = selection.is_all();
     let sources = context.sources().await?;
     let (settings, screen, progress) = (&context.settings, &context.screen, &context.progress);
     let directory = settings.save_dir.clone();
@@ -96,7 +97,7 @@ pub(crate) async fn download(context: &Context, selection: Selection) -> Result<
     if let Sources::Several(fleet) = &sources {
         fleet.note_unreached();
     }
-    let outcome = match fetched {
+    let mut outcome = match fetched {
         Ok(outcome) => outcome,
         Err(failure) => {
             drop_if_lost(context, failure.class());
@@ -106,6 +107,11 @@ pub(crate) async fn download(context: &Context, selection: Selection) -> Result<
     outcome.failures().for_each(|(_, failure)| drop_if_lost(context, failure.class()));
     if let Some(problem) = human::failures(&outcome) {
         screen.problem(&problem);
+    }
+    if outcome.server_is_partial {
+        super::list::partial(context, is_all);
+        // What is lacking may lie where nothing was asked for.
+        outcome.server_is_partial = is_all;
     }
     if outcome.is_all_unfound() {
         return Ok(outcome);

@@ -17,29 +17,40 @@ use crate::cli::report::{Problem, human, problem};
 /// A listing that fails halfway leaves a JSON object without its end, so that nobody takes it for the whole.
 pub(crate) async fn run(context: &Context, patterns: &[String]) -> Result<Exit, Problem> {
     let selection = if patterns.is_empty() { Selection::all() } else { parse(patterns)? };
-    show(Rows::new(context, selection, None)).await
+    show(Rows::new(context, selection, None), patterns.is_empty()).await
 }
 
 /// Lists everything with a number before each name, which is then the name's place in `numbered`, counted from 1.
 pub(crate) async fn run_numbered(context: &Context, numbered: &mut Vec<RemotePath>) -> Result<Exit, Problem> {
     numbered.clear();
-    show(Rows::new(context, Selection::all(), Some(numbered))).await
+    show(Rows::new(context, Selection::all(), Some(numbered)), true).await
 }
 
-async fn show(mut rows: Rows<'_>) -> Result<Exit, Problem> {
+/// Tells of a listing that lacks something. Where not all of it was asked for, that may lie elsewhere.
+pub(super) fn partial(context: &Context, is_all: bool) -> Exit {
+    let problem = problem::of_partial_listing();
+    if is_all {
+        context.screen.problem(&problem);
+        return problem.exit;
+    }
+    context.screen.notice(&format!("note: {}", problem.what));
+    Exit::Done
+}
+
+async fn show(mut rows: Rows<'_>, is_all: bool) -> Result<Exit, Problem> {
     let context = rows.context;
-    each_page(context, &mut |page| rows.write(&page)).await?;
+    let is_partial = each_page(context, &mut |page| rows.write(&page)).await?;
     rows.end();
-    Ok(Exit::Done)
+    Ok(if is_partial { partial(context, is_all) } else { Exit::Done })
 }
 
-/// Gives the rows of the listing to `on_page`, as they arrive.
+/// Gives the rows of the listing to `on_page`, as they arrive. Whether the server could not read everything.
 pub(crate) async fn each_page(
     context: &Context,
     on_page: &mut (dyn FnMut(Vec<(RemotePath, EntryMeta)>) -> ControlFlow<()> + Send),
-) -> Result<(), Problem> {
+) -> Result<bool, Problem> {
     let session = context.session().await?;
-    exchange::list(&session, on_page).await.map(drop).map_err(|failure| {
+    exchange::list_telling(&session, on_page).await.map(|listed| listed.is_partial).map_err(|failure| {
         if failure.class() == FailureClass::Connection {
             context.drop_session();
         }

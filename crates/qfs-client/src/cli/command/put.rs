@@ -27,6 +27,18 @@ const BLOCK_BYTES: usize = 256 << 10;
 const BLOCKS_AHEAD: usize = 4;
 
 pub(crate) async fn run(context: &Context, args: &PutArgs) -> Result<Exit, Problem> {
+    let done = attempt(context, args).await;
+    if let Err(problem) = &done
+        && context.settings.json
+    {
+        let names: Vec<_> = args.paths.iter().map(|path| path.to_string_lossy().into_owned()).collect();
+        let run = Run::stillborn_at(&names, problem, context.settings.connect.hash, &str::to_owned);
+        let _ = context.screen.result(&format!("{}\n", json::text(&run)));
+    }
+    done
+}
+
+async fn attempt(context: &Context, args: &PutArgs) -> Result<Exit, Problem> {
     let settings = &context.settings;
     let config = PutConfig {
         parallel: settings.fetch.parallel,
@@ -158,6 +170,6 @@ async fn from_stdin(context: &Context, args: &PutArgs, config: PutConfig) -> Res
     });
     let mut report = Report { context, lines: FileLines::default() };
     report.files(&[&file]);
-    let outcome = RunOutcome { files: vec![file], elapsed: begun.elapsed(), measured: None };
+    let outcome = RunOutcome { files: vec![file], elapsed: begun.elapsed(), ..RunOutcome::default() };
     conclude(context, &outcome, &HashMap::from([(remote.as_str().to_owned(), PathBuf::from("-"))]))
 }

@@ -3,36 +3,60 @@
 use std::ops::ControlFlow;
 use std::time::Instant;
 
-use qfs_client::error::Failure;
+use qfs_client::error::{Failure, FailureClass};
 use qfs_client::session::{Session, exchange};
 use qfs_client::transfer::change::{self, Doomed};
+use qfs_client::transfer::look;
 use qfs_client::transfer::outcome::{FileOutcome, RunOutcome, Status};
 use qfs_core::model::RemotePath;
-use qfs_core::wire::Kind;
+use qfs_core::wire::{Kind, StatusCode};
 
 use super::list::parse;
 use crate::cli::connection::Context;
 use crate::cli::exit::Exit;
 use crate::cli::report::human::{FileLine, FileLines};
 use crate::cli::report::json::{self, Run};
-use crate::cli::report::{Problem, human, problem};
+use crate::cli::report::{Problem, human};
 use crate::cli::verbs::RmArgs;
 
 pub(crate) async fn run(context: &Context, args: &RmArgs) -> Result<Exit, Problem> {
+    let done = attempt(context, args).await;
+    if let Err(problem) = &done
+        && context.settings.json
+    {
+        let run = Run::stillborn_at(&args.names, problem, context.settings.connect.hash, &|_| String::new());
+        let _ = context.screen.result(&format!("{}\n", json::text(&run)));
+    }
+    done
+}
+
+async fn attempt(context: &Context, args: &RmArgs) -> Result<Exit, Problem> {
     let begun = Instant::now();
     let selection = parse(&args.names)?;
     let session = context.session().await?;
     let mut outcome = RunOutcome::default();
     let mut lines = FileLines::default();
     for item in selection.items() {
-        let doomed = doomed(&session, item.is_pattern().then_some(item), &item.text, args.recursive).await;
-        let doomed = doomed.map_err(|failure| problem::of_run("cannot see what to remove", &failure))?;
-        if doomed.is_empty() {
-            outcome.files.push(ended(&item.text, Err(Failure::NoMatch)));
+        let doomed = match doomed(&session, item.is_pattern().then_some(item), &item.text, args.recursive).await {
+            Ok(doomed) if doomed.is_empty() => Err(Failure::NoMatch),
+            doomed => doomed,
+        };
+        match doomed {
+            Ok(doomed) => {
+                for (path, kind, version) in doomed {
+                    let mut removed = change::remove(&session, &path, kind, version).await;
+                    if is_missing(&removed) && kind == Kind::File && is_directory(&session, &path).await {
+                        removed = Err(Failure::DirectoryThere);
+                    }
+                    outcome.files.push(ended(path.as_str(), removed));
+                }
+            }
+            // One that fails does not stop the others.
+            Err(failure) => outcome.files.push(ended(&item.text, Err(failure))),
         }
-        for (path, kind, version) in doomed {
-            let removed = change::remove(&session, &path, kind, version).await;
-            outcome.files.push(ended(path.as_str(), removed));
+        if outcome.failures().any(|(_, failure)| is_lost(failure)) {
+            context.drop_session();
+            break;
         }
     }
     for file in &outcome.files {
@@ -54,6 +78,20 @@ pub(crate) async fn run(context: &Context, args: &RmArgs) -> Result<Exit, Proble
         context.screen.summary(&format!("{removed} removed"));
     }
     Ok(Exit::of_run(&outcome))
+}
+
+/// Whether there is no sense in asking for more.
+fn is_lost(failure: &Failure) -> bool {
+    matches!(failure.class(), FailureClass::Connection | FailureClass::Trust)
+}
+
+fn is_missing(removed: &Result<(), Failure>) -> bool {
+    matches!(removed, Err(Failure::Refused(error)) if error.code == StatusCode::NOT_FOUND)
+}
+
+/// Whether a directory has the name. Who may not look is not told.
+async fn is_directory(session: &Session, path: &RemotePath) -> bool {
+    look::stat(session, path).await.is_ok_and(|found| found.is_some_and(|found| found.kind == Kind::Directory))
 }
 
 /// What `text` means: one name, the names that match a pattern, or with `recursive` a directory and all below it.

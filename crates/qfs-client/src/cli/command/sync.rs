@@ -76,7 +76,7 @@ async fn attempt(
         executable: fetch.perms,
         // What a server publishes is there to be had; what is hidden here is not for others.
         hidden: direction == Direction::Pull,
-        filters: args.filters()?,
+        filters: args.filter.filters()?,
         target: TargetNames { folds_case: args.fold_case, ..TargetNames::default() },
         ..Options::default()
     };
@@ -203,7 +203,7 @@ fn tell_troubles(context: &Context, direction: Direction, prepared: &Prepared) -
     classes
 }
 
-fn each_told<T>(all: &[T], tell: impl FnMut(&T), more: impl FnOnce(usize)) {
+pub(super) fn each_told<T>(all: &[T], tell: impl FnMut(&T), more: impl FnOnce(usize)) {
     all.iter().take(NAMES_TOLD).for_each(tell);
     if all.len() > NAMES_TOLD {
         more(all.len() - NAMES_TOLD);

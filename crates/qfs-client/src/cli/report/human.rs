@@ -250,7 +250,7 @@ mod tests {
             outcome("b", Status::Unchanged),
             outcome("c", Status::Failed(Failure::Exists)),
         ];
-        let run = RunOutcome { files, elapsed: Duration::from_millis(1500), measured: None };
+        let run = RunOutcome { files, elapsed: Duration::from_millis(1500), ..RunOutcome::default() };
         assert_eq!(
             total(&run),
             "total download time: 1.500 s (2 files, 1 unchanged, 3145728 bytes = 3.00 MiB, 2.00 MiB/s)"
@@ -260,7 +260,7 @@ mod tests {
             super::reused(&reused).unwrap(),
             "reused: 5242880 bytes = 5.00 MiB of a were here, 1048576 bytes = 1.00 MiB were received"
         );
-        let run = RunOutcome { files: vec![reused], elapsed: Duration::from_secs(1), measured: None };
+        let run = RunOutcome { files: vec![reused], elapsed: Duration::from_secs(1), ..RunOutcome::default() };
         assert_eq!(
             total(&run),
             "total download time: 1.000 s (1 file, 1048576 bytes = 1.00 MiB, 5242880 bytes = 5.00 MiB reused, 1.00 MiB/s)"

@@ -28,6 +28,9 @@ pub(crate) struct Run<'a> {
     bytes_per_second: f64,
     /// What limited the run; null when nothing was measured.
     limited_by: Option<LimitedBy>,
+    /// Whether the server could not list everything; only where that is so.
+    #[serde(skip_serializing_if = "is_false")]
+    partial: bool,
     /// What each of several servers did; only where there are several.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     mirrors: Vec<Mirror>,
@@ -116,6 +119,7 @@ impl<'a> Run<'a> {
                 let Verdict { limit, way, because, hint } = bottleneck(measured);
                 LimitedBy { what: limit.name(), over: way.name(), because, hint }
             }),
+            partial: outcome.server_is_partial,
             mirrors: Vec::new(),
         }
     }
@@ -134,9 +138,19 @@ impl<'a> Run<'a> {
 
     /// A run that never began: every file asked for failed, for the one reason.
     pub(crate) fn stillborn(names: &'a [String], problem: &Problem, hash: HashKind, save_dir: &Path) -> Self {
+        Self::stillborn_at(names, problem, hash, &|name| local_path(save_dir, name))
+    }
+
+    /// The same, of files that lie where `path` says.
+    pub(crate) fn stillborn_at(
+        names: &'a [String],
+        problem: &Problem,
+        hash: HashKind,
+        path: &dyn Fn(&str) -> String,
+    ) -> Self {
         let files = names.iter().map(|name| File {
             name,
-            path: local_path(save_dir, name),
+            path: path(name),
             size: None,
             digest: Keyed { asked: hash, digest: None },
             status: "failed",
@@ -151,6 +165,7 @@ impl<'a> Run<'a> {
             seconds: 0.0,
             bytes_per_second: 0.0,
             limited_by: None,
+            partial: false,
             mirrors: Vec::new(),
         }
     }
@@ -178,6 +193,11 @@ impl<'a> File<'a> {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "what serde asks for")]
 fn is_zero(bytes: &u64) -> bool {
     *bytes == 0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "what serde asks for")]
+fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 fn local_path(save_dir: &Path, name: &str) -> String {
@@ -283,7 +303,7 @@ mod tests {
         };
         let files = vec![file("s/a", Status::Downloaded), file("b", Status::Failed(Failure::NoMatch))];
         let measured = Some(Measurements { elapsed: Duration::from_millis(9), bytes: 1, ..Measurements::default() });
-        let run = RunOutcome { files, elapsed: Duration::from_secs(2), measured };
+        let run = RunOutcome { files, elapsed: Duration::from_secs(2), measured, ..RunOutcome::default() };
         let value: Value = serde_json::from_str(&text(&Run::new(&run, HashKind::Sha256, Path::new("d")))).unwrap();
         assert_eq!(
             value,

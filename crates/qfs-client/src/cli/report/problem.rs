@@ -109,9 +109,16 @@ fn hint_for(failure: &Failure) -> Option<&'static str> {
         Failure::CertificateRefused(_) => Some(WANTS_CERTIFICATE),
         Failure::NoMatch | Failure::InvalidName(_) => Some(SEE_LISTING),
         Failure::Refused(error) if error.code == StatusCode::NOT_FOUND => Some(SEE_LISTING),
+        Failure::Refused(error) if error.code == StatusCode::DENIED && error.message.contains("delete is not") => {
+            Some(ASK_FOR_DELETE)
+        }
         Failure::Refused(error) if error.code == StatusCode::DENIED && error.message.contains("not allowed") => {
             Some(ASK_FOR_RIGHT)
         }
+        Failure::DirectoryThere => {
+            Some("put --to DIR puts something into it, and rm --recursive removes it with all that is below it")
+        }
+        Failure::UnreadableThere => Some("the server's log says more; whoever runs it can let it read the file"),
         Failure::Refused(error) if error.code == StatusCode::DENIED => Some(SHOW_TOKEN),
         Failure::Refused(error) if error.code == StatusCode::UNKNOWN_COMMAND => {
             Some("the server is older than this program, or another one, and does not know what was asked")
@@ -137,6 +144,8 @@ fn hint_for(failure: &Failure) -> Option<&'static str> {
 
 const ASK_FOR_RIGHT: &str =
     "whoever runs the server allows it: qfs-server --allow read,write, or token create --can read,write";
+const ASK_FOR_DELETE: &str =
+    "whoever runs the server allows it: qfs-server --allow read,write,delete, or token create --can read,write,delete";
 const SHOW_TOKEN: &str = "show a valid token with --token-file FILE or QFS_TOKEN; whoever runs the server makes one: qfs-server token create";
 const WANTS_CERTIFICATE: &str =
     "name a certificate that the server's authority has signed with --client-cert FILE --client-key FILE";

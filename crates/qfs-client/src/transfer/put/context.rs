@@ -7,7 +7,7 @@ use std::time::Instant;
 use jiff::Timestamp;
 use qfs_core::model::{Digest, ETag};
 use qfs_core::observe::{Event, FileId, Observer};
-use qfs_core::wire::Precondition;
+use qfs_core::wire::{Precondition, RemoteError, StatusCode};
 
 use super::source::Source;
 use crate::error::Failure;
@@ -56,6 +56,8 @@ pub(crate) struct Present {
     /// None with a server that does not say.
     pub(crate) etag: Option<ETag>,
     pub(crate) digest: Option<Digest>,
+    /// Whether it may be executed, where the server says.
+    pub(crate) executable: Option<bool>,
 }
 
 /// What all uploads of a run share.
@@ -102,6 +104,15 @@ impl Put {
         begun: Instant,
     ) -> FileOutcome {
         let file = source.id;
+        let status = match status {
+            // Nobody may write them, whatever else the server allows.
+            Status::Failed(Failure::Refused(RemoteError { code: StatusCode::DENIED, message }))
+                if source.remote.is_hidden() && message.contains("not allowed") =>
+            {
+                Status::Failed(Failure::HiddenName)
+            }
+            status => status,
+        };
         self.observer.event(match (&status, digest) {
             (Status::Failed(_), _) => Event::Failed { file },
             (Status::Unchanged, _) | (_, None) => Event::Unchanged { file },

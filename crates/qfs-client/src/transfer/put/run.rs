@@ -60,7 +60,7 @@ pub async fn put(
         None => None,
     };
     wide.close().await;
-    let mut outcome = RunOutcome { files: files?, elapsed, measured: None };
+    let mut outcome = RunOutcome { files: files?, elapsed, ..RunOutcome::default() };
     let at_once = config.parallel.map_or(IN_SEQUENCE, NonZeroUsize::get) as u64;
     outcome.measured = measured.map(|measured| crate::insight::bottleneck::Measurements {
         elapsed,
@@ -200,8 +200,8 @@ async fn present(session: &Session, sources: &[Source]) -> Result<HashMap<Remote
     let mut take = |rows: Vec<(RemotePath, TreeEntry)>| {
         for (name, row) in rows {
             if row.kind == Kind::File && wanted.contains(&name) {
-                let TreeEntry { size, modified, etag, digest, .. } = row;
-                present.insert(name, Present { size, modified, etag, digest });
+                let TreeEntry { size, modified, etag, digest, executable, .. } = row;
+                present.insert(name, Present { size, modified, etag, digest, executable: Some(executable) });
             }
         }
         ControlFlow::Continue(())

@@ -6,14 +6,15 @@ use std::time::Instant;
 use bytes::Bytes;
 use qfs_core::model::{Hasher, RemotePath};
 use qfs_core::observe::{Event, FileId, Observer};
-use qfs_core::wire::{Precondition, RemoteError, StatusCode, UploadHead, UploadRequest, Written};
+use qfs_core::wire::{Kind, Precondition, RemoteError, StatusCode, UploadHead, UploadRequest, Written};
 use tokio::sync::mpsc;
 
-use super::context::{PutConfig, Replace};
-use super::upload::digest_on_server;
+use super::context::{Present, PutConfig, Replace};
+use super::upload::{digest_on_server, present};
 use crate::error::{AttemptError, Failure};
 use crate::session::writing::{self, Conversation};
 use crate::session::{Lease, Session, Stay, Staying, Tries};
+use crate::transfer::look;
 use crate::transfer::outcome::{FileOutcome, Status};
 
 /// The only file of a run.
@@ -33,15 +34,73 @@ pub async fn put_stream(
 ) -> Result<FileOutcome, Failure> {
     let begun = Instant::now();
     let mut tries = Tries::new(session);
-    let (conversation, head, _staying) = loop {
-        match agree(session, &tries.lease, request(remote, config), Stay::ToTheEnd).await {
-            Ok(agreed) => break agreed,
-            Err(error) => tries.after(error).await.map_err(exists)?,
+    let request = match config.replace {
+        Replace::Seen => UploadRequest { condition: seen(session, remote).await?, ..request(remote, config) },
+        Replace::Never | Replace::Any => request(remote, config),
+    };
+    let agreed = loop {
+        match agree(session, &tries.lease, request.clone(), Stay::ToTheEnd).await {
+            Ok(agreed) => break Ok(agreed),
+            Err(error) => match tries.after(error).await.map_err(|failure| exists(failure, config)) {
+                Ok(()) => {}
+                Err(failure) => break Err(failure),
+            },
         }
     };
+    let (conversation, head, _staying) = match agreed {
+        Ok(agreed) => agreed,
+        // Perhaps it is this very content.
+        Err(Failure::Exists) => return is_there(session, remote, &mut blocks, begun, &*observer).await,
+        Err(failure) => return Err(failure),
+    };
     let sending = send(session, remote, conversation, &head, &mut blocks, false, &*observer);
-    let written = sending.await.map_err(|error| exists(error.into_failure()))?;
+    let written = sending.await.map_err(|error| exists(error.into_failure(), config))?;
     Ok(conclude(remote, &written, begun, &*observer))
+}
+
+/// That nothing but the version which is there now may be replaced.
+async fn seen(session: &Session, remote: &RemotePath) -> Result<Precondition, Failure> {
+    match present(session, remote, false).await? {
+        Some(Present { etag: Some(etag), .. }) => Ok(Precondition::matches(etag)),
+        _ => Ok(Precondition::ABSENT),
+    }
+}
+
+/// How an upload ends where a file is that may not be replaced: as one that changes nothing, if that has the content which `blocks` bring.
+async fn is_there(
+    session: &Session,
+    remote: &RemotePath,
+    blocks: &mut mpsc::Receiver<std::io::Result<Bytes>>,
+    begun: Instant,
+    observer: &dyn Observer,
+) -> Result<FileOutcome, Failure> {
+    let Some(Present { size, digest: Some(theirs), .. }) = present(session, remote, true).await? else {
+        let found = look::stat(session, remote).await;
+        let is_directory = found.is_ok_and(|found| found.is_some_and(|found| found.kind == Kind::Directory));
+        return Err(if is_directory { Failure::DirectoryThere } else { Failure::Exists });
+    };
+    let (mut hasher, mut taken) = (Hasher::of_kind(theirs.kind()), 0);
+    while let Some(block) = blocks.recv().await {
+        let block = block.map_err(|error| Failure::Local(error.to_string()))?;
+        hasher.update(&block);
+        taken += block.len() as u64;
+        if taken > size {
+            return Err(Failure::Exists);
+        }
+    }
+    if hasher.finish() != theirs {
+        return Err(Failure::Exists);
+    }
+    observer.event(Event::Unchanged { file: FILE });
+    Ok(FileOutcome {
+        name: remote.as_str().to_owned(),
+        size: Some(size),
+        digest: Some(theirs),
+        status: Status::Unchanged,
+        received: 0,
+        reused: 0,
+        elapsed: begun.elapsed(),
+    })
 }
 
 /// Uploads `content` as the file `remote`, from its beginning when the connection is lost.
@@ -80,7 +139,7 @@ pub async fn put_bytes(
             return Ok(outcome);
         }
         is_again |= matches!(error, AttemptError::Lost(_));
-        tries.after(error).await.map_err(exists)?;
+        tries.after(error).await.map_err(|failure| exists(failure, config))?;
     }
 }
 
@@ -172,8 +231,13 @@ fn conclude(remote: &RemotePath, written: &Written, begun: Instant, observer: &d
     }
 }
 
-fn exists(failure: Failure) -> Failure {
+fn exists(failure: Failure, config: PutConfig) -> Failure {
     match failure {
+        Failure::Refused(RemoteError { code: StatusCode::EXISTS, .. }) | Failure::Changed
+            if config.replace == Replace::Seen =>
+        {
+            Failure::TargetChanged
+        }
         Failure::Refused(RemoteError { code: StatusCode::EXISTS, .. }) => Failure::Exists,
         failure => failure,
     }

@@ -9,7 +9,10 @@ use qfs_core::model::{ByteRange, Digest, ETag, Holes, RemotePath};
 use qfs_core::observe::Event;
 use qfs_core::store::{StoreError, Version};
 use qfs_core::stream::ByteSink;
-use qfs_core::wire::{DownloadHead, DownloadRequest, Precondition, RemoteError, StatusCode, UploadRequest};
+use qfs_core::wire::{
+    DownloadHead, DownloadRequest, Kind, Precondition, RemoteError, Request, SetMetadataRequest, StatusCode,
+    UploadRequest, Written,
+};
 use qfs_store::blocking;
 
 use super::changed::{self, Base};
@@ -18,6 +21,7 @@ use super::source::Source;
 use crate::error::{AttemptError, Failure, store_failure};
 use crate::session::writing::Counted;
 use crate::session::{Lease, Session, Tries, exchange, writing};
+use crate::transfer::look;
 use crate::transfer::outcome::{FileOutcome, Status};
 
 /// Uploads `source`, of which the server has `present` under its name, as far as that is known.
@@ -84,6 +88,7 @@ impl<'a> Upload<'a> {
             if let Some(present) = &present
                 && let Some(ended) = self.settled(present).await?
             {
+                self.align(present).await?;
                 return Ok(ended);
             }
             let condition = if unseen { Precondition::ANY } else { self.put.condition(present.as_ref())? };
@@ -99,8 +104,9 @@ impl<'a> Upload<'a> {
                         return Ok(ended);
                     }
                     match self.put.config.replace {
+                        _ if now.is_none() && self.is_directory_there().await => return Err(Failure::DirectoryThere),
                         Replace::Never => return Err(Failure::Exists),
-                        Replace::Seen => return Err(Failure::Changed),
+                        Replace::Seen => return Err(Failure::TargetChanged),
                         // What is in the way cannot be read: a link, which may be replaced, or a directory, which may not.
                         Replace::Any => (unseen, present) = (now.is_none(), now),
                     }
@@ -111,13 +117,23 @@ impl<'a> Upload<'a> {
         Err(Failure::InTheWay)
     }
 
+    /// Whether a directory has the name. Who may only write is not told.
+    async fn is_directory_there(&self) -> bool {
+        let found = look::stat(self.session, &self.source.remote).await;
+        found.is_ok_and(|found| found.is_some_and(|found| found.kind == Kind::Directory))
+    }
+
     async fn run_planned(&mut self, condition: Precondition, present: Option<Present>) -> Result<Ending, Failure> {
         match self.send_over(present.as_ref(), condition).await {
             Ok(digest) => Ok((if self.resumed { Status::Resumed } else { Status::Uploaded }, Some(digest))),
             // The answer to an earlier attempt may have been lost.
             Err(Failure::Refused(RemoteError { code: StatusCode::EXISTS, .. }) | Failure::Changed) => {
                 let now = self.look().await?;
-                self.is_this(now.as_ref()).await?.ok_or(Failure::TargetChanged)
+                match self.is_this(now.as_ref()).await? {
+                    Some(ended) => Ok(ended),
+                    None if now.is_none() && self.is_directory_there().await => Err(Failure::DirectoryThere),
+                    None => Err(Failure::TargetChanged),
+                }
             }
             Err(failure) => Err(failure),
         }
@@ -162,14 +178,30 @@ impl<'a> Upload<'a> {
         Ok(self.is_here(theirs).await?.then_some((Status::Unchanged, theirs)))
     }
 
-    /// What the server has now, its digest included.
-    async fn look(&self) -> Result<Option<Present>, Failure> {
-        match probe(self.session, self.source, true).await {
-            Ok(present) => Ok(Some(present)),
-            // Who may only write is not told.
-            Err(Failure::Refused(RemoteError { code: StatusCode::NOT_FOUND | StatusCode::DENIED, .. })) => Ok(None),
+    /// Gives the file there, whose content is the same, the time of the one here, and lets it be executed or not as that.
+    ///
+    /// A server that leaves it as it is has what was asked for nevertheless, unless it refuses to let it be executed.
+    async fn align(&self, present: &Present) -> Result<(), Failure> {
+        let meta = &self.source.meta;
+        let is_other = self.put.config.perms && present.executable.is_some_and(|there| there != meta.executable);
+        let executable = is_other.then_some(meta.executable);
+        let modified = (present.modified != meta.modified).then_some(meta.modified);
+        if present.etag.is_none() || (executable.is_none() && modified.is_none()) {
+            return Ok(());
+        }
+        let (filename, if_match) = (self.source.remote.as_str().to_owned(), present.etag.clone());
+        let request = Request::SetMetadata(SetMetadataRequest { filename, if_match, modified, executable });
+        match writing::request::<Written>(self.session, &request).await {
+            Ok(_) | Err(Failure::Refused(RemoteError { code: StatusCode::UNKNOWN_COMMAND, .. })) => Ok(()),
+            Err(Failure::Refused(_)) if executable.is_none() => Ok(()),
+            Err(Failure::Changed) => Err(Failure::TargetChanged),
             Err(failure) => Err(failure),
         }
+    }
+
+    /// What the server has now, its digest included.
+    async fn look(&self) -> Result<Option<Present>, Failure> {
+        present(self.session, &self.source.remote, true).await
     }
 
     /// Whether the digest `theirs` is known, and that of the file here.
@@ -287,6 +319,16 @@ pub(super) async fn probe(session: &Session, source: &Source, digest: bool) -> R
     ask(session, &source.remote, None, digest).await
 }
 
+/// What the server has under the name `path`, with its digest where that is asked for; None where there is nothing, or who asks may not know.
+pub(super) async fn present(session: &Session, path: &RemotePath, digest: bool) -> Result<Option<Present>, Failure> {
+    match ask(session, path, None, digest).await {
+        Ok(present) => Ok(Some(present)),
+        // Who may only write is not told.
+        Err(Failure::Refused(RemoteError { code: StatusCode::NOT_FOUND | StatusCode::DENIED, .. })) => Ok(None),
+        Err(failure) => Err(failure),
+    }
+}
+
 /// The digest of `path` on the server, if it is still the version named; None when it is not, or nothing is there.
 pub(crate) async fn digest_on_server(
     session: &Session,
@@ -311,13 +353,19 @@ async fn ask(session: &Session, path: &RemotePath, version: Option<ETag>, digest
                 ..DownloadRequest::default()
             };
             let (head, answer) = exchange::download(session, &tries.lease, request).await?;
-            let DownloadHead { size, modified, etag, hash, digest: mut known, .. } = head;
+            let DownloadHead { size, modified, etag, hash, executable, digest: mut known, .. } = head;
             if known.is_none() && digest {
                 known = Some(exchange::trailing_digest(answer, hash).await?);
             } else {
                 answer.stop();
             }
-            Ok::<_, AttemptError>(Present { size, modified, etag: Some(etag), digest: known })
+            Ok::<_, AttemptError>(Present {
+                size,
+                modified,
+                etag: Some(etag),
+                digest: known,
+                executable: Some(executable),
+            })
         };
         match attempt.await {
             Ok(present) => return Ok(present),

@@ -15,9 +15,9 @@ use crate::transfer::put::Tree;
 
 /// What was found, and what of it could not be read: names that are not safe to print.
 #[derive(Debug, Default)]
-pub(super) struct Here {
-    pub(super) listing: Listing,
-    pub(super) unreadable: Vec<String>,
+pub(in crate::transfer) struct Here {
+    pub(in crate::transfer) listing: Listing,
+    pub(in crate::transfer) unreadable: Vec<String>,
 }
 
 /// The directory `path`, made if it is to be; None when it is missing and is not to be made.
@@ -27,7 +27,7 @@ pub(super) async fn open(path: &Path, make: bool, sparse: bool) -> Result<Option
         let opened = if make { LocalStore::create_root(&path) } else { LocalStore::open_root(&path) };
         let store = match opened {
             Err(StoreError::Io(error)) if !make && error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            opened => opened?.hidden(Hidden::Included).sparse(sparse).without_warnings(),
+            opened => opened?.hidden(Hidden::Included).sparse(sparse).candid().without_warnings(),
         };
         Ok(Some(Arc::new(Versions::new(store, Arc::default(), blocking_threads()))))
     })
@@ -35,7 +35,7 @@ pub(super) async fn open(path: &Path, make: bool, sparse: bool) -> Result<Option
 }
 
 /// Lists `tree`. What cannot be read makes the listing incomplete, unless it is hidden or `filters` exclude it.
-pub(super) async fn list(tree: &Tree, filters: &Filters) -> Result<Here, Failure> {
+pub(in crate::transfer) async fn list(tree: &Tree, filters: &Filters) -> Result<Here, Failure> {
     let (tree, filters) = (Arc::clone(tree), filters.clone());
     blocking(move || walk(tree.store(), &filters)).await.map_err(|error| store_failure(&error))
 }

@@ -16,7 +16,7 @@
 mod carry_out;
 mod copy;
 mod digests;
-mod here;
+pub(super) mod here;
 mod outcome;
 mod phases;
 mod prepare;
@@ -24,7 +24,7 @@ mod pull;
 mod push;
 mod request;
 mod target;
-mod there;
+pub(super) mod there;
 
 pub use outcome::{StepEnd, SyncOutcome};
 pub use prepare::{Prepared, SyncError, prepare};

@@ -1,6 +1,6 @@
 //! The directory here as the side that is written to.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use super::copy::copy;
 use super::request::SyncConfig;
 use super::target::{Performed, Target, Transferred, Wanted};
-use super::there::whole_name;
+use super::there::{still_listed, whole_name};
 use crate::config::{DEFAULT_PARALLEL, FetchConfig};
 use crate::error::{Failure, store_failure};
 use crate::plan::RemoteMeta;
@@ -89,15 +89,31 @@ impl Target for Here {
                 }
             }
         };
+        let mut vanished = Vec::new();
         let mut told = |ended: &[&FileOutcome]| {
             for outcome in ended {
-                if let Some(step) = steps.remove(&outcome.name) {
-                    done(Transferred::of(step, outcome, ending(outcome)));
+                let Some(step) = steps.remove(&outcome.name) else { continue };
+                match Transferred::of(step, outcome, ending(outcome)) {
+                    gone @ Transferred { ended: Err(Failure::Vanished), .. } => {
+                        vanished.push((outcome.name.clone(), gone));
+                    }
+                    transferred => done(transferred),
                 }
             }
         };
         let fetching = Scheduler::new(context, first, |_| false, &mut told).run(pages);
         tokio::join!(feeding, fetching);
+        let prefix = self.prefix.as_ref();
+        let listed: HashSet<_> = match &vanished[..] {
+            [] => HashSet::new(),
+            _ => still_listed(&self.sessions[0], prefix).await.into_keys().collect(),
+        };
+        let listed: HashSet<_> = listed.iter().filter_map(|name| whole_name(prefix, name).ok()).collect();
+        for (name, gone) in vanished {
+            let is_listed = RemotePath::parse(&name).is_ok_and(|name| listed.contains(&name));
+            let failure = if is_listed { Failure::UnreadableThere } else { Failure::Vanished };
+            done(Transferred { ended: Err(failure), ..gone });
+        }
         // A download that ended without an outcome has no name.
         for step in steps.into_values() {
             done(Transferred::failed(step, Failure::Local("it ended without an outcome".to_owned())));

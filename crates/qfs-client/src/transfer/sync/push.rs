@@ -174,7 +174,10 @@ impl There {
         let (condition, present) = match onto {
             Condition::File(seen) => {
                 let Seen { size, modified, etag } = seen.clone();
-                (Precondition::matches(version(seen)?), Some(Present { size, modified, etag, digest: None }))
+                (
+                    Precondition::matches(version(seen)?),
+                    Some(Present { size, modified, etag, digest: None, executable: None }),
+                )
             }
             Condition::Absent | Condition::Link(_) => (Precondition::ABSENT, None),
         };

@@ -1,8 +1,9 @@
 //! What the server holds below a directory, and the whole names of that.
 
+use std::collections::HashMap;
 use std::ops::ControlFlow;
 
-use qfs_core::model::{PathError, RemotePath};
+use qfs_core::model::{ETag, PathError, RemotePath};
 use qfs_core::wire::{Kind, RemoteError, StatusCode, TreeEntry};
 
 use crate::error::Failure;
@@ -10,7 +11,10 @@ use crate::plan::sync::{Directory, Entry, File, Link, Listing};
 use crate::session::{Session, exchange};
 
 /// Lists what lies below `prefix`, by names relative to it; None when the server has no such directory.
-pub(super) async fn list(session: &Session, prefix: Option<&RemotePath>) -> Result<Option<Listing>, Failure> {
+pub(in crate::transfer) async fn list(
+    session: &Session,
+    prefix: Option<&RemotePath>,
+) -> Result<Option<Listing>, Failure> {
     let mut listing = Listing::default();
     let mut take = |rows: Vec<(RemotePath, TreeEntry)>| {
         let rows = rows.into_iter().filter_map(|(name, row)| Some((below(prefix, &name)?, entry(row))));
@@ -31,6 +35,17 @@ pub(super) async fn list(session: &Session, prefix: Option<&RemotePath>) -> Resu
     }
     listing.incomplete = !listed.is_whole;
     Ok(Some(listing))
+}
+
+/// The files that the server lists below `prefix` now, by names relative to it, with their versions; none where it cannot be asked. It does
+/// not tell what is gone from what it cannot read when it is asked for a file (PROTOCOL §4.2): its listing has the latter.
+pub(in crate::transfer) async fn still_listed(
+    session: &Session,
+    prefix: Option<&RemotePath>,
+) -> HashMap<RemotePath, Option<ETag>> {
+    let Ok(Some(listing)) = list(session, prefix).await else { return HashMap::new() };
+    let file = |(name, entry)| if let Entry::File(file) = entry { Some((name, file.etag)) } else { None };
+    listing.entries.into_iter().filter_map(file).collect()
 }
 
 fn entry(row: TreeEntry) -> Entry {
@@ -59,7 +74,7 @@ fn below(prefix: Option<&RemotePath>, name: &RemotePath) -> Option<RemotePath> {
 ///
 /// # Errors
 /// [`PathError`] when it is too long.
-pub(super) fn whole_name(prefix: Option<&RemotePath>, name: &RemotePath) -> Result<RemotePath, PathError> {
+pub(in crate::transfer) fn whole_name(prefix: Option<&RemotePath>, name: &RemotePath) -> Result<RemotePath, PathError> {
     match prefix {
         Some(prefix) => RemotePath::parse(&format!("{}/{}", prefix.as_str(), name.as_str())),
         None => Ok(name.clone()),

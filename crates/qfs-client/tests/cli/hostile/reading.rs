@@ -82,3 +82,55 @@ fn sizes_that_no_sum_holds_are_borne_with() {
         assert!(!done.err.contains("panicked"), "{done:?}");
     }
 }
+
+/// PROTOCOL §4.2: a file that cannot be read is answered as one that is not there. The listing still has it.
+///
+/// Fails when: it is told, and counted, as one that vanished, or one that vanished is not; or a comparison calls it different.
+#[test]
+fn what_the_server_cannot_read_did_not_vanish() {
+    let etag = "0".repeat(64);
+    for (stays, code, what) in [(true, 5, "does not hand it out"), (false, 9, "vanished")] {
+        let listings = std::sync::atomic::AtomicUsize::new(0);
+        let etag = etag.clone();
+        let server = HostileServer::start(move |request| match request {
+            Request::GetFilesList(_) if stays || listings.fetch_add(1, Ordering::Relaxed) == 0 => {
+                let row = format!(r#""f":{{"size":9,"modified":"2026-11-23T08:09:24Z","etag":"{etag}"}}"#);
+                let page = format!(r#"{{"files":{{{row}}},"end":{{"count":1}}}}"#);
+                vec![message(r#"{"code":0,"tree":true}"#), message(&page), Step::Finish]
+            }
+            Request::GetFilesList(_) => {
+                let page = r#"{"files":{},"end":{"count":0}}"#;
+                vec![message(r#"{"code":0,"tree":true}"#), message(page), Step::Finish]
+            }
+            _ => refusal(StatusCode::NOT_FOUND),
+        })
+        .unwrap();
+        let lab = Lab::without_server(&[]);
+        let done = told(&lab, &server, &["pull", "here"]).ends_with(code);
+        assert!(done.err.contains(what), "{done:?}");
+        if stays {
+            std::fs::write(lab.home().join("here/f"), b"123456789").unwrap();
+            let done = told(&lab, &server, &["verify", "here", "--json"]).ends_with(5);
+            assert_eq!(done.json()["unreadable_on_server"][0], "f", "{done:?}");
+        }
+    }
+}
+
+/// Fails when: a listing of which the server could not read all is taken for one that is whole.
+#[test]
+fn list_and_get_all_fail_where_the_server_tells_of_a_part() {
+    let server = HostileServer::start(|_| {
+        let partial = message(r#"{"files":{},"end":{"count":0,"partial":true}}"#);
+        vec![message(r#"{"code":0}"#), partial, Step::Finish]
+    })
+    .unwrap();
+    let lab = Lab::without_server(&[]);
+    for args in [&["list"][..], &["get", "--all"]] {
+        let done = told(&lab, &server, args).ends_with(5);
+        assert!(done.err.contains("could not list everything"), "{done:?}");
+    }
+    // What is lacking may lie elsewhere.
+    let done = told(&lab, &server, &["list", "sub/*"]).ends_with(0);
+    assert!(done.err.contains("note: the server could not list everything"), "{done:?}");
+    assert_eq!(told(&lab, &server, &["get", "--all", "--json"]).ends_with(5).json()["partial"], true);
+}

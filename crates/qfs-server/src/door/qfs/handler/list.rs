@@ -102,9 +102,8 @@ fn walk<S: Store>(view: &View<S>, prefix: Option<RemotePath>, tree: bool, hash: 
         (Some(Stopped::Gone), _) => return,
         (Some(Stopped::Encode(error)), _) => Err(error.into()),
         (None, Err(error)) => Err(HandlerError::from(error)),
-        // A plain listing has never said it, and its readers do not ask.
-        (None, Ok(Completeness::Partial)) if tree => paging.builder.finish_partial().map_err(HandlerError::from),
-        (None, Ok(_)) => paging.builder.finish().map_err(HandlerError::from),
+        (None, Ok(Completeness::Partial)) => paging.builder.finish_partial().map_err(HandlerError::from),
+        (None, Ok(Completeness::Whole)) => paging.builder.finish().map_err(HandlerError::from),
     };
     // Fails when the client is gone, which is nobody's loss.
     let _ = outlet.pages.blocking_send(last.map_or_else(Page::Failed, Page::Last));
