@@ -166,6 +166,7 @@ impl Lab {
 
 /// The same command, run by somebody for whom the permissions of files hold, which they do not for root. None where that cannot be had,
 /// which is told: the test has nothing to try then.
+#[allow(clippy::print_stderr, reason = "whoever reads the output is told what was not tried")]
 pub(crate) fn bound_by_permissions(command: &Command) -> Option<Command> {
     const CAPABILITIES: &str = "-dac_override,-dac_read_search";
     let bare = || Command::new("setpriv");

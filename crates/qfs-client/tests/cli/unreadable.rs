@@ -24,7 +24,7 @@ struct Locked(std::path::PathBuf, u32);
 fn lock(path: impl AsRef<Path>) -> Locked {
     let path = path.as_ref().to_owned();
     let mode = std::fs::metadata(&path).unwrap().permissions().mode();
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0)).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o000)).unwrap();
     Locked(path, mode)
 }
 
@@ -90,4 +90,20 @@ fn push_does_not_call_vanished_what_it_may_not_read() {
     let Some(done) = bound(&lab, &["push", "d"]) else { return };
     let done = done.ends_with(7);
     assert!(done.err.contains("locked: Permission denied") && !done.err.contains("vanished"), "{done:?}");
+}
+
+/// A directory that lies too deep is one that the server cannot read.
+///
+/// Fails when: a server that cannot list everything does not say so, or its client ends as if it had all.
+#[test]
+fn what_the_server_cannot_list_is_missed() {
+    let lab = Lab::new(&[("f", b"1")]);
+    let deep = vec!["d"; 300].join("/");
+    std::fs::create_dir_all(lab.path().join("root").join(deep)).unwrap();
+    let done = lab.run(["list", "--json"]).ends_with(5);
+    assert!(done.err.contains("could not list everything") && done.json()["f"]["size"] == 1, "{done:?}");
+    let done = lab.run(["get", "--all"]).ends_with(5);
+    assert!(done.err.contains("could not list everything"), "{done:?}");
+    assert_eq!(lab.saved("f"), b"1");
+    lab.run(["get", "f"]).ends_with(0);
 }
