@@ -88,9 +88,7 @@ impl<'a, K: ByteSink> Counting<'a, K> {
     }
 
     fn pass_holes(&mut self) {
-        while let Some(hole) = self.holes.front()
-            && hole.start <= self.at
-        {
+        while let Some(hole) = self.holes.front().filter(|hole| hole.start <= self.at) {
             *self.count += hole.end.saturating_sub(self.at);
             self.at = self.at.max(hole.end);
             self.holes.pop_front();
