@@ -34,9 +34,9 @@ impl Drop for Locked {
     }
 }
 
-/// What comes of a client for which permissions hold; None where there is none.
-fn bound(lab: &Lab, args: &[&str]) -> Option<Done> {
-    bound_by_permissions(&lab.client(args)).map(|mut command| run(&mut command))
+/// What comes of a client for which permissions hold.
+fn bound(lab: &Lab, args: &[&str]) -> Done {
+    run(&mut bound_by_permissions(&lab.client(args)))
 }
 
 /// Fails when: a run that could not read a part of the directory ends as if all of it were on the server.
@@ -48,16 +48,16 @@ fn put_fails_where_it_cannot_read_a_part_and_brings_the_rest() {
     write(home.join("d/sub/secret"), b"secret");
     write(home.join("d/locked"), b"locked");
     let _locked = [lock(home.join("d/sub")), lock(home.join("d/locked"))];
-    let Some(done) = bound(&lab, &["put", "d"]) else { return };
+    let done = bound(&lab, &["put", "d"]);
     let done = done.ends_with(7);
     assert!(done.err.contains("error: d/sub: it cannot be read\n"), "{done:?}");
     assert!(done.err.contains("error: d/locked: Permission denied"), "{done:?}");
     assert_eq!(std::fs::read(lab.path().join("root/d/open")).unwrap(), b"open");
-    let Some(json) = bound(&lab, &["put", "--json", "-q", "d"]).map(|done| done.ends_with(7).json()) else { return };
+    let json = bound(&lab, &["put", "--json", "-q", "d"]).ends_with(7).json();
     let failed: Vec<_> = json["files"].as_array().unwrap().iter().filter(|file| file["status"] == "failed").collect();
     assert_eq!(failed.len(), 2, "{json}");
     assert_eq!((&failed[0]["name"], &failed[0]["error"]["code"]), (&"d/sub".into(), &"local".into()));
-    let Some(done) = bound(&lab, &["put", "d/locked"]) else { return };
+    let done = bound(&lab, &["put", "d/locked"]);
     done.ends_with(7).complains("d/locked: Permission denied", "can be read");
 }
 
@@ -70,13 +70,13 @@ fn verify_fails_where_it_cannot_read_a_part() {
         write(lab.home().join("d").join(name), content);
     }
     let _locked = [lock(lab.home().join("d/sub")), lock(lab.home().join("d/locked"))];
-    let Some(done) = bound(&lab, &["verify", "d"]) else { return };
+    let done = bound(&lab, &["verify", "d"]);
     let done = done.ends_with(7);
     assert_eq!(done.out, "");
     for name in ["locked", "sub"] {
         assert!(done.err.contains(&format!("error: {name}: it cannot be read\n")), "{done:?}");
     }
-    let Some(json) = bound(&lab, &["verify", "d", "--json"]).map(|done| done.ends_with(7).json()) else { return };
+    let json = bound(&lab, &["verify", "d", "--json"]).ends_with(7).json();
     assert_eq!(json["unreadable"], serde_json::json!(["locked", "sub"]));
 }
 
@@ -87,7 +87,7 @@ fn push_does_not_call_vanished_what_it_may_not_read() {
     write(lab.home().join("d/locked"), b"locked");
     write(lab.home().join("d/open"), b"open");
     let _locked = lock(lab.home().join("d/locked"));
-    let Some(done) = bound(&lab, &["push", "d"]) else { return };
+    let done = bound(&lab, &["push", "d"]);
     let done = done.ends_with(7);
     assert!(done.err.contains("locked: Permission denied") && !done.err.contains("vanished"), "{done:?}");
 }
