@@ -40,6 +40,30 @@ fn drop_file(browser: &Browser, name: &str, content: &str) {
     ));
 }
 
+/// Fails when: a directory that is dropped is taken for a file, loses a name, or brings a hidden one.
+#[test]
+fn a_directory_is_dropped_with_all_that_is_below_it() {
+    let (home, _server, base, browser) = place(EVERYTHING);
+    for (name, content) in [("d/a", "1"), ("d/deep er/50%#?.txt", "2"), ("d/.hidden", "3")] {
+        home.tree.write(&format!("from/{name}"), content.as_bytes());
+    }
+    browser.go(&format!("{base}/"));
+    browser.wait("document.getElementById('choose') !== null && !document.getElementById('choose').hidden");
+    let dropped = home.path().join("from/d").to_str().unwrap().to_owned();
+    let data = json!({"items": [], "files": [dropped], "dragOperationsMask": 1});
+    for kind in ["dragEnter", "dragOver", "drop"] {
+        browser.devtools("Input.dispatchDragEvent", &json!({"type": kind, "x": 50, "y": 50, "data": data}));
+    }
+    // What was left out is said, so the page is not read anew.
+    browser.wait(&format!("({STATES}).sort().join() === 'done,done,failed'"));
+    let text = browser.value("document.getElementById('uploads').textContent");
+    assert!(text.as_str().unwrap().contains("hidden names left out: 1"), "{text}");
+    let at = |name: &str| home.path().join("root").join(name);
+    assert_eq!(std::fs::read(at("d/a")).unwrap(), b"1");
+    assert_eq!(std::fs::read(at("d/deep er/50%#?.txt")).unwrap(), b"2");
+    assert!(!at("d/.hidden").exists());
+}
+
 #[test]
 fn files_are_dropped_and_chosen_and_removed() {
     let (home, _server, base, browser) = place(EVERYTHING);

@@ -39,14 +39,24 @@
   // It does, and this is what is wrong meanwhile. Other errors are those of a network.
   class Later extends Error {}
 
+  // A row of the uploads, which begins with a name.
+  function newRow(text) {
+    const row = document.createElement("li");
+    const name = document.createElement("bdi");
+    name.textContent = text;
+    row.append(name);
+    list.append(row);
+    list.hidden = false;
+    return row;
+  }
+
   // One upload, and its row in the page.
   class Upload {
-    constructor(file) {
+    constructor(file, path = file.name) {
       this.file = file;
+      this.path = path;
       this.gone = new AbortController();
-      this.row = document.createElement("li");
-      const name = document.createElement("bdi");
-      name.textContent = file.name;
+      this.row = newRow(path);
       this.state = document.createElement("span");
       this.state.className = "state";
       this.state.setAttribute("role", "status");
@@ -57,15 +67,13 @@
       this.bar = document.createElement("progress");
       this.bar.max = Math.max(file.size, 1);
       this.bar.value = 0;
-      this.bar.setAttribute("aria-label", file.name);
+      this.bar.setAttribute("aria-label", path);
       this.buttons = document.createElement("span");
-      this.row.append(name, this.state, this.share, this.buttons, this.bar);
+      this.row.append(this.state, this.share, this.buttons, this.bar);
       this.row.dataset.state = "waiting";
-      list.append(this.row);
-      list.hidden = false;
       this.say("waiting");
       // What is asked for again finds the upload that it began.
-      this.key = `upload ${location.pathname} ${file.size} ${file.lastModified} ${file.name}`;
+      this.key = `upload ${location.pathname} ${file.size} ${file.lastModified} ${path}`;
       this.address = memory((store) => store.getItem(this.key));
     }
 
@@ -179,7 +187,7 @@
 
     // Its address. In front of it stands what makes it a path whatever the name has in it.
     target() {
-      return `./${encodeURIComponent(this.file.name)}`;
+      return `./${this.path.split("/").map(encodeURIComponent).join("/")}`;
     }
 
     // The tag of the version that is there. One that has changed just now has none yet.
@@ -273,12 +281,41 @@
     // The server's own list has them then; where something went wrong it has to be read first.
     if (running === 0 && all.every((upload) => upload.row.dataset.state === "done")) location.reload();
   }
-  function take(files) {
-    for (const file of files) {
-      const upload = new Upload(file);
-      all.push(upload);
-      waiting.push(upload);
-      work();
+  function take(file, path) {
+    const upload = new Upload(file, path);
+    all.push(upload);
+    waiting.push(upload);
+    work();
+  }
+
+  // What was dropped and is no upload, with what is wrong with it.
+  function refuse(path, text) {
+    const row = newRow(path);
+    row.dataset.state = "failed";
+    row.classList.add("failed");
+    row.append(` ${text}`);
+    all.push({ row });
+  }
+
+  const called = (what, name, ...more) => new Promise((done, fail) => what[name](...more, done, fail));
+
+  // Takes a file, and of a directory all that is below it, with the names that lead there. The server keeps no hidden names.
+  async function takeEntry(entry) {
+    const path = entry.fullPath.replace(/^\//, "");
+    try {
+      if (entry.isFile) return take(await called(entry, "file"), path);
+      const reader = entry.createReader();
+      let hidden = 0;
+      // It gives some at a time.
+      for (let some = await called(reader, "readEntries"); some.length > 0; some = await called(reader, "readEntries")) {
+        for (const inner of some) {
+          if (inner.name.startsWith(".")) hidden += 1;
+          else await takeEntry(inner);
+        }
+      }
+      if (hidden > 0) refuse(`${path}/`, `hidden names left out: ${hidden}`);
+    } catch {
+      refuse(path, "it cannot be read");
     }
   }
 
@@ -286,7 +323,7 @@
     choose.hidden = false;
     choose.addEventListener("click", () => pick.click());
     pick.addEventListener("change", () => {
-      take([...pick.files]);
+      for (const file of [...pick.files]) take(file);
       pick.value = "";
     });
     const hasFiles = (event) => event.dataTransfer?.types.includes("Files");
@@ -304,7 +341,12 @@
       if (!hasFiles(event)) return;
       event.preventDefault();
       document.body.classList.remove("dropping");
-      take([...event.dataTransfer.files]);
+      // They can be asked for until this returns.
+      for (const item of [...event.dataTransfer.items].filter((item) => item.kind === "file")) {
+        const entry = item.webkitGetAsEntry?.();
+        if (entry) takeEntry(entry);
+        else take(item.getAsFile());
+      }
     });
     addEventListener("beforeunload", (event) => {
       if (running > 0) event.preventDefault();
