@@ -110,6 +110,36 @@ fn a_file_that_is_kept_gets_the_bit() {
     }
 }
 
+/// Fails when: whoever could not read a file can read what takes its place, on either side, small or large, or when it can be
+/// executed by others than before.
+#[test]
+fn what_is_replaced_keeps_who_may_read_it() {
+    let large = noise(5 << 20);
+    let mut lab = Lab::without_server(&[("small", b"new"), ("many/small", b"new"), ("large", &large)]);
+    lab.start_server_with("127.0.0.1", 0, &["--allow", "read,write"]);
+    let (here, there) = (lab.home().join("here"), lab.path().join("root"));
+    let names = ["small", "many/small", "large"];
+    let prepare = |side: &Path, mode| {
+        for name in names {
+            std::fs::create_dir_all(side.join(name).parent().unwrap()).unwrap();
+            std::fs::write(side.join(name), b"another").unwrap();
+            set_mode(&side.join(name), mode);
+        }
+    };
+    prepare(&here, 0o640);
+    lab.run(["get", "--all", "--overwrite", "--save-dir", "here"]).ends_with(0);
+    assert_eq!(names.map(|name| mode(&here.join(name))), [0o640; 3]);
+    assert!(std::fs::read(here.join("large")).unwrap() == large);
+
+    prepare(&there, 0o750);
+    for name in names {
+        set_mode(&here.join(name), 0o755);
+    }
+    lab.run(["put", "here/small", "here/large", "here/many", "--overwrite"]).ends_with(0);
+    assert_eq!(names.map(|name| mode(&there.join(name))), [0o750; 3]);
+    assert!(std::fs::read(there.join("large")).unwrap() == large);
+}
+
 /// What scripts rely on stays: a row of `list --json` has its three fields.
 #[test]
 fn the_listing_for_programs_is_as_promised() {

@@ -42,7 +42,8 @@ pub enum Condition {
 pub struct CommitSpec {
     /// Modification time the target gets.
     pub modified: Timestamp,
-    /// Whether the target may be executed, by whom the umask lets. None: as new files are, which is not.
+    /// Whether the target may be executed, by whom the umask lets. None: as what it replaces, and where it
+    /// replaces nothing as new files are, which is not. Who may read it follows what it replaces, too.
     pub executable: Option<bool>,
     /// What must be under the target's name.
     pub condition: Condition,

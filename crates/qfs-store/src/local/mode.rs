@@ -1,6 +1,9 @@
-//! Permission bits of what is written: as the umask lets, and never more than reading gives.
+//! Permission bits of what is written: those of what it replaces, else as the umask lets, and never more than reading gives.
 
-use rustix::fs::Mode;
+use qfs_core::store::Condition;
+use rustix::fs::{AtFlags, FileType, Mode};
+
+use super::directory::Directory;
 
 /// The bits that let somebody execute a file.
 const EXECUTE: u32 = 0o111;
@@ -14,6 +17,22 @@ pub(super) fn create(executable: Option<bool>) -> Mode {
 pub(super) fn with_execute(mode: u32, executable: bool, umask: u32) -> u32 {
     let kept = mode & 0o777 & !EXECUTE;
     if executable { kept | ((mode & 0o444) >> 2) & !umask } else { kept }
+}
+
+/// The bits of a file that is to be executable or not, if that is said, and was created with `mode`: what it replaces, with the bits
+/// `replaced`, keeps those for whoever may not read it.
+pub(super) fn in_place_of(replaced: Option<u32>, mode: u32, executable: Option<bool>, umask: u32) -> u32 {
+    let mode = replaced.unwrap_or(mode) & 0o777;
+    executable.map_or(mode, |executable| with_execute(mode, executable, umask))
+}
+
+/// The bits of the file `name`, which one with `condition` replaces; none where it replaces none.
+pub(super) fn of_replaced(directory: &Directory, name: &str, condition: &Condition) -> Option<u32> {
+    if *condition == Condition::Absent {
+        return None;
+    }
+    let stat = rustix::fs::statat(directory.handle(), name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+    (FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile).then_some(stat.st_mode & 0o777)
 }
 
 /// The umask of this process; none when the system does not say. Asking for it by `umask(2)` would change it for a moment, and
@@ -36,5 +55,13 @@ mod tests {
         assert_eq!(with_execute(0o100_755, false, 0o022), 0o644);
         assert_eq!(with_execute(0o106_755, true, 0), 0o755);
         assert!(umask() <= 0o777);
+    }
+
+    #[test]
+    fn what_is_replaced_opens_to_nobody_else() {
+        assert_eq!(in_place_of(None, 0o100_644, None, 0o022), 0o644);
+        assert_eq!(in_place_of(Some(0o750), 0o644, None, 0o022), 0o750);
+        assert_eq!(in_place_of(Some(0o600), 0o644, Some(true), 0o022), 0o700);
+        assert_eq!(in_place_of(Some(0o750), 0o755, Some(false), 0o022), 0o640);
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use rustix::fs::{AtFlags, CWD, OFlags};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::commit::{rename_into_place, taken};
@@ -94,6 +94,9 @@ fn put_nameless(
     fill(&file, content, spec, target.sparse)?;
     // linkat never replaces: where it would have to, the file gets a passing name and then the target's.
     let passing = matches!(target.condition, Condition::Matches(_)).then(partial::passing_name);
+    if passing.is_some() {
+        keep_mode(target, &file, spec)?;
+    }
     for method in [method, Method::ByProc] {
         match link(&file, method, directory, passing.as_deref().unwrap_or(target.name)) {
             Ok(()) => {
@@ -104,6 +107,7 @@ fn put_nameless(
             }
             Err(Errno::EXIST) if *target.condition == Condition::Any => {
                 let passing = partial::passing_name();
+                keep_mode(target, &file, spec)?;
                 link(&file, method, directory, &passing).map_err(write_error)?;
                 rename_or_remove(target, &passing)?;
                 return Ok(Attempt::Done(file, method));
@@ -130,12 +134,19 @@ fn put_named(target: &Target<'_>, content: &[Bytes], spec: &CommitSpec) -> Resul
     let mode = mode::create(spec.executable);
     let created = partial::create_unique(target.directory, OFlags::WRONLY, mode, partial::passing_name);
     let (file, passing) = created.map_err(write_error)?;
-    if let Err(error) = fill(&file, content, spec, target.sparse) {
+    if let Err(error) = fill(&file, content, spec, target.sparse).and_then(|()| keep_mode(target, &file, spec)) {
         remove_passing(target.directory, &passing);
         return Err(error);
     }
     rename_or_remove(target, &passing)?;
     Ok(file)
+}
+
+/// Gives `file` the bits of what it is about to replace.
+fn keep_mode(target: &Target<'_>, file: impl AsFd, spec: &CommitSpec) -> Result<(), StoreError> {
+    let Some(replaced) = mode::of_replaced(target.directory, target.name, target.condition) else { return Ok(()) };
+    let wanted = mode::in_place_of(Some(replaced), replaced, spec.executable, target.shared.umask);
+    retry_on_intr(|| rustix::fs::fchmod(&file, Mode::from_raw_mode(wanted))).map_err(write_error)
 }
 
 fn rename_or_remove(target: &Target<'_>, passing: &str) -> Result<(), StoreError> {

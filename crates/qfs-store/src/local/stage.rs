@@ -117,11 +117,10 @@ impl Staged {
         if length != size {
             retry_on_intr(|| rustix::fs::ftruncate(&self.file, size)).map_err(write_error)?;
         }
-        if let Some(executable) = spec.executable {
-            let wanted = mode::with_execute(stat.st_mode, executable, self.shared.umask);
-            if wanted != stat.st_mode & 0o777 {
-                retry_on_intr(|| rustix::fs::fchmod(&self.file, Mode::from_raw_mode(wanted))).map_err(write_error)?;
-            }
+        let replaced = mode::of_replaced(&self.directory, &self.target_name, &spec.condition);
+        let wanted = mode::in_place_of(replaced, stat.st_mode, spec.executable, self.shared.umask);
+        if wanted != stat.st_mode & 0o777 {
+            retry_on_intr(|| rustix::fs::fchmod(&self.file, Mode::from_raw_mode(wanted))).map_err(write_error)?;
         }
         rustix::fs::futimens(&self.file, &stamp::times(spec.modified)).map_err(write_error)?;
         if spec.durable {

@@ -112,7 +112,7 @@ pub(super) fn header(name: &str, meta: &ObjectMeta) -> Result<Bytes, StoreError>
         let mut extended = tar::Header::new_ustar();
         extended.set_entry_type(tar::EntryType::XHeader);
         extended.set_path("pax").map_err(StoreError::Io)?;
-        finish(&mut extended, records.len() as u64, 0);
+        finish(&mut extended, records.len() as u64, 0, false);
         bytes.extend_from_slice(extended.as_bytes());
         bytes.extend_from_slice(records.as_bytes());
         bytes.extend_from_slice(&zeros(padding(records.len() as u64)));
@@ -123,13 +123,13 @@ pub(super) fn header(name: &str, meta: &ObjectMeta) -> Result<Bytes, StoreError>
     }
     header.set_entry_type(tar::EntryType::Regular);
     let seconds = u64::try_from(meta.modified.as_second()).unwrap_or(0);
-    finish(&mut header, meta.size.min(MAX_PLAIN_SIZE - 1), seconds);
+    finish(&mut header, meta.size.min(MAX_PLAIN_SIZE - 1), seconds, meta.executable);
     bytes.extend_from_slice(header.as_bytes());
     Ok(bytes.freeze())
 }
 
-fn finish(header: &mut tar::Header, size: u64, modified: u64) {
-    header.set_mode(0o644);
+fn finish(header: &mut tar::Header, size: u64, modified: u64, executable: bool) {
+    header.set_mode(if executable { 0o755 } else { 0o644 });
     header.set_uid(0);
     header.set_gid(0);
     header.set_size(size);
@@ -180,6 +180,16 @@ mod tests {
         let mut archive = tar::Archive::new(&odd[..]);
         let entry = archive.entries().unwrap().next().unwrap().unwrap();
         assert_eq!((&*entry.path_bytes(), entry.size()), (&b"a\n12 path=x/y\n"[..], 1 << 40));
+    }
+
+    /// Fails when a script that is unpacked does not run.
+    #[test]
+    fn what_may_be_executed_stays_so() {
+        for (executable, mode) in [(false, 0o644), (true, 0o755)] {
+            let header = header("a", &ObjectMeta { executable, ..meta(0) }).unwrap();
+            let mut archive = tar::Archive::new(&header[..]);
+            assert_eq!(archive.entries().unwrap().next().unwrap().unwrap().header().mode().unwrap(), mode);
+        }
     }
 
     /// Fails when another program cannot read a name or a size.
