@@ -10,7 +10,7 @@ mod support;
 
 use std::io::Read;
 
-use support::http::{ask, get};
+use support::http::{ask, get, raw};
 use support::{Rig, Tree, noise};
 
 /// Larger than a few blocks, and no multiple of one.
@@ -162,6 +162,25 @@ async fn a_directory_has_a_page_a_list_and_an_archive() {
     for target in ["/none/", "/none/?tar", "/sub/none", "/hello.txt/"] {
         let answer = get(rig.address, target, &[]).await;
         assert_eq!((answer.status, answer.text().as_str()), (404, "not_found: no such file\n"), "{target}");
+    }
+}
+
+/// Fails when a request is answered that programs on its way may take for one to somebody else (RFC 9112 §3.2).
+#[tokio::test]
+async fn a_request_names_one_host() {
+    let (rig, _) = rig().await;
+    for (version, hosts, status) in [
+        ("1.1", "", "400"),
+        ("1.1", "Host: a\r\n", "200"),
+        ("1.1", "Host: a\r\nHost: a\r\n", "400"),
+        ("1.1", "Host: a\r\nHost: b\r\n", "400"),
+        ("1.0", "", "200"),
+        ("1.0", "Host: a\r\nHost: b\r\n", "400"),
+    ] {
+        let request = format!("GET /hello.txt HTTP/{version}\r\n{hosts}Connection: close\r\n\r\n");
+        let answer = String::from_utf8(raw(rig.address, request.as_bytes()).await).unwrap();
+        assert_eq!(answer.split(' ').nth(1), Some(status), "{request}{answer}");
+        assert_eq!(answer.ends_with("\r\n\r\nhello"), status == "200", "{request}{answer}");
     }
 }
 

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Method;
-use http::header::ACCEPT;
+use http::header::{ACCEPT, HOST};
+use http::{Method, Version};
 use qfs_core::store::WriteStore;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout};
@@ -109,6 +109,11 @@ async fn answer<S: WriteStore, R: Answer>(
     let target =
         Target::parse(uri.path(), uri.query()).ok_or(HttpError::Malformed("this is no target of a request"))?;
     let authority = uri.authority().map(|authority| authority.as_str());
+    let hosts = request.headers.get_all(HOST).iter().count();
+    // RFC 9112 §3.2. Whoever stands between may go by another one than this program.
+    if hosts > 1 || hosts == 0 && request.version == Version::HTTP_11 {
+        return Err(HttpError::Malformed("a request names one host"));
+    }
     let mut ask = Ask { service, client, headers: &request.headers, authority, target, form, token: None };
     if service.is_draining() {
         return Err(HandlerError::ShuttingDown.into());
