@@ -91,7 +91,7 @@ impl ChunkSource for Patience {
         }
         let since = *self.silent_since.get_or_insert_with(Instant::now);
         // The alarm is set anew only when it rings: this is polled for every packet.
-        let mut due = Instant::now() + self.allowed;
+        let mut due = since + self.allowed;
         while self.alarm.poll(cx, due).is_ready() {
             // Others of the session may be sent before this one.
             let silent = since.elapsed().min(self.session.silent_for());
