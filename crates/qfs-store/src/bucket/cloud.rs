@@ -68,6 +68,14 @@ pub(super) struct Page {
     pub(super) next: Option<Next>,
 }
 
+impl Page {
+    /// Leaves out what is not behind where `query` begins, which not everybody heeds, and puts the rest in order.
+    pub(super) fn arrange(&mut self, query: &PageQuery) {
+        self.objects.retain(|(key, _)| query.after.as_ref().is_none_or(|after| key > after));
+        self.objects.sort_by(|(a, _), (b, _)| a.cmp(b));
+    }
+}
+
 /// How a listing goes on.
 #[derive(Debug, Clone)]
 pub(super) enum Next {

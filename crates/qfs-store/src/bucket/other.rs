@@ -116,12 +116,14 @@ impl Cloud for Other {
                 };
                 (meta.location.to_string(), info)
             };
-            let is_behind = |key: &String| query.after.as_ref().is_none_or(|after| key > after);
-            let mut objects: Vec<_> =
-                found.result.objects.into_iter().map(row).filter(|(key, _)| is_behind(key)).collect();
-            objects.sort_by(|(a, _), (b, _)| a.cmp(b));
             let prefixes = found.result.common_prefixes.into_iter().map(|prefix| format!("{prefix}/"));
-            Ok(Page { objects, prefixes: prefixes.collect(), next: found.page_token.map(Next::Token) })
+            let mut page = Page {
+                objects: found.result.objects.into_iter().map(row).collect(),
+                prefixes: prefixes.collect(),
+                next: found.page_token.map(Next::Token),
+            };
+            page.arrange(query);
+            Ok(page)
         })
     }
 

@@ -44,9 +44,7 @@ pub(super) fn page(document: &[u8], query: &PageQuery) -> Result<Page, CloudErro
     if wrong || !is_page {
         return Err(CloudError::nonsense("no listing, or a row without size or time"));
     }
-    // Not everybody begins where he is asked to.
-    page.objects.retain(|(key, _)| query.after.as_ref().is_none_or(|after| key > after));
-    page.objects.sort_by(|(a, _), (b, _)| a.cmp(b));
+    page.arrange(query);
     Ok(page)
 }
 
