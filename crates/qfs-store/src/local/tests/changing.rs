@@ -131,8 +131,15 @@ fn executables_are_as_the_umask_lets_by_every_method() {
     staged.write_at(0, &bytes("x")).unwrap();
     assert!(staged.commit(&on).unwrap().executable);
     assert_eq!(mode("staged"), mode("put"));
-    store.put(&path("put"), &bytes("x"), &replace()).unwrap();
-    assert_eq!(mode("put"), mode("plain"), "the mode of what is replaced does not stay");
+    let off = CommitSpec { executable: Some(false), ..replace() };
+    for method in [Method::ByHandle, Method::ByProc, Method::Named] {
+        store.shared.put_method.store(method as u8, Ordering::Relaxed);
+        store.put(&path("put"), &bytes("x"), &replace()).unwrap();
+        assert_eq!(mode("put"), mode("staged"), "who says nothing of it changes nothing");
+        store.put(&path("put"), &bytes("x"), &off).unwrap();
+        assert_eq!(mode("put"), mode("plain"));
+        store.put(&path("put"), &bytes("x"), &on).unwrap();
+    }
 }
 
 /// Fails when: a version is looked at first and replaced or removed afterwards, without another look at what came out.
