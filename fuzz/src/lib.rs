@@ -21,7 +21,7 @@ use qfs_core::store::DigestCache;
 use qfs_core::stream::{Chunk, ChunkSource, Order, StreamError};
 use qfs_core::wire::{
     ChunkMapHead, Copies, DownloadHead, FRAME_PREFIX_BYTES, FileAnswer, IdentityHead, ListHead, ListPage, MAX_COPIES,
-    MAX_COPIES_BYTES, MAX_FRAME_BYTES, MAX_MESSAGE_BYTES, MAX_RECORD_BYTES, MAX_SMALL_FILE_BYTES, PathNoteHead,
+    MAX_COPIES_BYTES, MAX_FRAME_BYTES, MAX_MESSAGE_BYTES, MAX_RECORD_BYTES, MAX_SMALL_FILE_BYTES, MeasureHead, PathNoteHead,
     Request, StatusCode, Trailer, TreeEntry, UploadHead, Written, decode_error, decode_response, decode_upload_record,
     encode, take_record,
 };
@@ -91,6 +91,10 @@ pub fn response(data: &[u8]) {
             }
         }
         let frame = encode(&head).expect("a note has no long fields");
+        assert_eq!(decode_response(&frame[FRAME_PREFIX_BYTES..]).ok(), Some(Ok(head)));
+    }
+    if let Ok(Ok(head)) = decode_response::<MeasureHead>(data) {
+        let frame = encode(&head).expect("a rate has no long fields");
         assert_eq!(decode_response(&frame[FRAME_PREFIX_BYTES..]).ok(), Some(Ok(head)));
     }
     let _ = decode_response::<ListHead>(data);

@@ -49,6 +49,18 @@ async def upload(client: Client, name: str, data: bytes, stop_at: int | None = N
     return Written(integer(answer.get("size")), etag(answer.get("etag")), held)
 
 
+async def rate_up(client: Client, data: bytes) -> tuple[int, int]:
+    """Sends `data` for nothing; how many bytes of it came behind the first piece, and in how many microseconds (§4.10)."""
+    async with client.exchange(request("measure"), end=False) as stream:
+        stream.send(data, end=True)
+        head = await stream.read_coded()
+        await stream.read_end()
+    took, micros = integer(head.get("bytes")), integer(head.get("micros"))
+    if took > len(data):
+        raise ProtocolError("the server took more than was sent")
+    return took, micros
+
+
 # --- chunks (Appendix C) -------------------------------------------------------------------------------------------
 
 U64 = (1 << 64) - 1

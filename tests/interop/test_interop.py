@@ -360,6 +360,14 @@ class Changes(Case):
                 await asyncio.sleep(0.2)
             self.assertLessEqual(written.held, 6 * MIB)
 
+    async def test_the_rate_up_is_told_and_nothing_kept(self) -> None:
+        before = sorted(path.name for path in self.server.root.iterdir())
+        async with self.connect() as client:
+            took, micros = await changes.rate_up(client, LARGE)
+            self.assertTrue(0 < took < len(LARGE) and micros > 0, (took, micros))
+            self.assertEqual(await changes.rate_up(client, b""), (0, 0))
+        self.assertEqual(sorted(path.name for path in self.server.root.iterdir()), before)
+
     async def test_only_what_changed_is_fetched(self) -> None:
         new = b"in front" + self.OLD[: MIB] + b"in the middle" + self.OLD[MIB + 1000 :] + b"at the end"
         self.server.write("changed", new)

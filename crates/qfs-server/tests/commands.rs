@@ -9,9 +9,15 @@
 mod support;
 
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::time::Duration;
 
+use qfs_core::body::Answer;
 use qfs_core::model::{ByteRange, Digest};
-use qfs_core::wire::{DownloadRequest, StatusCode, take_record};
+use qfs_core::stream::ByteSink;
+use qfs_core::wire::{
+    DownloadRequest, MAX_MEASURE_BYTES, MeasureHead, StatusCode, decode_response, frame, take_record,
+};
+use qfs_transport::Source;
 use support::{Failed, Rig, Tree, finish, head, narrow, noise, refusal, soon};
 
 fn part(name: &str, start: u64, end: Option<u64>) -> DownloadRequest {
@@ -256,7 +262,7 @@ async fn what_is_no_request_is_refused_and_the_connection_survives() {
     tree.write("x", b"content");
     let rig = Rig::start(tree, |_| ());
     let client = rig.connect().await;
-    let json = |text: &str| qfs_core::wire::frame(text.as_bytes()).unwrap();
+    let json = |text: &str| frame(text.as_bytes()).unwrap();
     let cases = [
         (StatusCode::BAD_REQUEST, bytes::Bytes::new()),
         (StatusCode::BAD_REQUEST, bytes::Bytes::from_static(&[0, 0])),
@@ -334,7 +340,7 @@ async fn many_small_files_come_on_one_stream() {
         }
     }
     assert!(bytes.is_empty());
-    let refused = client.refusal(qfs_core::wire::frame(br#"{"command":"download_many","files":[]}"#).unwrap()).await;
+    let refused = client.refusal(frame(br#"{"command":"download_many","files":[]}"#).unwrap()).await;
     assert_eq!(refused.code, StatusCode::BAD_REQUEST);
 }
 
@@ -356,4 +362,48 @@ async fn a_note_about_a_short_path_is_not_given() {
     );
     rig.stop();
     assert_eq!(&soon(waiting.next_frame()).await.unwrap()[..], br#"{"code":0}"#);
+}
+
+/// Fails when: bytes sent for their rate are kept or counted wrongly, the server takes them for ever, waits for the end of them, or lets
+/// a stranger send them; or when the connection does not go on behind it.
+#[tokio::test]
+async fn bytes_are_taken_for_their_rate_and_dropped() {
+    let tree = Tree::new();
+    tree.write("x", b"content");
+    let rig = Rig::start(tree, |config| config.deadlines.stall = Duration::from_millis(300));
+    let client = rig.connect().await;
+    let measure = || frame(br#"{"command":"measure"}"#).unwrap();
+    let told = async |mut answer: Answer<Source>| -> MeasureHead {
+        let head = decode_response(&soon(answer.next_frame()).await.unwrap()).unwrap().unwrap();
+        assert!(soon(answer.next_frame()).await.is_err(), "nothing follows");
+        head
+    };
+
+    let (mut sink, answer) = client.begin(measure()).await;
+    for _ in 0..16 {
+        sink.send(noise(100_000).into()).await.unwrap();
+    }
+    sink.finish();
+    let head = told(answer).await;
+    assert!((1..1_600_000).contains(&head.bytes) && head.micros > 0, "{head:?}");
+
+    // More than it takes: it answers, and stops the stream.
+    let (mut sink, answer) = client.begin(measure()).await;
+    let sending = async {
+        let piece = bytes::Bytes::from(noise(1 << 20));
+        while sink.send(piece.clone()).await.is_ok() {}
+    };
+    let ((), head) = soon(async { tokio::join!(sending, told(answer)) }).await;
+    assert!((MAX_MEASURE_BYTES / 1000..MAX_MEASURE_BYTES + (1 << 20)).contains(&head.bytes), "{head:?}");
+
+    // One who sends no more and does not end it is told after a while, too.
+    let (mut sink, answer) = client.begin(measure()).await;
+    sink.send(noise(10).into()).await.unwrap();
+    assert!(told(answer).await.bytes < 10);
+    let (_sink, answer) = client.begin(measure()).await;
+    assert_eq!(refusal(answer).await.code, StatusCode::TIMEOUT);
+
+    // Nothing at all is no rate.
+    assert_eq!(told(client.send(measure()).await).await, MeasureHead { code: StatusCode::OK, bytes: 0, micros: 0 });
+    assert_eq!(client.list().await.0, [("x".to_owned(), 7)]);
 }

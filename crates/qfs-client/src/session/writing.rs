@@ -5,7 +5,8 @@ use qfs_core::body::Answer;
 use qfs_core::model::Digest;
 use qfs_core::stream::{ByteSink, StreamError};
 use qfs_core::wire::{
-    MAX_FRAME_BYTES, Request, StatusCode, Trailer, UploadHead, UploadRequest, Written, decode_response, encode,
+    MAX_FRAME_BYTES, MAX_MEASURE_BYTES, MeasureHead, MeasureRequest, Request, StatusCode, Trailer, UploadHead,
+    UploadRequest, Written, decode_response, encode,
 };
 use qfs_transport::Sink;
 use serde::de::DeserializeOwned;
@@ -109,6 +110,36 @@ impl Conversation {
             Err(_) => error.into(),
         }
     }
+}
+
+/// Sends bytes that the server takes for nothing, until it has enough of them, and returns at what rate they came (PROTOCOL §4.10).
+pub(crate) async fn measure(session: &Session) -> Result<MeasureHead, AttemptError> {
+    let lease = session.lease();
+    let mut conversation = converse(session, &lease, &Request::Measure(MeasureRequest {})).await?;
+    let (piece, mut sent) = (incompressible(), 0);
+    // One piece more than is counted: the first one starts the clock.
+    while sent <= MAX_MEASURE_BYTES {
+        sent += piece.len() as u64;
+        match conversation.send(piece.clone()).await {
+            Ok(()) => {}
+            // It has said what it has to say.
+            Err(StreamError::Stopped(_)) => break,
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let head: MeasureHead = decode_response(&conversation.answer.next_frame().await?)??;
+    if head.bytes > sent {
+        return Err(AttemptError::Protocol("it took more than was sent".to_owned()));
+    }
+    // What was handed over and is still waiting to go out is wanted by nobody.
+    conversation.sink.reset(StatusCode::CANCELLED);
+    Ok(head)
+}
+
+/// [`PIECE_BYTES`] that no tunnel on the way makes shorter.
+fn incompressible() -> Bytes {
+    let digests = (0..PIECE_BYTES / 32).map(|n| *Digest::of(&n.to_le_bytes()).as_bytes());
+    digests.flatten().collect()
 }
 
 /// Asks for something that is answered by one message, again where that may help.

@@ -29,3 +29,6 @@ pub const MAX_MANY_FILES: usize = 1000;
 
 /// The most ranges in one `download_ranges` (PROTOCOL §4.8.2): a request fits its frame wherever they lie.
 pub const MAX_RANGES: usize = 1024;
+
+/// The most bytes that a server takes of one `measure`, the first piece not counted (PROTOCOL §4.10): more tells no more.
+pub const MAX_MEASURE_BYTES: u64 = 32 << 20;

@@ -12,7 +12,7 @@ use super::write::{
     CopyRequest, MakeDirectoryRequest, MakeLinkRequest, RemoveRequest, SetMetadataRequest, UploadManyRequest,
     UploadRequest,
 };
-use super::{ChunkMapRequest, DownloadRangesRequest, IdentityRequest, MAX_MANY_FILES, PathNoteRequest};
+use super::{ChunkMapRequest, DownloadRangesRequest, IdentityRequest, MAX_MANY_FILES, MeasureRequest, PathNoteRequest};
 use crate::model::{ByteRange, ETag, HashKind, Token, null_is_false};
 
 /// One command (PROTOCOL §4). A stream carries exactly one.
@@ -47,6 +47,8 @@ pub enum Request {
     DownloadRanges(DownloadRangesRequest),
     /// `path_note` (PROTOCOL §4.9).
     PathNote(PathNoteRequest),
+    /// `measure` (PROTOCOL §4.10).
+    Measure(MeasureRequest),
 }
 
 /// Parameters of `get_files_list`. Servers that do not know them list every file.
@@ -154,6 +156,7 @@ const SET_METADATA: &str = "set_metadata";
 const CHUNK_MAP: &str = "chunk_map";
 const DOWNLOAD_RANGES: &str = "download_ranges";
 const PATH_NOTE: &str = "path_note";
+const MEASURE: &str = "measure";
 
 #[derive(Deserialize)]
 struct Envelope<'a> {
@@ -206,6 +209,7 @@ impl Request {
             Self::ChunkMap(_) => CHUNK_MAP,
             Self::DownloadRanges(_) => DOWNLOAD_RANGES,
             Self::PathNote(_) => PATH_NOTE,
+            Self::Measure(_) => MEASURE,
         }
     }
 
@@ -226,7 +230,8 @@ impl Request {
             | Self::DownloadMany(_)
             | Self::GetIdentity(_)
             | Self::UploadMany(_)
-            | Self::PathNote(_) => None,
+            | Self::PathNote(_)
+            | Self::Measure(_) => None,
         }
     }
 
@@ -259,6 +264,7 @@ impl Request {
             Self::ChunkMap(parameters) => encode(&Tagged { command, parameters, token }),
             Self::DownloadRanges(parameters) => encode(&Tagged { command, parameters, token }),
             Self::PathNote(parameters) => encode(&Tagged { command, parameters, token }),
+            Self::Measure(parameters) => encode(&Tagged { command, parameters, token }),
         }
     }
 
@@ -293,157 +299,11 @@ impl Request {
             CHUNK_MAP => Ok(Self::ChunkMap(decode(payload)?)),
             DOWNLOAD_RANGES => Ok(Self::DownloadRanges(decode(payload)?)),
             PATH_NOTE => Ok(Self::PathNote(decode(payload)?)),
+            MEASURE => Ok(Self::Measure(decode(payload)?)),
             other => Err(DecodeError::UnknownCommand(other.chars().take(64).collect())),
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn golden(request: &Request, json: &str) {
-        let bytes = request.encode().unwrap();
-        assert_eq!(bytes[..4], u32::try_from(json.len()).unwrap().to_be_bytes());
-        assert_eq!(std::str::from_utf8(&bytes[4..]).unwrap(), json);
-        assert_eq!(Request::decode(json.as_bytes()).unwrap(), *request);
-    }
-
-    // The byte examples of PROTOCOL §4.
-    #[test]
-    fn golden_requests() {
-        golden(&Request::GetFilesList(ListRequest::default()), r#"{"command":"get_files_list"}"#);
-        golden(
-            &Request::GetFilesList(ListRequest { tree: true, prefix: Some("sub".into()), hash: HashKind::Sha256 }),
-            r#"{"command":"get_files_list","tree":true,"prefix":"sub"}"#,
-        );
-        golden(
-            &Request::Download(DownloadRequest { filename: "sub/a b".into(), ..DownloadRequest::default() }),
-            r#"{"command":"download","filename":"sub/a b"}"#,
-        );
-        golden(
-            &Request::Download(DownloadRequest {
-                filename: "x".into(),
-                range: Some(ByteRange { start: 10, end: Some(20) }),
-                if_match: Some("v1".parse().unwrap()),
-                live: false,
-                priority: -3,
-                holes: false,
-                hash: HashKind::Sha256,
-            }),
-            r#"{"command":"download","filename":"x","range":{"start":10,"end":20},"if_match":"v1","priority":-3}"#,
-        );
-        golden(
-            &Request::Download(DownloadRequest { filename: "log".into(), live: true, ..DownloadRequest::default() }),
-            r#"{"command":"download","filename":"log","live":true}"#,
-        );
-        golden(
-            &Request::Download(DownloadRequest { filename: "x".into(), holes: true, ..DownloadRequest::default() }),
-            r#"{"command":"download","filename":"x","holes":true}"#,
-        );
-        golden(
-            &Request::Download(DownloadRequest {
-                filename: "x".into(),
-                hash: HashKind::Blake3,
-                ..DownloadRequest::default()
-            }),
-            r#"{"command":"download","filename":"x","hash":"blake3"}"#,
-        );
-        golden(
-            &Request::GetFilesList(ListRequest { hash: HashKind::Blake3, ..ListRequest::default() }),
-            r#"{"command":"get_files_list","hash":"blake3"}"#,
-        );
-        golden(
-            &Request::DownloadMany(DownloadManyRequest {
-                files: vec!["sub/a b".into(), "nope".into()],
-                priority: -3,
-                ..DownloadManyRequest::default()
-            }),
-            r#"{"command":"download_many","files":["sub/a b","nope"],"priority":-3}"#,
-        );
-    }
-
-    // Fails when the names of a request are read before they are counted.
-    #[test]
-    fn names_are_counted() {
-        let request = |count: usize| {
-            let names = vec![r#""a""#; count].join(",");
-            Request::decode(format!(r#"{{"command":"download_many","files":[{names}]}}"#).as_bytes())
-        };
-        assert!(request(1).is_ok() && request(MAX_MANY_FILES).is_ok());
-        assert!(matches!(request(0), Err(DecodeError::Malformed(_))));
-        assert!(matches!(request(MAX_MANY_FILES + 1), Err(DecodeError::Malformed(_))));
-    }
-
-    // The byte example of PROTOCOL §2.7. A client from before tokens existed sends none, and its request is still
-    // understood.
-    #[test]
-    fn golden_token() {
-        let token: Token = "qfs_0123456789abcdef".parse().unwrap();
-        let json = r#"{"command":"get_files_list","token":"qfs_0123456789abcdef"}"#;
-        let request = Request::GetFilesList(ListRequest::default());
-        let bytes = request.encode_with(Some(&token)).unwrap();
-        assert_eq!((&bytes[..4], &bytes[4..]), (&[0, 0, 0, 0x3b][..], json.as_bytes()));
-        // A server that does not need the token ignores it.
-        assert_eq!(Request::decode(json.as_bytes()).unwrap(), request);
-        assert_eq!(Request::decode_token(json.as_bytes()).unwrap(), Some(token.clone()));
-        for none in [r#"{"command":"get_files_list"}"#, r#"{"command":"x","token":null}"#] {
-            assert_eq!(Request::decode_token(none.as_bytes()).unwrap(), None);
-        }
-        let download =
-            Request::Download(DownloadRequest { filename: "a".into(), priority: -1, ..DownloadRequest::default() });
-        let bytes = download.encode_with(Some(&token)).unwrap();
-        let json = r#"{"command":"download","filename":"a","priority":-1,"token":"qfs_0123456789abcdef"}"#;
-        assert_eq!(std::str::from_utf8(&bytes[4..]).unwrap(), json);
-    }
-
-    // Fails when serde's own error text is used, which quotes what it refuses.
-    #[test]
-    fn a_malformed_token_is_refused_and_not_quoted() {
-        for token in [r#""se same""#, "4711", "true", r#"["sesame"]"#, r#"{"sesame":1}"#, r#""""#, r#""sésame""#] {
-            let error = Request::decode_token(format!(r#"{{"command":"x","token":{token}}}"#).as_bytes()).unwrap_err();
-            let said = format!("{error} {error:?}");
-            assert!(!said.contains("same") && !said.contains("4711") && !said.contains("true"), "{said}");
-            assert!(said.contains("the token is malformed"), "{said}");
-        }
-        let long = "x".repeat(crate::model::MAX_TOKEN_BYTES + 1);
-        assert!(Request::decode_token(format!(r#"{{"token":"{long}"}}"#).as_bytes()).is_err());
-    }
-
-    #[test]
-    fn unknown_fields_are_ignored_and_unknown_commands_named() {
-        assert!(Request::decode(br#"{"later":[],"command":"get_files_list"}"#).is_ok());
-        let nulls =
-            br#"{"command":"download","filename":"a","range":null,"if_match":null,"live":null,"priority":null}"#;
-        assert!(Request::decode(nulls).is_ok());
-        let error = Request::decode(br#"{"command":"delete_everything"}"#).unwrap_err();
-        assert!(matches!(error, DecodeError::UnknownCommand(name) if name == "delete_everything"));
-    }
-
-    #[test]
-    fn malformed_requests_are_refused() {
-        for text in [
-            "",
-            "{}",
-            "[]",
-            "null",
-            "\"download\"",
-            "{\"command\":1}",
-            "{\"command\":\"download\"}",
-            r#"{"command":"download","filename":7}"#,
-            r#"{"command":"download","filename":"a","range":{"start":-1}}"#,
-            r#"{"command":"download","filename":"a","if_match":"../x"}"#,
-            r#"{"command":"get_files_list"} x"#,
-            r#"["download"]"#,
-            r#"{"command":"download","filename":"a","range":[0,1]}"#,
-            r#"{"command":"download_many"}"#,
-            r#"{"command":"download_many","files":"a"}"#,
-            r#"{"command":"download_many","files":["a",1]}"#,
-            r#"{"command":"download_many","files":{"a":1}}"#,
-        ] {
-            assert!(matches!(Request::decode(text.as_bytes()), Err(DecodeError::Malformed(_))), "{text}");
-        }
-        let deep = "[".repeat(60_000);
-        assert!(Request::decode(deep.as_bytes()).is_err());
-    }
-}
+mod tests;

@@ -17,7 +17,7 @@ pub(crate) async fn run(context: &Context) -> Exit {
     let connect = &settings.connect;
     let newcomers = if settings.accept_new { Newcomers::Accept } else { Newcomers::Refuse };
     let trust = Arc::new(Keeper::new(settings.known_servers.clone(), newcomers));
-    context.screen.notice(&format!("examining {}; this takes some five seconds", connect.server));
+    context.screen.notice(&format!("examining {}; this takes some seven seconds", connect.server));
     let examination = examine(connect, trust, &settings.save_dir).await;
     let found = findings(&examination);
     let text = if settings.json { machine(&examination, &found) } else { found.iter().map(line).collect() };
@@ -59,6 +59,7 @@ fn machine(examination: &Examination, found: &[Finding]) -> String {
         "receive_buffer_bytes": path.and_then(|path| path.buffers).map(|buffers| buffers.receive),
         "packets_a_call": examination.segments,
         "down_bytes_per_second": examination.down.as_ref().ok().map(|rate| rate.per_second()),
+        "up_bytes_per_second": examination.up.as_ref().ok().map(|rate| rate.per_second()),
         "disk_bytes_per_second": examination.disk.as_ref().ok().map(|disk| disk.rate.per_second()),
         "disk_free_bytes": examination.disk.as_ref().ok().map(|disk| disk.free),
     });

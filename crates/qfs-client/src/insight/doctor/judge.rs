@@ -246,12 +246,11 @@ fn rates(examination: &Examination) -> Vec<Finding> {
     if examination.access.is_none() {
         return Vec::new();
     }
-    let down = match &examination.down {
-        Ok(rate) => ok("rate-down", format!("{}, over {}", per_second(*rate), milliseconds(rate.elapsed))),
-        Err(why) => ok("rate-down", format!("not measured: {why}")),
+    let line = |check, measured: &Result<Rate, String>| match measured {
+        Ok(rate) => ok(check, format!("{}, over {}", per_second(*rate), milliseconds(rate.elapsed))),
+        Err(why) => ok(check, format!("not measured: {why}")),
     };
-    let up = "not measured: that would leave something on the server; qfs-client put -v tells what limits an upload";
-    vec![down, ok("rate-up", up)]
+    vec![line("rate-down", &examination.down), line("rate-up", &examination.up)]
 }
 
 fn disk(disk: &Result<Disk, DiskTrouble>, down: Option<&Rate>) -> Finding {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use qfs_core::model::{ByteRange, EntryMeta, RemotePath};
 use qfs_core::observe::NoObserver;
-use qfs_core::wire::StatusCode;
+use qfs_core::wire::{MeasureHead, StatusCode};
 use qfs_transport::{ConnectError, Way, packets_a_call};
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
@@ -16,8 +16,8 @@ use tokio::time::{sleep, timeout};
 use super::disk::try_disk;
 use super::{Access, DiskTrouble, Examination, Path, Rate, Reach};
 use crate::config::{ConnectConfig, Transport};
-use crate::error::{Failure, SessionError};
-use crate::session::{Session, exchange};
+use crate::error::{AttemptError, Failure, SessionError};
+use crate::session::{Session, exchange, writing};
 use crate::transfer::cat;
 use crate::trust::{TrustError, TrustStore};
 
@@ -49,6 +49,7 @@ pub async fn examine(config: &ConnectConfig, trust: Arc<dyn TrustStore>, save_di
         access: None,
         path: None,
         down: Err("the server was not reached".to_owned()),
+        up: Err("the server was not reached".to_owned()),
         disk: Err(DiskTrouble::Untold("it was not tried".to_owned())),
         segments: None,
     };
@@ -133,6 +134,7 @@ async fn visit(session: &Session, found: &mut Examination) -> Result<(), Certifi
         Some(_) => Err("no file that the server lists is large enough to tell, 256 KiB".to_owned()),
         None => Err("the server lists no file".to_owned()),
     };
+    found.up = rate_up(session).await;
     // Of a connection that was lost, and of the one that came in its place, nothing is known.
     let is_whole = session.is_current(&lease) && lease.connection.close_reason().is_none();
     if let Some((lost, round_trip)) = round_trip.filter(|_| is_whole) {
@@ -226,4 +228,23 @@ async fn rate_down(session: &Session, name: &RemotePath, size: u64) -> Result<Ra
         }
     };
     rate.ok_or_else(|| failed.map_or_else(|| "nothing came in time".to_owned(), |failure| failure.to_string()))
+}
+
+/// How long an answer about the rate up is waited for: the server takes bytes for two seconds, and a full queue on the way takes its time.
+const UP_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Has the server take bytes for nothing, for as long as it takes to tell.
+async fn rate_up(session: &Session) -> Result<Rate, String> {
+    let measured = timeout(UP_PATIENCE, writing::measure(session)).await;
+    let MeasureHead { bytes, micros, .. } = match measured.map_err(|_| "no answer in time".to_owned())? {
+        Ok(head) => head,
+        Err(AttemptError::Remote(error)) if error.code == StatusCode::UNKNOWN_COMMAND => {
+            return Err("the server is of an older version, which cannot tell".to_owned());
+        }
+        Err(error) => return Err(error.into_failure().to_string()),
+    };
+    if bytes == 0 || micros == 0 {
+        return Err("too little of it came in time".to_owned());
+    }
+    Ok(Rate { bytes, elapsed: Duration::from_micros(micros) })
 }

@@ -31,6 +31,8 @@ pub struct Examination {
     pub path: Option<Path>,
     /// Bytes a second that came, or why that is not known.
     pub down: Result<Rate, String>,
+    /// Bytes a second that the server took, or why that is not known.
+    pub up: Result<Rate, String>,
     /// The directory that files are saved in.
     pub disk: Result<Disk, DiskTrouble>,
     /// Packets that the kernel takes in one call (UDP_SEGMENT); 1 where it takes no more.

@@ -291,6 +291,7 @@ async fn answer<S: WriteStore, K: ByteSink, P: Progress + Path, R: RequestSource
         Request::DownloadRanges(ranges) => {
             handler::download_ranges(service, &view, share, reply, ranges, &mut outcome.handed_out).await
         }
+        Request::Measure(_) => handler::measure(reply, rest(), service.deadlines().stall).await,
         other => Err(DecodeError::UnknownCommand(other.command().to_owned()).into()),
     }
 }

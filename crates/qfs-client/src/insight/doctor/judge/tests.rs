@@ -23,6 +23,7 @@ fn healthy() -> Examination {
             buffers: Some(SocketBuffers { wanted: 4 << 20, send: 4 << 20, receive: 4 << 20 }),
         }),
         down: Ok(Rate { bytes: 100 << 20, elapsed: Duration::from_secs(1) }),
+        up: Ok(Rate { bytes: 20 << 20, elapsed: Duration::from_secs(2) }),
         disk: Ok(Disk { rate: Rate { bytes: 500 << 20, elapsed: Duration::from_secs(1) }, free: 100 << 30 }),
         segments: Some(64),
     }
