@@ -21,9 +21,9 @@ use qfs_core::store::DigestCache;
 use qfs_core::stream::{Chunk, ChunkSource, Order, StreamError};
 use qfs_core::wire::{
     ChunkMapHead, Copies, DownloadHead, FRAME_PREFIX_BYTES, FileAnswer, IdentityHead, ListHead, ListPage, MAX_COPIES,
-    MAX_COPIES_BYTES, MAX_FRAME_BYTES, MAX_MESSAGE_BYTES, MAX_RECORD_BYTES, MAX_SMALL_FILE_BYTES, MeasureHead, PathNoteHead,
-    Request, StatusCode, Trailer, TreeEntry, UploadHead, Written, decode_error, decode_response, decode_upload_record,
-    encode, take_record,
+    MAX_COPIES_BYTES, MAX_FRAME_BYTES, MAX_MESSAGE_BYTES, MAX_RECORD_BYTES, MAX_SMALL_FILE_BYTES, MeasureHead,
+    PathNoteHead, Request, StatusCode, Trailer, TreeEntry, UploadHead, Written, decode_error, decode_response,
+    decode_upload_record, encode, take_record,
 };
 
 /// Takes any bytes.
@@ -55,6 +55,12 @@ pub fn request(data: &[u8]) {
             request.ranges.iter().cloned().collect::<Vec<_>>()
         );
         holes(&gaps, &envelope);
+    }
+    if let Request::Upload(request) = &request
+        && let Some(size) = request.size.filter(|_| request.holes_fit())
+    {
+        holes(&request.holes, &(0..size));
+        assert_eq!(request.holes.joined(&request.holes), request.holes);
     }
     // Escapes can make a message longer than the one it was read from, so it may not fit.
     if let Ok(frame) = request.encode() {

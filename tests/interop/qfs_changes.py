@@ -26,10 +26,23 @@ class Written:
     held: int
 
 
+def without(data: bytes, held: int, holes: list[list[int]]) -> bytes:
+    """What of `data` behind the first `held` bytes lies in none of `holes` (§4.5.5)."""
+    body, position = b"", held
+    for start, end in holes:
+        body += data[position : max(start, position)]
+        position = max(end, position)
+    return body + data[position:]
+
+
 async def upload(client: Client, name: str, data: bytes, stop_at: int | None = None, **fields: Any) -> Written | None:
     """Uploads `data` as `name` (§4.5). With `stop_at` it gives up when so many bytes were sent, and returns None."""
     async with client.exchange(request("upload", filename=name, size=len(data), **fields), end=False) as stream:
-        held = integer((await stream.read_coded()).get("offset") or 0)
+        head = await stream.read_coded()
+        held = integer(head.get("offset") or 0)
+        holes = fields.get("holes") or []
+        if head.get("holes") and not holes:
+            raise ProtocolError("the server wants holes left out that were not named")
         if held > len(data):
             raise ProtocolError("the server holds more of the file than there is")
         if stop_at is not None:
@@ -38,7 +51,7 @@ async def upload(client: Client, name: str, data: bytes, stop_at: int | None = N
             client.protocol.quic.reset_stream(stream.id, 12)
             client.protocol.transmit()
             return None
-        stream.send(data[held:], end=False)
+        stream.send(without(data, held, holes) if head.get("holes") else data[held:], end=False)
         whole = hashlib.sha256(data).hexdigest()
         stream.send(frame(json.dumps({"code": OK, "sha256": whole}).encode()), end=True)
         answer = await stream.read_coded()

@@ -345,6 +345,19 @@ class Changes(Case):
             await changes.upload(client, "in/new", b"other", if_match=written.etag)
             self.assertEqual((self.server.root / "in/new").read_bytes(), b"other")
 
+    async def test_holes_of_an_upload_are_not_sent(self) -> None:
+        data = LARGE[:4096] + bytes(300_000) + LARGE[4096:9000] + bytes(200_000)
+        holes = [[4096, 304_096], [309_000, 509_000]]
+        self.assertEqual(changes.without(data, 0, holes), LARGE[:9000])
+        self.assertEqual(changes.without(data, 305_000, holes), data[305_000:309_000])
+        async with self.connect() as client:
+            written = await changes.upload(client, "in/holes", data, holes=holes)
+            self.assertEqual((written.size, written.held), (len(data), 0))
+            self.assertEqual((self.server.root / "in/holes").read_bytes(), data)
+            with self.assertRaises(qfs.StatusError) as caught:
+                await changes.upload(client, "in/none", data, holes=[[0, len(data) + 1]])
+            self.assertEqual(qfs.CODE_NAMES[caught.exception.code], "bad_request")
+
     async def test_an_upload_that_was_cut_off_is_continued(self) -> None:
         async with self.connect() as client:
             await changes.upload(client, "cut", LARGE, stop_at=6 * MIB, upload="cut-1")

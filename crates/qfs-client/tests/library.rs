@@ -101,6 +101,7 @@ const OVERWRITE: PutConfig = PutConfig {
     durable: false,
     perms: false,
     whole: false,
+    dense: false,
     measured: false,
 };
 

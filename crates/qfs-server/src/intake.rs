@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use qfs_core::model::{Digest, ETag, HashKind, Hasher, RemotePath};
+use qfs_core::model::{Digest, ETag, HashKind, Hasher, Holes, RemotePath};
 use qfs_core::store::{CommitSpec, Condition, ObjectMeta, StageSpec, StagedObject, WriteStore};
 use qfs_store::blocking;
 use ring::rand::{SecureRandom, SystemRandom};
@@ -46,7 +46,8 @@ pub(crate) struct Intake {
 }
 
 impl Intake {
-    /// Opens the stage that `spec` says for `path`, if the request may write there, `condition` holds now and there is room.
+    /// Opens the stage that `spec` says for `path`, if the request may write there, `condition` holds now and there is room for all of it but
+    /// `holes`.
     ///
     /// # Errors
     /// As [`View::ensure_writable`] and [`View::stage`]; [`HandlerError::NoSpace`].
@@ -55,18 +56,20 @@ impl Intake {
         view: &View<S>,
         path: &RemotePath,
         condition: &Condition,
-        spec: StageSpec,
+        (spec, holes): (StageSpec, &Holes),
         keep: bool,
     ) -> Result<Self, HandlerError> {
-        let size = spec.size;
+        let (size, empty) = (spec.size, holes.bytes());
         let (path, condition) = (path.clone(), condition.clone());
         let (stage, space) = step(view, move |view| {
             view.ensure_writable(&path, &condition)?;
             let space = view.space()?;
-            Ok((view.stage(&path, &spec)?, space))
+            Ok((view.stage_sparse(&path, &spec, empty)?, space))
         })
         .await?;
-        let missing = size.unwrap_or(ROOM_STEP).saturating_sub(stage.recorded_frontier());
+        let frontier = stage.recorded_frontier();
+        let empty = holes.clipped(&(frontier..u64::MAX)).bytes();
+        let missing = size.unwrap_or(ROOM_STEP).saturating_sub(frontier).saturating_sub(empty);
         match service.room.promise(missing, size.unwrap_or(0), space) {
             Ok(promise) => Ok(Self { stage, promise, keep }),
             Err(error) => Err(give_up(stage, keep, error).await),

@@ -49,6 +49,7 @@ pub(crate) async fn upload(
     request: UploadRequest,
 ) -> Result<(Conversation, UploadHead), AttemptError> {
     let (size, asked_for_base) = (request.size.unwrap_or(0), request.base.is_some());
+    let asked_for_holes = !request.holes.is_empty();
     let request = UploadRequest { hash: session.hash(), ..request };
     let mut conversation = converse(session, lease, &Request::Upload(request)).await?;
     // Before it agrees the server reads back what it holds, which may take a while.
@@ -60,6 +61,9 @@ pub(crate) async fn upload(
     agreed(session, head.hash)?;
     if head.base && !asked_for_base {
         return Err(AttemptError::Protocol("it wants parts that were not offered".to_owned()));
+    }
+    if head.holes && !asked_for_holes {
+        return Err(AttemptError::Protocol("it wants holes left out that were not offered".to_owned()));
     }
     Ok((conversation, head))
 }

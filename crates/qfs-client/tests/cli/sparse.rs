@@ -188,3 +188,99 @@ fn a_connection_lost_among_holes_is_made_anew() {
     assert!(lab.saved("mixed") == content, "{done:?}");
     assert!(bytes_of(&done) < data + 4 * MIB, "{done:?}");
 }
+
+/// A server that is written to, and what it has of `name`.
+fn writable() -> Lab {
+    let mut lab = Lab::without_server(&[]);
+    lab.start_server_with("127.0.0.1", 0, &["--allow", "read,write"]);
+    lab
+}
+
+fn root(lab: &Lab) -> std::path::PathBuf {
+    lab.path().join("root")
+}
+
+/// Promise: what holes are here is neither sent nor stored there, by `put` and by `push`.
+///
+/// Fails when: the client does not look for holes or sends them all the same, the server stores them, what arrives is put together wrongly,
+/// or `--no-sparse` leaves something out.
+#[test]
+fn holes_of_what_is_uploaded_are_neither_sent_nor_stored() {
+    let (data, content) = mixed();
+    let sum: u64 = data.iter().map(|(_, bytes)| bytes.len() as u64).sum();
+    for (command, args) in [
+        (&["put", "f", "--as", "d/f"][..], &[][..]),
+        (&["put", "f", "--as", "d/f"], &["--hash", "blake3"]),
+        (&["put", "f", "--as", "d/f"], &["--no-sparse"]),
+        (&["push", ".", "d"], &[]),
+        (&["push", ".", "d"], &["--no-sparse"]),
+    ] {
+        let lab = writable();
+        let file = File::create(lab.home().join("f")).unwrap();
+        file.set_len(MIXED).unwrap();
+        data.iter().for_each(|(offset, bytes)| file.write_all_at(bytes, *offset).unwrap());
+        let done = lab.run(command.iter().chain(args).chain(&["--json"])).ends_with(0);
+        let there = root(&lab).join("d/f");
+        assert!(std::fs::read(&there).unwrap() == content, "{command:?} {args:?}");
+        let (sent, stored) = (bytes_of(&done), std::fs::metadata(&there).unwrap().blocks() * 512);
+        if args.contains(&"--no-sparse") {
+            assert!(sent >= MIXED, "{command:?} {args:?}: {sent} sent");
+        } else if has_holes(&lab) {
+            assert!(sent < sum + 3 * MIB && stored < sum + 4 * MIB, "{command:?}: {sent} sent, {stored} stored");
+        }
+        let again = lab.run(command.iter().chain(args).chain(&["--json", "--checksum"])).ends_with(0);
+        assert_eq!(bytes_of(&again), 0, "{again:?}");
+        // What is copied from the version there, what is a hole, and the rest, together.
+        file.write_all_at(&noise(70_000), 3 * MIB).unwrap();
+        let changed = lab.run(command.iter().chain(args).chain(&["--json", "--overwrite"])).ends_with(0);
+        assert!(std::fs::read(&there).unwrap() == std::fs::read(lab.home().join("f")).unwrap(), "{command:?} {args:?}");
+        assert!(bytes_of(&changed) < 4 * MIB, "{command:?} {args:?}: {changed:?}");
+    }
+}
+
+/// Fails when: a file that is nearly all hole takes the room of its zeros on the server, or is refused for want of that.
+#[test]
+fn a_file_needs_the_room_of_its_data_there() {
+    let mut lab = Lab::without_server(&[]);
+    let size = 2 * 1024 * MIB;
+    let disk = rustix::fs::statvfs(lab.path()).unwrap();
+    // Half of the file would be too much; other tests may fill some of it meanwhile.
+    let keep = (disk.f_bavail * disk.f_frsize).saturating_sub(size / 2).to_string();
+    lab.start_server_with("127.0.0.1", 0, &["--allow", "read,write", "--keep-free", &keep]);
+    let file = File::create(lab.home().join("hole")).unwrap();
+    file.set_len(size).unwrap();
+    file.write_all_at(b"some data", size / 2).unwrap();
+    if !has_holes(&lab) {
+        return;
+    }
+    let mut hasher = Hasher::new();
+    hasher.update_zeros(size / 2);
+    hasher.update(b"some data");
+    hasher.update_zeros(size - size / 2 - 9);
+    let full = lab.run(["put", "hole", "--no-sparse"]).ends_with(5);
+    assert!(full.err.contains("too full"), "{full:?}");
+    let done = lab.run(["put", "hole"]).ends_with(0);
+    assert_eq!(done.out, format!("{}  hole\n", hasher.finish()));
+    let there = std::fs::metadata(root(&lab).join("hole")).unwrap();
+    assert!(there.len() == size && there.blocks() * 512 < MIB, "{}", there.blocks() * 512);
+}
+
+/// Fails when: an upload whose client is killed among holes goes on wrongly, or begins anew.
+#[test]
+fn an_upload_with_holes_is_continued() {
+    let lab = writable();
+    let (data, content) = mixed();
+    let file = File::create(lab.home().join("f")).unwrap();
+    file.set_len(MIXED).unwrap();
+    data.iter().for_each(|(offset, bytes)| file.write_all_at(bytes, *offset).unwrap());
+    let sum: u64 = data.iter().map(|(_, bytes)| bytes.len() as u64).sum();
+    let proxy = slow_link(lab.server().address());
+    let child = lab.through(proxy.addr().port(), &["put", "f"]).spawn().unwrap();
+    wait_until("a part of the file", || proxy.stats().to_server.forwarded_bytes > sum * 3 / 4);
+    kill_process(Pid::from_child(&child), Signal::KILL).unwrap();
+    finish(child);
+    assert!(!root(&lab).join("f").exists());
+    let done = run(&mut lab.through(proxy.addr().port(), &["put", "f", "--json"])).ends_with(0);
+    assert!(std::fs::read(root(&lab).join("f")).unwrap() == content);
+    assert!(bytes_of(&done) <= sum + 3 * MIB, "{done:?}");
+}

@@ -347,6 +347,17 @@ impl Assembly {
         self.hash_adjoining(&mut self.running(), u64::MAX)
     }
 
+    /// As [`Self::finish`], but no further than over `zeros` bytes of holes, for whoever has to be able to give up in between. Whether nothing
+    /// is left to hash.
+    ///
+    /// # Errors
+    /// As [`Self::finish`].
+    pub fn finish_some(&self, zeros: u64) -> Result<bool, StoreError> {
+        let mut running = self.running();
+        self.hash_adjoining(&mut running, zeros)?;
+        Ok(self.places().next().is_none())
+    }
+
     /// The digest of the file, or None while something is missing; where there were holes, behind [`Self::finish`].
     #[must_use]
     pub fn digest(&self) -> Option<Digest> {

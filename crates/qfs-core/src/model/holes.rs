@@ -74,6 +74,21 @@ impl Holes {
         self
     }
 
+    /// What lies in these or in `others`.
+    #[must_use]
+    pub fn joined(&self, others: &Self) -> Self {
+        let mut all: Vec<_> = self.0.iter().chain(&others.0).cloned().collect();
+        all.sort_unstable_by_key(|hole| hole.start);
+        let mut joined: Vec<Range<u64>> = Vec::with_capacity(all.len());
+        for hole in all {
+            match joined.last_mut() {
+                Some(last) if hole.start <= last.end => last.end = last.end.max(hole.end),
+                _ => joined.push(hole),
+            }
+        }
+        Self(joined)
+    }
+
     /// Whether all of `range` is one hole.
     #[must_use]
     pub fn cover(&self, range: &Range<u64>) -> bool {

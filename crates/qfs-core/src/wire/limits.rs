@@ -18,7 +18,10 @@ pub const MAX_LIST_ENTRIES: u64 = 10_000_000;
 /// Most holes in the head of a download: the head fits its frame, however long their numbers are (PROTOCOL §4.2.1).
 pub const MAX_HOLES: usize = 1024;
 
-/// Smallest hole that a server tells of, in bytes: below it, a round of zeros costs less than the bookkeeping (PROTOCOL §4.2.1).
+/// Most holes in an `upload`: the request fits its frame, however long its name is (PROTOCOL §4.5.5).
+pub const MAX_UPLOAD_HOLES: usize = 512;
+
+/// Smallest hole that anybody tells of, in bytes: below it, a round of zeros costs less than the bookkeeping (PROTOCOL §4.2.1).
 pub const MIN_HOLE_BYTES: u64 = 64 << 10;
 
 /// Largest file that `download_many` delivers, in bytes (PROTOCOL §4.3).

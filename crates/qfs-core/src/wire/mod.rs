@@ -28,7 +28,7 @@ pub use download::{DownloadHead, Trailer};
 pub use identity::{IdentityHead, IdentityRequest};
 pub use limits::{
     ALPN, FRAME_PREFIX_BYTES, MAX_FRAME_BYTES, MAX_HOLES, MAX_LIST_ENTRIES, MAX_MANY_FILES, MAX_MEASURE_BYTES,
-    MAX_MESSAGE_BYTES, MAX_RANGES, MAX_SMALL_FILE_BYTES, MIN_HOLE_BYTES,
+    MAX_MESSAGE_BYTES, MAX_RANGES, MAX_SMALL_FILE_BYTES, MAX_UPLOAD_HOLES, MIN_HOLE_BYTES,
 };
 pub use many::{FileAnswer, FileRecord, MAX_RECORD_BYTES, name_bytes, put_record, put_refusal, take_record};
 pub use measure::{MeasureHead, MeasureRequest};

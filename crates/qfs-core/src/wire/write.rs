@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::StatusCode;
 use super::codec::DecodeError;
-use crate::model::{Digest, ETag, HashKind, keyed, null_is_false};
+use super::limits::MAX_UPLOAD_HOLES;
+use crate::model::{Digest, ETag, HashKind, Holes, keyed, null_is_false};
 
 /// What must be under a name for a command to replace or remove it (PROTOCOL §4.5.1). Flattened into requests and records.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,6 +63,18 @@ pub struct UploadRequest {
     /// The version under the name that parts are to be copied from (PROTOCOL §4.5.4).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base: Option<ETag>,
+    /// Parts of the file that are zeros, and not in the body where the server agrees (PROTOCOL §4.5.5).
+    #[serde(default, skip_serializing_if = "Holes::is_empty")]
+    pub holes: Holes,
+}
+
+impl UploadRequest {
+    /// Whether its holes are no more than there may be, and lie in the file.
+    #[must_use]
+    pub fn holes_fit(&self) -> bool {
+        self.holes.is_empty()
+            || (self.holes.len() <= MAX_UPLOAD_HOLES && self.size.is_some_and(|size| self.holes.are_within(&(0..size))))
+    }
 }
 
 /// The server's agreement to an upload: the body may come.
@@ -78,6 +91,9 @@ pub struct UploadHead {
     /// Whether the server has the version that parts are to be copied from: they come before the body.
     #[serde(default, skip_serializing_if = "std::ops::Not::not", deserialize_with = "null_is_false")]
     pub base: bool,
+    /// Whether the body comes without the holes that the request named.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not", deserialize_with = "null_is_false")]
+    pub holes: bool,
 }
 
 /// What stands in front of each file in the client's half of an `upload_many`; its bytes follow.
@@ -291,162 +307,4 @@ fn is_zero(number: &u64) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::wire::{Request, encode};
-
-    fn golden(request: &Request, json: &str) {
-        let bytes = request.encode().unwrap();
-        assert_eq!(std::str::from_utf8(&bytes[4..]).unwrap(), json);
-        assert_eq!(Request::decode(json.as_bytes()).unwrap(), *request);
-    }
-
-    fn time() -> Timestamp {
-        "2026-11-23T08:00:00.5Z".parse().unwrap()
-    }
-
-    // The byte examples of PROTOCOL §4.5 to §4.7.
-    #[test]
-    fn golden_requests() {
-        let name = || "in/a b".to_owned();
-        golden(
-            &Request::Upload(UploadRequest { filename: name(), ..UploadRequest::default() }),
-            r#"{"command":"upload","filename":"in/a b"}"#,
-        );
-        golden(
-            &Request::Upload(UploadRequest {
-                filename: name(),
-                size: Some(3),
-                modified: Some(time()),
-                executable: Some(true),
-                condition: Precondition::matches("0a1b".parse().unwrap()),
-                upload: Some("u1".parse().unwrap()),
-                durable: true,
-                hash: HashKind::Sha256,
-                base: None,
-            }),
-            concat!(
-                r#"{"command":"upload","filename":"in/a b","size":3,"modified":"2026-11-23T08:00:00.5Z","#,
-                r#""executable":true,"if_match":"0a1b","upload":"u1","durable":true}"#
-            ),
-        );
-        golden(
-            &Request::Upload(UploadRequest {
-                filename: "x".into(),
-                size: Some(9000),
-                condition: Precondition::ANY,
-                base: Some("0a1b".parse().unwrap()),
-                ..UploadRequest::default()
-            }),
-            r#"{"command":"upload","filename":"x","size":9000,"overwrite":true,"base":"0a1b"}"#,
-        );
-        golden(&Request::UploadMany(UploadManyRequest::default()), r#"{"command":"upload_many"}"#);
-        golden(
-            &Request::UploadMany(UploadManyRequest { hash: HashKind::Blake3, ..UploadManyRequest::default() }),
-            r#"{"command":"upload_many","hash":"blake3"}"#,
-        );
-        golden(
-            &Request::Upload(UploadRequest { filename: name(), hash: HashKind::Blake3, ..UploadRequest::default() }),
-            r#"{"command":"upload","filename":"in/a b","hash":"blake3"}"#,
-        );
-        golden(
-            &Request::Copy(CopyRequest {
-                from: "a".into(),
-                from_etag: Some("0a1b".parse().unwrap()),
-                filename: name(),
-                condition: Precondition::ANY,
-                ..CopyRequest::default()
-            }),
-            r#"{"command":"copy","from":"a","from_etag":"0a1b","filename":"in/a b","overwrite":true}"#,
-        );
-        golden(
-            &Request::Copy(CopyRequest {
-                from: "a".into(),
-                filename: name(),
-                hash: HashKind::Blake3,
-                ..CopyRequest::default()
-            }),
-            r#"{"command":"copy","from":"a","filename":"in/a b","hash":"blake3"}"#,
-        );
-        golden(
-            &Request::Remove(RemoveRequest { filename: name(), ..RemoveRequest::default() }),
-            r#"{"command":"remove","filename":"in/a b"}"#,
-        );
-        golden(
-            &Request::Remove(RemoveRequest { filename: name(), kind: Kind::Directory, if_match: None }),
-            r#"{"command":"remove","filename":"in/a b","kind":"directory"}"#,
-        );
-        golden(
-            &Request::MakeDirectory(MakeDirectoryRequest { filename: name(), modified: None }),
-            r#"{"command":"make_directory","filename":"in/a b"}"#,
-        );
-        golden(
-            &Request::MakeLink(MakeLinkRequest { filename: name(), target: "../x".into() }),
-            r#"{"command":"make_link","filename":"in/a b","target":"../x"}"#,
-        );
-        golden(
-            &Request::SetMetadata(SetMetadataRequest {
-                filename: name(),
-                executable: Some(false),
-                ..SetMetadataRequest::default()
-            }),
-            r#"{"command":"set_metadata","filename":"in/a b","executable":false}"#,
-        );
-    }
-
-    #[test]
-    fn golden_answers_and_records() {
-        let json = |message: &dyn Fn() -> bytes::Bytes| String::from_utf8(message()[4..].to_vec()).unwrap();
-        let head = UploadHead { code: StatusCode::OK, offset: 0, hash: HashKind::Sha256, base: false };
-        assert_eq!(json(&|| encode(&head).unwrap()), r#"{"code":0}"#);
-        let head = UploadHead { code: StatusCode::OK, offset: 2, hash: HashKind::Sha256, base: false };
-        assert_eq!(json(&|| encode(&head).unwrap()), r#"{"code":0,"offset":2}"#);
-        let head = UploadHead { code: StatusCode::OK, offset: 0, hash: HashKind::Sha256, base: true };
-        assert_eq!(json(&|| encode(&head).unwrap()), r#"{"code":0,"base":true}"#);
-        let digest = Digest::of(b"abc");
-        let etag: ETag = "0a1b".parse().unwrap();
-        let written = Written { code: StatusCode::OK, size: 3, modified: time(), etag, digest: Some(digest) };
-        let text =
-            format!(r#"{{"code":0,"size":3,"modified":"2026-11-23T08:00:00.5Z","etag":"0a1b","sha256":"{digest}"}}"#);
-        assert_eq!(json(&|| encode(&written).unwrap()), text);
-        let record = UploadRecord {
-            filename: "in/a b".into(),
-            size: 3,
-            modified: time(),
-            executable: None,
-            condition: Precondition::ABSENT,
-            digest,
-        };
-        let text =
-            format!(r#"{{"filename":"in/a b","size":3,"modified":"2026-11-23T08:00:00.5Z","sha256":"{digest}"}}"#);
-        assert_eq!(json(&|| encode(&record).unwrap()), text);
-        assert_eq!(decode_upload_record(text.as_bytes()).unwrap(), record);
-        let blake3 = Digest::of_kind(HashKind::Blake3, b"abc");
-        let other = UploadRecord { digest: blake3, ..record };
-        let other_text = text.replace(&format!(r#""sha256":"{digest}""#), &format!(r#""blake3":"{blake3}""#));
-        assert_eq!(json(&|| encode(&other).unwrap()), other_text);
-        assert_eq!(decode_upload_record(other_text.as_bytes()).unwrap(), other);
-        let neither = text.replace("sha256", "md5");
-        assert!(decode_upload_record(neither.as_bytes()).is_err());
-        let head = UploadHead { code: StatusCode::OK, offset: 0, hash: HashKind::Blake3, base: false };
-        assert_eq!(json(&|| encode(&head).unwrap()), r#"{"code":0,"hash":"blake3"}"#);
-        let large = text.replace(r#""size":3"#, r#""size":262145"#);
-        assert!(decode_upload_record(large.as_bytes()).is_err());
-    }
-
-    #[test]
-    fn malformed_requests_are_refused() {
-        for text in [
-            r#"{"command":"upload"}"#,
-            r#"{"command":"upload","filename":"a","size":-1}"#,
-            r#"{"command":"upload","filename":"a","overwrite":1}"#,
-            r#"{"command":"upload","filename":"a","if_match":"../x"}"#,
-            r#"{"command":"upload","filename":"a","upload":"a b"}"#,
-            r#"{"command":"remove","filename":"a","kind":"device"}"#,
-            r#"{"command":"make_link","filename":"a"}"#,
-            r#"{"command":"copy","filename":"a"}"#,
-        ] {
-            assert!(matches!(Request::decode(text.as_bytes()), Err(DecodeError::Malformed(_))), "{text}");
-        }
-    }
-}
+mod tests;

@@ -86,8 +86,21 @@ impl<S: WriteStore> View<S> {
     /// # Errors
     /// As [`Self::may_change`]; as [`WriteStore::stage`].
     pub(crate) fn stage(&self, path: &RemotePath, spec: &StageSpec) -> Result<Arc<dyn StagedObject>, HandlerError> {
+        self.stage_sparse(path, spec, 0)
+    }
+
+    /// As [`Self::stage`], of an object with so many bytes of holes.
+    ///
+    /// # Errors
+    /// As [`Self::stage`].
+    pub(crate) fn stage_sparse(
+        &self,
+        path: &RemotePath,
+        spec: &StageSpec,
+        holes: u64,
+    ) -> Result<Arc<dyn StagedObject>, HandlerError> {
         self.may_change(Right::Write, path)?;
-        self.versions.store().stage(path, spec).map_err(refused)
+        self.versions.store().stage_sparse(path, spec, holes).map_err(refused)
     }
 
     /// As [`Self::stage`], of one that a former request left; None when there is none, and then nothing is left behind. Opening a stage

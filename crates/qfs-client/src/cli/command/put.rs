@@ -52,6 +52,7 @@ async fn attempt(context: &Context, args: &PutArgs) -> Result<Exit, Problem> {
         durable: settings.fetch.durable,
         perms: settings.fetch.perms,
         whole: settings.fetch.whole,
+        dense: settings.fetch.dense,
         measured: settings.fetch.measured,
     };
     if args.paths.iter().any(|path| path == Path::new("-")) {

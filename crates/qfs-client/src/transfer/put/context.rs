@@ -44,6 +44,8 @@ pub struct PutConfig {
     pub perms: bool,
     /// Whether files are sent whole, whatever the server has of them.
     pub whole: bool,
+    /// Whether holes are sent as the zeros that they read as.
+    pub dense: bool,
     /// Whether it is measured what limits the run.
     pub measured: bool,
 }

@@ -10,8 +10,8 @@ use qfs_core::observe::Event;
 use qfs_core::store::{StoreError, Version};
 use qfs_core::stream::ByteSink;
 use qfs_core::wire::{
-    DownloadHead, DownloadRequest, Kind, Precondition, RemoteError, Request, SetMetadataRequest, StatusCode,
-    UploadRequest, Written,
+    DownloadHead, DownloadRequest, Kind, MAX_UPLOAD_HOLES, MIN_HOLE_BYTES, Precondition, RemoteError, Request,
+    SetMetadataRequest, StatusCode, UploadRequest, Written,
 };
 use qfs_store::blocking;
 
@@ -230,6 +230,19 @@ impl<'a> Upload<'a> {
         blocking(move || tree.open_as(&local, kind)).await
     }
 
+    /// The version, and what of it need not be sent: the largest holes.
+    async fn open_with_holes(&self) -> Result<(Version, Holes), StoreError> {
+        let version = self.open().await?;
+        if self.put.config.dense || version.meta().size < MIN_HOLE_BYTES {
+            return Ok((version, Holes::default()));
+        }
+        blocking(move || {
+            let holes = version.holes(&(0..version.meta().size), MIN_HOLE_BYTES, MAX_UPLOAD_HOLES)?;
+            Ok((version, holes))
+        })
+        .await
+    }
+
     async fn send(&mut self, condition: &Precondition, base: Option<&Base>) -> Result<Digest, Failure> {
         let mut tries = Tries::new(self.session);
         loop {
@@ -247,7 +260,7 @@ impl<'a> Upload<'a> {
         base: Option<&Base>,
     ) -> Result<Digest, AttemptError> {
         let source = self.source;
-        let version = self.open().await?;
+        let (version, holes) = self.open_with_holes().await?;
         let meta = version.meta();
         let base = base.filter(|base| base.local == meta.etag);
         let request = UploadRequest {
@@ -259,6 +272,7 @@ impl<'a> Upload<'a> {
             upload: Some(upload_name(&version)),
             durable: self.put.config.durable,
             base: base.map(|base| base.etag.clone()),
+            holes: holes.clone(),
             ..UploadRequest::default()
         };
         let size = meta.size;
@@ -288,6 +302,11 @@ impl<'a> Upload<'a> {
             copied = base.copies.targets();
             self.reused = base.reused(head.offset);
             observer.event(Event::Spared { file: source.id, bytes: self.reused });
+        }
+        let empty = holes.clipped(&(head.offset..size)).bytes();
+        if head.holes && empty > 0 {
+            observer.event(Event::Spared { file: source.id, bytes: empty });
+            copied = copied.joined(&holes);
         }
         match body::send_around(&mut sink, &version, head.offset..size, &copied, &Share::unlimited(), None).await {
             Ok(()) => {}

@@ -91,6 +91,7 @@ impl Target for There {
             durable: self.config.durable,
             perms: self.config.perms,
             whole: self.config.whole,
+            dense: self.config.dense,
             ..PutConfig::default()
         };
         let (sessions, observer) = (Arc::clone(&self.sessions), Arc::clone(&self.observer));

@@ -11,7 +11,7 @@ use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, ETAG, LAST_M
 use http::{HeaderValue, StatusCode};
 use jiff::Timestamp;
 use qfs_core::body::Assembly;
-use qfs_core::model::{Digest, HashKind, Hasher, RemotePath};
+use qfs_core::model::{Digest, HashKind, Hasher, Holes, RemotePath};
 use qfs_core::store::{CommitSpec, Condition, ObjectMeta, StageSpec, StoreError, WriteStore};
 use qfs_core::stream::Chunk;
 use qfs_store::{blocking, blocking_threads};
@@ -120,7 +120,7 @@ pub(super) async fn put<S: WriteStore, R: Answer>(
     let digest = sha256(ask, &CONTENT_DIGEST)?;
     let _held = ask.client.share.reserve(HELD_BYTES).await;
     let spec = StageSpec { size, etag: private_key() };
-    let begun = Intake::begin(ask.service, view, path, &wanted.condition, spec, false).await;
+    let begun = Intake::begin(ask.service, view, path, &wanted.condition, (spec, &Holes::default()), false).await;
     let intake = begun.map_err(|error| refused(error, &wanted.condition))?;
     let (intake, sha256) = match size {
         Some(size) => {

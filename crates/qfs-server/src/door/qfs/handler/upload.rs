@@ -15,6 +15,7 @@ use qfs_core::wire::{
 use qfs_store::{blocking, blocking_threads};
 
 use super::base;
+use super::download::while_wanted;
 use super::stall::{Arrivals, watched};
 use crate::error::HandlerError;
 use crate::gate::rights::Right;
@@ -60,19 +61,26 @@ async fn take<S: WriteStore, K: ByteSink, C: ChunkSource>(
 ) -> Result<Written, HandlerError> {
     let path = RemotePath::parse(&request.filename).map_err(|_| HandlerError::NotFound)?;
     let condition = condition(&request.condition)?;
+    if !request.holes_fit() {
+        return Err(HandlerError::BadRequest("holes that the file cannot have"));
+    }
     let _held = share.reserve(HELD_BYTES).await;
     let etag = match &request.upload {
         Some(upload) => upload_key(origin.token, upload),
         None => private_key(),
     };
     let spec = StageSpec { size: request.size, etag };
-    let mut intake = Intake::begin(service, view, &path, &condition, spec, request.upload.is_some()).await?;
+    let holes = &request.holes;
+    let mut intake = Intake::begin(service, view, &path, &condition, (spec, holes), request.upload.is_some()).await?;
     let base = match &request.base {
         Some(wanted) if origin.reads && request.size.is_some() => base::open(view, path.clone(), wanted).await,
         _ => None,
     };
     let taken = match request.size {
-        Some(size) => sized(sink, rest, &mut intake, (size, request.hash), base, origin.stall).await,
+        Some(size) => {
+            let shape = Shape { size, hash: request.hash, holes, base };
+            sized(service, sink, rest, &mut intake, shape, origin.stall).await
+        }
         None => unsized_body(service, view, sink, rest, (&mut intake, request.hash), origin.stall).await,
     };
     let digest = match taken {
@@ -119,27 +127,47 @@ pub(super) fn condition(wanted: &Precondition) -> Result<Condition, HandlerError
     }
 }
 
+/// What a file is made of.
+struct Shape<'a> {
+    size: u64,
+    /// What its digest is made with.
+    hash: HashKind,
+    /// What of it is zeros, and does not come.
+    holes: &'a Holes,
+    /// The version that parts are copied from.
+    base: Option<Arc<Version>>,
+}
+
+/// Bytes of holes that are hashed at once, a tenth of a second or less: a client that goes away meanwhile is noticed behind them.
+const HOLE_STEP_BYTES: u64 = 64 << 20;
+
 /// A body whose length is known, in any order, behind what a former attempt brought.
-async fn sized<K: ByteSink, C: ChunkSource>(
+async fn sized<S, K: ByteSink, C: ChunkSource>(
+    service: &Service<S>,
     sink: &mut K,
     mut rest: Answer<C>,
     intake: &mut Intake,
-    (size, hash): (u64, HashKind),
-    base: Option<Arc<Version>>,
+    shape: Shape<'_>,
     stall: Duration,
 ) -> Result<Digest, HandlerError> {
+    let Shape { size, hash, holes, base } = shape;
     let (opened, promise) = (Arc::clone(&intake.stage), &mut intake.promise);
     // Reads back and hashes what is there: it is not believed.
     let assembly = blocking(move || Assembly::of_kind(hash, opened, size, blocking_threads())).await?;
     let assembly = Arc::new(assembly);
     let offset = assembly.frontier();
-    sink.send(encode(&UploadHead { code: StatusCode::OK, offset, hash, base: base.is_some() })?).await?;
+    let head = UploadHead { code: StatusCode::OK, offset, hash, base: base.is_some(), holes: !holes.is_empty() };
+    sink.send(encode(&head)?).await?;
     let copies = match &base {
         Some(base) => Some(base::read_copies(&mut rest, size, base.meta().size, stall).await?),
         None => None,
     };
     let copied = copies.as_ref().map_or_else(Holes::default, Copies::targets);
-    let layout = Layout::new(&(offset..size), &copied);
+    let layout = Layout::new(&(offset..size), &copied.joined(holes));
+    if !holes.is_empty() {
+        let (filled, holes) = (Arc::clone(&assembly), holes.clone());
+        blocking(move || filled.write_holes(&holes)).await?;
+    }
     let arrivals = Arrivals::default();
     let mut body = rest.into_body(layout.length());
     let receiving = async {
@@ -167,7 +195,19 @@ async fn sized<K: ByteSink, C: ChunkSource>(
             return Err(error);
         }
     };
+    while_wanted(sink, hash_holes(service, &assembly)).await?;
     agreed(&trailer, assembly.digest().ok_or(HandlerError::DigestMismatch)?)
+}
+
+/// Hashes what of holes is left. Nobody sent a byte for them, so no more of that is done at once than digests are made for readers.
+async fn hash_holes<S>(service: &Service<S>, assembly: &Arc<Assembly>) -> Result<(), HandlerError> {
+    loop {
+        let _permit = service.digest_passes.acquire().await.map_err(|_| HandlerError::ShuttingDown)?;
+        let hashing = Arc::clone(assembly);
+        if blocking(move || hashing.finish_some(HOLE_STEP_BYTES)).await? {
+            return Ok(());
+        }
+    }
 }
 
 /// Compares with the client's trailer.
@@ -185,7 +225,7 @@ async fn unsized_body<S: WriteStore, K: ByteSink, C: ChunkSource>(
     (intake, hash): (&mut Intake, HashKind),
     stall: Duration,
 ) -> Result<Digest, HandlerError> {
-    sink.send(encode(&UploadHead { code: StatusCode::OK, offset: 0, hash, base: false })?).await?;
+    sink.send(encode(&UploadHead { code: StatusCode::OK, offset: 0, hash, base: false, holes: false })?).await?;
     let mut growing = Growing::new(intake, hash);
     loop {
         let (blocks, ended) =
