@@ -6,7 +6,7 @@ use bytes::Bytes;
 use qfs_core::body::collect_into;
 use qfs_core::chunks::ChunkMap;
 use qfs_core::model::{ByteRange, Digest, HashKind, Layout};
-use qfs_core::wire::{ChunkMapRequest, DownloadHead, DownloadRequest, Trailer, decode_response};
+use qfs_core::wire::{ChunkMapRequest, DownloadHead, DownloadRequest};
 use qfs_store::blocking;
 use tokio::time::timeout;
 
@@ -36,12 +36,8 @@ pub(super) async fn part(
     most: u64,
     heard: impl Fn(u64),
 ) -> Result<Part, AttemptError> {
-    let wanted = request.if_match.clone();
     let (head, answer) = exchange::download(session, lease, request).await?;
     heard(0);
-    if wanted.is_some_and(|etag| etag != head.etag) {
-        return Err(AttemptError::Protocol("another version than the one asked for".to_owned()));
-    }
     let Ok(range) = head.range.within(head.size) else {
         return Err(AttemptError::Protocol("the head names no part of the file".to_owned()));
     };
@@ -56,10 +52,7 @@ pub(super) async fn part(
         heard(bytes);
     })
     .await?;
-    let trailer: Trailer = decode_response(&body.into_trailer()?)??;
-    if trailer.digest.kind() != head.hash || head.digest.is_some_and(|digest| digest != trailer.digest) {
-        return Err(AttemptError::Protocol("the trailer has another digest than the head".to_owned()));
-    }
+    let trailer = exchange::trailer(&body.into_trailer()?, &head)?;
     Ok(Part { head, content: Some(content), digest: Some(trailer.digest) })
 }
 

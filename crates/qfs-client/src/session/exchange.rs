@@ -37,7 +37,7 @@ pub(crate) async fn download(
     lease: &Lease,
     request: DownloadRequest,
 ) -> Result<(DownloadHead, Answer<Patience>), AttemptError> {
-    let (wanted, asked_for_holes) = (request.range, request.holes);
+    let (wanted, asked_for_holes, if_match) = (request.range, request.holes, request.if_match.clone());
     let request = DownloadRequest { hash: session.hash(), ..request };
     let mut answer = ask(session, lease, &Request::Download(request)).await?;
     let head: DownloadHead = decode_response(&answer.next_frame().await?)??;
@@ -54,9 +54,21 @@ pub(crate) async fn download(
     if !fits || !holes_fit || !digest_fits {
         return Err(AttemptError::Protocol("the head does not fit the request".to_owned()));
     }
+    if if_match.is_some_and(|etag| etag != head.etag) {
+        return Err(AttemptError::Protocol("another version than the one asked for".to_owned()));
+    }
     agreed(session, head.hash)?;
     answer.source_mut().allow_digest(head.size);
     Ok((head, answer))
+}
+
+/// The trailer behind the body of the answer that `head` began.
+pub(crate) fn trailer(payload: &[u8], head: &DownloadHead) -> Result<Trailer, AttemptError> {
+    let trailer: Trailer = decode_response(payload)??;
+    if trailer.digest.kind() != head.hash || head.digest.is_some_and(|digest| digest != trailer.digest) {
+        return Err(AttemptError::Protocol("the trailer has another digest than the head".to_owned()));
+    }
+    Ok(trailer)
 }
 
 /// Takes what the head of an answer says of its digests: they are those that were asked for, or SHA-256 from a server that does not

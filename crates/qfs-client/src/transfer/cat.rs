@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use qfs_core::body::Answer;
 use qfs_core::model::{ByteRange, Digest, ETag, Hasher};
-use qfs_core::wire::{DownloadRequest, StatusCode, Trailer, decode_response};
+use qfs_core::wire::{DownloadHead, DownloadRequest, StatusCode};
 use tokio::sync::mpsc;
 
 use super::live::explained;
@@ -136,7 +136,7 @@ impl Pouring<'_> {
             answer.stop();
             return Ok(None);
         }
-        self.compare(answer).await.map(Some)
+        self.compare(answer, &head).await.map(Some)
     }
 
     fn begin(&mut self, etag: ETag, size: u64, range: std::ops::Range<u64>) {
@@ -166,8 +166,8 @@ impl Pouring<'_> {
         }
     }
 
-    async fn compare(&self, mut answer: Answer<Patience>) -> Result<Digest, AttemptError> {
-        let trailer: Trailer = decode_response(&answer.next_frame().await?)??;
+    async fn compare(&self, mut answer: Answer<Patience>, head: &DownloadHead) -> Result<Digest, AttemptError> {
+        let trailer = exchange::trailer(&answer.next_frame().await?, head)?;
         let (got, expected) = (self.hasher.clone().finish(), trailer.digest);
         if got == expected { Ok(got) } else { Err(AttemptError::DigestMismatch { got, expected }) }
     }

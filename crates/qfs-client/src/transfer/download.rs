@@ -11,7 +11,7 @@ use qfs_core::model::{ByteRange, Digest, ETag, HashKind, Holes, Layout};
 use qfs_core::observe::Event;
 use qfs_core::store::{StageSpec, StoreError};
 use qfs_core::stream::ChunkSource;
-use qfs_core::wire::{DownloadHead, DownloadRequest, Trailer, decode_response};
+use qfs_core::wire::{DownloadHead, DownloadRequest, Trailer};
 use qfs_store::{blocking, blocking_threads};
 
 use crate::error::{AttemptError, Failure, store_failure};
@@ -230,7 +230,7 @@ impl<'a> Download<'a> {
             return self.complete(known, partial).await;
         }
         let layout = Layout::new(&(0..head.size), &head.holes);
-        let result = self.receive(self.session, answer, &known.assembly, layout).await;
+        let result = self.receive(self.session, answer, &known.assembly, (&head, layout)).await;
         self.settle(result, known, &head, partial).await
     }
 
@@ -305,7 +305,7 @@ impl<'a> Download<'a> {
         self.announce(head.size, 0);
         // Without holes: where there is no version, nothing may be taken for granted.
         let layout = Layout::new(&(0..head.size), &Holes::default());
-        match self.receive(self.session, answer, &assembly, layout).await {
+        match self.receive(self.session, answer, &assembly, (head, layout)).await {
             Ok(digest) => {
                 let known = Partial { etag: head.etag.clone(), assembly, rest: None };
                 self.settle(Ok(digest), known, head, &mut None).await
@@ -397,13 +397,10 @@ impl<'a> Download<'a> {
             ..self.request()
         };
         let (head, answer) = exchange::download(session, lease, request).await?;
-        if head.etag != known.etag {
-            return Err(AttemptError::Protocol("another version than the one asked for".to_owned()));
-        }
         known.hash_as(head.hash).await?;
         self.fill(known, &head.holes).await?;
         let layout = Layout::new(&range, &head.holes);
-        let digest = self.receive(session, answer, &known.assembly, layout).await?;
+        let digest = self.receive(session, answer, &known.assembly, (&head, layout)).await?;
         Ok((head, digest))
     }
 
@@ -422,15 +419,15 @@ impl<'a> Download<'a> {
         session: &Session,
         answer: Answer<Patience>,
         assembly: &Arc<Assembly>,
-        layout: Layout,
+        (head, layout): (&DownloadHead, Layout),
     ) -> Result<Digest, AttemptError> {
         let (body, flush) = (answer.into_body(layout.length()), self.context.flush);
-        self.read_end(take_in(session, body, assembly, layout, flush, &self.counts).await?)
+        self.read_end(take_in(session, body, assembly, layout, flush, &self.counts).await?, head)
     }
 
     /// The digest at the end of a body.
-    fn read_end<C: ChunkSource>(&self, body: BodyChunks<C>) -> Result<Digest, AttemptError> {
-        let Trailer { digest, grown, .. } = decode_response(&body.into_trailer()?)??;
+    fn read_end<C: ChunkSource>(&self, body: BodyChunks<C>, head: &DownloadHead) -> Result<Digest, AttemptError> {
+        let Trailer { digest, grown, .. } = exchange::trailer(&body.into_trailer()?, head)?;
         self.has_grown.store(self.is_live && grown, Ordering::Relaxed);
         Ok(digest)
     }
@@ -470,7 +467,7 @@ impl<'a> Download<'a> {
         let layout = Layout::new(&(0..head.size), &head.holes);
         let mut body = answer.into_body(layout.length());
         let content = collect_into(&mut body, &layout, &head.holes, |bytes| self.counts.receive(bytes)).await?;
-        let expected = self.read_end(body)?;
+        let expected = self.read_end(body, head)?;
         let commit = self.context.config.commit_spec(head.modified, head.executable);
         Small { content, kind: head.hash, expected, commit }.store(self.context, self.job).await
     }

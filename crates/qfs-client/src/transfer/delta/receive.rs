@@ -4,12 +4,12 @@ use std::ops::Range;
 
 use futures_util::future::join_all;
 use qfs_core::model::{Digest, Layout, Ranges};
-use qfs_core::wire::{DownloadHead, DownloadRangesRequest, MAX_RANGES, Trailer, decode_response};
+use qfs_core::wire::{DownloadHead, DownloadRangesRequest, MAX_RANGES};
 
 use super::rest::{Rest, requests};
 use crate::error::AttemptError;
 use crate::plan::stripes::MIN_STRIPE_BYTES;
-use crate::session::{Lease, Session, delta};
+use crate::session::{Lease, Session, delta, exchange};
 use crate::transfer::intake::{Counts, take_in};
 use crate::transfer::job::{Context, Job};
 use crate::transfer::partial::Partial;
@@ -91,7 +91,7 @@ impl Fetch<'_> {
         self.known.hash_as(head.hash).await?;
         let (body, flush) = (answer.into_body(layout.length()), self.context.flush);
         let body = take_in(self.session, body, &self.known.assembly, layout, flush, self.counts).await?;
-        let trailer = decode_response::<Trailer>(&body.into_trailer()?)??;
+        let trailer = exchange::trailer(&body.into_trailer()?, &head)?;
         Ok((head, trailer.digest))
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use qfs_core::model::Digest;
 use qfs_core::wire::{Request, StatusCode};
 use qfs_testkit::hostile_server::{HostileServer, Step};
 
@@ -42,6 +43,44 @@ fn cat_goes_on_where_the_server_broke_off() {
     assert!(done.err.contains("internal") && lines().starts_with(&done.out), "{}", done.err);
     let done = told(&lab, &interrupted(StatusCode::CHANGED), &["cat", "f"]).ends_with(6);
     assert!(done.err.contains("the file changed"), "{}", done.err);
+}
+
+/// PROTOCOL §4.2, what a client checks.
+///
+/// Fails when: an answer of another version than the one asked for is taken as its continuation, or one whose head and trailer disagree
+/// about the digest is taken at all.
+#[test]
+fn answers_that_contradict_the_request_or_themselves_are_none() {
+    let lab = Lab::without_server(&[]);
+    let (content, is_begun) = (lines().into_bytes(), AtomicBool::new(false));
+    let size = content.len() as u64;
+    let another_version = HostileServer::start(move |request| {
+        let Request::Download(download) = request else { return refusal(StatusCode::UNKNOWN_COMMAND) };
+        let range = download.range.map_or(0..size, |range| range.start..range.end.unwrap_or(size));
+        let part = content[range.start as usize..range.end as usize].to_vec();
+        if is_begun.swap(true, Ordering::Relaxed) {
+            return vec![head(size, "w", range), raw(part), trailer(&content), Step::Finish];
+        }
+        let some = raw(part[..part.len() * 3 / 4].to_vec());
+        vec![head(size, "v", range), some, Step::Wait(Duration::from_secs(1)), Step::Reset(StatusCode::TIMEOUT.0)]
+    });
+    let done = told(&lab, &another_version.unwrap(), &["cat", "f"]).ends_with(6);
+    assert!(done.err.contains("another version") && lines().starts_with(&done.out), "{}", done.err);
+
+    let two_digests = HostileServer::start(|request| {
+        let Request::Download(_) = request else { return refusal(StatusCode::UNKNOWN_COMMAND) };
+        let other = Digest::of(b"other");
+        let head = format!(
+            r#"{{"code":0,"size":5,"modified":"2026-11-23T08:09:24Z","etag":"v","range":{{"start":0,"end":5}},"sha256":"{other}"}}"#
+        );
+        vec![message(&head), raw(&b"hello"[..]), trailer(b"hello"), Step::Finish]
+    });
+    let two_digests = two_digests.unwrap();
+    for command in ["cat", "get"] {
+        let done = told(&lab, &two_digests, &[command, "f"]).ends_with(6);
+        assert!(done.err.contains("another digest than the head"), "{command}: {}", done.err);
+    }
+    assert!(!lab.home().join("client_env/f").exists());
 }
 
 /// PROTOCOL §4.1.1: what such a listing lacks is not absent.
