@@ -155,14 +155,38 @@ impl<S: Store> View<S> {
         directory: Option<&RemotePath>,
         visit: &mut VisitBelow<'_>,
     ) -> Result<(), StoreError> {
+        self.below(directory, false, &mut |name, entry, digest| match entry {
+            Entry::File(meta) => visit(name, meta, digest),
+            Entry::Directory(_) | Entry::Link(_) => ControlFlow::Continue(()),
+        })
+    }
+
+    /// As [`Self::list_below`], with directories and links.
+    ///
+    /// # Errors
+    /// As [`Self::list_below`]; of a directory that lies in the scope only where there is none.
+    #[cfg(feature = "http")]
+    pub(crate) fn tree_below(
+        &self,
+        directory: Option<&RemotePath>,
+        visit: &mut dyn FnMut(&str, Entry) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
+        self.below(directory, true, &mut |name, entry, _| visit(name, entry))
+    }
+
+    #[cfg(feature = "http")]
+    fn below(
+        &self,
+        directory: Option<&RemotePath>,
+        tree: bool,
+        visit: &mut dyn FnMut(&str, Entry, Option<Digest>) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
         let prefix = directory.map_or(0, |directory| directory.as_str().len() + 1);
-        let mut found = directory.is_none();
-        self.list(directory.cloned(), false, HashKind::Sha256, &mut |path, entry, digest| {
+        // Where directories are rows, one without any is empty.
+        let mut found = directory.is_none_or(|directory| tree && self.access.covers(directory));
+        self.list(directory.cloned(), tree, HashKind::Sha256, &mut |path, entry, digest| {
             found = true;
-            match (entry, path.as_str().get(prefix..)) {
-                (Entry::File(meta), Some(name)) => visit(name, meta, digest),
-                _ => ControlFlow::Continue(()),
-            }
+            path.as_str().get(prefix..).map_or(ControlFlow::Continue(()), |name| visit(name, entry, digest))
         })?;
         if found { Ok(()) } else { Err(StoreError::NotFound) }
     }

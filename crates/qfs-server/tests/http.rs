@@ -149,9 +149,13 @@ async fn a_directory_has_a_page_a_list_and_an_archive() {
     // One in which nothing is, which shows that nothing below it is looked for.
     assert_eq!(get(rig.address, "/sub/void/", &["Accept: application/json"]).await.text(), "[]\n");
     let archive = get(rig.address, "/?tar", &[]).await;
-    let mut files = Vec::new();
+    let (mut files, mut directories) = (Vec::new(), Vec::new());
     for entry in tar::Archive::new(&archive.body[..]).entries().unwrap() {
         let mut entry = entry.unwrap();
+        if entry.header().entry_type().is_dir() {
+            directories.push(entry.path().unwrap().to_string_lossy().into_owned());
+            continue;
+        }
         let mut content = Vec::new();
         entry.read_to_end(&mut content).unwrap();
         files.push((entry.path().unwrap().to_string_lossy().into_owned(), content));
@@ -159,6 +163,10 @@ async fn a_directory_has_a_page_a_list_and_an_archive() {
     let names: Vec<_> = files.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, ["empty", "hello.txt", "large.bin", "sub/a b.txt", "sub/deep/c.txt"]);
     assert!(files[2].1 == large);
+    assert_eq!(directories, ["sub/", "sub/deep/", "sub/void/"]);
+    // One in which nothing is.
+    let nothing = get(rig.address, "/sub/void/?tar", &[]).await;
+    assert_eq!((nothing.status, tar::Archive::new(&nothing.body[..]).entries().unwrap().count()), (200, 0));
     for target in ["/none/", "/none/?tar", "/sub/none", "/hello.txt/"] {
         let answer = get(rig.address, target, &[]).await;
         assert_eq!((answer.status, answer.text().as_str()), (404, "not_found: no such file\n"), "{target}");

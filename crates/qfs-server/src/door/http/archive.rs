@@ -3,9 +3,10 @@
 use bytes::{Bytes, BytesMut};
 use http::StatusCode;
 use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
+use jiff::Timestamp;
 use qfs_core::body;
 use qfs_core::model::{HashKind, RemotePath};
-use qfs_core::store::{ObjectMeta, StoreError, WriteStore};
+use qfs_core::store::{DirectoryMeta, Entry, ObjectMeta, StoreError, WriteStore};
 use qfs_core::stream::ByteSink;
 
 use super::ask::Ask;
@@ -35,11 +36,15 @@ pub(super) async fn answer<S: WriteStore, R: Answer>(
     let from = below.cloned();
     // Not those of listings: an archive takes as long as its client, and whoever looks into a directory would wait for it.
     let permits = (walk::permit(ask, &ask.client.archives).await?, walk::permit(ask, &ask.service.archives).await?);
-    let mut names = walk::spawn_with(permits, view, NAMES_AHEAD, move |view, finds| {
-        view.list_below(from.as_ref(), &mut |name, _, _| finds.push(name.to_owned()))
+    let mut found = walk::spawn_with(permits, view, NAMES_AHEAD, move |view, finds| {
+        view.tree_below(from.as_ref(), &mut |name, entry| match entry {
+            Entry::File(_) => finds.push(Member::File(name.to_owned())),
+            Entry::Directory(meta) => finds.push(Member::Directory(name.to_owned(), meta)),
+            Entry::Link(_) => finds.go_on(),
+        })
     })?;
     // Only now is it certain that there is such a directory.
-    let mut next = names.recv().await.transpose()?;
+    let mut next = found.recv().await.transpose()?;
     let name = title(below);
     let file_name = target::encoded_extended(&format!("{name}.tar"));
     let head = reply::head(StatusCode::OK)
@@ -49,19 +54,33 @@ pub(super) async fn answer<S: WriteStore, R: Answer>(
     if reply.is_head_only() {
         return Ok(());
     }
-    while let Some(name) = next {
+    while let Some(member) = next {
         // The file before it is whole.
         handed.tell(ask.service.deliveries.as_ref(), true);
-        entry(ask, view, below, &name, reply, handed).await?;
-        next = names.recv().await.transpose()?;
+        match member {
+            Member::File(name) => file(ask, view, below, &name, reply, handed).await?,
+            Member::Directory(name, meta) => reply.send(directory_header(&inside(below, &name), &meta)?).await?,
+        }
+        next = found.recv().await.transpose()?;
     }
     // Two records of zeros end it.
     Ok(reply.send(zeros(2 * RECORD)).await?)
 }
 
+/// What an archive consists of, by its name below the directory that was asked for.
+enum Member {
+    File(String),
+    Directory(String, DirectoryMeta),
+}
+
+/// The name in the archive: everything is below one directory, so that unpacking it makes no mess.
+fn inside(below: Option<&RemotePath>, name: &str) -> String {
+    below.map_or_else(|| name.to_owned(), |below| format!("{}/{name}", below.file_name()))
+}
+
 /// Sends one file. One that is gone by now, or cannot be read at all, is left out; one that changes while it is sent cuts the archive off,
 /// because its length was announced.
-async fn entry<S: WriteStore, R: Answer>(
+async fn file<S: WriteStore, R: Answer>(
     ask: &Ask<'_, S>,
     view: &View<S>,
     below: Option<&RemotePath>,
@@ -76,11 +95,9 @@ async fn entry<S: WriteStore, R: Answer>(
         Err(StoreError::NotFound | StoreError::NotRegular) => return Ok(()),
         Err(error) => return Err(error.into()),
     };
-    // Everything is below one directory, so that unpacking it makes no mess.
-    let inside = below.map_or_else(|| name.to_owned(), |below| format!("{}/{name}", below.file_name()));
     let meta = opened.version.meta();
     let size = meta.size;
-    reply.send(header(&inside, meta)?).await?;
+    reply.send(header(&inside(below, name), meta)?).await?;
     let mut counting = Counting::new(reply, handed.begin(path.as_str()));
     match opened.content {
         Some(content) => counting.send(room.attach(content)).await?,
@@ -98,21 +115,38 @@ pub(super) fn zeros(length: u64) -> Bytes {
     Bytes::from_static(&ZEROS[..length.min(2 * RECORD) as usize])
 }
 
-/// The header of a file, with a record in front of it where its name or size needs one.
+/// The header of a file.
 pub(super) fn header(name: &str, meta: &ObjectMeta) -> Result<Bytes, StoreError> {
+    let mode = if meta.executable { 0o755 } else { 0o644 };
+    extended_header(name, tar::EntryType::Regular, mode, meta.size, meta.modified)
+}
+
+/// The header of a directory, which is all there is of it.
+pub(super) fn directory_header(name: &str, meta: &DirectoryMeta) -> Result<Bytes, StoreError> {
+    extended_header(&format!("{name}/"), tar::EntryType::Directory, 0o755, 0, meta.modified)
+}
+
+/// A header, with a record in front of it where its name or size needs one.
+fn extended_header(
+    name: &str,
+    kind: tar::EntryType,
+    mode: u32,
+    size: u64,
+    modified: Timestamp,
+) -> Result<Bytes, StoreError> {
     let mut bytes = BytesMut::new();
     let mut header = tar::Header::new_ustar();
     let fits = name.is_ascii() && header.set_path(name).is_ok();
-    if !fits || meta.size >= MAX_PLAIN_SIZE {
+    if !fits || size >= MAX_PLAIN_SIZE {
         // Some readers take a line feed in a name for the end of a record, so that no name stands in one without need.
         let mut records = if fits { String::new() } else { record("path", name) };
-        if meta.size >= MAX_PLAIN_SIZE {
-            records += &record("size", &meta.size.to_string());
+        if size >= MAX_PLAIN_SIZE {
+            records += &record("size", &size.to_string());
         }
         let mut extended = tar::Header::new_ustar();
         extended.set_entry_type(tar::EntryType::XHeader);
         extended.set_path("pax").map_err(StoreError::Io)?;
-        finish(&mut extended, records.len() as u64, 0, false);
+        finish(&mut extended, records.len() as u64, 0, 0o644);
         bytes.extend_from_slice(extended.as_bytes());
         bytes.extend_from_slice(records.as_bytes());
         bytes.extend_from_slice(&zeros(padding(records.len() as u64)));
@@ -121,15 +155,14 @@ pub(super) fn header(name: &str, meta: &ObjectMeta) -> Result<Bytes, StoreError>
         // For programs that do not know such records.
         header.set_path("long-name").map_err(StoreError::Io)?;
     }
-    header.set_entry_type(tar::EntryType::Regular);
-    let seconds = u64::try_from(meta.modified.as_second()).unwrap_or(0);
-    finish(&mut header, meta.size.min(MAX_PLAIN_SIZE - 1), seconds, meta.executable);
+    header.set_entry_type(kind);
+    finish(&mut header, size.min(MAX_PLAIN_SIZE - 1), u64::try_from(modified.as_second()).unwrap_or(0), mode);
     bytes.extend_from_slice(header.as_bytes());
     Ok(bytes.freeze())
 }
 
-fn finish(header: &mut tar::Header, size: u64, modified: u64, executable: bool) {
-    header.set_mode(if executable { 0o755 } else { 0o644 });
+fn finish(header: &mut tar::Header, size: u64, modified: u64, mode: u32) {
+    header.set_mode(mode);
     header.set_uid(0);
     header.set_gid(0);
     header.set_size(size);
