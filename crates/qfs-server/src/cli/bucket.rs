@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use qfs_server::{DigestFile, PassedSockets};
 use qfs_store::bucket::{self, BucketStore, DiskCache, Location, Settings, SetupError};
 
-use super::args::Args;
+use super::args::{Args, FollowLinks};
 use super::failure::Failure;
 use super::layers::Reading;
 use super::renew::Renewal;
@@ -67,6 +67,12 @@ const PORTS: [u16; 3] = [443, 80, 53];
 pub(crate) fn settings(args: &Args) -> Result<Option<Settings>, Failure> {
     let root = args.root.to_string_lossy();
     let Some(location) = Location::parse(&root).map_err(|e| refused(args, &e))? else { return Ok(None) };
+    if args.follow_links != FollowLinks::None {
+        return Err(Failure::refused(
+            format!("cannot publish {root} with --follow-links: a bucket has no links"),
+            "leave it out",
+        ));
+    }
     let option = |text: &String| {
         let (name, value) =
             text.split_once('=').ok_or_else(|| SetupError::Setting(format!("{text} is no KEY=VALUE")))?;

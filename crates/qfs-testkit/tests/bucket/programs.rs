@@ -318,6 +318,7 @@ fn what_cannot_be_published_is_refused_with_a_hint() {
     engine.fail("?list-type", qfs_testkit::s3_engine::Fault::Status(404, "NoSuchBucket"));
     assert!(refuse("s3://demo", &options(&engine.endpoint())).contains("no such bucket"));
     assert!(refuse("s3://demo", &["--root-option=colour=red".to_owned()]).contains("colour is no setting"));
+    assert!(refuse("s3://demo", &["--follow-links=any".to_owned()]).contains("a bucket has no links"));
     assert!(refuse("s3://demo", &["--root-option=colour".to_owned()]).contains("KEY=VALUE"));
     refuse("s3://de mo", &[]);
     refuse("s3://demo/../x", &[]);
