@@ -19,11 +19,11 @@ const PAGE_PATIENCE: Duration = Duration::from_secs(2);
 const TICK: Duration = Duration::from_millis(250);
 
 /// Lists the files of the first server, as [`exchange::list`]. Where it fails or falls silent, the next one goes on behind the last
-/// row that was given out.
+/// row that was given out. Whether whoever came to its end could not read everything.
 pub(crate) async fn list(
     fleet: &Arc<Fleet>,
     on_page: &mut (dyn FnMut(Vec<(RemotePath, EntryMeta)>) -> ControlFlow<()> + Send),
-) -> Result<(), Failure> {
+) -> Result<bool, Failure> {
     let mut last: Option<RemotePath> = None;
     let mut failure = Failure::ConnectionLost("no server is left".to_owned());
     for mirror in fleet.mirrors() {
@@ -38,7 +38,7 @@ pub(crate) async fn list(
             on_page(page)
         };
         let is_last = fleet.usable().all(|(other, _)| other.number <= mirror.number);
-        let listing = exchange::list(&session, &mut new_rows);
+        let listing = exchange::list_telling(&session, &mut new_rows);
         tokio::pin!(listing);
         let listed = loop {
             tokio::select! {
@@ -50,7 +50,7 @@ pub(crate) async fn list(
             }
         };
         match listed {
-            Ok(_) => return Ok(()),
+            Ok(listed) => return Ok(listed.is_partial),
             Err(error) => {
                 if let Failure::Protocol(why) = &error {
                     mirror.lied(&format!("its listing is not valid: {why}"));

@@ -112,11 +112,10 @@ impl<'a> Planner<'a> {
             };
             let listed = match self.fleet {
                 Some(fleet) => listing::list(fleet, &mut on_page).await,
-                None => exchange::list_telling(self.session, &mut on_page).await.map(|listed| {
-                    self.partial.fetch_or(listed.is_partial, Ordering::Relaxed);
-                }),
+                None => exchange::list_telling(self.session, &mut on_page).await.map(|listed| listed.is_partial),
             };
-            if listed.is_ok() {
+            if let Ok(is_partial) = &listed {
+                self.partial.fetch_or(*is_partial, Ordering::Relaxed);
                 // Nobody receives any more only when the run is being given up.
                 let _ = pages.send(sieve.end());
             }

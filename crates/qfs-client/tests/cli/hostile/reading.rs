@@ -8,7 +8,7 @@ use qfs_core::wire::{Request, StatusCode};
 use qfs_testkit::hostile_server::{HostileServer, Step};
 
 use super::{head, message, raw, refusal, told, trailer};
-use crate::support::Lab;
+use crate::support::{Lab, run};
 
 /// Lines of text, of which a client hands on a part before it has all.
 fn lines() -> String {
@@ -158,16 +158,24 @@ fn what_the_server_cannot_read_did_not_vanish() {
 /// Fails when: a listing of which the server could not read all is taken for one that is whole.
 #[test]
 fn list_and_get_all_fail_where_the_server_tells_of_a_part() {
-    let server = HostileServer::start(|_| {
-        let partial = message(r#"{"files":{},"end":{"count":0,"partial":true}}"#);
-        vec![message(r#"{"code":0}"#), partial, Step::Finish]
-    })
-    .unwrap();
+    let start = || {
+        HostileServer::start(|_| {
+            let partial = message(r#"{"files":{},"end":{"count":0,"partial":true}}"#);
+            vec![message(r#"{"code":0}"#), partial, Step::Finish]
+        })
+        .unwrap()
+    };
+    let (server, another) = (start(), start());
     let lab = Lab::without_server(&[]);
     for args in [&["list"][..], &["get", "--all"]] {
         let done = told(&lab, &server, args).ends_with(5);
         assert!(done.err.contains("could not list everything"), "{done:?}");
     }
+    // One of several that is asked: another one may not have it either.
+    let [first, second] = [&server, &another].map(|at| format!("qfs://{}#{}", at.address(), at.fingerprint()));
+    let several = ["get", "--all", "--json", "--server", &first, "--server", &second];
+    let done = run(lab.bare().args(several)).ends_with(5);
+    assert!(done.err.contains("could not list everything") && done.json()["partial"] == true, "{done:?}");
     // What is lacking may lie elsewhere.
     let done = told(&lab, &server, &["list", "sub/*"]).ends_with(0);
     assert!(done.err.contains("note: the server could not list everything"), "{done:?}");
