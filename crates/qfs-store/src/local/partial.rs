@@ -15,8 +15,14 @@ use qfs_core::model::{Digest, ETag, MAX_COMPONENT_BYTES};
 /// How every partial file's name ends.
 pub(super) const SUFFIX: &str = ".qfs-part";
 
-/// Longest `PID-N`: ten and twenty digits.
-const MAX_UNIQUE_BYTES: usize = 31;
+/// Most digits of the number of a process.
+const MAX_PID_DIGITS: usize = 10;
+
+/// Most digits of the number that a process gives a file.
+const MAX_COUNT_DIGITS: usize = 20;
+
+/// Longest `PID-N`.
+const MAX_UNIQUE_BYTES: usize = MAX_PID_DIGITS + 1 + MAX_COUNT_DIGITS;
 
 /// Target names up to this length are part of the partial file's name as they are, whatever etag follows.
 const MAX_PLAIN_BYTES: usize = MAX_COMPONENT_BYTES - 3 - ETag::MAX_BYTES - MAX_UNIQUE_BYTES - SUFFIX.len();
@@ -87,8 +93,10 @@ fn unique() -> String {
 }
 
 fn is_unique(text: &str) -> bool {
-    let digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
-    text.split_once('-').is_some_and(|(pid, count)| digits(pid) && digits(count))
+    let is_number =
+        |part: &str, most| (1..=most).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit());
+    text.split_once('-')
+        .is_some_and(|(pid, count)| is_number(pid, MAX_PID_DIGITS) && is_number(count, MAX_COUNT_DIGITS))
 }
 
 /// How often a unique name that is taken, by a process of the same number before this one, is replaced by the next.
@@ -186,6 +194,8 @@ mod tests {
             }
         }
         assert!(is_passing(&passing_name()));
+        // The largest number of a process, and of a file.
+        assert!(is_passing(&format!(".{}-{}{SUFFIX}", i32::MAX, u64::MAX)));
     }
 
     #[test]
@@ -195,6 +205,9 @@ mod tests {
         {
             assert!(!belongs_to(other, &prefix("a")), "{other}");
         }
+        // More digits than a number of ours has: the name is nobody's leftover.
+        let long = format!(".a.t.12-{}.qfs-part", "3".repeat(21));
+        assert!(!belongs_to(&long, &prefix("a")) && !is_passing(&long.replace(".a.t", "")));
         for other in [".qfs-part", ".1.qfs-part", ".1-2", ".x-1.qfs-part", ".1-2.qfs-part.qfs-part"] {
             assert!(!is_passing(other), "{other}");
         }
