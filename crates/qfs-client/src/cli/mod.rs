@@ -13,6 +13,8 @@ mod layers;
 mod log;
 mod menu;
 mod names;
+mod options;
+mod parsers;
 mod progress;
 mod report;
 mod sanitize;

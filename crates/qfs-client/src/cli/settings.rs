@@ -15,10 +15,11 @@ use qfs_config::Origin;
 use qfs_core::model::{Fingerprint, Ticket, TicketSet, Token};
 use qfs_transport::{ClientTuning, Identity};
 
-use super::args::{Args, Command, Fsync, Options, Tls, TrustCommand};
+use super::args::{Args, Command, TrustCommand};
 use super::choice::{Choice, Patient};
 use super::exit::Exit;
 use super::layers::{self, Reading, Unread};
+use super::options::{Fsync, Options, Tls};
 use super::report::Problem;
 use super::secret;
 
