@@ -38,6 +38,7 @@ pub(super) struct Client {
     heard: AtomicBool,
     active: AtomicUsize,
     turned_out: Notify,
+    misused: AtomicBool,
     _open: metrics::Open,
 }
 
@@ -74,6 +75,7 @@ impl Client {
             heard: AtomicBool::new(false),
             active: AtomicUsize::new(0),
             turned_out: Notify::new(),
+            misused: AtomicBool::new(false),
             _open: service.metrics.opened(door),
         })
     }
@@ -101,7 +103,13 @@ impl Client {
 
     /// Ends the connection at once.
     pub(super) fn turn_out(&self) {
+        self.misused.store(true, Ordering::Relaxed);
         self.turned_out.notify_one();
+    }
+
+    /// Whether the client was turned out: nothing that it asks is answered any more.
+    pub(super) fn is_misused(&self) -> bool {
+        self.misused.load(Ordering::Relaxed)
     }
 
     /// Resolves when the connection is to end at once.

@@ -53,8 +53,11 @@ const MAX_RESET_HERE: usize = 64;
 /// A connection on which nothing is under way ends after this time. A new one costs a client a round trip or two.
 const IDLE: Duration = Duration::from_secs(60);
 
-/// A client to which no answer was given has this long to take what it is told.
+/// A client that is owed no answer has this long to take what it is told.
 const FAREWELL: Duration = Duration::from_secs(5);
+
+/// How many times as long as a client may take nothing its farewell may last: 256 KiB of an answer that it takes slowly.
+const LONGEST_FAREWELL: u32 = 4;
 
 /// How often a connection is looked at.
 const LOOK: Duration = Duration::from_secs(1);
@@ -99,14 +102,14 @@ async fn serve<S: WriteStore>(
         .max_local_error_reset_streams(MAX_RESET_HERE);
     let answer = service_fn(|request| answer(Arc::clone(&service), Arc::clone(&client), flow.clone(), request));
     let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), answer));
-    let reason = {
+    let ended = {
         let mut watch = std::pin::pin!(watch(&service, &client, &flow, deadline));
         let mut drain = service.drain.subscribe();
         let mut draining = false;
         loop {
             tokio::select! {
-                ended = connection.as_mut() => break ended.map_or_else(|error| error.to_string(), |()| "done".to_owned()),
-                reason = watch.as_mut() => break reason.to_owned(),
+                ended = connection.as_mut() => break Ok(ended),
+                end = watch.as_mut() => break Err(end),
                 _ = drain.wait_for(|draining| *draining), if !draining => {
                     draining = true;
                     connection.as_mut().graceful_shutdown();
@@ -114,21 +117,62 @@ async fn serve<S: WriteStore>(
             }
         }
     };
-    client.visit().end(&reason);
-    if client.is_idle() {
-        // Tells the client, and waits until it has taken what was handed over, or takes nothing.
-        connection.as_mut().graceful_shutdown();
-        let patience = if client.is_heard() { service.deadlines().stall } else { FAREWELL };
-        let patience = Patience::new(patience, Arc::clone(&service.budget));
+    let end = match ended {
+        Ok(Ok(())) => return client.visit().end("done"),
+        Ok(Err(error)) => return client.visit().end(&error.to_string()),
+        Err(end) => end,
+    };
+    client.visit().end(end.reason());
+    if !client.is_idle() {
+        return;
+    }
+    // Tells the client, which goes on being answered until it has heard that.
+    connection.as_mut().graceful_shutdown();
+    if end != End::Idle || !client.is_heard() {
+        let _ = timeout(FAREWELL, connection).await;
+        return;
+    }
+    // Waits until it has taken what was handed over, or takes nothing. What is answered to its pings counts as taken, so that there is an
+    // end to that.
+    let stall = service.deadlines().stall;
+    let patience = Patience::new(stall, Arc::clone(&service.budget));
+    let taking = async {
         tokio::select! {
             _ = connection => {}
             () = patience.ends(&flow) => {}
+            () = client.is_turned_out() => {}
+        }
+    };
+    let _ = timeout(stall.saturating_mul(LONGEST_FAREWELL), taking).await;
+}
+
+/// Why a connection ends from here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// Nothing was asked.
+    NoRequest,
+    /// Nothing is under way any more.
+    Idle,
+    /// It was misused.
+    TurnedOut,
+    /// Nothing is taken.
+    TakesNothing,
+}
+
+impl End {
+    /// For the audit trail.
+    fn reason(self) -> &'static str {
+        match self {
+            Self::NoRequest => "no request in time",
+            Self::Idle => "idle",
+            Self::TurnedOut => "turned out",
+            Self::TakesNothing => "the client takes nothing",
         }
     }
 }
 
-/// Resolves with the reason when the connection is to end: nothing was asked, nothing is under way, or nothing is taken.
-async fn watch<S: WriteStore>(service: &Service<S>, client: &Client, flow: &Flow, deadline: Instant) -> &'static str {
+/// Resolves when the connection is to end.
+async fn watch<S: WriteStore>(service: &Service<S>, client: &Client, flow: &Flow, deadline: Instant) -> End {
     let patience = Patience::new(service.deadlines().stall, Arc::clone(&service.budget));
     let unblocked = Unblocked::new(flow);
     let mut drain = service.drain.subscribe();
@@ -140,7 +184,7 @@ async fn watch<S: WriteStore>(service: &Service<S>, client: &Client, flow: &Flow
             let now = looks.tick().await;
             if !client.is_heard() && now >= deadline {
                 service.refusals.note(Refusal::Silence, client.peer);
-                return "no request in time";
+                return End::NoRequest;
             }
             if !client.is_idle() || flow.is_blocked() {
                 idle_since = None;
@@ -149,14 +193,14 @@ async fn watch<S: WriteStore>(service: &Service<S>, client: &Client, flow: &Flow
             // Who keeps an idle connection open while the server ends has nothing to lose.
             let most = if *drain.borrow_and_update() { LOOK } else { IDLE };
             if now.duration_since(*idle_since.get_or_insert(now)) >= most {
-                return "idle";
+                return End::Idle;
             }
         }
     };
     tokio::select! {
-        reason = looks => reason,
-        () = client.is_turned_out() => "turned out",
-        () = patience.ends(&unblocked) => "the client takes nothing",
+        end = looks => end,
+        () = client.is_turned_out() => End::TurnedOut,
+        () = patience.ends(&unblocked) => End::TakesNothing,
     }
 }
 
@@ -167,6 +211,10 @@ async fn answer<S: WriteStore>(
     flow: Flow,
     request: Request<Incoming>,
 ) -> Result<Response<OutletBody>, CutOff> {
+    // Until it has heard that the connection ends, it may go on asking.
+    if client.is_misused() {
+        return Err(CutOff);
+    }
     let (parts, body) = request.into_parts();
     let (head, made) = oneshot::channel();
     let (sender, receiver) = mpsc::channel(1);
