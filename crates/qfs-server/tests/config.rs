@@ -12,11 +12,11 @@ use std::io::{BufRead, BufReader};
 use std::process::Command;
 
 use qfs_core::model::Token;
-use qfs_core::wire::{DownloadRequest, Request, StatusCode};
+use qfs_core::wire::{DownloadRequest, MakeDirectoryRequest, Request, StatusCode};
 use qfs_transport::ClientTuning;
 use rustix::process::Signal;
 use support::program::{Home, Running};
-use support::{finish, head};
+use support::{finish, head, refusal};
 
 /// The program without the root in its variable, which would beat the file.
 fn command(home: &Home) -> Command {
@@ -148,6 +148,26 @@ async fn who_is_let_in_changes_without_a_restart() {
     assert_eq!(finish(answer, head).await.unwrap().body, b"hello");
     reload(&home, &server, &mut said, "auth = \"open\"\n", "auth \"tokens\" -> \"open\"");
     assert!(!denied().await);
+}
+
+/// Fails when those without a token may do more for a moment, or for good, because `allow` is in force and `auth` is not.
+#[tokio::test]
+async fn nobody_may_more_than_before_where_the_tokens_cannot_be_used() {
+    let home = Home::new();
+    home.tree.write("config/server.toml", b"allow = \"read,write\"\n");
+    let mut server = home.start(&[]);
+    let mut said = BufReader::new(server.child.stderr.take().unwrap());
+    let client = server.connect(&ClientTuning::default()).await;
+    let writes = async || {
+        let request = Request::MakeDirectory(MakeDirectoryRequest { filename: "made".into(), modified: None });
+        refusal(client.send(request.encode().unwrap()).await).await.code != StatusCode::DENIED
+    };
+    reload(&home, &server, &mut said, "allow = \"read\"\n", "allow \"read,write\" -> \"read\"");
+    assert!(!writes().await);
+    home.tree.write("certs/tokens", b"nonsense");
+    let both = "auth = \"tokens\"\nallow = \"read,write\"\n";
+    reload(&home, &server, &mut said, both, "auth stays as it was, and allow with it");
+    assert!(!writes().await, "whoever has no token writes");
 }
 
 /// Fails when a change that was put off until a restart is later told as if it had been in force.

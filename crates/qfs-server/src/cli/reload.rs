@@ -61,7 +61,8 @@ impl<'a> Reload<'a> {
         let names: BTreeSet<_> = current.keys().chain(newer.keys()).cloned().collect();
         for name in names {
             let (before, after) = (current.get(&name), newer.get(&name));
-            if before == after || (name == "auth" && kept.contains(&"auth")) {
+            // Why `auth` stays was said.
+            if before == after || (kept.contains(&"auth") && ["auth", "allow"].contains(&name.as_str())) {
                 continue;
             }
             if !CHANGEABLE.contains(&name.as_str()) || kept.contains(&name.as_str()) {
@@ -88,17 +89,28 @@ impl<'a> Reload<'a> {
         controls.set_room(args.keep_free, args.max_upload);
         controls.set_connections(args.max_connections, args.max_connections_per_ip);
         controls.set_deadlines(args.stall_timeout, args.drain_timeout, args.partial_age);
-        let mut kept = Vec::new();
-        if !controls.set_rights(args.allow) {
-            kept.push("allow");
+        self.let_in(args)
+    }
+
+    /// Has the server let in whom `args` say; the names of those options that stay as they were. At no time may somebody do what neither the
+    /// old options nor the new ones let him: tokens are asked for before those without one may do more, and no longer afterwards.
+    fn let_in(&self, args: &Args) -> Vec<&'static str> {
+        let controls = &self.controls;
+        let set_rights = || if controls.set_rights(args.allow) { vec![] } else { vec!["allow"] };
+        if args.auth == Auth::Open {
+            let kept = set_rights();
+            // Nothing is read for it.
+            let _ = controls.set_tokens(None);
+            return kept;
         }
         // The directory of the identity is another one only after a restart.
-        let tokens = (args.auth == Auth::Tokens).then(|| TokenFile::in_directory(&self.started.args.certs));
-        if let Err(why) = controls.set_tokens(tokens) {
-            error!("auth stays as it was: cannot use the tokens: {why}");
-            kept.push("auth");
+        match controls.set_tokens(Some(TokenFile::in_directory(&self.started.args.certs))) {
+            Ok(()) => set_rights(),
+            Err(why) => {
+                error!("auth stays as it was, and allow with it: cannot use the tokens: {why}");
+                vec!["auth", "allow"]
+            }
         }
-        kept
     }
 
     #[expect(clippy::print_stderr, reason = "the command line's own output")]
