@@ -96,11 +96,11 @@ fn nonce() -> String {
 /// and other programs give new content the metadata of the old. Of other objects the ETag and the second of the last change count.
 pub(super) fn etag(key: &str, info: &Info) -> ETag {
     let nonce = info.attributes.as_ref().and_then(|attributes| attributes.nonce.as_deref());
-    let tag = info.tag.as_deref().unwrap_or_default();
+    // Documents and headers do not always quote alike.
+    let tag = info.tag.as_deref().unwrap_or_default().trim_matches('"');
     let size = info.size;
     short(&match nonce {
-        // Documents and headers do not always quote alike.
-        Some(nonce) => format!("n\0{key}\0{size}\0{nonce}\0{}", tag.trim_matches('"')),
+        Some(nonce) => format!("n\0{key}\0{size}\0{nonce}\0{tag}"),
         None => format!("t\0{key}\0{size}\0{tag}\0{}", info.changed),
     })
 }

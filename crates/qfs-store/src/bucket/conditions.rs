@@ -1,6 +1,6 @@
 //! Conditions: what a bucket is asked to check, and what its refusal means.
 
-use qfs_core::store::{Condition, ObjectMeta, StoreError};
+use qfs_core::store::{CommitSpec, Condition, ObjectMeta, StoreError};
 
 use super::attributes::{self, Attributes};
 use super::cloud::{Info, Only};
@@ -24,6 +24,21 @@ pub(super) fn condition(shared: &Shared, key: &str, condition: &Condition) -> Re
             Some(info) if attributes::etag(key, &info) == *version => Ok(info.tag.map_or(Only::Any, Only::Tag)),
             _ => Err(StoreError::Conflict),
         },
+    }
+}
+
+/// Whether the object that is written may be executed: where nobody says so, as what it replaces, which costs a look at that.
+///
+/// # Errors
+/// As [`names::head`].
+pub(super) fn executable(shared: &Shared, key: &str, spec: &CommitSpec) -> Result<bool, StoreError> {
+    match (spec.executable, &spec.condition) {
+        (Some(executable), _) => Ok(executable),
+        (None, Condition::Absent) => Ok(false),
+        (None, Condition::Any | Condition::Matches(_)) => {
+            let replaced = names::head(shared, key)?.and_then(|info| info.attributes);
+            Ok(replaced.is_some_and(|attributes| attributes.executable))
+        }
     }
 }
 

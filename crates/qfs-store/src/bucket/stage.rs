@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 
 use super::attributes::Attributes;
 use super::cloud::Only;
-use super::conditions::{condition, refused, written};
+use super::conditions::{condition, executable, refused, written};
 use super::error::CloudError;
 use super::names;
 use super::shared::Shared;
@@ -44,17 +44,17 @@ impl BucketStage {
     /// Takes up what is gathered of this version, or begins.
     ///
     /// # Errors
-    /// As [`WriteStore::stage`].
+    /// As [`WriteStore::stage_sparse`]: holes take no room before they are uploaded.
     pub(super) fn open(
         shared: &Arc<Shared>,
         spool: &LocalStore,
         path: &RemotePath,
-        spec: &StageSpec,
+        (spec, holes): (&StageSpec, u64),
     ) -> Result<Self, StoreError> {
         // One flat directory: no name there is longer than another, and none is in another's way.
         let name = Digest::of(shared.key(path).as_bytes()).to_string();
         let name = RemotePath::parse(&name).map_err(|_| StoreError::Reserved)?;
-        let staged = spool.stage(&name, spec)?;
+        let staged = spool.stage_sparse(&name, spec, holes)?;
         Ok(Self {
             shared: Arc::clone(shared),
             spool: staged,
@@ -72,12 +72,13 @@ impl BucketStage {
             self.spool.read_at(size - 1, 1)?;
         }
         let key = shared.key(&self.path);
-        let attributes = Attributes::fresh(spec.modified, spec.executable == Some(true)).with_digest(digest);
         let keep = |error: StoreError| {
             // For whoever commits it under another condition.
             let _ = self.spool.record_frontier(size);
             error
         };
+        let executable = executable(shared, &key, spec).map_err(keep)?;
+        let attributes = Attributes::fresh(spec.modified, executable).with_digest(digest);
         names::ensure_free(shared, &self.path).map_err(keep)?;
         let tag = if size <= PART {
             let content = self.read(0..size)?;

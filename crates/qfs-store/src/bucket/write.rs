@@ -13,7 +13,7 @@ use qfs_core::store::{
 use super::BucketStore;
 use super::attributes::{self, Attributes};
 use super::cloud::Only;
-use super::conditions::{condition, refused, written};
+use super::conditions::{condition, executable, refused, written};
 use super::error::CloudError;
 use super::listing;
 use super::names::{self, There};
@@ -37,10 +37,11 @@ impl BucketStore {
             several => several.concat().into(),
         };
         let digest = digest.or_else(|| Some(Digest::of(&content)));
-        let attributes = Attributes::fresh(commit.modified, commit.executable == Some(true)).with_digest(digest);
         let key = shared.key(path);
         names::ensure_free(shared, path)?;
         let _turn = shared.lock(&key);
+        let executable = executable(shared, &key, commit)?;
+        let attributes = Attributes::fresh(commit.modified, executable).with_digest(digest);
         let only = condition(shared, &key, &commit.condition)?;
         let size = content.len() as u64;
         let tag = shared
@@ -122,9 +123,18 @@ impl WriteStore for BucketStore {
     }
 
     fn stage(&self, path: &RemotePath, spec: &StageSpec) -> Result<Arc<dyn StagedObject>, StoreError> {
+        self.stage_sparse(path, spec, 0)
+    }
+
+    fn stage_sparse(
+        &self,
+        path: &RemotePath,
+        spec: &StageSpec,
+        holes: u64,
+    ) -> Result<Arc<dyn StagedObject>, StoreError> {
         names::ensure_free(&self.shared, path)?;
         let spool = self.spool.as_ref().ok_or(StoreError::Unsupported)?;
-        Ok(Arc::new(BucketStage::open(&self.shared, spool, path, spec)?))
+        Ok(Arc::new(BucketStage::open(&self.shared, spool, path, (spec, holes))?))
     }
 
     fn put(&self, path: &RemotePath, content: &[Bytes], commit: &CommitSpec) -> Result<(), StoreError> {

@@ -149,9 +149,13 @@ impl Shared {
     }
 
     fn commit(&self, path: &RemotePath, content: Bytes, spec: &CommitSpec) -> Result<ObjectMeta, StoreError> {
-        let version = self.version(content, spec.modified, spec.executable == Some(true));
-        let meta = version.meta.clone();
         let mut tree = lock(&self.tree);
+        let replaced = match tree.get(path) {
+            Some(Node::File(file)) => lock(&file.0).meta.executable,
+            Some(Node::Directory(_) | Node::Link(_)) | None => false,
+        };
+        let version = self.version(content, spec.modified, spec.executable.unwrap_or(replaced));
+        let meta = version.meta.clone();
         ensure_directories(&mut tree, path)?;
         match (&spec.condition, tree.get(path)) {
             (_, Some(Node::Directory(_))) | (Condition::Absent | Condition::Matches(_), Some(Node::Link(_))) => {

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use bytes::Bytes;
-use qfs_core::store::{CommitSpec, Entry, ListQuery, Store, StoreError, WriteStore};
+use qfs_core::store::{CommitSpec, Condition, Entry, ListQuery, Store, StoreError, WriteStore};
 
 use super::{Subject, content, keep, listing, path, put, replace, rows_of, stage, time, version};
 
@@ -86,5 +86,16 @@ pub fn executables_are_marked<S: Subject>(subject: &S) {
         let Entry::File(meta) = entry else { panic!("not asked for: {name}") };
         assert_eq!(meta.executable, name.ends_with("-on"), "{name}");
         assert_eq!(subject.store().object(&path(&name)).expect("open").meta().executable, meta.executable, "{name}");
+    }
+    // Where nobody says anything of it, it stays as it was, whatever is replaced, and however.
+    let is_executable = |name: &str| subject.store().object(&path(name)).expect("open").meta().executable;
+    for name in ["put-on", "stage-on", "put-off", "stage-off"] {
+        let etag = subject.store().object(&path(name)).expect("open").meta().etag.clone();
+        let seen = CommitSpec { condition: Condition::Matches(etag), ..keep() };
+        subject.store().put(&path(name), &[Bytes::from_static(b"y")], &seen).expect("replaces what was seen");
+        assert_eq!(is_executable(name), name.ends_with("-on"), "{name}");
+        let staged = stage(subject, name, &version(0, "w"));
+        assert_eq!(staged.commit(&replace()).expect("replaces").executable, name.ends_with("-on"), "{name}");
+        assert_eq!(is_executable(name), name.ends_with("-on"), "{name}");
     }
 }
