@@ -107,14 +107,17 @@ impl Staged {
         self.size.unwrap_or_else(|| self.reached.load(Ordering::Relaxed))
     }
 
-    /// Brings the partial file to its final length, mode and time.
-    fn complete(&self, spec: &CommitSpec) -> Result<(), StoreError> {
-        let (stat, size) = (rustix::fs::fstat(&self.file).map_err(write_error)?, self.size());
-        let length = length_of(&stat);
-        if length.max(self.reached.load(Ordering::Relaxed)) < size {
-            return Err(StoreError::Changed);
-        }
-        if length != size {
+    /// What the partial file is, which has to be whole.
+    fn ensure_whole(&self) -> Result<Stat, StoreError> {
+        let stat = rustix::fs::fstat(&self.file).map_err(write_error)?;
+        let reached = length_of(&stat).max(self.reached.load(Ordering::Relaxed));
+        if reached < self.size() { Err(StoreError::Changed) } else { Ok(stat) }
+    }
+
+    /// Brings the partial file, which was `stat`, to its final length, mode and time, and gives it its name.
+    fn complete(&self, stat: &Stat, spec: &CommitSpec) -> Result<(), StoreError> {
+        let size = self.size();
+        if length_of(stat) != size {
             retry_on_intr(|| rustix::fs::ftruncate(&self.file, size)).map_err(write_error)?;
         }
         let replaced = mode::of_replaced(&self.directory, &self.target_name, &spec.condition);
@@ -126,7 +129,17 @@ impl Staged {
         if spec.durable {
             retry_on_intr(|| rustix::fs::fdatasync(&self.file)).map_err(write_error)?;
         }
-        Ok(())
+        rename_into_place(&self.shared, &self.directory, &self.partial_name, &self.target_name, &spec.condition)
+    }
+
+    /// Makes the partial file, which is whole and was `stat`, one again that a later run finds: it need not fetch it again. With the mode of
+    /// a target that nobody may write to it could not be opened.
+    fn take_back(&self, stat: &Stat) {
+        let mode = Mode::from_raw_mode(stat.st_mode & 0o777);
+        let is_back = retry_on_intr(|| rustix::fs::fchmod(&self.file, mode)).map_err(write_error);
+        if let Err(error) = is_back.and_then(|()| self.record_frontier(self.size())) {
+            tracing::debug!(%error, "the frontier record could not be restored");
+        }
     }
 }
 
@@ -214,13 +227,9 @@ impl StagedObject for Staged {
     }
 
     fn commit(&self, spec: &CommitSpec) -> Result<ObjectMeta, StoreError> {
-        self.complete(spec)?;
-        let (from, to) = (&self.partial_name, &self.target_name);
-        if let Err(error) = rename_into_place(&self.shared, &self.directory, from, to, &spec.condition) {
-            // The content is whole; with its record back, a run that may replace the target need not fetch it again.
-            if let Err(error) = self.record_frontier(self.size()) {
-                tracing::debug!(%error, "the frontier record could not be restored");
-            }
+        let stat = self.ensure_whole()?;
+        if let Err(error) = self.complete(&stat, spec) {
+            self.take_back(&stat);
             return Err(match error {
                 StoreError::NotFound => io_error(Errno::NOENT),
                 error => error,

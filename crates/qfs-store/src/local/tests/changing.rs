@@ -142,6 +142,29 @@ fn executables_are_as_the_umask_lets_by_every_method() {
     }
 }
 
+/// Fails when a partial file keeps the mode of what it could not replace: with that of a file that nobody may write to, only root would find
+/// it again.
+#[test]
+fn what_was_not_committed_can_be_opened_again() {
+    let (root, store) = store();
+    let file = root.path().join("file");
+    let seen = store.put_described(&path("file"), &bytes("base"), &keep()).unwrap().etag;
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o444)).unwrap();
+    let staged = store.stage(&path("file"), &spec(4)).unwrap();
+    staged.write_at(0, &bytes("ours")).unwrap();
+    let place = file.clone();
+    *lock(&store.shared.meanwhile.0) = Some(Box::new(move || {
+        fs::remove_file(&place).unwrap();
+        fs::write(&place, "theirs").unwrap();
+    }));
+    let seen = CommitSpec { condition: Matches(seen), ..keep() };
+    assert!(matches!(staged.commit(&seen), Err(StoreError::Conflict)));
+    drop(staged);
+    let partial = names_in(root.path()).into_iter().find(|name| name != "file").unwrap();
+    assert_eq!(fs::metadata(root.path().join(partial)).unwrap().permissions().mode() & 0o200, 0o200);
+    assert_eq!(store.stage(&path("file"), &spec(4)).unwrap().recorded_frontier(), 4);
+}
+
 /// Fails when: a version is looked at first and replaced or removed afterwards, without another look at what came out.
 #[test]
 fn what_happens_between_the_look_and_the_step_is_noticed() {
