@@ -85,6 +85,11 @@ judge() {
 
 serve
 expect "nothing wrong" 0 "" "$ticket"
+for rate in rate-down rate-up; do
+  planted=$((planted + 1))
+  if grep -q "^ok *$rate .*MiB/s" "$work/said"; then named=$((named + 1)); fi
+  echo "$rate: $(sed -n "s/^ok *$rate *//p" "$work/said")" >&2
+done
 if ((LIMIT < 4194304)); then
   planted=$((planted + 1))
   if grep -q "^warning *socket-buffers .*sysctl -w net.core.rmem_max=" "$work/said"; then named=$((named + 1)); fi

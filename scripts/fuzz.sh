@@ -44,7 +44,7 @@ fuzz() {
     # At least one second, so that this ends whatever `time` says.
     ((processor += $(awk '{ seconds = int($1 + $2); print seconds < 1 ? 1 : seconds }' <<<"$spent"))) || true
     ((runs += $(sed -n 's/^stat::number_of_executed_units: *//p' "$log" | tail -n 1))) || true
-    edges=$(grep -o 'cov: [0-9]*' "$log" | tail -n 1)
+    edges=$(grep -o 'cov: [0-9]*' "$log" | tail -n 1 || true)
   done
   printf '%-18s %9s %12s %8s %s\n' "$target" "$processor" "$runs" "${edges#cov: }" "$verdict"
   [[ $verdict == "nothing wrong" ]]

@@ -12,7 +12,7 @@ use qfs_core::body::Answer;
 use qfs_core::model::Token;
 use qfs_core::stream::{Lost, StreamError};
 use qfs_core::wire::{
-    DownloadHead, DownloadManyRequest, DownloadRequest, ListRequest, Request, StatusCode, take_record,
+    DownloadHead, DownloadManyRequest, DownloadRequest, ListRequest, MeasureRequest, Request, StatusCode, take_record,
 };
 use qfs_server::Gate;
 use qfs_server::gate::tokens::{Issue, Record, Scope, TokenFile};
@@ -72,7 +72,8 @@ async fn strangers_are_told_nothing() {
 
     let wrong: Token = "qfs_0".parse().unwrap();
     for token in [None, Some(&wrong), Some(expired)] {
-        for request in [get("in/a", token), get("gone", token), list(token)] {
+        let measure = Request::Measure(MeasureRequest {}).encode_with(token).unwrap();
+        for request in [get("in/a", token), get("gone", token), list(token), measure] {
             let error = client.refusal(request).await;
             assert_eq!((error.code, error.message.as_str()), (StatusCode::DENIED, "a valid token is needed"));
         }

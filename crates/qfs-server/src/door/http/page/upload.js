@@ -162,6 +162,8 @@
               continue;
             }
             if (answer.status === 409 || answer.status === 408 || (answer.status >= 500 && answer.status !== 507)) throw new Later("the server could not take it");
+            // The disk may have room again later; what has arrived is kept until then.
+            if (answer.status === 507) return this.leave(new Later(this.wrong(answer)));
             if (answer.status >= 300) throw new Final(this.wrong(answer));
           }
           this.bar.value = this.bar.max;
