@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::parser::ValueSource;
@@ -187,6 +187,15 @@ fn settle_all(command: &mut Option<Command>, matches: &ArgMatches) -> Result<(),
     Ok(())
 }
 
+/// Whether the command has a use of its own for standard input: the menu, and `put -`.
+fn reads_input(command: Option<&Command>) -> bool {
+    match command {
+        None => true,
+        Some(Command::Put(put)) => put.paths.iter().any(|path| path == Path::new("-")),
+        Some(_) => false,
+    }
+}
+
 /// The tickets, given as such or in a file, and where they come from; none where `--ip` or `--port` is stronger. With a token in it
 /// it must not come from the command line, which everybody on the machine can read.
 fn settle_tickets(
@@ -225,6 +234,12 @@ fn settle_tickets(
     match &options.server_file {
         _ if is_weaker => Ok((Vec::new(), from)),
         Some(path) if file_from > text_from => {
+            if path == Path::new("-") && reads_input(command) {
+                return Err(usage(
+                    "standard input cannot be both the ticket and what is read behind it",
+                    "put the ticket into a file for --server-file, or into QFS_SERVER",
+                ));
+            }
             let set = secret::tickets_from(path).map_err(Refusal::Problem)?;
             Ok((set.into_tickets(), from))
         }

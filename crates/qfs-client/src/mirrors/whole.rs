@@ -136,6 +136,11 @@ impl Whole<'_> {
                 }
             }
         }
+        if let Truth::Named(leader, _) = self.truth
+            && !self.fleet.mirrors()[leader].has_hope()
+        {
+            self.out(leader, Failure::ConnectionLost("no server is left".to_owned()));
+        }
         if matches!(self.truth, Truth::Unknown) {
             self.ask_for_digest();
         }

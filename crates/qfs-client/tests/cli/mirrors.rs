@@ -2,12 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::net::UdpSocket;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use qfs_core::model::Digest;
+use qfs_core::wire::{RemoteError, Request, StatusCode, Trailer, encode, frame};
+use qfs_testkit::hostile_server::{HostileServer, Step};
 use qfs_testkit::udp_proxy::{Faults, LinkSpec, PathFaults, UdpProxy};
 
-use crate::support::{Done, Lab, free_port, noise, run, slow_link, sums};
+use crate::support::{Done, Lab, finish, free_port, noise, run, slow_link, sums, wait_until};
 
 /// The client of the first lab, told of these tickets.
 fn client(lab: &Lab, tickets: &[String], args: &[&str]) -> Command {
@@ -229,4 +234,50 @@ fn writing_takes_one_server() {
     run(&mut client(&labs[0], &many, &["list"])).ends_with(2).complains("more than 16 servers", "fewer");
     // Named twice it is one.
     run(&mut client(&labs[0], &[tickets[0].clone(), tickets[0].clone()], &["rm", "nope"])).ends_with(5);
+}
+
+/// Fails when: the one that decided what a file is, and is gone, keeps an honest one from being asked again.
+#[test]
+fn who_is_gone_decides_nothing() {
+    let lab = Lab::without_server(&[]);
+    let head = |end: usize, etag: &str| {
+        let json = format!(
+            r#"{{"code":0,"size":5,"modified":"2026-11-23T08:00:00Z","etag":"{etag}","range":{{"start":0,"end":{end}}}}}"#
+        );
+        Step::Send(frame(json.as_bytes()).unwrap())
+    };
+    let trailer = |content: &[u8]| Step::Send(encode(&Trailer::new(Digest::of(content))).unwrap());
+    let none = || vec![Step::Send(encode(&RemoteError::new(StatusCode::UNKNOWN_COMMAND, "")).unwrap()), Step::Finish];
+
+    let (is_named, is_told) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let (named, told) = (Arc::clone(&is_named), Arc::clone(&is_told));
+    // It says what the file is, and sends nothing of it.
+    let first = HostileServer::start(move |request| match request {
+        Request::Download(download) if download.range.is_some() => {
+            named.store(true, Ordering::Relaxed);
+            vec![head(0, "a"), trailer(b"other"), Step::Finish]
+        }
+        Request::Download(_) => vec![Step::Hang],
+        _ => none(),
+    });
+    let first = first.unwrap();
+    let second = HostileServer::start(move |request| match request {
+        Request::Download(download) => {
+            let content = if download.range.is_some() { &b""[..] } else { b"hello" };
+            told.store(true, Ordering::Relaxed);
+            let body = (!content.is_empty()).then(|| Step::Send(content.into()));
+            [vec![head(content.len(), "b")], body.into_iter().collect(), vec![trailer(b"hello"), Step::Finish]].concat()
+        }
+        _ => none(),
+    });
+    let second = second.unwrap();
+    let tickets = [&first, &second].map(|at| format!("qfs://{}#{}", at.address(), at.fingerprint()));
+    let mut command = client(&lab, &tickets, &["get", "f", "--retry-timeout", "1s"]);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    wait_until("what both say", || is_named.load(Ordering::Relaxed) && is_told.load(Ordering::Relaxed));
+    // Time for the client to take it in; where that is too short, the run ends well in either case.
+    std::thread::sleep(Duration::from_millis(500));
+    drop(first);
+    finish(child).ends_with(0);
+    assert_eq!(lab.saved("f"), b"hello");
 }

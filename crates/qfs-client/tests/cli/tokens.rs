@@ -203,6 +203,29 @@ fn a_ticket_comes_from_standard_input() {
     }
 }
 
+/// Fails when standard input is read twice: an upload of it would be empty, and replace what is there.
+#[test]
+fn standard_input_is_one_thing() {
+    let mut lab = Lab::without_server(&[("x", b"what is there")]);
+    lab.start_server_with("127.0.0.1", 0, &["--allow", "read,write"]);
+    let ticket = lab.server().ticket().to_owned();
+    for args in [&["put", "-", "--as", "x", "--overwrite"][..], &[]] {
+        for by_variable in [false, true] {
+            let mut command = lab.bare();
+            let flag: &[&str] = if by_variable { &[] } else { &["--server-file", "-"] };
+            command.args(flag).args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+            if by_variable {
+                command.env("QFS_SERVER_FILE", "-");
+            }
+            let mut child = command.spawn().unwrap();
+            // It may be gone before it has read anything.
+            let _ = std::io::Write::write_all(&mut child.stdin.take().unwrap(), ticket.as_bytes());
+            finish(child).ends_with(2).complains("standard input cannot be both", "--server-file");
+        }
+    }
+    assert_eq!(std::fs::read(lab.path().join("root/x")).unwrap(), b"what is there");
+}
+
 #[test]
 fn a_token_on_the_command_line_is_refused_and_nothing_quotes_one() {
     let guarded = Guarded::new();
