@@ -99,7 +99,7 @@ pub async fn verify(
         }
     }
     if !unknown.is_empty() {
-        let listed = still_listed(session, prefix).await;
+        let listed = still_listed(session, prefix).await?;
         for name in unknown {
             let version = |listing: &Listing| match listing.entries.get(name) {
                 Some(Entry::File(file)) => file.etag.clone(),

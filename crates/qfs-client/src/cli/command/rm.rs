@@ -37,7 +37,8 @@ async fn attempt(context: &Context, args: &RmArgs) -> Result<Exit, Problem> {
     let mut outcome = RunOutcome::default();
     let mut lines = FileLines::default();
     for item in selection.items() {
-        let doomed = match doomed(&session, item.is_pattern().then_some(item), &item.text, args.recursive).await {
+        let pattern = item.is_pattern().then_some(item);
+        let doomed = match doomed(context, &session, pattern, &item.text, args.recursive).await {
             Ok(doomed) if doomed.is_empty() => Err(Failure::NoMatch),
             doomed => doomed,
         };
@@ -94,8 +95,10 @@ async fn is_directory(session: &Session, path: &RemotePath) -> bool {
     look::stat(session, path).await.is_ok_and(|found| found.is_some_and(|found| found.kind == Kind::Directory))
 }
 
-/// What `text` means: one name, the names that match a pattern, or with `recursive` a directory and all below it.
+/// What `text` means: one name, the names that match a pattern, or with `recursive` a directory and all below it. Says it where the server
+/// could not list everything, so that more may match.
 async fn doomed(
+    context: &Context,
     session: &Session,
     pattern: Option<&qfs_client::plan::selection::Item>,
     text: &str,
@@ -106,12 +109,15 @@ async fn doomed(
         return if recursive { change::doomed(session, path).await } else { Ok(vec![(path, Kind::File, None)]) };
     };
     let mut found = Vec::new();
-    exchange::tree(session, None, &mut |rows| {
+    let listed = exchange::tree(session, None, &mut |rows| {
         let matching = rows.into_iter().filter(|(name, row)| row.kind != Kind::Directory && pattern.matches(name));
         found.extend(matching.map(|(name, row)| (name, row.kind, row.etag)));
         ControlFlow::Continue(())
     })
     .await?;
+    if !listed.is_whole {
+        super::list::partial(context, false);
+    }
     Ok(found)
 }
 

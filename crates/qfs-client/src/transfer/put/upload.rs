@@ -194,7 +194,11 @@ impl<'a> Upload<'a> {
         match writing::request::<Written>(self.session, &request).await {
             Ok(_) | Err(Failure::Refused(RemoteError { code: StatusCode::UNKNOWN_COMMAND, .. })) => Ok(()),
             Err(Failure::Refused(_)) if executable.is_none() => Ok(()),
-            Err(Failure::Changed) => Err(Failure::TargetChanged),
+            // Done already, by an attempt whose answer was lost or by somebody with the same file; or the content is another one by now.
+            Err(Failure::Changed) => match self.look().await? {
+                Some(now) if now.size == meta.size && self.is_here(now.digest).await? => Ok(()),
+                _ => Err(Failure::TargetChanged),
+            },
             Err(failure) => Err(failure),
         }
     }

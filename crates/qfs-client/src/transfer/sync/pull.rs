@@ -104,14 +104,20 @@ impl Target for Here {
         let fetching = Scheduler::new(context, first, |_| false, &mut told).run(pages);
         tokio::join!(feeding, fetching);
         let prefix = self.prefix.as_ref();
-        let listed: HashSet<_> = match &vanished[..] {
-            [] => HashSet::new(),
-            _ => still_listed(&self.sessions[0], prefix).await.into_keys().collect(),
+        let listed = match &vanished[..] {
+            [] => Ok(HashSet::new()),
+            _ => still_listed(&self.sessions[0], prefix)
+                .await
+                .map(|listed| listed.keys().filter_map(|name| whole_name(prefix, name).ok()).collect::<HashSet<_>>()),
         };
-        let listed: HashSet<_> = listed.iter().filter_map(|name| whole_name(prefix, name).ok()).collect();
         for (name, gone) in vanished {
-            let is_listed = RemotePath::parse(&name).is_ok_and(|name| listed.contains(&name));
-            let failure = if is_listed { Failure::UnreadableThere } else { Failure::Vanished };
+            let is_there = |name: &RemotePath| listed.as_ref().map(|listed| listed.contains(name));
+            let failure = match RemotePath::parse(&name).as_ref().map(is_there) {
+                Ok(Ok(true)) => Failure::UnreadableThere,
+                Ok(Ok(false)) | Err(_) => Failure::Vanished,
+                // Whether it is gone cannot be told.
+                Ok(Err(failure)) => failure.clone(),
+            };
             done(Transferred { ended: Err(failure), ..gone });
         }
         // A download that ended without an outcome has no name.

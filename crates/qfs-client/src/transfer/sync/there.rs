@@ -37,15 +37,18 @@ pub(in crate::transfer) async fn list(
     Ok(Some(listing))
 }
 
-/// The files that the server lists below `prefix` now, by names relative to it, with their versions; none where it cannot be asked. It does
-/// not tell what is gone from what it cannot read when it is asked for a file (PROTOCOL §4.2): its listing has the latter.
+/// The files that the server lists below `prefix` now, by names relative to it, with their versions. It does not tell what is gone from what
+/// it cannot read when it is asked for a file (PROTOCOL §4.2): its listing has the latter.
+///
+/// # Errors
+/// [`Failure`] when it cannot be asked: then nothing can be said of such files.
 pub(in crate::transfer) async fn still_listed(
     session: &Session,
     prefix: Option<&RemotePath>,
-) -> HashMap<RemotePath, Option<ETag>> {
-    let Ok(Some(listing)) = list(session, prefix).await else { return HashMap::new() };
+) -> Result<HashMap<RemotePath, Option<ETag>>, Failure> {
+    let Some(listing) = list(session, prefix).await? else { return Ok(HashMap::new()) };
     let file = |(name, entry)| if let Entry::File(file) = entry { Some((name, file.etag)) } else { None };
-    listing.entries.into_iter().filter_map(file).collect()
+    Ok(listing.entries.into_iter().filter_map(file).collect())
 }
 
 fn entry(row: TreeEntry) -> Entry {

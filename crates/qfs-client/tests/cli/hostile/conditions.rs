@@ -42,3 +42,29 @@ fn what_was_written_meanwhile_is_not_replaced_if_unchanged() {
         assert!(log.lock().unwrap().iter().all(|condition| *condition == seen), "{log:?}");
     }
 }
+
+/// Fails when: a file that is there as it is here fails because its time is another one by now, as after an answer that was lost; or one that
+/// became another meanwhile counts as uploaded.
+#[test]
+fn what_is_there_is_no_failure_because_somebody_was_quicker() {
+    for (later, code) in [(&b"mine"[..], 0), (b"else", 6)] {
+        let lab = Lab::without_server(&[]);
+        std::fs::write(lab.home().join("f"), b"mine").unwrap();
+        let is_changed = AtomicUsize::new(0);
+        let server = HostileServer::start(move |request| match request {
+            Request::Download(_) => match is_changed.load(Ordering::Relaxed) {
+                0 => vec![head(4, "v1", 0..0), trailer(b"mine"), Step::Finish],
+                _ => vec![head(4, "v2", 0..0), trailer(later), Step::Finish],
+            },
+            Request::SetMetadata(_) => {
+                is_changed.fetch_add(1, Ordering::Relaxed);
+                refusal(StatusCode::CHANGED)
+            }
+            _ => refusal(StatusCode::UNKNOWN_COMMAND),
+        })
+        .unwrap();
+        let done = told(&lab, &server, &["put", "f", "--json"]).ends_with(code);
+        let status = if code == 0 { "unchanged" } else { "failed" };
+        assert_eq!(done.json()["files"][0]["status"], status, "{done:?}");
+    }
+}

@@ -177,6 +177,8 @@ fn list_and_get_all_fail_where_the_server_tells_of_a_part() {
     let done = run(lab.bare().args(several)).ends_with(5);
     assert!(done.err.contains("could not list everything") && done.json()["partial"] == true, "{done:?}");
     // What is lacking may lie elsewhere.
+    let done = told(&lab, &server, &["rm", "*.tmp"]).ends_with(5);
+    assert!(done.err.contains("note: the server could not list everything"), "{done:?}");
     let done = told(&lab, &server, &["list", "sub/*"]).ends_with(0);
     assert!(done.err.contains("note: the server could not list everything"), "{done:?}");
     assert_eq!(told(&lab, &server, &["get", "--all", "--json"]).ends_with(5).json()["partial"], true);

@@ -56,7 +56,7 @@ pub(super) fn gather(context: &Context, args: &PutArgs) -> Result<Gathered, Prob
                         continue;
                     }
                     let name = format!("{}/{local}", remote.as_str());
-                    paths.insert(name.clone(), path.join(&local));
+                    paths.entry(name.clone()).or_insert_with(|| path.join(&local));
                     failed.push(fail(context, path.join(local), &name, why.to_string(), UNREADABLE));
                 }
             }
@@ -66,7 +66,7 @@ pub(super) fn gather(context: &Context, args: &PutArgs) -> Result<Gathered, Prob
                     SourceError::Name => "to send it under another name: qfs-client put - --as NAME < FILE",
                     _ => UNREADABLE,
                 };
-                paths.insert(remote.as_str().to_owned(), path.clone());
+                paths.entry(remote.as_str().to_owned()).or_insert_with(|| path.clone());
                 failed.push(fail(context, path.clone(), remote.as_str(), error.to_string(), hint));
             }
         }

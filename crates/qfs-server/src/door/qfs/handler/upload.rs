@@ -138,6 +138,12 @@ struct Shape<'a> {
     base: Option<Arc<Version>>,
 }
 
+/// Slowest hashing of a client that is waited for, in bytes a second: what clients allow the server (PROTOCOL §4.2).
+const SLOWEST_HASHING: u64 = 32 << 20;
+
+/// Most that a client is given to hash zeros.
+const LONGEST_HASHING: Duration = Duration::from_secs(3600);
+
 /// Bytes of holes that are hashed at once, a tenth of a second or less: a client that goes away meanwhile is noticed behind them.
 const HOLE_STEP_BYTES: u64 = 64 << 20;
 
@@ -169,6 +175,8 @@ async fn sized<S, K: ByteSink, C: ChunkSource>(
         blocking(move || filled.write_holes(&holes)).await?;
     }
     let arrivals = Arrivals::default();
+    // Behind the last byte the client may have to hash its zeros.
+    let stall = stall.saturating_add(Duration::from_secs(holes.bytes() / SLOWEST_HASHING).min(LONGEST_HASHING));
     let mut body = rest.into_body(layout.length());
     let receiving = async {
         let pumped = pump_into(&mut body, &assembly, &layout, FLUSH_BYTES, |bytes| {
