@@ -69,6 +69,8 @@ impl Context {
         let mut waiting = vec![settings.connect.server.to_string()];
         // A person is not asked about one server while another one may bring up the same question.
         let may_overtake = settings.accept_new || !Settings::can_ask();
+        // Of one that was asked only because another one takes its time: whether that matters must not depend on how long it takes.
+        let mut distrust: Option<SessionError> = None;
         loop {
             let is_idle = waiting.is_empty();
             let grace = if is_idle { Duration::ZERO } else { DEFAULT_GRACE };
@@ -76,19 +78,25 @@ impl Context {
                 Some((server, connected)) = attempts.next() => {
                     waiting.retain(|other| *other != server);
                     match connected {
+                        Err(error) if !waiting.is_empty() => {
+                            unreachable(&server, &error.to_string());
+                            if error.class() != FailureClass::Connection {
+                                distrust.get_or_insert(error);
+                            }
+                        }
                         Err(error) if error.class() == FailureClass::Connection
-                            && (!waiting.is_empty() || rest.peek().is_some()) =>
+                            && distrust.is_none() && rest.peek().is_some() =>
                         {
                             unreachable(&server, &error.to_string());
                         }
-                        Err(error) => return Err(problem::of_session(&error)),
+                        Err(error) => return Err(problem::of_session(distrust.as_ref().unwrap_or(&error))),
                         Ok(session) => {
                             waiting.iter().for_each(|server| unreachable(server, "it did not answer in time"));
                             return Ok(session);
                         }
                     }
                 }
-                () = tokio::time::sleep(grace), if (is_idle || may_overtake) && rest.peek().is_some() => {
+                () = tokio::time::sleep(grace), if (is_idle || may_overtake) && distrust.is_none() && rest.peek().is_some() => {
                     if let Some(config) = rest.next() {
                         waiting.push(config.server.to_string());
                         attempts.push(self.try_one(config.clone()));

@@ -281,3 +281,19 @@ fn who_is_gone_decides_nothing() {
     finish(child).ends_with(0);
     assert_eq!(lab.saved("f"), b"hello");
 }
+
+/// Fails when: it depends on how quick the first of several servers is whether the run fails because of the key of another one.
+#[test]
+fn a_slow_first_one_is_waited_for_whoever_else_has_the_wrong_key() {
+    let (lab, other) = (Lab::new(&[("a", b"first")]), Lab::new(&[("a", b"first")]));
+    let link = LinkSpec { delay: Duration::from_millis(700), ..LinkSpec::default() };
+    let far = Faults::both(PathFaults { link, ..PathFaults::default() });
+    let slow = UdpProxy::start(lab.server().address(), far);
+    let slow = slow.unwrap();
+    let wrong = format!("{}#sha256:{}", at(&other), "0".repeat(64));
+    for (first, code) in [(through(&slow), 0), (format!("qfs://127.0.0.1:{}", free_port()), 4)] {
+        let mut command = client(&lab, &[first, wrong.clone()], &["list", "--connect-timeout", "15s"]);
+        let done = run(&mut command).ends_with(code);
+        assert_eq!(done.out.lines().count(), usize::from(code == 0), "{done:?}");
+    }
+}
