@@ -175,12 +175,7 @@ impl<S: Store> View<S> {
     }
 
     #[cfg(feature = "http")]
-    fn below(
-        &self,
-        directory: Option<&RemotePath>,
-        tree: bool,
-        visit: &mut dyn FnMut(&str, Entry, Option<Digest>) -> ControlFlow<()>,
-    ) -> Result<(), StoreError> {
+    fn below(&self, directory: Option<&RemotePath>, tree: bool, visit: &mut VisitTree<'_>) -> Result<(), StoreError> {
         let prefix = directory.map_or(0, |directory| directory.as_str().len() + 1);
         // Where directories are rows, one without any is empty.
         let mut found = directory.is_none_or(|directory| tree && self.access.covers(directory));
@@ -208,6 +203,10 @@ pub(crate) enum Completeness {
     /// Something could not be read.
     Partial,
 }
+
+/// As [`VisitBelow`], with directories and links.
+#[cfg(feature = "http")]
+type VisitTree<'a> = dyn FnMut(&str, Entry, Option<Digest>) -> ControlFlow<()> + 'a;
 
 /// Receives what lies below a directory: its name from there on, and its digest where that is known. Breaks to end the walk.
 #[cfg(feature = "http")]

@@ -1,7 +1,11 @@
 //! Clients over HTTP/2 that never hear that the connection ends: they do not acknowledge the PING by which they would be told
 //! (RFC 9113 §6.8), and so could go on.
 #![cfg(feature = "http")]
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test may panic, and makes the files it publishes"
+)]
 
 mod support;
 
