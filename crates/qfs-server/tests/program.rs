@@ -297,8 +297,10 @@ fn help_and_version_are_there() {
 #[test]
 fn a_reader_that_is_gone_ends_it_quietly() {
     let home = Home::new();
-    let mut child = home.command().spawn().unwrap();
-    drop(child.stdout.take());
+    let (reader, writer) = std::io::pipe().unwrap();
+    // Before it starts: what it has written by then would be a pipe's worth of nobody's business.
+    drop(reader);
+    let mut child = home.command().stdout(writer).spawn().unwrap();
     let start = Instant::now();
     let status = loop {
         if let Some(status) = child.try_wait().unwrap() {
