@@ -203,7 +203,9 @@ async fn sized<S, K: ByteSink, C: ChunkSource>(
             return Err(error);
         }
     };
-    while_wanted(sink, hash_holes(service, &assembly)).await?;
+    if !holes.is_empty() {
+        while_wanted(sink, hash_holes(service, &assembly)).await?;
+    }
     agreed(&trailer, assembly.digest().ok_or(HandlerError::DigestMismatch)?)
 }
 
