@@ -266,7 +266,7 @@ impl WriteStore for Picked {
         Err(StoreError::Unsupported)
     }
 
-    fn stage(&self, _: &RemotePath, _: &StageSpec) -> Result<Arc<dyn StagedObject>, StoreError> {
+    fn stage_sparse(&self, _: &RemotePath, _: &StageSpec, _: u64) -> Result<Arc<dyn StagedObject>, StoreError> {
         Err(StoreError::Unsupported)
     }
 

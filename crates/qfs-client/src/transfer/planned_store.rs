@@ -53,10 +53,6 @@ impl<S: WriteStore> WriteStore for PlannedStore<S> {
         self.inner.existing(self.here(path)?)
     }
 
-    fn stage(&self, path: &RemotePath, spec: &StageSpec) -> Result<Arc<dyn StagedObject>, StoreError> {
-        self.stage_sparse(path, spec, 0)
-    }
-
     fn stage_sparse(
         &self,
         path: &RemotePath,

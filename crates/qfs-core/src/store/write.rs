@@ -74,7 +74,9 @@ pub trait WriteStore: Store {
     /// # Errors
     /// [`StoreError::NoSpace`] before the first byte when the rest does not fit the free space; what creating failed
     /// with otherwise.
-    fn stage(&self, path: &RemotePath, spec: &StageSpec) -> Result<Arc<dyn StagedObject>, StoreError>;
+    fn stage(&self, path: &RemotePath, spec: &StageSpec) -> Result<Arc<dyn StagedObject>, StoreError> {
+        self.stage_sparse(path, spec, 0)
+    }
 
     /// As [`Self::stage`], for an object of which `holes` bytes will be written by [`StagedObject::write_zeros`]: they need no
     /// room where holes are not stored.
@@ -86,10 +88,7 @@ pub trait WriteStore: Store {
         path: &RemotePath,
         spec: &StageSpec,
         holes: u64,
-    ) -> Result<Arc<dyn StagedObject>, StoreError> {
-        let _ = holes;
-        self.stage(path, spec)
-    }
+    ) -> Result<Arc<dyn StagedObject>, StoreError>;
 
     /// Writes and commits a whole small object at once: [`Self::stage`], one write, [`StagedObject::commit`], in the fewest
     /// system calls. Leaves nothing behind when it fails.

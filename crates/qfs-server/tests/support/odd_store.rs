@@ -108,8 +108,13 @@ impl WriteStore for OddStore {
         self.files.existing(path)
     }
 
-    fn stage(&self, path: &RemotePath, spec: &StageSpec) -> Result<Arc<dyn StagedObject>, StoreError> {
-        Ok(Arc::new(OddStage { inner: self.files.stage(path, spec)?, store: self.clone() }))
+    fn stage_sparse(
+        &self,
+        path: &RemotePath,
+        spec: &StageSpec,
+        holes: u64,
+    ) -> Result<Arc<dyn StagedObject>, StoreError> {
+        Ok(Arc::new(OddStage { inner: self.files.stage_sparse(path, spec, holes)?, store: self.clone() }))
     }
 
     fn put(&self, path: &RemotePath, content: &[Bytes], commit: &CommitSpec) -> Result<(), StoreError> {

@@ -122,10 +122,6 @@ impl WriteStore for BucketStore {
         }
     }
 
-    fn stage(&self, path: &RemotePath, spec: &StageSpec) -> Result<Arc<dyn StagedObject>, StoreError> {
-        self.stage_sparse(path, spec, 0)
-    }
-
     fn stage_sparse(
         &self,
         path: &RemotePath,

@@ -303,10 +303,6 @@ impl WriteStore for LocalStore {
         existing.collect()
     }
 
-    fn stage(&self, path: &RemotePath, spec: &StageSpec) -> Result<Arc<dyn StagedObject>, StoreError> {
-        self.stage_sparse(path, spec, 0)
-    }
-
     fn stage_sparse(
         &self,
         path: &RemotePath,

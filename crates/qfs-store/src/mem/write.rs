@@ -32,7 +32,7 @@ impl WriteStore for MemStore {
         }
     }
 
-    fn stage(&self, path: &RemotePath, spec: &StageSpec) -> Result<Arc<dyn StagedObject>, StoreError> {
+    fn stage_sparse(&self, path: &RemotePath, spec: &StageSpec, _: u64) -> Result<Arc<dyn StagedObject>, StoreError> {
         self.shared.ensure_space(spec.size.unwrap_or(0))?;
         ensure_directories(&mut lock(&self.shared.tree), path)?;
         let key = (path.clone(), spec.etag.clone());

@@ -75,11 +75,6 @@ impl<S: WriteStore> WriteStore for FaultStore<S> {
         self.inner.existing(path)
     }
 
-    fn stage(&self, path: &RemotePath, spec: &StageSpec) -> Result<Arc<dyn StagedObject>, StoreError> {
-        self.plan.begin(Operation::Stage)?;
-        Ok(Arc::new(FaultStaged { inner: self.inner.stage(path, spec)?, plan: Arc::clone(&self.plan) }))
-    }
-
     fn stage_sparse(
         &self,
         path: &RemotePath,
