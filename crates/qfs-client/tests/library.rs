@@ -8,8 +8,9 @@
 
 use std::ops::ControlFlow;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use qfs_client::config::{ConnectConfig, FetchConfig, ServerAddress};
@@ -285,29 +286,68 @@ async fn a_size_that_a_server_makes_up_takes_no_memory() {
     const SIZE: u64 = 1 << 62;
     let server = HostileServer::start(|request| {
         let Request::Download(download) = request else { return vec![Step::Reset(StatusCode::UNKNOWN_COMMAND.0)] };
-        let head = DownloadHead {
-            code: StatusCode::OK,
-            size: SIZE,
-            modified: jiff::Timestamp::UNIX_EPOCH,
-            etag: "v".parse().unwrap(),
-            range: download.range.unwrap(),
-            digest: None,
-            holes: Holes::default(),
-            executable: false,
-            live: false,
-            hash: HashKind::Sha256,
-        };
+        let head = head(SIZE, download.range.unwrap(), None);
         match head.range.end {
             Some(0) => vec![Step::Send(encode(&head).unwrap()), Step::Hang],
             _ => vec![Step::Reset(StatusCode::INTERNAL.0)],
         }
     })
     .unwrap();
-    let address = ServerAddress { host: server.address().ip().to_string(), port: server.address().port() };
-    let config = ConnectConfig { pin: Some(server.fingerprint()), ..ConnectConfig::new(address) };
-    let session = Session::connect(config, Arc::new(NoRecords), Arc::new(NoObserver)).await.unwrap();
+    let session = session_with(&server).await;
     let file = RemoteFile::open(&session, &path("f")).await.unwrap();
     assert_eq!(file.size(), SIZE);
     let failure = file.read_at(0, usize::MAX).await.unwrap_err();
     assert!(matches!(failure, Failure::Refused(_)), "{failure}");
+}
+
+/// Fails when: bytes are taken for those of the version that was opened before the server has said so (PROTOCOL §4.2).
+#[tokio::test]
+async fn a_part_of_a_file_that_changed_meanwhile_is_none() {
+    for knows_digest in [true, false] {
+        let is_taken = AtomicBool::new(false);
+        let server = HostileServer::start(move |request| {
+            let Request::Download(download) = request else { return vec![Step::Reset(StatusCode::UNKNOWN_COMMAND.0)] };
+            let range = download.range.unwrap();
+            let is_empty = range.end == Some(range.start);
+            if is_empty && is_taken.load(Ordering::Relaxed) {
+                return vec![Step::Reset(StatusCode::CHANGED.0)];
+            }
+            let digest = knows_digest.then(|| Digest::of(b"hello"));
+            let head = Step::Send(encode(&head(5, range, digest)).unwrap());
+            if is_empty {
+                return vec![head, Step::Hang];
+            }
+            is_taken.store(true, Ordering::Relaxed);
+            let part = Step::Send(Bytes::from_static(b"ell"));
+            let end = if knows_digest { Step::Reset(StatusCode::CHANGED.0) } else { Step::Hang };
+            vec![head, part, Step::Wait(Duration::from_secs(1)), end]
+        })
+        .unwrap();
+        let session = session_with(&server).await;
+        let file = RemoteFile::open(&session, &path("f")).await.unwrap();
+        let failure = file.read_at(1, 3).await.unwrap_err();
+        assert!(matches!(failure, Failure::Changed), "{knows_digest}: {failure}");
+    }
+}
+
+/// A head for `range` of a file of `size` bytes.
+fn head(size: u64, range: ByteRange, digest: Option<Digest>) -> DownloadHead {
+    DownloadHead {
+        code: StatusCode::OK,
+        size,
+        modified: jiff::Timestamp::UNIX_EPOCH,
+        etag: "v".parse().unwrap(),
+        range,
+        digest,
+        holes: Holes::default(),
+        executable: false,
+        live: false,
+        hash: HashKind::Sha256,
+    }
+}
+
+async fn session_with(server: &HostileServer) -> Session {
+    let address = ServerAddress { host: server.address().ip().to_string(), port: server.address().port() };
+    let config = ConnectConfig { pin: Some(server.fingerprint()), ..ConnectConfig::new(address) };
+    Session::connect(config, Arc::new(NoRecords), Arc::new(NoObserver)).await.unwrap()
 }

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use qfs_core::body::{Answer, ReceiveError, collect};
 use qfs_core::framing::FrameError;
-use qfs_core::model::{Digest, EntryMeta, HashKind, RemotePath};
+use qfs_core::model::{ByteRange, Digest, EntryMeta, HashKind, RemotePath};
 use qfs_core::stream::StreamError;
 use qfs_core::wire::{
     DownloadHead, DownloadManyRequest, DownloadRequest, IdentityHead, IdentityRequest, ListHead, ListPage, ListRequest,
@@ -69,6 +69,31 @@ pub(crate) fn trailer(payload: &[u8], head: &DownloadHead) -> Result<Trailer, At
         return Err(AttemptError::Protocol("the trailer has another digest than the head".to_owned()));
     }
     Ok(trailer)
+}
+
+/// Makes sure that the part of `filename` that `answer` has brought, as far as `end`, is of one version. The digest of the whole is not
+/// waited for, which the server may have to read the whole for: where it knows that, the trailer follows at once, else the version is asked
+/// for once more (PROTOCOL §4.2).
+pub(crate) async fn ensure_one_version(
+    session: &Session,
+    lease: &Lease,
+    filename: &str,
+    (head, mut answer): (&DownloadHead, Answer<Patience>),
+    end: u64,
+) -> Result<(), AttemptError> {
+    if head.digest.is_some() && head.range.end.unwrap_or(head.size) == end {
+        return trailer(&answer.next_frame().await?, head).map(drop);
+    }
+    answer.stop();
+    let request = DownloadRequest {
+        filename: filename.to_owned(),
+        range: Some(ByteRange { start: 0, end: Some(0) }),
+        if_match: Some(head.etag.clone()),
+        ..DownloadRequest::default()
+    };
+    let (_, answer) = download(session, lease, request).await?;
+    answer.stop();
+    Ok(())
 }
 
 /// Takes what the head of an answer says of its digests: they are those that were asked for, or SHA-256 from a server that does not

@@ -119,7 +119,6 @@ impl Pouring<'_> {
         if self.position == self.start {
             self.hasher = Hasher::of_kind(head.hash);
         }
-        let answered = head.range.end.unwrap_or(head.size);
         while self.position < self.end {
             let length = PIECE_BYTES.min(self.end - self.position);
             let piece = answer.next_bytes(length as usize).await?;
@@ -132,8 +131,8 @@ impl Pouring<'_> {
             self.position += length;
         }
         let whole = self.version.as_ref().is_some_and(|(_, size)| self.start == 0 && self.end == *size);
-        if !whole || answered != self.end {
-            answer.stop();
+        if !whole || head.range.end.unwrap_or(head.size) != self.end {
+            exchange::ensure_one_version(self.session, lease, self.name, (&head, answer), self.end).await?;
             return Ok(None);
         }
         self.compare(answer, &head).await.map(Some)

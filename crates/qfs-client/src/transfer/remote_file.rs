@@ -60,13 +60,16 @@ impl RemoteFile {
         let end = offset.saturating_add(length as u64).min(self.head.size);
         // Memory grows with what arrives: the size is what the server says.
         let mut read = BytesMut::with_capacity(end.saturating_sub(offset).min(4 * PIECE_BYTES) as usize);
+        if offset >= end {
+            return Ok(Bytes::new());
+        }
         let mut tries = Tries::new(&self.session);
-        while offset + (read.len() as u64) < end {
-            if let Err(error) = self.attempt(&tries.lease, offset, end, &mut read).await {
-                tries.after(error).await?;
+        loop {
+            match self.attempt(&tries.lease, offset, end, &mut read).await {
+                Ok(()) => return Ok(read.freeze()),
+                Err(error) => tries.after(error).await?,
             }
         }
-        Ok(read.freeze())
     }
 
     async fn attempt(&self, lease: &Lease, offset: u64, end: u64, read: &mut BytesMut) -> Result<(), AttemptError> {
@@ -77,14 +80,12 @@ impl RemoteFile {
             if_match: Some(self.head.etag.clone()),
             ..DownloadRequest::default()
         };
-        let (_, mut answer) = exchange::download(&self.session, lease, request).await?;
+        let (head, mut answer) = exchange::download(&self.session, lease, request).await?;
         while position(read) < end {
             let length = PIECE_BYTES.min(end - position(read));
             read.extend_from_slice(&answer.next_bytes(length as usize).await?);
             self.session.note_progress();
         }
-        // What follows is a digest that was not asked for.
-        answer.stop();
-        Ok(())
+        exchange::ensure_one_version(&self.session, lease, self.path.as_str(), (&head, answer), end).await
     }
 }

@@ -83,6 +83,40 @@ fn answers_that_contradict_the_request_or_themselves_are_none() {
     assert!(!lab.home().join("client_env/f").exists());
 }
 
+/// PROTOCOL §4.2: a server may find out that a file has changed only when all of a part is sent.
+///
+/// Fails when: bytes of a part are taken for those of one version before the server has said so.
+#[test]
+fn a_part_of_a_file_that_changed_meanwhile_is_none() {
+    let lab = Lab::without_server(&[]);
+    for knows_digest in [true, false] {
+        let is_taken = AtomicBool::new(false);
+        let server = HostileServer::start(move |request| {
+            let Request::Download(download) = request else { return refusal(StatusCode::UNKNOWN_COMMAND) };
+            let range = download.range.map_or(0..5, |range| range.start..range.end.unwrap_or(5));
+            if is_taken.load(Ordering::Relaxed) && download.if_match.is_some() {
+                return refusal(StatusCode::CHANGED);
+            }
+            let digest = if knows_digest { format!(r#","sha256":"{}""#, Digest::of(b"hello")) } else { String::new() };
+            let head = message(&format!(
+                r#"{{"code":0,"size":5,"modified":"2026-11-23T08:09:24Z","etag":"v","range":{{"start":{},"end":{}}}{digest}}}"#,
+                range.start, range.end
+            ));
+            if range.is_empty() {
+                return vec![head, Step::Hang];
+            }
+            is_taken.store(true, Ordering::Relaxed);
+            let part = b"hello"[range.start as usize..range.end as usize].to_vec();
+            let end = if knows_digest { Step::Reset(StatusCode::CHANGED.0) } else { Step::Hang };
+            // The client takes what has come, and then hears of the end.
+            vec![head, raw(part), Step::Wait(Duration::from_secs(1)), end]
+        })
+        .unwrap();
+        let done = told(&lab, &server, &["cat", "--range", "1-3", "f"]).ends_with(6);
+        assert!(done.out == "ell" && done.err.contains("the file changed"), "{knows_digest}: {done:?}");
+    }
+}
+
 /// PROTOCOL §4.1.1: what such a listing lacks is not absent.
 ///
 /// Fails when: a comparison with a listing of which the server could not read all is taken for one that is whole.
