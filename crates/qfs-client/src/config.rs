@@ -118,7 +118,7 @@ pub const DEFAULT_RETRY_TIMEOUT: Duration = Duration::from_secs(60);
 /// memory small (see `qfs_core::body::FLUSH_BUDGET_BYTES`).
 pub const DEFAULT_PARALLEL: NonZeroUsize = NonZeroUsize::new(64).expect("64 is not zero");
 
-/// Most files under way at once: the server allows 512 streams on a connection.
+/// Most files under way at once. The server allows 448 streams on a connection; whoever is beyond that waits for one that ends.
 pub const MAX_PARALLEL: usize = 512;
 
 /// Most connections of one client: each has its own socket, windows and keys.

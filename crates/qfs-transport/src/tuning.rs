@@ -36,6 +36,10 @@ const ETHERNET_UDP_PAYLOAD: u16 = 1452;
 /// IPv6 and UDP headers, in bytes.
 const HEADER_BYTES: u32 = 48;
 
+/// Streams that a client may have open at once. QUIC keeps a place for each, open or not, in two tables that are full at seven
+/// eighths of a power of two: one stream more than this, and a connection costs 22 KiB more.
+const MAX_STREAMS: u32 = 448;
+
 /// What the server lets a connection cost.
 #[derive(Debug, Clone)]
 pub struct ServerTuning {
@@ -51,7 +55,7 @@ pub struct ServerTuning {
 
 impl Default for ServerTuning {
     fn default() -> Self {
-        Self { congestion: Congestion::Auto, max_streams: 512, max_payload: None, other_protocol: None }
+        Self { congestion: Congestion::Auto, max_streams: MAX_STREAMS, max_payload: None, other_protocol: None }
     }
 }
 
