@@ -49,8 +49,11 @@ if [[ -z $theirs ]]; then
     building=
     mkdir -p "$place/s3s/demo"
     engine s3s env RUST_LOG=info "$s3s/bin/s3s-fs" --host 127.0.0.1 --port 0 --access-key test --secret-key test "$place/s3s"
-    # It answers 500, not 404, to a question about a name that a directory has, which a push asks: the bucket is told to be busy.
-    QFS_TEST_S3=$address cargo test --locked --workspace --test bucket programs:: -- --test-threads=1 --skip handed_on --skip push "$@"
+    # It answers 500, not 404, to a question about a name that a directory has, which a push asks: the bucket is told to be busy. And it
+    # stores an object as two files, content and metadata, one after the other: of two uploads at the same time it can keep the content of
+    # one with the digest of the other, which the client then finds out and refuses.
+    QFS_TEST_S3=$address cargo test --locked --workspace --test bucket programs:: -- --test-threads=1 --skip handed_on --skip push \
+        --skip of_two_servers --skip what_two_servers "$@"
 fi
 
 if [[ -n $installing ]]; then
