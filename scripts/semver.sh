@@ -4,8 +4,8 @@
 #   scripts/semver.sh                    against the last tag
 #   scripts/semver.sh REVISION           against this revision, for example main~10
 #   scripts/semver.sh REVISION CRATE...  these crates alone
-# Exits with 1 where something that others call has gone or changed, and says what; below 1.0 that asks for a new minor version, and for a line in
-# CHANGELOG.md whatever the version. Builds the interface of both revisions, which takes minutes for each crate (nine for qfs-core and qfs-client on
+# Exits with 1 where something that others call has gone or changed, and says what; that asks for a new major version, and for a line in
+# CHANGELOG.md. Builds the interface of both revisions, which takes minutes for each crate (nine for qfs-core and qfs-client on
 # two busy processors), and so is not part of the tests. Without cargo-semver-checks it installs the version below into target/tools, which took
 # 14 minutes there.
 set -euo pipefail
