@@ -39,6 +39,8 @@ fi
 bin=$(realpath "$bin")
 mkdir -p "$out"
 out=$(realpath "$out")
+# Those of another version are not what is made and tried here.
+rm -f "$out"/qfs-client_*.deb "$out"/qfs-server_*.deb
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
