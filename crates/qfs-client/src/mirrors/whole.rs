@@ -10,7 +10,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use qfs_core::model::Digest;
 use qfs_core::observe::Event;
-use qfs_core::wire::{DownloadHead, DownloadRequest};
+use qfs_core::wire::{DownloadHead, DownloadRequest, RemoteError, StatusCode};
 
 use super::STRIPED_BYTES;
 use super::ask::{self, Part};
@@ -21,6 +21,7 @@ use super::mirror::Mirror;
 use crate::error::{AttemptError, Failure};
 use crate::session::{Lease, Session};
 use crate::transfer::job::{Context, Job};
+use crate::transfer::look;
 use crate::transfer::small::Small;
 
 /// How often the servers are looked at.
@@ -55,7 +56,8 @@ pub(super) async fn fetch(
         None => job.digest.map_or(Truth::Unknown, Truth::Listed),
     };
     let under_way = FuturesUnordered::new();
-    let mut whole = Whole { context, fleet, job, received, askings, truth, content: None, is_large: false, under_way };
+    let (content, is_large, directory) = (None, false, None);
+    let mut whole = Whole { context, fleet, job, received, askings, truth, content, is_large, directory, under_way };
     loop {
         if let Some(ended) = whole.settle().await {
             return ended;
@@ -93,6 +95,8 @@ enum Done {
     Came(usize, Lease, Box<Result<Part, AttemptError>>),
     /// The digest; None where the file is a large one.
     Named(usize, Lease, Result<Option<Digest>, AttemptError>),
+    /// Whether one that has no such file has a directory of that name.
+    Directory(bool),
 }
 
 /// What came, and from whom.
@@ -112,6 +116,8 @@ struct Whole<'a> {
     truth: Truth,
     content: Option<Content>,
     is_large: bool,
+    /// Whether the name is that of a directory, once that was asked.
+    directory: Option<bool>,
     under_way: FuturesUnordered<BoxFuture<'static, Done>>,
 }
 
@@ -144,7 +150,13 @@ impl Whole<'_> {
         if matches!(self.truth, Truth::Unknown) {
             self.ask_for_digest();
         }
-        if self.content.is_none() && !self.ask_for_content() && self.under_way.is_empty() {
+        if self.content.is_some() || self.ask_for_content() {
+            return None;
+        }
+        if let Some(ended) = self.settle_directory() {
+            return Some(ended);
+        }
+        if self.under_way.is_empty() {
             let is_left = |mirror: &Arc<Mirror>| mirror.has_hope() && !self.askings[mirror.number].is_out;
             if !self.fleet.mirrors().iter().any(is_left) {
                 let said = self.askings.iter().find_map(|asking| asking.failure.clone());
@@ -152,6 +164,31 @@ impl Whole<'_> {
                 return Some(Ended::Failed(failure));
             }
         }
+        None
+    }
+
+    /// Ends where the name is that of a directory. Who is silent, or is sought again, is not waited for to say that it has no such
+    /// file either: where another one said so, that one is asked what it has under the name.
+    fn settle_directory(&mut self) -> Option<Ended> {
+        let said = |asking: &Asking| match &asking.failure {
+            Some(Failure::Refused(RemoteError { code: StatusCode::NOT_FOUND, .. })) => asking.failure.clone(),
+            _ => None,
+        };
+        match self.directory {
+            Some(true) => return self.askings.iter().find_map(said).map(Ended::Failed),
+            Some(false) => return None,
+            // What a listing told of is a file.
+            None if self.job.remote.is_some() => return None,
+            None => {}
+        }
+        let mut able = self.fleet.usable().filter(|(mirror, _)| said(&self.askings[mirror.number]).is_some());
+        let (_, session) = able.next()?;
+        let path = self.job.path.clone();
+        self.directory = Some(false);
+        self.under_way.push(Box::pin(async move {
+            // Who cannot say so is none to go by.
+            Done::Directory(look::is_directory(&session, &path).await.unwrap_or(false))
+        }));
         None
     }
 
@@ -277,6 +314,7 @@ impl Whole<'_> {
                     Err(error) => self.give_up(number, lease, error),
                 }
             }
+            Done::Directory(is_directory) => self.directory = Some(is_directory),
         }
     }
 

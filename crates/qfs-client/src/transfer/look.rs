@@ -62,6 +62,14 @@ pub async fn stat(session: &Session, path: &RemotePath) -> Result<Option<Found>,
             target: None,
         }));
     }
+    Ok(is_directory(session, path).await?.then(Found::directory))
+}
+
+/// Whether `path` is a directory on the server, for which its listing is begun.
+///
+/// # Errors
+/// [`Failure`] when that cannot be found out.
+pub(crate) async fn is_directory(session: &Session, path: &RemotePath) -> Result<bool, Failure> {
     let mut is_above = false;
     let mut look = |rows: Vec<(RemotePath, TreeEntry)>| {
         is_above = rows.iter().any(|(name, _)| child(Some(path), name).is_some());
@@ -69,7 +77,7 @@ pub async fn stat(session: &Session, path: &RemotePath) -> Result<Option<Found>,
     };
     let listed = unless_missing(exchange::tree(session, Some(path), &mut look).await)?;
     // A server that does not know trees lists everything, wherever it lies.
-    Ok(listed.filter(|listed| listed.is_tree || is_above).map(|_| Found::directory()))
+    Ok(listed.is_some_and(|listed| listed.is_tree || is_above))
 }
 
 /// What is in `directory`, or at the top for None, by whole names and in ascending order; what is further below is left out, though the

@@ -108,7 +108,7 @@ fn another_version_here_is_replaced_from_all_that_have_it() {
 /// Fails when a command for one server waits for one that says nothing, for as long as a connection may take, though another one answers.
 #[test]
 fn one_that_says_nothing_is_overtaken() {
-    let lab = Lab::new(&[("f", b"here")]);
+    let lab = Lab::new(&[("f", b"here"), ("d/below", b"there")]);
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let _silent_too = UdpSocket::bind(silent.local_addr().unwrap()).unwrap();
     let tickets = [format!("qfs://{}", silent.local_addr().unwrap()), at(&lab)];
@@ -117,6 +117,13 @@ fn one_that_says_nothing_is_overtaken() {
         let done = run(&mut client(&lab, &tickets, &[args, &["--connect-timeout", "100s"]].concat())).ends_with(0);
         assert!(done.out.contains("  f\n") || done.out == "here", "{done:?}");
         assert!(done.err.contains("could not be reached (it did not answer in time)"), "{done:?}");
+    }
+    // It might have a file of that name, but another one has a directory.
+    for tickets in [&tickets, &[tickets[1].clone(), tickets[0].clone()]] {
+        let args = ["get", "d", "--connect-timeout", "100s"];
+        let done = run(&mut client(&lab, tickets, &args)).ends_with(0);
+        assert!(lab.saved("d/below") == b"there" && done.err.contains("could not be reached"), "{done:?}");
+        std::fs::remove_dir_all(lab.home().join("client_env")).unwrap();
     }
     // All that there are fail, and the last says how.
     let done = run(&mut client(&lab, &tickets[..1], &["list", "--connect-timeout", "1500ms"]));
