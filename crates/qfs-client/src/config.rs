@@ -153,8 +153,7 @@ impl FetchConfig {
     /// How a file that was modified at `modified`, and may be `executable` on the server, becomes its target.
     pub(crate) fn commit_spec(&self, modified: Timestamp, executable: bool) -> CommitSpec {
         let condition = if self.overwrite { Condition::Any } else { Condition::Absent };
-        // New files are not, unless it is said.
-        let executable = (self.perms && executable).then_some(true);
-        CommitSpec { modified, executable, condition, durable: self.durable }
+        // A server that does not tell says of none that it may be; what is fetched anew may not be then.
+        CommitSpec { modified, executable: self.perms.then_some(executable), condition, durable: self.durable }
     }
 }

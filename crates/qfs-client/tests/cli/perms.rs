@@ -130,6 +130,15 @@ fn what_is_replaced_keeps_who_may_read_it() {
     lab.run(["get", "--all", "--overwrite", "--save-dir", "here"]).ends_with(0);
     assert_eq!(names.map(|name| mode(&here.join(name))), [0o640; 3]);
     assert!(std::fs::read(here.join("large")).unwrap() == large);
+    // What may be executed is what the server's may be, unless that is left out.
+    for args in [&["get", "--all", "--overwrite", "--save-dir", "here"][..], &["pull", ".", "here"]] {
+        prepare(&here, 0o750);
+        lab.run(args).ends_with(0);
+        assert_eq!(names.map(|name| mode(&here.join(name))), [0o640; 3], "{args:?}");
+    }
+    prepare(&here, 0o750);
+    lab.run(["get", "--all", "--overwrite", "--no-perms", "--save-dir", "here"]).ends_with(0);
+    assert_eq!(names.map(|name| mode(&here.join(name))), [0o750; 3]);
 
     prepare(&there, 0o750);
     for name in names {
