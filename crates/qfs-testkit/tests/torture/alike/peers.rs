@@ -13,7 +13,7 @@ use crate::tally::{Tally, count, seed};
 /// Fails when: `pull` or `push` brings over what neither of the others does, or leaves something out that they carry.
 #[test]
 fn the_same_comes_out_as_with_rsync_and_rclone() {
-    let total = count("alike_peers", 4);
+    let total = count("alike_peers", 20);
     let mut random = Rng::with_seed(seed() ^ 0x9ee5);
     let mut tally = Tally::new("alike_peers", total);
     for round in 0..total {
