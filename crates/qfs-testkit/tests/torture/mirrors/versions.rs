@@ -5,7 +5,7 @@ use std::sync::Arc;
 use qfs_core::wire::Request;
 use qfs_testkit::hostile_server::{HostileServer, Step};
 
-use super::{LARGE, LIES, Lie, World, client, honest, mirrors, with_body};
+use super::{LARGE, LIES, LINK, Lie, World, client, honest, mirrors, slow_link, with_body};
 use crate::lab::{Lab, noise, run};
 use crate::lies::message;
 use crate::tally::seed;
@@ -28,6 +28,8 @@ fn flipped(world: &World, request: &Request) -> Option<Vec<Step>> {
 fn the_next_one_is_asked_where_the_first_fails() {
     let world = Arc::new(World::new(noise(seed() ^ 0xf1, LARGE)));
     let truth = Lab::serving(&[("f", &world.content)]);
+    // Behind a link, so that it has not sent all before the first has told its lie.
+    let far = slow_link(truth.address(), LINK);
     let mut old = world.content[..LARGE / 2].to_vec();
     old.extend(noise(seed() ^ 0xf2, LARGE / 4));
     let wrong_end = LIES.iter().find(|(name, ..)| *name == "the digest of another file behind").unwrap().2;
@@ -47,7 +49,7 @@ fn the_next_one_is_asked_where_the_first_fails() {
         let first = first.unwrap();
         std::fs::create_dir_all(lab.saved()).unwrap();
         std::fs::write(lab.saved().join("f"), &old).unwrap();
-        let servers = [first.address(), truth.address()];
+        let servers = [first.address(), far.addr()];
         let args = [&["get", "f", "--overwrite", "--json", "--retry-timeout", "1s"], more].concat();
         let done = run(&mut client(&lab, &servers, &args));
         assert_eq!(done.code, Some(0), "{what}: {done:?}");
