@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use qfs_core::body::collect_into;
 use qfs_core::chunks::ChunkMap;
-use qfs_core::model::{ByteRange, Digest, HashKind, Layout};
+use qfs_core::model::{Digest, HashKind, Layout};
 use qfs_core::wire::{ChunkMapRequest, DownloadHead, DownloadRequest};
 use qfs_store::blocking;
 use tokio::time::timeout;
@@ -56,18 +56,6 @@ pub(super) async fn part(
     Ok(Part { head, content: Some(content), digest: Some(trailer.digest) })
 }
 
-/// What the server has under a name, without any of it.
-pub(super) async fn head(
-    session: &Session,
-    lease: &Lease,
-    request: DownloadRequest,
-) -> Result<DownloadHead, AttemptError> {
-    let request = DownloadRequest { range: Some(ByteRange { start: 0, end: Some(0) }), ..request };
-    let (head, answer) = exchange::download(session, lease, request).await?;
-    answer.stop();
-    Ok(head)
-}
-
 /// The digest of what the server has, if `head` does not have it.
 pub(super) async fn digest(
     session: &Session,
@@ -78,9 +66,8 @@ pub(super) async fn digest(
     if let Some(digest) = head.digest {
         return Ok(digest);
     }
-    let range = Some(ByteRange { start: 0, end: Some(0) });
-    let request = DownloadRequest { range, if_match: Some(head.etag.clone()), ..request };
-    let (head, answer) = exchange::download(session, lease, request).await?;
+    let request = DownloadRequest { if_match: Some(head.etag.clone()), ..request };
+    let (head, answer) = exchange::probe(session, lease, request).await?;
     exchange::trailing_digest(answer, head.hash).await
 }
 

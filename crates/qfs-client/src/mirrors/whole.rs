@@ -19,7 +19,7 @@ use super::coming::Coming;
 use super::fleet::Fleet;
 use super::mirror::Mirror;
 use crate::error::{AttemptError, Failure};
-use crate::session::{Lease, Session};
+use crate::session::{Lease, Session, exchange};
 use crate::transfer::job::{Context, Job};
 use crate::transfer::look;
 use crate::transfer::small::Small;
@@ -230,7 +230,7 @@ impl Whole<'_> {
         self.under_way.push(Box::pin(async move {
             let _question = question;
             let named = async {
-                let head = ask::head(&session, &lease, request.clone()).await?;
+                let head = exchange::head(&session, &lease, request.clone()).await?;
                 if head.size >= STRIPED_BYTES {
                     return Ok(None);
                 }

@@ -62,6 +62,28 @@ pub(crate) async fn download(
     Ok((head, answer))
 }
 
+/// Asks for no bytes at all of what `request` names (PROTOCOL §4.2, "Probing"). Behind the head comes the digest of the whole, which the
+/// server may have to read it for.
+pub(crate) async fn probe(
+    session: &Session,
+    lease: &Lease,
+    request: DownloadRequest,
+) -> Result<(DownloadHead, Answer<Patience>), AttemptError> {
+    let range = Some(ByteRange { start: 0, end: Some(0) });
+    download(session, lease, DownloadRequest { range, ..request }).await
+}
+
+/// What the server has under a name, without any of it.
+pub(crate) async fn head(
+    session: &Session,
+    lease: &Lease,
+    request: DownloadRequest,
+) -> Result<DownloadHead, AttemptError> {
+    let (head, answer) = probe(session, lease, request).await?;
+    answer.stop();
+    Ok(head)
+}
+
 /// The trailer behind the body of the answer that `head` began.
 pub(crate) fn trailer(payload: &[u8], head: &DownloadHead) -> Result<Trailer, AttemptError> {
     let trailer: Trailer = decode_response(payload)??;
@@ -85,15 +107,8 @@ pub(crate) async fn ensure_one_version(
         return trailer(&answer.next_frame().await?, head).map(drop);
     }
     answer.stop();
-    let request = DownloadRequest {
-        filename: filename.to_owned(),
-        range: Some(ByteRange { start: 0, end: Some(0) }),
-        if_match: Some(head.etag.clone()),
-        ..DownloadRequest::default()
-    };
-    let (_, answer) = download(session, lease, request).await?;
-    answer.stop();
-    Ok(())
+    let (filename, if_match) = (filename.to_owned(), Some(head.etag.clone()));
+    self::head(session, lease, DownloadRequest { filename, if_match, ..DownloadRequest::default() }).await.map(drop)
 }
 
 /// Takes what the head of an answer says of its digests: they are those that were asked for, or SHA-256 from a server that does not

@@ -92,8 +92,7 @@ struct Pouring<'a> {
 impl Pouring<'_> {
     async fn attempt(&mut self, lease: &Lease, out: &mpsc::Sender<Bytes>) -> Result<Option<Digest>, AttemptError> {
         if let (None, Part::Last(bytes)) = (&self.version, self.part) {
-            let (head, answer) = exchange::download(self.session, lease, self.request(0, Some(0))).await?;
-            answer.stop();
+            let head = exchange::head(self.session, lease, self.request(0, None)).await?;
             self.begin(head.etag, head.size, head.size.saturating_sub(bytes)..head.size);
         }
         let (from, to) = match (&self.version, self.part) {

@@ -1,6 +1,6 @@
 //! What the server has under a name, without its content (PROTOCOL §4.2, "Probing").
 
-use qfs_core::model::{ByteRange, Digest};
+use qfs_core::model::Digest;
 use qfs_core::wire::{DownloadHead, DownloadRequest};
 
 use crate::error::{AttemptError, Failure};
@@ -27,8 +27,7 @@ async fn once(
     request: &DownloadRequest,
     digest: bool,
 ) -> Result<(DownloadHead, Option<Digest>), AttemptError> {
-    let request = DownloadRequest { range: Some(ByteRange { start: 0, end: Some(0) }), ..request.clone() };
-    let (head, answer) = exchange::download(session, lease, request).await?;
+    let (head, answer) = exchange::probe(session, lease, request.clone()).await?;
     let known = head.digest;
     if !digest || known.is_some() {
         answer.stop();

@@ -58,11 +58,11 @@ impl RemoteFile {
     /// [`Failure::Changed`] when the file is no longer this version; other kinds as ever.
     pub async fn read_at(&self, offset: u64, length: usize) -> Result<Bytes, Failure> {
         let end = offset.saturating_add(length as u64).min(self.head.size);
-        // Memory grows with what arrives: the size is what the server says.
-        let mut read = BytesMut::with_capacity(end.saturating_sub(offset).min(4 * PIECE_BYTES) as usize);
         if offset >= end {
             return Ok(Bytes::new());
         }
+        // Memory grows with what arrives: the size is what the server says.
+        let mut read = BytesMut::with_capacity((end - offset).min(4 * PIECE_BYTES) as usize);
         let mut tries = Tries::new(&self.session);
         loop {
             match self.attempt(&tries.lease, offset, end, &mut read).await {

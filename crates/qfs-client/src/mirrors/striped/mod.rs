@@ -32,7 +32,7 @@ use super::mirror::Mirror;
 use super::schedule::{Asked, Board, Pace};
 use super::stripes::{Stripe, cut};
 use crate::error::{AttemptError, Failure, store_failure};
-use crate::session::Lease;
+use crate::session::{Lease, exchange};
 use crate::transfer::job::{Context, Job};
 use crate::transfer::partial::RecordOnDrop;
 
@@ -227,7 +227,7 @@ impl Striped<'_> {
             let question = mirror.question(0);
             self.under_way.push(Box::pin(async move {
                 let _question = question;
-                let head = ask::head(&session, &lease, request).await;
+                let head = exchange::head(&session, &lease, request).await;
                 Done::Head(number, lease, head)
             }));
         }

@@ -6,7 +6,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use qfs_core::model::{Hasher, RemotePath};
 use qfs_core::observe::{Event, FileId, Observer};
-use qfs_core::wire::{Kind, Precondition, RemoteError, StatusCode, UploadHead, UploadRequest, Written};
+use qfs_core::wire::{Precondition, RemoteError, StatusCode, UploadHead, UploadRequest, Written};
 use tokio::sync::mpsc;
 
 use super::context::{Present, PutConfig, Replace};
@@ -75,8 +75,7 @@ async fn is_there(
     observer: &dyn Observer,
 ) -> Result<FileOutcome, Failure> {
     let Some(Present { size, digest: Some(theirs), .. }) = present(session, remote, true).await? else {
-        let found = look::stat(session, remote).await;
-        let is_directory = found.is_ok_and(|found| found.is_some_and(|found| found.kind == Kind::Directory));
+        let is_directory = look::is_directory(session, remote).await.unwrap_or(false);
         return Err(if is_directory { Failure::DirectoryThere } else { Failure::Exists });
     };
     let (mut hasher, mut taken) = (Hasher::of_kind(theirs.kind()), 0);

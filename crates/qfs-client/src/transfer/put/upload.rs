@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use qfs_core::body::{self, SendError, Share};
-use qfs_core::model::{ByteRange, Digest, ETag, Holes, RemotePath};
+use qfs_core::model::{Digest, ETag, Holes, RemotePath};
 use qfs_core::observe::Event;
 use qfs_core::store::{StoreError, Version};
 use qfs_core::stream::ByteSink;
 use qfs_core::wire::{
-    DownloadHead, DownloadRequest, Kind, MAX_UPLOAD_HOLES, MIN_HOLE_BYTES, Precondition, RemoteError, Request,
+    DownloadHead, DownloadRequest, MAX_UPLOAD_HOLES, MIN_HOLE_BYTES, Precondition, RemoteError, Request,
     SetMetadataRequest, StatusCode, UploadRequest, Written,
 };
 use qfs_store::blocking;
@@ -20,9 +20,9 @@ use super::context::{Present, Put, Replace};
 use super::source::Source;
 use crate::error::{AttemptError, Failure, store_failure};
 use crate::session::writing::Counted;
-use crate::session::{Lease, Session, Tries, exchange, writing};
-use crate::transfer::look;
+use crate::session::{Lease, Session, Tries, writing};
 use crate::transfer::outcome::{FileOutcome, Status};
+use crate::transfer::{look, probe};
 
 /// Uploads `source`, of which the server has `present` under its name, as far as that is known.
 pub(super) async fn upload(put: Put, source: Source, present: Option<Present>) -> FileOutcome {
@@ -119,8 +119,7 @@ impl<'a> Upload<'a> {
 
     /// Whether a directory has the name. Who may only write is not told.
     async fn is_directory_there(&self) -> bool {
-        let found = look::stat(self.session, &self.source.remote).await;
-        found.is_ok_and(|found| found.is_some_and(|found| found.kind == Kind::Directory))
+        look::is_directory(self.session, &self.source.remote).await.unwrap_or(false)
     }
 
     async fn run_planned(&mut self, condition: Precondition, present: Option<Present>) -> Result<Ending, Failure> {
@@ -366,33 +365,9 @@ pub(crate) async fn digest_on_server(
 }
 
 async fn ask(session: &Session, path: &RemotePath, version: Option<ETag>, digest: bool) -> Result<Present, Failure> {
-    let mut tries = Tries::new(session);
-    loop {
-        let attempt = async {
-            let request = DownloadRequest {
-                filename: path.as_str().to_owned(),
-                range: Some(ByteRange { start: 0, end: Some(0) }),
-                if_match: version.clone(),
-                ..DownloadRequest::default()
-            };
-            let (head, answer) = exchange::download(session, &tries.lease, request).await?;
-            let DownloadHead { size, modified, etag, hash, executable, digest: mut known, .. } = head;
-            if known.is_none() && digest {
-                known = Some(exchange::trailing_digest(answer, hash).await?);
-            } else {
-                answer.stop();
-            }
-            Ok::<_, AttemptError>(Present {
-                size,
-                modified,
-                etag: Some(etag),
-                digest: known,
-                executable: Some(executable),
-            })
-        };
-        match attempt.await {
-            Ok(present) => return Ok(present),
-            Err(error) => tries.after(error).await?,
-        }
-    }
+    let request =
+        DownloadRequest { filename: path.as_str().to_owned(), if_match: version, ..DownloadRequest::default() };
+    let (head, digest) = probe::probe(session, &request, digest).await?;
+    let DownloadHead { size, modified, etag, executable, .. } = head;
+    Ok(Present { size, modified, etag: Some(etag), digest, executable: Some(executable) })
 }
