@@ -111,7 +111,8 @@ impl Layer {
             // An error of a parser of the program's own; it names the option as clap does.
             _ => text.split(['\'', ' ']).find(|word| word.starts_with("--"))?.to_owned(),
         };
-        let long = shown.trim_start_matches('-').split([' ', '=', '[', '<']).next()?;
+        // Behind the name stands what it takes, or the dots of an option that may be said again.
+        let long = shown.trim_start_matches('-').split([' ', '=', '[', '<', '.']).next()?;
         let setting = self.settings.iter().find(|s| s.key == long)?;
         let lines = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
         let what = lines.trim_start_matches("error: ").replace(&shown, long);

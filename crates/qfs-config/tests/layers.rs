@@ -91,6 +91,9 @@ fn mistakes_are_named_with_their_place() {
     }
     let said = read("\nport = 70000", &[]).unwrap_err();
     assert!(said.contains("x.toml:2: invalid value '70000' for 'port'"), "{said}");
+    // What clap shows as `--verbose...`, because it may be said again.
+    let said = read("verbose = 610", &[]).unwrap_err();
+    assert!(said.contains("x.toml:1: invalid value '610' for 'verbose'"), "{said}");
     assert!(read("port = 70000", &["--port", "7"]).is_ok(), "beaten by the flag");
     let missing = ConfigFile::read(Path::new("/nonexistent/x.toml")).unwrap_err();
     assert!(missing.to_string().starts_with("/nonexistent/x.toml: cannot read the configuration"), "{missing}");
